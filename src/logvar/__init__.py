@@ -1,0 +1,42 @@
+"""logvar: variational autoencoders in which the scale parameterization is one explicit object.
+
+Start reading in `logvar.estimator`. Names load on first use (PEP 562), so that importing the
+package costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from logvar import scales as scales
+    from logvar.distributions.normal import Normal as Normal
+    from logvar.distributions.normal import reparameterize as reparameterize
+    from logvar.errors import LogvarError as LogvarError
+    from logvar.estimator import VAE as VAE
+    from logvar.estimator import load as load
+    from logvar.keras import import_keras as import_keras
+
+_HOMES = {
+    "scales": "logvar.scales",
+    "Normal": "logvar.distributions.normal",
+    "reparameterize": "logvar.distributions.normal",
+    "LogvarError": "logvar.errors",
+    "VAE": "logvar.estimator",
+    "load": "logvar.estimator",
+    "import_keras": "logvar.keras",
+}
+
+__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'logvar' has no attribute {name!r}; it has {__all__}")
+    module = importlib.import_module(_HOMES[name])
+    return module if _HOMES[name] == f"logvar.{name}" else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return __all__

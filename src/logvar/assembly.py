@@ -1,0 +1,196 @@
+"""From a recipe and data to the parts of a run: what `auto` stands for is decided here."""
+
+import dataclasses
+
+import equinox as eqx
+import numpy as np
+
+from logvar import scales
+from logvar.data.preparation import Preparation
+from logvar.distributions.likelihoods import (
+    LIKELIHOODS,
+    Bernoulli,
+    Likelihood,
+    NormalLikelihood,
+)
+from logvar.distributions.priors import StandardNormal
+from logvar.errors import LogvarError, unknown_name
+from logvar.model import Model
+from logvar.networks import registry as networks
+from logvar.objectives import ELBO, OBJECTIVES, ImportanceWeighted, Objective
+from logvar.randomness import Purpose, stream
+from logvar.recipe import Recipe
+from logvar.training.loop import Plan
+from logvar.training.step import Fixed
+
+
+@dataclasses.dataclass(frozen=True)
+class Decisions:
+    """What was decided from the data, and why, in words for the user."""
+
+    likelihood: str
+    network: str
+    divisor: float
+    why: tuple[str, ...]
+
+
+def decide(recipe: Recipe, rows: np.ndarray, *, custom_networks: bool) -> Decisions:
+    """Decide what `auto` stands for, and check that the data fit it.
+
+    Raises:
+        LogvarError: the data do not fit the likelihood or the binarization.
+    """
+    asked = recipe.model.likelihood
+    if asked not in ("auto", *LIKELIHOODS):
+        raise unknown_name("likelihood", asked, ("auto", *LIKELIHOODS))
+    if recipe.model.network not in ("auto", *networks.NETWORKS):
+        raise unknown_name("network", recipe.model.network, ("auto", *networks.NETWORKS))
+    why = []
+    low, high = float(rows.min()), float(rows.max())
+    likelihood = asked
+    if asked == "auto":
+        likelihood, reason = _likelihood_of(rows, low, high)
+        why.append(f"likelihood {likelihood}: {reason}")
+    pixels = rows.dtype == np.uint8 and high > 1
+    divisor = 255.0 if likelihood == "bernoulli" and pixels else 1.0
+    if likelihood == "bernoulli" and (low < 0 or high / divisor > 1):
+        at = np.argwhere((rows < 0) | (rows > divisor))[0]
+        raise LogvarError(
+            f"likelihood 'bernoulli' got {rows[tuple(at)]:g} at row {at[0]}, column "
+            f"{at[1] if len(at) == 2 else tuple(int(i) for i in at[1:])} (counting from 0): "
+            "expected values in [0, 1]; rescale X, or use likelihood='normal'"
+        )
+    if likelihood == "normal" and recipe.data.binarization != "none":
+        raise LogvarError(
+            f"binarization {recipe.data.binarization!r} goes with likelihood 'bernoulli', got "
+            "'normal': use binarization='none'"
+        )
+    network = recipe.model.network
+    shape = rows.shape[1:]
+    if custom_networks:
+        network = "custom"
+    elif network == "auto":
+        network = networks.choose(shape)
+        why.append(f"network {network}: examples of shape {shape}")
+    return Decisions(likelihood, network, divisor, tuple(why))
+
+
+def _likelihood_of(rows: np.ndarray, low: float, high: float) -> tuple[str, str]:
+    if rows.dtype == np.uint8 and high > 1:
+        return "bernoulli", "pixels stored as uint8, read as intensities x/255"
+    if low >= 0 and high <= 1:
+        if np.isin(rows, (0, 1)).all():
+            return "bernoulli", "all values are 0 or 1"
+        if rows.ndim > 2:
+            return "bernoulli", "images with values in [0, 1], read as intensities"
+    return "normal", f"real values from {low:g} to {high:g}; standardized per feature"
+
+
+def preparation(recipe: Recipe, decisions: Decisions) -> Preparation:
+    """How the rows of this run become inputs."""
+    return Preparation(decisions.divisor, recipe.data.binarization)
+
+
+def build_likelihood(recipe: Recipe, name: str, rows: np.ndarray) -> Likelihood:
+    """Build a likelihood; the normal one standardizes by these rows."""
+    if name == "bernoulli":
+        return Bernoulli()
+    settings = recipe.model
+    return NormalLikelihood.of_data(
+        rows.astype(np.float32, copy=False),
+        settings.noise_scale,
+        settings.noise_sigma,
+        learned=settings.noise == "learned",
+    )
+
+
+def build_model(
+    recipe: Recipe,
+    decisions: Decisions,
+    shape: tuple[int, ...],
+    rows: np.ndarray,
+    encoder: networks.Network | None = None,
+    decoder: networks.Network | None = None,
+) -> Model:
+    """Build the untrained model; its weights are a function of the recipe's seed.
+
+    Raises:
+        LogvarError: a user's own network does not fit the data, or only one was given.
+    """
+    settings = recipe.model
+    if (encoder is None) != (decoder is None):
+        missing = "decoder" if decoder is None else "encoder"
+        raise LogvarError(f"got an encoder or a decoder alone: give the {missing} too")
+    if encoder is None or decoder is None:
+        key = stream(recipe.training.random_state, Purpose.WEIGHTS)
+        encoder, decoder = networks.build(
+            decisions.network, shape, settings.latent_dim, settings.hidden, key
+        )
+    latent_dim = networks.check_encoder(encoder, shape)
+    networks.check_decoder(decoder, shape, latent_dim)
+    return Model(
+        encoder,
+        decoder,
+        StandardNormal(),
+        build_likelihood(recipe, decisions.likelihood, rows),
+        scales.get(settings.scale),
+    )
+
+
+def skeleton(
+    recipe: Recipe,
+    decisions: Decisions,
+    shape: tuple[int, ...],
+    encoder: networks.Network | None = None,
+    decoder: networks.Network | None = None,
+) -> Model:
+    """The model as shapes without values, to be filled from a file."""
+    # Two rows that differ give the likelihood its shapes; its numbers come from the file.
+    rows = np.stack([np.zeros(shape, np.float32), np.ones(shape, np.float32)])
+    return eqx.filter_eval_shape(
+        lambda: build_model(recipe, decisions, shape, rows, encoder, decoder)
+    )
+
+
+def build_objective(recipe: Recipe, steps_per_epoch: int) -> Objective:
+    """Build the objective.
+
+    Raises:
+        LogvarError: the name is unknown, or a setting belongs to another objective.
+    """
+    settings = recipe.objective
+    if settings.objective == "elbo":
+        return ELBO(
+            beta=settings.beta,
+            warmup_steps=settings.beta_warmup * steps_per_epoch,
+            free_bits=settings.free_bits,
+            analytic_kl=settings.analytic_kl,
+            n_samples=settings.n_samples,
+        )
+    if settings.objective == "iwae":
+        if settings.beta != 1 or settings.beta_warmup or settings.free_bits:
+            raise LogvarError(
+                "objective 'iwae' has no separate KL: leave beta, beta_warmup and free_bits at "
+                "their defaults, or use objective='elbo'"
+            )
+        return ImportanceWeighted(n_samples=settings.n_samples)
+    raise unknown_name("objective", settings.objective, OBJECTIVES)
+
+
+def build_plan(recipe: Recipe, prepared: Preparation) -> Plan:
+    """Everything else the loop needs."""
+    settings = recipe.training
+    return Plan(
+        epochs=settings.epochs,
+        learning_rate=settings.learning_rate,
+        clip_norm=settings.clip_norm,
+        seed=settings.random_state,
+        patience=settings.patience,
+        patience_starts=int(np.ceil(recipe.objective.beta_warmup)),
+        fixed=Fixed(settings.optimizer, settings.weight_decay, settings.batch_size, prepared),
+    )
+
+
+def latent_dim(model: Model, shape: tuple[int, ...]) -> int:
+    """The number of latents of a model, which a user's own encoder decides."""
+    return networks.check_encoder(model.encoder, shape)

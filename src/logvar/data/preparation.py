@@ -1,0 +1,130 @@
+"""From stored rows to the numbers a model sees: intensities and binarization."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from logvar.errors import LogvarError, LogvarTypeError, unknown_name
+from logvar.randomness import Purpose, host_stream, row_words
+
+BINARIZATIONS = ("none", "threshold", "static", "dynamic")
+
+
+@dataclasses.dataclass(frozen=True)
+class Preparation:
+    """How rows become inputs; hashable, so that compiled programs can be told apart by it.
+
+    Args:
+        divisor: 255 for pixels stored as uint8, so that they become intensities; otherwise 1.
+        binarization: `none`; `threshold` (x > ½, the tutorial's); `static` (each intensity drawn
+            once as a Bernoulli, the row then stays); `dynamic` (drawn anew at every visit).
+    """
+
+    divisor: float = 1.0
+    binarization: str = "none"
+
+    def __post_init__(self):
+        if self.binarization not in BINARIZATIONS:
+            raise unknown_name("binarization", self.binarization, BINARIZATIONS)
+
+    def __call__(self, row: Array, key: PRNGKeyArray) -> Float[Array, "*shape"]:
+        """Turn a stored row (or a batch) into what the model sees; `key` is for `dynamic`."""
+        x = row.astype(jnp.float32)
+        if self.divisor != 1:
+            x = x / self.divisor
+        if self.binarization == "threshold":
+            return (x > 0.5).astype(jnp.float32)
+        if self.binarization == "dynamic":
+            return jax.random.bernoulli(key, x).astype(jnp.float32)
+        return x
+
+    def fix(self, rows: np.ndarray, seed: int) -> np.ndarray:
+        """Draw static binarization once: rows of 0 and 1 as uint8; other modes pass through.
+
+        Each row's draw is a function of (seed, the row's bytes), so it is the same in any subset.
+        """
+        if self.binarization != "static":
+            return rows
+        fixed = np.empty(rows.shape, np.uint8)
+        for i, words in enumerate(row_words(rows)):
+            uniform = host_stream(seed, Purpose.STATIC_BINARIZATION, *map(int, words)).random(
+                rows.shape[1:], dtype=np.float32
+            )
+            fixed[i] = uniform < rows[i].astype(np.float32) / self.divisor
+        return fixed
+
+    @property
+    def after_fixing(self) -> "Preparation":
+        """What is left to do per batch once `fix` has been applied."""
+        return Preparation() if self.binarization == "static" else self
+
+
+def as_rows(X: object, name: str = "X") -> np.ndarray:
+    """Check examples and return them as uint8 (kept) or float32 rows.
+
+    Raises:
+        LogvarError: not numeric, empty, not at least two-dimensional, or with NaN or infinity,
+            whose first row and column the message names.
+    """
+    array = np.asarray(X)
+    if array.dtype == object:
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise LogvarTypeError(
+                f"{name} holds {_example_of(array)}: each argument must be a string of a number or "
+                "a real number; drop or encode such columns"
+            ) from error
+    if array.dtype.kind == "c":
+        raise LogvarError(
+            f"Complex data not supported: {name} has dtype {array.dtype}; give real and imaginary "
+            "parts as columns"
+        )
+    if array.dtype.kind not in "fiub":
+        raise LogvarError(
+            f"{name} has dtype {array.dtype}: expected numbers; drop or encode text columns"
+        )
+    if array.ndim < 2:
+        raise LogvarError(
+            f"Expected 2D array, got {array.ndim}D array instead: {name} has shape {array.shape}, "
+            "expected (rows, features…). Reshape your data: X.reshape(-1, 1) for one feature, "
+            "X.reshape(1, -1) for one row"
+        )
+    if array.shape[0] == 0 or array.size == 0:
+        raise LogvarError(
+            f"{name}: found array with {array.shape[0]} sample(s) and {_features(array)} feature(s) "
+            f"(shape={array.shape}) while a minimum of 1 is required; give it rows and columns"
+        )
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8)
+    if array.dtype == np.uint8:
+        return array
+    with np.errstate(over="ignore"):
+        rows = array.astype(np.float32)
+    if not np.isfinite(rows).all():
+        first = tuple(int(i) for i in np.argwhere(~np.isfinite(rows))[0])
+        value = array[first]
+        what = "NaN" if np.isnan(value) else "infinity" if np.isinf(value) else f"{value:g}"
+        where = f"row {first[0]}, column {first[1] if len(first) == 2 else first[1:]}"
+        also = "" if what in ("NaN", "infinity") else " (too large for float32)"
+        raise LogvarError(
+            f"{name} has {what}{also} at {where} (counting from 0): expected finite numbers; "
+            "remove or impute such rows"
+        )
+    return rows
+
+
+def _features(array: np.ndarray) -> int:
+    return int(np.prod(array.shape[1:]))
+
+
+def _example_of(array: np.ndarray) -> str:
+    for value in array.flat:
+        try:
+            float(value)
+        except (TypeError, ValueError):
+            return f"{value!r}"
+    return "values that are not numbers"

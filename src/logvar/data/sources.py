@@ -1,0 +1,86 @@
+"""DATA on the command line → arrays: built-in names and paths."""
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from logvar.data import idx, images, tables
+from logvar.errors import LogvarError, unknown_name
+
+BUILT_IN = ("digits", "mnist")
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """Rows with what is known about them."""
+
+    name: str
+    train: np.ndarray
+    test: np.ndarray | None = None
+    """A test set of its own, where the source has one; training never sees it."""
+    train_labels: np.ndarray | None = None
+    test_labels: np.ndarray | None = None
+
+
+def load(source: str, data_dir: str | None = None) -> Dataset:
+    """Load a data set.
+
+    Args:
+        source: `digits`, `mnist`, or the path of a .npy, .npz, .csv or .parquet file, a folder of
+            images or a folder with IDX files.
+        data_dir: where `mnist` is looked up; otherwise the variable LOGVAR_DATA.
+
+    Raises:
+        LogvarError: the name is unknown, or the file cannot be read as what its ending says.
+    """
+    if source == "digits":
+        return _digits()
+    if source == "mnist":
+        return _from_idx("mnist", idx.mnist_folder(data_dir))
+    path = Path(source)
+    if path.is_dir():
+        if idx.is_idx_folder(path):
+            return _from_idx(path.name, path)
+        return Dataset(path.name, *images.read_folder(path))
+    if not path.exists():
+        error = unknown_name("data", source, BUILT_IN)
+        raise LogvarError(f"{error}; and no file or folder {source} exists")
+    if path.stat().st_size == 0:
+        raise LogvarError(f"{path} is empty (0 bytes): expected a table or array with rows")
+    readers = {
+        ".npy": tables.read_npy,
+        ".npz": tables.read_npz,
+        ".csv": tables.read_csv,
+        ".parquet": tables.read_parquet,
+    }
+    if path.suffix.lower() not in readers:
+        raise LogvarError(
+            f"{path} has the ending {path.suffix!r}: expected {', '.join(readers)}, a folder of "
+            "images, a folder with IDX files, or one of the names digits and mnist"
+        )
+    return Dataset(path.stem, readers[path.suffix.lower()](path))
+
+
+def fingerprint(rows: np.ndarray) -> str:
+    """SHA-256 over dtype, shape and bytes: the same data, the same text."""
+    digest = hashlib.sha256(f"{rows.dtype.str} {rows.shape}".encode())
+    digest.update(np.ascontiguousarray(rows).data)
+    return digest.hexdigest()
+
+
+def _digits() -> Dataset:
+    """scikit-learn's 1,797 handwritten digits, 8 × 8, as intensities in [0, 1]."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    rows = (digits.images / 16.0).astype(np.float32)[..., None]
+    return Dataset(
+        "digits", rows[:1500], rows[1500:], digits.target[:1500], digits.target[1500:]
+    )
+
+
+def _from_idx(name: str, folder: Path) -> Dataset:
+    train, test, train_labels, test_labels = idx.read_folder(folder)
+    return Dataset(name, train, test, train_labels, test_labels)

@@ -1,0 +1,148 @@
+"""Arrays and tables in files, in and out: .npy, .npz, .csv, .parquet."""
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from logvar.errors import LogvarError
+from logvar.storage.files import write_atomically
+
+WRITABLE = (".npy", ".csv", ".parquet")
+
+
+def read_npy(path: Path) -> np.ndarray:
+    """Read one array; pickled objects are refused, not loaded."""
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise _unreadable(path, "a whole .npy file of numbers", error) from error
+
+
+def read_npz(path: Path) -> np.ndarray:
+    """Read the array called X, x or data, or the only one there is."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise LogvarError(f"{path} is not a .npz archive: expected one; is it a .npy file?")
+            names = archive.files
+            name = next((n for n in ("X", "x", "data") if n in names), None)
+            if name is None and len(names) != 1:
+                raise LogvarError(
+                    f"{path} holds {len(names)} arrays ({', '.join(names[:5])}): expected one, or "
+                    "one called X"
+                )
+            return archive[name or names[0]]
+    except LogvarError:
+        raise
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise _unreadable(path, "a whole .npz archive of numbers", error) from error
+    except AttributeError as error:  # a .npy file by another name has no context manager
+        raise _unreadable(path, "a .npz archive", error) from error
+
+
+def read_csv(path: Path) -> np.ndarray:
+    """Read a table of numbers with a header line, or without one if the first line is numeric."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    options = csv.ReadOptions(autogenerate_column_names=_starts_with_numbers(path))
+    try:
+        table = csv.read_csv(path, read_options=options)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _unreadable(path, "a table with the same number of columns in each row", error) from error
+    return _numbers(path, table)
+
+
+def read_parquet(path: Path) -> np.ndarray:
+    """Read a table of numbers."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(path)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        raise _unreadable(path, "a whole parquet file", error) from error
+    return _numbers(path, table)
+
+
+def check_writable(path: Path) -> None:
+    """Check an output's ending before any work is done.
+
+    Raises:
+        LogvarError: the ending is none we write, or its folder does not exist.
+    """
+    if path.suffix.lower() not in WRITABLE:
+        raise LogvarError(f"--out {path} ends in {path.suffix!r}: expected {', '.join(WRITABLE)}")
+    if not path.parent.is_dir():
+        raise LogvarError(f"--out {path}: the folder {path.parent} does not exist; create it first")
+
+
+def write(path: Path, array: np.ndarray, names: list[str] | None = None) -> None:
+    """Write an array by the ending of the path: .npy keeps its shape, the others are tables.
+
+    Args:
+        path: where to.
+        array: (rows,) or (rows, …); tables flatten what follows the first axis.
+        names: the table's columns.
+    """
+    import io
+
+    buffer = io.BytesIO()
+    if path.suffix.lower() == ".npy":
+        np.save(buffer, array, allow_pickle=False)
+    else:
+        import pyarrow as pa
+        from pyarrow import csv, parquet
+
+        flat = array.reshape(len(array), -1)
+        columns = names or [f"x{i}" for i in range(flat.shape[1])]
+        table = pa.table({name: flat[:, i] for i, name in enumerate(columns)})
+        if path.suffix.lower() == ".csv":
+            csv.write_csv(table, buffer)
+        else:
+            parquet.write_table(table, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def _numbers(path: Path, table) -> np.ndarray:
+    """The columns of an Arrow table as one array, with errors that name the column."""
+    import pyarrow.types as kinds
+
+    if table.num_rows == 0 or table.num_columns == 0:
+        raise LogvarError(f"{path} has {table.num_rows} rows and {table.num_columns} columns: expected some")
+    columns = []
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        kind = column.type
+        if not (kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_boolean(kind)):
+            example = next((v for v in column.to_pylist() if v is not None), "only empty cells")
+            raise LogvarError(
+                f"{path}: column {name!r} holds {kind}, such as {example!r}: expected numbers; "
+                "drop or encode that column"
+            )
+        values = column.to_numpy(zero_copy_only=False) if not column.null_count else None
+        if values is None:
+            row = next(i for i, v in enumerate(column.to_pylist()) if v is None)
+            raise LogvarError(
+                f"{path} has an empty cell at row {row}, column {name!r} (rows counted from 0, "
+                "after the header): expected finite numbers; remove or impute such rows"
+            )
+        columns.append(values)
+    return np.column_stack(columns)
+
+
+def _starts_with_numbers(path: Path) -> bool:
+    try:
+        with open(path, encoding="utf-8") as file:
+            first = file.readline(1 << 20)
+        for cell in first.strip().split(","):
+            float(cell)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _unreadable(path: Path, expected: str, error: Exception) -> LogvarError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return LogvarError(f"{path} cannot be read as its ending says ({reason}): expected {expected}")

@@ -1,0 +1,1 @@
+"""Distributions computed from raw network outputs: the Normal, priors and likelihoods."""

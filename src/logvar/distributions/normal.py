@@ -1,0 +1,149 @@
+"""The Normal distribution of a raw scale output: one object samples, scores and measures."""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from logvar import scales
+from logvar.errors import LogvarError
+from logvar.scales import Scale
+from logvar.scales.numerics import expm1_minus
+
+Values = Float[Array, "..."]
+HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+
+
+class Normal(eqx.Module):
+    """N(mean, σ(raw)²), elementwise.
+
+    Sampler, density and KL share one scale, so they cannot mean different σ by the same raw
+    output. All methods return the broadcast shape of `mean` and `raw`; sum over the latents
+    yourself. Densities, entropies and divergences are in nats.
+
+    Args:
+        mean: μ, any shape.
+        raw: the unconstrained network output, of a shape that broadcasts with `mean`.
+        scale: a `Scale` or the name of one, such as "log-variance".
+
+    Example:
+        >>> import logvar
+        >>> q = logvar.Normal(1.0, 2.0, "log-std")
+        >>> p = logvar.Normal(0.0, 0.0, "log-std")
+        >>> float(q.kl(p).round(4)) == float(q.kl().round(4))
+        True
+    """
+
+    mean: Values
+    raw: Values
+    scale: Scale
+
+    def __init__(self, mean: ArrayLike, raw: ArrayLike, scale: str | Scale = "log-variance"):
+        self.mean = _floating(mean)
+        self.raw = _floating(raw)
+        self.scale = scales.get(scale)
+        try:
+            jnp.broadcast_shapes(self.mean.shape, self.raw.shape)
+        except ValueError as error:
+            raise LogvarError(
+                f"mean has shape {self.mean.shape} and raw {self.raw.shape}: expected shapes that "
+                "broadcast, usually equal ones"
+            ) from error
+
+    @property
+    def log_sigma(self) -> Values:
+        """log σ, straight from the raw output."""
+        return self._broadcast(self.scale.log_sigma(self.raw))
+
+    @property
+    def sigma(self) -> Values:
+        """The standard deviation σ."""
+        return self._broadcast(self.scale.sigma(self.raw))
+
+    @property
+    def variance(self) -> Values:
+        """The variance σ²."""
+        return self._broadcast(self.scale.variance(self.raw))
+
+    def reparameterize(self, eps: ArrayLike) -> Values:
+        """μ + σ ⊙ ε."""
+        return self.mean + self.scale.sigma(self.raw) * jnp.asarray(eps)
+
+    def sample(self, key: PRNGKeyArray) -> Values:
+        """One draw for each element."""
+        shape = jnp.broadcast_shapes(self.mean.shape, self.raw.shape)
+        return self.reparameterize(jax.random.normal(key, shape, self.mean.dtype))
+
+    def log_prob(self, z: ArrayLike) -> Values:
+        """log N(z; μ, σ²) = −½((z − μ)/σ)² − log σ − ½ log 2π; −∞ where that overflows."""
+        standardized = (jnp.asarray(z) - self.mean) / self.scale.sigma(self.raw)
+        return self._density(standardized)
+
+    def log_prob_of_noise(self, eps: ArrayLike) -> Values:
+        """log_prob(reparameterize(eps)) without going through z, where σ ≪ |μ| loses its digits."""
+        return self._density(jnp.asarray(eps))
+
+    def entropy(self) -> Values:
+        """½ log 2πe + log σ."""
+        return self.log_sigma + (0.5 + HALF_LOG_TWO_PI)
+
+    def kl(self, other: "Normal | None" = None) -> Values:
+        """KL(self ‖ other) in closed form; against the standard normal when other is None.
+
+        ½(ρ² − 1) − log ρ + ½((μ − μ′)/σ′)² with ρ = σ/σ′, without cancellation near ρ = 1.
+        """
+        if other is None:
+            return self.scale.kl_excess(self.raw) + 0.5 * jnp.square(self.mean)
+        log_ratio = self.scale.log_sigma(self.raw) - other.scale.log_sigma(other.raw)
+        distance = (self.mean - other.mean) / other.scale.sigma(other.raw)
+        return 0.5 * (expm1_minus(2 * log_ratio) + jnp.square(distance))
+
+    def _density(self, standardized: Values) -> Values:
+        log_sigma = self.scale.log_sigma(self.raw)
+        return -0.5 * jnp.square(standardized) - log_sigma - HALF_LOG_TWO_PI
+
+    def _broadcast(self, values: Values) -> Values:
+        return jnp.broadcast_to(values, jnp.broadcast_shapes(values.shape, self.mean.shape))
+
+
+def reparameterize(
+    mean: ArrayLike,
+    raw: ArrayLike,
+    eps: ArrayLike | None = None,
+    *,
+    key: PRNGKeyArray | None = None,
+    scale: str | Scale = "log-variance",
+) -> Values:
+    """z = μ + σ(raw) ⊙ ε, the reparameterization trick under a named scale.
+
+    Args:
+        mean: μ, any shape.
+        raw: the raw scale output, of a shape that broadcasts with `mean`.
+        eps: the standard normal noise ε; give this or `key`, not both.
+        key: a JAX key from which ε is drawn.
+        scale: how raw becomes σ.
+
+    Raises:
+        LogvarError: neither or both of `eps` and `key` are given, or the scale is unknown.
+
+    Reference:
+        Kingma & Welling 2013, arXiv 1312.6114.
+
+    Example:
+        >>> import logvar
+        >>> float(logvar.reparameterize(1.0, 0.0, eps=2.0, scale="log-std"))
+        3.0
+    """
+    if (eps is None) == (key is None):
+        got = "neither" if eps is None else "both"
+        raise LogvarError(f"reparameterize got {got} of eps and key: give exactly one")
+    normal = Normal(mean, raw, scale)
+    return normal.reparameterize(eps) if key is None else normal.sample(key)
+
+
+def _floating(values: ArrayLike) -> Values:
+    array = jnp.asarray(values)
+    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)

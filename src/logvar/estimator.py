@@ -1,0 +1,597 @@
+"""`logvar.VAE`, a scikit-learn estimator: start reading here."""
+
+import dataclasses
+import math
+import numbers
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from logvar import assembly, scales
+from logvar.data.order import split
+from logvar.data.preparation import Preparation, as_rows
+from logvar.data.sources import fingerprint
+from logvar.distributions.normal import Normal
+from logvar.errors import LogvarError
+from logvar.evaluation.blocks import in_blocks
+from logvar.evaluation.elbo import elbo_terms
+from logvar.evaluation.importance import importance_log_likelihood
+from logvar.evaluation.summary import Evaluation, evaluate
+from logvar.model import Model
+from logvar.networks.registry import Network
+from logvar.randomness import Purpose, row_key, row_words, stream
+from logvar.recipe import Recipe
+from logvar.scales import Scale
+from logvar.storage import run_folder
+from logvar.storage.files import UnfinishedFolder, write_atomically
+from logvar.storage.weights import load_arrays, save_arrays
+from logvar.training.loop import Trained, Watcher, train
+from logvar.training.matching import matched
+from logvar.training.pace import Interrupt, Pace
+
+
+class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """A variational autoencoder.
+
+    Examples x are rows of a table or images (rows, height, width[, channels]). All densities are
+    in nats per example and in the data's own units; all noise is a function of `random_state`.
+
+    Args:
+        latent_dim: number of latents.
+        scale: how raw outputs become σ: a name from `logvar.scales.names()` or a `Scale`.
+        likelihood: "bernoulli" for values in [0, 1], "normal" for real values, or "auto".
+        network: "mlp", "conv", "tutorial" or "auto".
+        hidden: widths of the MLP's hidden layers.
+        noise: whether the normal likelihood's shared σ is "learned" or "fixed".
+        noise_sigma: its start, or its value, in units of the standardized data.
+        noise_scale: the scale in which it is learned.
+        objective: "elbo" or "iwae".
+        analytic_kl: KL in closed form, or by one sample.
+        beta: weight of the KL in training; scores are always at β = 1.
+        beta_warmup: epochs over which β rises from 0.
+        free_bits: nats of KL per latent that cost nothing more.
+        n_samples: draws of z per example and step.
+        epochs: at most so many passes over the data.
+        batch_size: examples per step.
+        learning_rate: step size.
+        optimizer: "adam", "adamw", "adam-keras" or "sgd".
+        weight_decay: decoupled for adamw, an L2 penalty otherwise.
+        clip_norm: cut the gradient's norm to this; 0 is off.
+        validation_fraction: share of rows held out to stop early; 0 holds out none.
+        patience: epochs without a better held-out ELBO before stopping; 0 never stops early.
+        match: train in the coordinates of this other scale of the log family.
+        binarization: "none", "threshold", "static" or "dynamic".
+        encoder: your own module from one example to (mean, raw); give the decoder too.
+        decoder: your own module from one example's latents to raw outputs.
+        random_state: seed of everything random.
+
+    Attributes:
+        model_: the trained `Model`.
+        history_: one dict per epoch, as in metrics.jsonl.
+        decisions_: what "auto" stood for, and why.
+        n_iter_: epochs run.
+        n_features_in_: columns of a table, or features of an example.
+
+    Example:
+        >>> import logvar
+        >>> from sklearn.datasets import load_iris
+        >>> X = load_iris().data
+        >>> vae = logvar.VAE(latent_dim=2, epochs=20, random_state=0).fit(X)
+        >>> vae.transform(X).shape, vae.sample(3).shape
+        ((150, 2), (3, 4))
+    """
+
+    def __init__(
+        self,
+        latent_dim=10,
+        *,
+        scale="log-variance",
+        likelihood="auto",
+        network="auto",
+        hidden=(256, 128),
+        noise="learned",
+        noise_sigma=1.0,
+        noise_scale="log-std",
+        objective="elbo",
+        analytic_kl=True,
+        beta=1.0,
+        beta_warmup=0.0,
+        free_bits=0.0,
+        n_samples=1,
+        epochs=300,
+        batch_size=128,
+        learning_rate=1e-3,
+        optimizer="adam",
+        weight_decay=0.0,
+        clip_norm=0.0,
+        validation_fraction=0.1,
+        patience=20,
+        match="",
+        binarization="none",
+        encoder=None,
+        decoder=None,
+        random_state=0,
+    ):
+        self.latent_dim = latent_dim
+        self.scale = scale
+        self.likelihood = likelihood
+        self.network = network
+        self.hidden = hidden
+        self.noise = noise
+        self.noise_sigma = noise_sigma
+        self.noise_scale = noise_scale
+        self.objective = objective
+        self.analytic_kl = analytic_kl
+        self.beta = beta
+        self.beta_warmup = beta_warmup
+        self.free_bits = free_bits
+        self.n_samples = n_samples
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.optimizer = optimizer
+        self.weight_decay = weight_decay
+        self.clip_norm = clip_norm
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.match = match
+        self.binarization = binarization
+        self.encoder = encoder
+        self.decoder = decoder
+        self.random_state = random_state
+
+    def fit(self, X, y=None, *, validation_data=None, watcher: Watcher | None = None):
+        """Train on X.
+
+        Args:
+            X: (rows, features) or (rows, height, width[, channels]), numeric and finite; uint8 is
+                kept and read as pixels under the Bernoulli likelihood.
+            y: ignored; scikit-learn passes it.
+            validation_data: rows to hold out instead of a share of X.
+            watcher: what follows training, such as a progress bar.
+
+        Returns:
+            self.
+
+        Raises:
+            LogvarError: the data or a setting do not fit, or training met a non-finite number.
+            KeyboardInterrupt: on Ctrl-C, after the best weights so far were kept.
+        """
+        recipe = self._recipe()
+        rows = self._rows(X, reset=True)
+        rows, validation = self._held_out(rows, validation_data, recipe)
+        decisions = assembly.decide(recipe, rows, custom_networks=self.encoder is not None)
+        prepared = assembly.preparation(recipe, decisions)
+        seed = recipe.training.random_state
+        train_rows = prepared.fix(rows, seed)
+        validation_rows = None if validation is None else prepared.fix(validation, seed)
+        model = assembly.build_model(
+            recipe, decisions, rows.shape[1:], rows, self.encoder, self.decoder
+        )
+        coordinates = None
+        if recipe.training.match:
+            model, coordinates = matched(model, recipe.training.match)
+        steps_per_epoch = -(-len(rows) // recipe.training.batch_size)
+        watcher = watcher or Pace()
+        with Interrupt() as interrupt:
+            if isinstance(watcher, Pace):
+                watcher.listen(interrupt)
+            trained = train(
+                model,
+                train_rows,
+                validation_rows,
+                assembly.build_objective(recipe, steps_per_epoch),
+                assembly.build_plan(recipe, prepared.after_fixing),
+                watcher,
+                latent_dim=assembly.latent_dim(model, rows.shape[1:]),
+                coordinates=coordinates,
+            )
+        self._keep(recipe, decisions, prepared, rows, trained)
+        if trained.ended == "not finite":
+            raise LogvarError(self._not_finite(trained))
+        if trained.ended == "interrupted":
+            raise KeyboardInterrupt("interrupted; the estimator keeps the best weights so far")
+        return self
+
+    def posterior(self, X) -> Normal:
+        """q(z | x) for each row: a `Normal` of shape (rows, latent)."""
+        mean, raw = self._in_blocks(_encode, X)
+        return Normal(mean, raw, self.model_.scale)
+
+    def transform(self, X) -> np.ndarray:
+        """The posterior means, (rows, latent), float32."""
+        return self._in_blocks(_encode, X)[0]
+
+    def inverse_transform(self, Z) -> np.ndarray:
+        """Decode latents (rows, latent) to E[x | z] in the data's own units."""
+        check_is_fitted(self)
+        Z = as_rows(Z, "Z").astype(np.float32)
+        expected = self._n_features_out
+        if Z.ndim != 2 or Z.shape[1] != expected:
+            raise LogvarError(
+                f"Z has shape {Z.shape}: expected (rows, {expected}), as transform returns"
+            )
+        return in_blocks(_decode, self.model_, Z)
+
+    def reconstruct(self, X) -> np.ndarray:
+        """Encode and decode: E[x | z] at the posterior mean."""
+        return self.inverse_transform(self.transform(X))
+
+    def sample(self, n_samples: int = 1, *, mean: bool = False, random_state=None) -> np.ndarray:
+        """Draw from the model: z from the prior, then x from p(x | z).
+
+        Args:
+            n_samples: how many.
+            mean: return E[x | z] instead of a draw of x, which is what pictures show.
+            random_state: seed; the estimator's own by default.
+        """
+        check_is_fitted(self)
+        if not isinstance(n_samples, numbers.Integral) or n_samples < 1:
+            raise LogvarError(f"n_samples is {n_samples!r}: expected an integer of at least 1")
+        seed = self._seed if random_state is None else _seed(random_state)
+        # In blocks of latents, as everything else: sample i does not depend on n_samples.
+        keys = np.arange(n_samples, dtype=np.uint32)
+        task = (self.model_, jnp.asarray(seed), jnp.zeros(self._n_features_out))
+        return in_blocks(_sample_means if mean else _samples, task, keys)
+
+    def elbo(
+        self, X, eps: ArrayLike | None = None, n_samples: int = 1, analytic_kl: bool = False
+    ) -> np.ndarray:
+        """The ELBO of each row at β = 1, in nats.
+
+        log p(x | z) − KL(q(z | x) ‖ p(z)), with the KL by the same samples (the tutorial's three
+        terms) or in closed form.
+
+        Args:
+            X: rows.
+            eps: noise, (rows, latent) or (n, rows, latent); by default a function of the seed
+                and each row's bytes.
+            n_samples: draws of z per row when eps is not given.
+            analytic_kl: KL in closed form.
+        """
+        rows = self._stored(X)
+        noise = None if eps is None else self._noise(eps, len(rows))
+        if n_samples < 1:
+            raise LogvarError(f"n_samples is {n_samples!r}: expected an integer of at least 1")
+        return elbo_terms(
+            self.model_,
+            rows,
+            self._preparation.after_fixing,
+            self._seed,
+            n_samples=n_samples if noise is None else noise.shape[1],
+            analytic_kl=analytic_kl,
+            eps=noise,
+        ).elbo
+
+    def score(self, X, y=None) -> float:
+        """The mean ELBO in nats per example: one sample per row, KL in closed form, at β = 1
+        whatever was trained, so that models of different β compare."""
+        return float(self.elbo(X, analytic_kl=True).mean(dtype=np.float64))
+
+    def score_samples(self, X, n_samples: int = 100) -> np.ndarray:
+        """Importance-weighted log-likelihood of each row, nats (Burda et al. 2016).
+
+        A lower bound on log p(x) in expectation, tighter with more samples.
+        """
+        rows = self._stored(X)
+        if n_samples < 1:
+            raise LogvarError(f"n_samples is {n_samples!r}: expected an integer of at least 1")
+        return importance_log_likelihood(
+            self.model_, rows, self._preparation.after_fixing, self._seed, n_samples
+        ).log_likelihood
+
+    def evaluate(self, X, *, split: str = "given", n_importance: int = 100) -> Evaluation:
+        """All figures of a report on X, each with its protocol."""
+        return evaluate(
+            self.model_,
+            self._stored(X),
+            self._preparation.after_fixing,
+            split=split,
+            binarization=self._preparation.binarization,
+            seed=self._seed,
+            n_importance=n_importance,
+            batch_means=self.recipe_.training.batch_size
+            if not self.recipe_.objective.analytic_kl
+            else None,
+        )
+
+    def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> Path:
+        """Write a run folder that `logvar.load` reads; nothing in it is pickled.
+
+        Raises:
+            LogvarError: the place exists or cannot be written.
+        """
+        check_is_fitted(self)
+        folder = UnfinishedFolder(
+            Path(path), overwrite=overwrite, marker=run_folder.MANIFEST
+        )
+        try:
+            self.write_into(folder.path)
+            return folder.publish()
+        except BaseException:
+            folder.discard()
+            raise
+
+    def write_into(self, folder: Path) -> None:
+        """Write recipe, weights, state, metrics and manifest into a folder that exists."""
+        (folder / run_folder.STATE).parent.mkdir(exist_ok=True)
+        write_atomically(folder / run_folder.RECIPE, self.recipe_.to_toml())
+        save_arrays(folder / run_folder.WEIGHTS, self.model_)
+        if self.state_ is not None:
+            save_arrays(folder / run_folder.STATE, self.state_)
+        lines = "".join(run_folder.to_json_line(line) for line in self.history_)
+        write_atomically(folder / run_folder.METRICS, lines)
+        run_folder.write_manifest(folder, self._manifest())
+
+    # What fitting and loading share.
+
+    def _recipe(self) -> Recipe:
+        """The settings of this estimator as a checked recipe."""
+        settings = {name: getattr(self, name) for name in Recipe.settings()}
+        settings["random_state"] = _seed(self.random_state)
+        for name in ("scale", "noise_scale"):
+            scales.get(settings[name])
+            if isinstance(settings[name], Scale):
+                settings[name] = scales.describe(settings[name])
+        for name, value in settings.items():
+            if isinstance(value, np.generic):
+                settings[name] = value.item()
+        return Recipe().replace(**settings, data=getattr(self, "_data_name", "")).checked()
+
+    def _rows(self, X, *, reset: bool) -> np.ndarray:
+        """Check X as scikit-learn expects and as we need it."""
+        rows = as_rows(_dense(X))
+        if rows.ndim == 2:
+            validate_data(self, X, reset=reset, skip_check_array=True)
+        if reset:
+            self.n_features_in_ = math.prod(rows.shape[1:])
+            if len(rows) < 2:
+                raise LogvarError(
+                    f"X has 1 sample (shape {rows.shape}): expected at least 2 rows to train on; "
+                    "give more"
+                )
+        elif rows.shape[1:] != self._shape:
+            got, expected = math.prod(rows.shape[1:]), self.n_features_in_
+            if got == expected:
+                return rows.reshape(-1, *self._shape)
+            raise LogvarError(
+                f"X has {got} features, but VAE is expecting {expected} features as input: resize "
+                "X, or fit a new model"
+            )
+        return rows
+
+    def _stored(self, X) -> np.ndarray:
+        """Rows of X as the fitted model reads them."""
+        check_is_fitted(self)
+        rows = self._rows(X, reset=False)
+        if rows.dtype != np.uint8 and self._preparation.divisor != 1:
+            # The model was fitted on pixels; floating-point rows are the same pixels.
+            if not np.array_equal(rows, np.clip(np.rint(rows), 0, 255)):
+                raise LogvarError(
+                    "this model was fitted on pixels stored as uint8 (0 to 255), got other values: "
+                    "give X in the same units"
+                )
+            rows = rows.astype(np.uint8)
+        if self.decisions_.likelihood == "bernoulli":
+            high = self._preparation.divisor
+            if rows.min() < 0 or rows.max() > high:
+                raise LogvarError(
+                    f"X has values from {rows.min():g} to {rows.max():g}: this Bernoulli model "
+                    f"expects values in [0, {high:g}]; rescale X"
+                )
+        return self._preparation.fix(rows, self._seed)
+
+    def _in_blocks(self, function, X):
+        rows = self._stored(X)
+        task = (self.model_, self._preparation.after_fixing, jnp.asarray(self._seed))
+        return in_blocks(function, task, rows, row_words(rows))
+
+    def _held_out(
+        self, rows: np.ndarray, validation_data, recipe: Recipe
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        if validation_data is not None:
+            given = validation_data[0] if isinstance(validation_data, tuple) else validation_data
+            validation = as_rows(_dense(given), "validation_data")
+            if validation.shape[1:] != rows.shape[1:]:
+                raise LogvarError(
+                    f"validation_data has examples of shape {validation.shape[1:]}: expected "
+                    f"{rows.shape[1:]}, as X has"
+                )
+            return rows, validation.astype(rows.dtype)
+        settings = recipe.training
+        kept, held_out = split(len(rows), settings.validation_fraction, settings.random_state)
+        return rows[kept], rows[held_out] if len(held_out) else None
+
+    def _keep(
+        self,
+        recipe: Recipe,
+        decisions: assembly.Decisions,
+        prepared: Preparation,
+        rows: np.ndarray,
+        trained: Trained,
+    ) -> None:
+        """Set what fitting learned."""
+        self.recipe_ = recipe
+        self.decisions_ = decisions
+        self.model_ = trained.model
+        self.state_ = trained.state
+        self.history_ = [metrics.as_dict() for metrics in trained.history]
+        self.n_iter_ = len(self.history_)
+        self.ended_ = trained.ended
+        self.data_ = {"rows": len(rows), "sha256": fingerprint(rows)}
+        self._set_fitted(prepared, rows.shape[1:], str(rows.dtype))
+
+    def _set_fitted(self, prepared: Preparation, shape: tuple[int, ...], dtype: str) -> None:
+        self._preparation = prepared
+        self._shape = shape
+        self._dtype = dtype
+        self._seed = self.recipe_.training.random_state
+        self._n_features_out = assembly.latent_dim(self.model_, shape)
+
+    def _noise(self, eps: ArrayLike, n: int) -> np.ndarray:
+        """eps as (rows, samples, latent)."""
+        noise = np.asarray(eps, np.float32)
+        noise = noise[None] if noise.ndim == 2 else noise
+        if noise.ndim != 3 or noise.shape[1:] != (n, self._n_features_out):
+            raise LogvarError(
+                f"eps has shape {np.shape(eps)}: expected ({n}, {self._n_features_out}) or "
+                f"(samples, {n}, {self._n_features_out})"
+            )
+        return np.moveaxis(noise, 0, 1)
+
+    def _not_finite(self, trained: Trained) -> str:
+        step = int(trained.state.failed_step)
+        return (
+            f"loss or gradient became NaN or infinite at step {step + 1} and the step was not "
+            f"taken; the estimator keeps the weights from before (best epoch "
+            f"{int(trained.state.best_epoch)}): lower learning_rate (now "
+            f"{self.recipe_.training.learning_rate:g}), set clip_norm, or choose a scale that "
+            f"grows less (now {self.recipe_.model.scale})"
+        )
+
+    def _manifest(self) -> run_folder.Manifest:
+        custom = {}
+        if self.decisions_.network == "custom":
+            custom = {
+                part: type(getattr(self.model_, part)).__qualname__
+                for part in ("encoder", "decoder")
+            }
+        return run_folder.Manifest(
+            shape=self._shape,
+            dtype=self._dtype,
+            likelihood=self.decisions_.likelihood,
+            network=self.decisions_.network,
+            divisor=self._preparation.divisor,
+            data=self.data_,
+            ended=self.ended_,
+            epochs_run=self.n_iter_,
+            custom=custom,
+        )
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        tags.input_tags.three_d_array = True
+        return tags
+
+
+def load(
+    path: str | os.PathLike,
+    *,
+    encoder: Network | None = None,
+    decoder: Network | None = None,
+) -> VAE:
+    """Load a fitted estimator from a run folder; runs no code from it.
+
+    Args:
+        path: the run folder.
+        encoder: for a run with networks of your own, a module of the same structure; its
+            weights are replaced by those of the run.
+        decoder: likewise.
+
+    Raises:
+        LogvarError: no whole run folder, a file that was changed, another format, or networks
+            that do not fit.
+
+    Example:
+        >>> import logvar, pathlib, tempfile
+        >>> from sklearn.datasets import load_iris
+        >>> vae = logvar.VAE(latent_dim=2, epochs=2).fit(load_iris().data)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = vae.save(pathlib.Path(folder) / "iris")
+        ...     bool((logvar.load(path).transform(load_iris().data)
+        ...           == vae.transform(load_iris().data)).all())
+        True
+    """
+    folder = Path(path)
+    manifest = run_folder.read_manifest(folder)
+    recipe = Recipe.from_toml((folder / run_folder.RECIPE).read_text(encoding="utf-8"))
+    if manifest.custom and encoder is None:
+        raise LogvarError(
+            f"{folder} holds a run with networks of its own ({manifest.custom.get('encoder')}, "
+            f"{manifest.custom.get('decoder')}): pass logvar.load(path, encoder=…, decoder=…) with "
+            "modules of the same structure"
+        )
+    weights = folder / run_folder.WEIGHTS
+    if math.prod(manifest.shape) > max(weights.stat().st_size, 1 << 20):
+        raise LogvarError(
+            f"{folder}: examples of shape {manifest.shape} do not go with weights of "
+            f"{weights.stat().st_size} bytes; the manifest was changed"
+        )
+    decisions = assembly.Decisions(
+        manifest.likelihood, manifest.network, float(manifest.divisor), ()
+    )
+    skeleton = assembly.skeleton(recipe, decisions, manifest.shape, encoder, decoder)
+    settings = recipe.flat()
+    vae = VAE(encoder=encoder, decoder=decoder, **{k: settings[k] for k in Recipe.settings()})
+    vae._data_name = settings["data"]
+    vae.recipe_ = recipe
+    vae.decisions_ = decisions
+    vae.model_ = load_arrays(weights, skeleton)
+    vae.state_ = None
+    vae.history_ = run_folder.read_lines(folder / run_folder.METRICS)
+    vae.n_iter_ = len(vae.history_)
+    vae.ended_ = manifest.ended
+    vae.data_ = manifest.data
+    vae.n_features_in_ = math.prod(manifest.shape)
+    vae._set_fitted(assembly.preparation(recipe, decisions), manifest.shape, manifest.dtype)
+    return vae
+
+
+def _seed(random_state) -> int:
+    if isinstance(random_state, numbers.Integral) and not isinstance(random_state, bool):
+        if not 0 <= random_state < 2**31:
+            raise LogvarError(
+                f"random_state is {random_state!r}: expected an integer from 0 to 2147483647"
+            )
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def _dense(X):
+    """Refuse sparse matrices by name; they would otherwise become arrays of one object."""
+    if hasattr(X, "toarray"):
+        raise LogvarError(
+            f"Sparse data was passed ({type(X).__name__}), but dense data is required: use "
+            "X.toarray()"
+        )
+    return X
+
+
+def _encode(task: tuple, rows: jax.Array, words: jax.Array):
+    model, preparation, seed = task
+
+    def row(row: jax.Array, word: jax.Array):
+        return model.encode(preparation(row, row_key(seed, Purpose.BINARIZATION, word)))
+
+    return jax.vmap(row)(rows, words)
+
+
+def _decode(model: Model, latents: jax.Array) -> jax.Array:
+    return jax.vmap(model.mean)(latents)
+
+
+def _latents(task: tuple, indices: jax.Array) -> jax.Array:
+    model, seed, like = task
+    return jax.vmap(
+        lambda i: model.prior.sample(stream(seed, Purpose.SAMPLE, i, 0), like.shape[0])
+    )(indices)
+
+
+def _sample_means(task: tuple, indices: jax.Array) -> jax.Array:
+    return jax.vmap(task[0].mean)(_latents(task, indices))
+
+
+def _samples(task: tuple, indices: jax.Array) -> jax.Array:
+    model, seed, _ = task
+    outputs = jax.vmap(model.decode)(_latents(task, indices))
+    keys = jax.vmap(lambda i: stream(seed, Purpose.SAMPLE, i, 1))(indices)
+    return jax.vmap(model.likelihood.sample)(outputs, keys)

@@ -1,0 +1,1 @@
+"""Held-out numbers: ELBO, importance-weighted likelihood, use of the latents, raw outputs."""

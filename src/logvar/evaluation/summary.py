@@ -1,0 +1,164 @@
+"""The numbers of a report, each with the protocol under which it was obtained."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from logvar.data.preparation import Preparation
+from logvar.evaluation.blocks import in_blocks
+from logvar.evaluation.elbo import RowTerms, elbo_terms
+from logvar.evaluation.importance import importance_log_likelihood
+from logvar.model import Model
+from logvar.randomness import Purpose, row_key, row_words
+
+ACTIVE_VARIANCE = 0.01
+"""A latent is active if the variance of its posterior mean over rows exceeds this
+(Burda, Grosse & Salakhutdinov 2016, section 5)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """One number with its standard error and protocol."""
+
+    name: str
+    value: float
+    standard_error: float | None
+    unit: str
+    how: str
+    monte_carlo_error: float | None = None
+
+    def __str__(self) -> str:
+        error = "" if self.standard_error is None else f" ± {self.standard_error:.2f}"
+        unit = f" {self.unit}" if self.unit else ""
+        return f"{self.value:.2f}{error}{unit}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """What every figure of one evaluation shares."""
+
+    split: str
+    rows: int
+    binarization: str
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class RawOutputs:
+    """Where the raw scale outputs lie against the scale's safe range."""
+
+    quantiles: dict[str, float]
+    safe_low: float
+    safe_high: float
+    share_outside: float
+    counts: list[int]
+    edges: list[float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """A set of figures under one protocol."""
+
+    protocol: Protocol
+    figures: list[Figure]
+    kl_per_latent: list[float]
+    active_units: int
+    raw_outputs: RawOutputs
+
+    def __getitem__(self, name: str) -> Figure:
+        return next(figure for figure in self.figures if figure.name == name)
+
+    def as_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def evaluate(
+    model: Model,
+    rows: np.ndarray,
+    preparation: Preparation,
+    *,
+    split: str,
+    binarization: str,
+    seed: int,
+    n_importance: int = 100,
+    batch_means: int | None = None,
+) -> Evaluation:
+    """Compute ELBO, importance-weighted log-likelihood, reconstruction, KL and use of latents.
+
+    Standard errors are over rows: they say how far the mean over such rows may be off, not how
+    far another training run would end. With `batch_means` the ELBO is also given the tutorial's
+    way: KL by one sample, averaged over batches of that size, the last one as a full one.
+    """
+    row_terms = elbo_terms(model, rows, preparation, seed)
+    likelihood = importance_log_likelihood(model, rows, preparation, seed, n_importance)
+    task = (model, preparation, jnp.asarray(seed))
+    squared = in_blocks(_squared_error, task, rows, row_words(rows))
+    n = len(rows)
+    monte_carlo = float(np.sqrt(np.sum(np.square(likelihood.monte_carlo_error), dtype=float)) / n)
+    nats = "nats per example"
+    figures = [
+        _mean("elbo", row_terms.elbo, nats, "β = 1, one sample per row, KL in closed form"),
+        dataclasses.replace(
+            _mean(
+                "log_likelihood",
+                likelihood.log_likelihood,
+                nats,
+                f"importance-weighted, {n_importance} samples per row",
+            ),
+            monte_carlo_error=monte_carlo,
+        ),
+        _mean("reconstruction", row_terms.log_likelihood, nats, "log p(x | z), one sample per row"),
+        _mean("kl", row_terms.kl.sum(-1), nats, "KL(q(z | x) ‖ p(z)) in closed form"),
+        _mean("squared_error", squared, "", "per feature, decoding the posterior mean"),
+    ]
+    if batch_means:
+        sampled = elbo_terms(model, rows, preparation, seed, analytic_kl=False).elbo
+        batches = [
+            sampled[i : i + batch_means].mean(dtype=np.float64)
+            for i in range(0, n, batch_means)
+        ]
+        how = f"KL by one sample, mean over batches of {batch_means} of the batch's mean"
+        figures.append(_mean("elbo_by_batches", np.asarray(batches), nats, how))
+    return Evaluation(
+        Protocol(split, n, binarization, seed),
+        figures,
+        [float(value) for value in row_terms.kl.mean(0, dtype=np.float64)],
+        int(np.sum(row_terms.mean.var(0, dtype=np.float64) > ACTIVE_VARIANCE)),
+        raw_outputs(model, row_terms),
+    )
+
+
+def raw_outputs(model: Model, row_terms: RowTerms) -> RawOutputs:
+    """Summarize the raw scale outputs of some rows."""
+    raw = row_terms.raw.ravel()
+    low, high = model.scale.safe_range(jnp.float32)
+    at = (0.0, 0.01, 0.5, 0.99, 1.0)
+    counts, edges = np.histogram(raw, bins=60)
+    return RawOutputs(
+        {f"{q:g}": float(v) for q, v in zip(at, np.quantile(raw, at), strict=True)},
+        low,
+        high,
+        float(np.mean((raw < low) | (raw > high))),
+        counts.tolist(),
+        edges.tolist(),
+    )
+
+
+def _mean(name: str, values: np.ndarray, unit: str, how: str) -> Figure:
+    wide = values.astype(np.float64)
+    error = float(wide.std(ddof=1) / np.sqrt(len(wide))) if len(wide) > 1 else None
+    return Figure(name, float(wide.mean()), error, unit, how)
+
+
+def _squared_error(task: tuple, rows: Array, words: Array) -> Float[Array, "block"]:
+    model, preparation, seed = task
+
+    def row(row: Array, word: Array) -> Array:
+        x = preparation(row, row_key(seed, Purpose.BINARIZATION, word))
+        return jnp.mean(jnp.square(model.mean(model.encode(x)[0]) - x))
+
+    return jax.vmap(row)(rows, words)

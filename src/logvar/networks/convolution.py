@@ -1,0 +1,151 @@
+"""Two-dimensional convolution as matrix products, on one image of shape (height, width, channels).
+
+On CPU, XLA differentiates `lax.conv*` inside a loop by an unoptimized scalar loop: a training
+step of the tutorial's size takes 180 ms instead of 10. Here a convolution is `gather` (the
+patch under each output pixel) times a matrix, and a transposed convolution is a matrix product
+to all taps followed by `scatter` (each tap added where it belongs). Gather and scatter are each
+other's transpose, and say so to automatic differentiation: left to itself, it turns the slices of
+one into nine padded copies of the whole (58 ms instead of 2 for one layer, measured). So forward
+and backward are slices, additions and one matrix product each, fast in a loop, and `vmap` over
+images or models makes one larger or one batched product of them. On GPU the same code runs.
+Values and gradients are tested against `lax.conv_general_dilated` and `lax.conv_transpose`.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Image = Float[Array, "height width channels"]
+Patches = Float[Array, "rows columns taps_channels"]
+Kernel = Float[Array, "rows columns channels_a channels_b"]
+
+
+class Window(NamedTuple):
+    """Where a kernel lies on an image: pixel q + padding = stride·i + k for patch i, tap k."""
+
+    image: tuple[int, int, int]
+    kernel: tuple[int, int]
+    stride: int
+    padding: tuple[int, int]
+    """Zeros before the first row and column."""
+    patches: tuple[int, int]
+
+    def reach(self, axis: int) -> int:
+        """Rows or columns of the padded image that some tap touches or the image fills."""
+        touched = self.stride * (self.patches[axis] - 1) + self.kernel[axis]
+        return max(touched, self.padding[axis] + self.image[axis])
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def gather(image: Image, window: Window) -> Patches:
+    """The patch under each output pixel, taps in row-major order, channels last."""
+    margins = [
+        (window.padding[a], window.reach(a) - window.padding[a] - window.image[a]) for a in (0, 1)
+    ]
+    padded = jnp.pad(image, (*margins, (0, 0)))
+    height, width = (window.stride * (n - 1) + 1 for n in window.patches)
+    taps = [
+        padded[i : i + height : window.stride, j : j + width : window.stride]
+        for i in range(window.kernel[0])
+        for j in range(window.kernel[1])
+    ]
+    return jnp.concatenate(taps, axis=-1)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def scatter(patches: Patches, window: Window) -> Image:
+    """Add every tap to the pixel it came from: the transpose of `gather`.
+
+    Pixels are taken by their phase q mod stride: phase r receives the taps k = r + stride·m of
+    the patches m places back, so a phase is a sum of shifted arrays and no zero is inserted.
+    """
+    stride, channels = window.stride, window.image[2]
+    height, width = (-(-window.reach(a) // stride) for a in (0, 1))
+    before = [(k - 1) // stride for k in window.kernel]
+    margins = [
+        (b, max(n - p, 0)) for b, n, p in zip(before, (height, width), window.patches, strict=True)
+    ]
+    padded = jnp.pad(patches, (*margins, (0, 0)))
+
+    def phase(row: int, column: int) -> Image:
+        parts = []
+        for i in range(row, window.kernel[0], stride):
+            for j in range(column, window.kernel[1], stride):
+                top, left = before[0] - i // stride, before[1] - j // stride
+                tap = (i * window.kernel[1] + j) * channels
+                parts.append(
+                    padded[top : top + height, left : left + width, tap : tap + channels]
+                )
+        return sum(parts, start=jnp.zeros((height, width, channels), patches.dtype))
+
+    rows = [
+        jnp.stack([phase(r, c) for c in range(stride)], axis=2).reshape(height, -1, channels)
+        for r in range(stride)
+    ]
+    padded_image = jnp.stack(rows, axis=1).reshape(height * stride, width * stride, channels)
+    top, left = window.padding
+    return padded_image[top : top + window.image[0], left : left + window.image[1]]
+
+
+gather.defvjp(
+    lambda image, window: (gather(image, window), None),
+    lambda window, _, cotangent: (scatter(cotangent, window),),
+)
+scatter.defvjp(
+    lambda patches, window: (scatter(patches, window), None),
+    lambda window, _, cotangent: (gather(cotangent, window),),
+)
+
+
+def convolve(image: Image, kernel: Kernel, stride: int, padding: str) -> Image:
+    """Convolution.
+
+    Args:
+        image: (height, width, in).
+        kernel: (rows, columns, in, out).
+        stride: the step in both directions.
+        padding: "valid" (none) or "same" (output size ⌈size / stride⌉, as TensorFlow pads).
+    """
+    rows, columns, channels, features = kernel.shape
+    window = _window(image.shape[:2], channels, (rows, columns), stride, padding)
+    return gather(image, window) @ kernel.reshape(rows * columns * channels, features)
+
+
+def convolve_transpose(image: Image, kernel: Kernel, stride: int) -> Image:
+    """Transposed convolution with "same" padding: output size = stride × input size.
+
+    Args:
+        image: (height, width, in).
+        kernel: (rows, columns, out, in), Keras' order.
+        stride: the factor by which the image grows.
+    """
+    rows, columns, features, channels = kernel.shape
+    size = (image.shape[0] * stride, image.shape[1] * stride)
+    window = _window(size, features, (rows, columns), stride, "same")
+    taps = image @ kernel.reshape(rows * columns * features, channels).T
+    return scatter(taps, window)
+
+
+def _window(
+    size: tuple[int, ...], channels: int, kernel: tuple[int, int], stride: int, padding: str
+) -> Window:
+    if padding == "valid":
+        patches = [(n - k) // stride + 1 for n, k in zip(size, kernel, strict=True)]
+        before = [0, 0]
+    else:
+        patches = [-(-n // stride) for n in size]
+        total = [
+            max((p - 1) * stride + k - n, 0)
+            for n, k, p in zip(size, kernel, patches, strict=True)
+        ]
+        before = [t // 2 for t in total]
+    return Window(
+        (size[0], size[1], channels),
+        kernel,
+        stride,
+        (before[0], before[1]),
+        (patches[0], patches[1]),
+    )

@@ -1,0 +1,68 @@
+"""The layers the built-in networks are made of; kernels Glorot-uniform, biases zero."""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from logvar.networks.convolution import Image, Kernel, convolve, convolve_transpose
+
+Vector = Float[Array, "features"]
+
+
+def glorot_uniform(key: PRNGKeyArray, shape: tuple[int, ...], fan_in: int, fan_out: int) -> Array:
+    """Uniform in ±√(6 / (fan_in + fan_out)): Glorot & Bengio 2010, AISTATS."""
+    limit = math.sqrt(6 / (fan_in + fan_out))
+    return jax.random.uniform(key, shape, minval=-limit, maxval=limit)
+
+
+class Dense(eqx.Module):
+    """x ↦ x·kernel + bias."""
+
+    kernel: Float[Array, "inputs outputs"]
+    bias: Float[Array, "outputs"]
+
+    def __init__(self, inputs: int, outputs: int, *, key: PRNGKeyArray):
+        self.kernel = glorot_uniform(key, (inputs, outputs), inputs, outputs)
+        self.bias = jnp.zeros(outputs)
+
+    def __call__(self, x: Vector) -> Vector:
+        return x @ self.kernel + self.bias
+
+
+class Convolution(eqx.Module):
+    """A convolution with bias; kernel (rows, columns, in, out)."""
+
+    kernel: Kernel
+    bias: Float[Array, "outputs"]
+    stride: int = eqx.field(static=True)
+    padding: str = eqx.field(static=True)
+
+    def __init__(
+        self, inputs: int, outputs: int, stride: int, padding: str, *, key: PRNGKeyArray
+    ):
+        self.kernel = glorot_uniform(key, (3, 3, inputs, outputs), 9 * inputs, 9 * outputs)
+        self.bias = jnp.zeros(outputs)
+        self.stride = stride
+        self.padding = padding
+
+    def __call__(self, image: Image) -> Image:
+        return convolve(image, self.kernel, self.stride, self.padding) + self.bias
+
+
+class TransposedConvolution(eqx.Module):
+    """A transposed convolution with bias, "same" padding; kernel (rows, columns, out, in)."""
+
+    kernel: Kernel
+    bias: Float[Array, "outputs"]
+    stride: int = eqx.field(static=True)
+
+    def __init__(self, inputs: int, outputs: int, stride: int, *, key: PRNGKeyArray):
+        self.kernel = glorot_uniform(key, (3, 3, outputs, inputs), 9 * inputs, 9 * outputs)
+        self.bias = jnp.zeros(outputs)
+        self.stride = stride
+
+    def __call__(self, image: Image) -> Image:
+        return convolve_transpose(image, self.kernel, self.stride) + self.bias

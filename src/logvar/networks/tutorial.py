@@ -1,0 +1,56 @@
+"""The convolutional pair of the TensorFlow CVAE tutorial, to the letter (28 × 28 × 1)."""
+
+import equinox as eqx
+import jax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from logvar.networks.layers import Convolution, Dense, TransposedConvolution
+
+Example = Float[Array, "*shape"]
+Latents = Float[Array, "latent"]
+IMAGE = (28, 28, 1)
+
+
+class TutorialEncoder(eqx.Module):
+    """Two strided 3 × 3 convolutions (32, 64; valid; ReLU), then mean and raw by one matrix."""
+
+    first: Convolution
+    second: Convolution
+    head: Dense
+
+    def __init__(self, latent_dim: int, *, key: PRNGKeyArray):
+        keys = jax.random.split(key, 3)
+        self.first = Convolution(1, 32, 2, "valid", key=keys[0])
+        self.second = Convolution(32, 64, 2, "valid", key=keys[1])
+        self.head = Dense(2304, 2 * latent_dim, key=keys[2])
+
+    def __call__(self, x: Example) -> tuple[Latents, Latents]:
+        h = jax.nn.relu(self.first(x.reshape(IMAGE)))
+        h = jax.nn.relu(self.second(h))
+        outputs = self.head(h.reshape(-1))
+        latent_dim = outputs.size // 2
+        return outputs[:latent_dim], outputs[latent_dim:]
+
+
+class TutorialDecoder(eqx.Module):
+    """Dense to 7 × 7 × 32, transposed 3 × 3 convolutions to 64, 32 and 1 channels; logits."""
+
+    dense: Dense
+    first: TransposedConvolution
+    second: TransposedConvolution
+    head: TransposedConvolution
+    shape: tuple[int, ...] = eqx.field(static=True)
+
+    def __init__(self, shape: tuple[int, ...], latent_dim: int, *, key: PRNGKeyArray):
+        keys = jax.random.split(key, 4)
+        self.dense = Dense(latent_dim, 1568, key=keys[0])
+        self.first = TransposedConvolution(32, 64, 2, key=keys[1])
+        self.second = TransposedConvolution(64, 32, 2, key=keys[2])
+        self.head = TransposedConvolution(32, 1, 1, key=keys[3])
+        self.shape = shape
+
+    def __call__(self, z: Latents) -> Example:
+        h = jax.nn.relu(self.dense(z)).reshape(7, 7, 32)
+        h = jax.nn.relu(self.first(h))
+        h = jax.nn.relu(self.second(h))
+        return self.head(h).reshape(self.shape)

@@ -1,0 +1,148 @@
+"""What training maximizes: the ELBO and its relatives, in nats per example.
+
+An objective is a part to exchange. It sees a batch, the noise and the step, and returns the loss
+to minimize with the plain terms of the ELBO at β = 1, which are what gets reported.
+"""
+
+import abc
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from logvar.model import Model
+
+Batch = Float[Array, "batch *shape"]
+Noise = Float[Array, "batch samples latent"]
+PerExample = Float[Array, "batch"]
+Scalar = Float[Array, ""]
+Step = Int[Array, ""] | int
+
+
+class Terms(NamedTuple):
+    """The two terms of one example's ELBO: log p(x | z), and the KL of each latent."""
+
+    log_likelihood: Float[Array, "..."]
+    kl: Float[Array, "... latent"]
+
+    @property
+    def elbo(self) -> Float[Array, "..."]:
+        """log p(x | z) − Σ KL, at β = 1."""
+        return self.log_likelihood - jnp.sum(self.kl, axis=-1)
+
+
+def terms(
+    model: Model,
+    x: Float[Array, "*shape"],
+    eps: Float[Array, "latent"],
+    analytic_kl: bool,
+) -> Terms:
+    """The ELBO's terms for one example and one draw of noise.
+
+    With `analytic_kl` the KL is in closed form; without, it is the single-sample estimate
+    log q(z | x) − log p(z), the tutorial's three-term form.
+    """
+    posterior = model.posterior(x)
+    z = posterior.reparameterize(eps)
+    if analytic_kl:
+        kl = model.prior.kl(posterior)
+    else:
+        kl = posterior.log_prob_of_noise(eps) - model.prior.log_prob(z)
+    return Terms(model.log_likelihood(x, z), kl)
+
+
+def log_weight(
+    model: Model, x: Float[Array, "*shape"], eps: Float[Array, "latent"]
+) -> Float[Array, ""]:
+    """log p(x, z) − log q(z | x): the logarithm of one importance weight."""
+    return terms(model, x, eps, analytic_kl=False).elbo
+
+
+class Objective(eqx.Module):
+    """Maps a batch to the loss that training minimizes, and to the ELBO's terms."""
+
+    n_samples: eqx.AbstractVar[int]
+
+    @abc.abstractmethod
+    def __call__(
+        self, model: Model, x: Batch, eps: Noise, weight: PerExample, step: Step
+    ) -> tuple[Scalar, Terms]:
+        """Return (loss, terms averaged over the batch).
+
+        Args:
+            model: the model.
+            x: a batch of examples.
+            eps: standard normal noise for each example and sample.
+            weight: 1 for an example, 0 for padding.
+            step: the number of steps taken so far, for schedules.
+        """
+
+
+class ELBO(Objective):
+    """−E[log p(x | z)] + β·KL(q ‖ p), with warm-up of β and free bits.
+
+    Args:
+        beta: weight of the KL (Higgins et al. 2017); 1 is the ELBO.
+        warmup_steps: over so many steps β rises linearly from 0 (Bowman et al. 2016).
+        free_bits: nats of KL per latent, averaged over the batch, that cost nothing more to use
+            (Kingma et al. 2016, arXiv 1606.04934); 0 is off.
+        analytic_kl: KL in closed form, or by the single-sample estimate.
+        n_samples: draws of z per example.
+    """
+
+    beta: Scalar = eqx.field(converter=lambda value: jnp.asarray(value, jnp.float32), default=1.0)
+    warmup_steps: Scalar = eqx.field(
+        converter=lambda value: jnp.asarray(value, jnp.float32), default=0.0
+    )
+    free_bits: Scalar = eqx.field(
+        converter=lambda value: jnp.asarray(value, jnp.float32), default=0.0
+    )
+    analytic_kl: bool = eqx.field(static=True, default=True)
+    n_samples: int = eqx.field(static=True, default=1)
+
+    def __call__(
+        self, model: Model, x: Batch, eps: Noise, weight: PerExample, step: Step
+    ) -> tuple[Scalar, Terms]:
+        over_samples = jax.vmap(terms, in_axes=(None, None, 0, None))
+        each = jax.vmap(over_samples, in_axes=(None, 0, 0, None))(model, x, eps, self.analytic_kl)
+        mean = jax.tree.map(lambda value: _average(jnp.mean(value, axis=1), weight), each)
+        # The bits are free per latent and batch; max(KL, λ) gives no gradient below λ.
+        charged = jnp.sum(jnp.maximum(mean.kl, self.free_bits))
+        kl = jnp.where(self.free_bits > 0, charged, jnp.sum(mean.kl))
+        return self.beta_at(step) * kl - mean.log_likelihood, mean
+
+    def beta_at(self, step: Step) -> Scalar:
+        """β after so many steps."""
+        progress = (jnp.asarray(step, jnp.float32) + 1) / jnp.maximum(self.warmup_steps, 1.0)
+        return self.beta * jnp.where(self.warmup_steps > 0, jnp.minimum(progress, 1.0), 1.0)
+
+
+class ImportanceWeighted(Objective):
+    """−log (1/k)·Σ p(x, z)/q(z | x): the IWAE bound with k = n_samples.
+
+    Reference: Burda, Grosse & Salakhutdinov 2016, arXiv 1509.00519.
+    """
+
+    n_samples: int = eqx.field(static=True, default=5)
+
+    def __call__(
+        self, model: Model, x: Batch, eps: Noise, weight: PerExample, step: Step
+    ) -> tuple[Scalar, Terms]:
+        over_samples = jax.vmap(terms, in_axes=(None, None, 0, None))
+        each = jax.vmap(over_samples, in_axes=(None, 0, 0, None))(model, x, eps, False)
+        bound = jax.nn.logsumexp(each.elbo, axis=1) - jnp.log(float(self.n_samples))
+        mean = jax.tree.map(lambda value: _average(jnp.mean(value, axis=1), weight), each)
+        return -_average(bound, weight), mean
+
+
+OBJECTIVES = ("elbo", "iwae")
+"""The names a recipe may use."""
+
+
+def _average(
+    values: Float[Array, "batch *rest"], weight: PerExample
+) -> Float[Array, "*rest"]:
+    """The mean over the examples of weight 1."""
+    return jnp.tensordot(weight, values, axes=1) / jnp.sum(weight)

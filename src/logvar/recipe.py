@@ -1,0 +1,241 @@
+"""What a run is made of: the one place where a setting is declared.
+
+The estimator's arguments and the command line's flags are these fields; `recipe.toml` in a run
+folder is this, written down.
+"""
+
+import dataclasses
+import math
+import tomllib
+import types
+import typing
+from typing import Annotated, Any
+
+import tomli_w
+
+from logvar.errors import LogvarError, unknown_name
+
+Doc = str
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSettings:
+    """The parts of the model."""
+
+    latent_dim: Annotated[int, "number of latents"] = 10
+    scale: Annotated[str, "how raw outputs become σ; see `logvar scales`"] = "log-variance"
+    likelihood: Annotated[str, "auto, bernoulli or normal"] = "auto"
+    network: Annotated[str, "auto, mlp, conv or tutorial"] = "auto"
+    hidden: Annotated[tuple[int, ...], "widths of the MLP's hidden layers"] = (256, 128)
+    noise: Annotated[str, "the normal likelihood's shared σ: learned or fixed"] = "learned"
+    noise_sigma: Annotated[float, "its start, or its value, in standardized units"] = 1.0
+    noise_scale: Annotated[str, "the scale in which it is learned"] = "log-std"
+
+
+@dataclasses.dataclass(frozen=True)
+class ObjectiveSettings:
+    """What training maximizes."""
+
+    objective: Annotated[str, "elbo or iwae"] = "elbo"
+    analytic_kl: Annotated[bool, "KL in closed form; off: by one sample"] = True
+    beta: Annotated[float, "weight of the KL"] = 1.0
+    beta_warmup: Annotated[float, "epochs over which β rises from 0"] = 0.0
+    free_bits: Annotated[float, "nats of KL per latent that cost nothing more"] = 0.0
+    n_samples: Annotated[int, "draws of z per example and step"] = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingSettings:
+    """How it is trained."""
+
+    epochs: Annotated[int, "at most so many passes over the data"] = 300
+    batch_size: Annotated[int, "examples per step"] = 128
+    learning_rate: Annotated[float, "step size"] = 1e-3
+    optimizer: Annotated[str, "adam, adamw, adam-keras or sgd"] = "adam"
+    weight_decay: Annotated[float, "decoupled for adamw, an L2 penalty otherwise"] = 0.0
+    clip_norm: Annotated[float, "cut the gradient's norm to this; 0 is off"] = 0.0
+    validation_fraction: Annotated[float, "share of rows held out; 0 holds out none"] = 0.1
+    patience: Annotated[int, "epochs without a better held-out ELBO; 0 never stops early"] = 20
+    match: Annotated[str, "train in the coordinates of this other scale of the log family"] = ""
+    random_state: Annotated[int, "seed of everything random"] = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSettings:
+    """What it is trained on."""
+
+    data: Annotated[str, "a built-in name or a path"] = ""
+    binarization: Annotated[str, "none, threshold, static or dynamic"] = "none"
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A whole run.
+
+    Example:
+        >>> from logvar.recipe import Recipe
+        >>> recipe = Recipe().replace(scale="log-std", epochs=5)
+        >>> Recipe.from_toml(recipe.to_toml()) == recipe
+        True
+    """
+
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    objective: ObjectiveSettings = ObjectiveSettings()
+    training: TrainingSettings = TrainingSettings()
+
+    @classmethod
+    def settings(cls) -> dict[str, Any]:
+        """All settings by name, with their defaults; `data` excepted."""
+        flat = cls().flat()
+        del flat["data"]
+        return flat
+
+    def flat(self) -> dict[str, Any]:
+        """All settings by name."""
+        return {
+            field.name: getattr(section, field.name)
+            for section in self._sections().values()
+            for field in dataclasses.fields(section)
+        }
+
+    def replace(self, **settings: Any) -> "Recipe":
+        """Change settings by name.
+
+        Raises:
+            LogvarError: a name is unknown.
+        """
+        sections = self._sections()
+        for name in settings:
+            if not any(hasattr(section, name) for section in sections.values()):
+                raise unknown_name("setting", name, self.flat())
+        return Recipe(
+            **{
+                key: dataclasses.replace(
+                    section, **{k: v for k, v in settings.items() if hasattr(section, k)}
+                )
+                for key, section in sections.items()
+            }
+        )
+
+    def checked(self) -> "Recipe":
+        """Return self after checking types and ranges.
+
+        Raises:
+            LogvarError: a setting has the wrong type or an impossible value.
+        """
+        checked: dict[str, Any] = {}
+        for section in self._sections().values():
+            for name, kind in typing.get_type_hints(type(section)).items():
+                checked[name] = _of_type(name, getattr(section, name), kind)
+        for name, (low, high) in _RANGES.items():
+            if not low <= checked[name] <= high:
+                limit = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+                raise LogvarError(f"{name} is {checked[name]!r}: expected {limit}")
+        for name in ("learning_rate", "noise_sigma"):
+            if not 0 < checked[name] < math.inf:
+                raise LogvarError(f"{name} is {checked[name]!r}: expected a positive number")
+        if checked["noise"] not in ("learned", "fixed"):
+            raise unknown_name("noise", checked["noise"], ("learned", "fixed"))
+        if not all(width >= 1 for width in checked["hidden"]):
+            raise LogvarError(f"hidden is {checked['hidden']!r}: expected widths of at least 1")
+        return self.replace(**checked)
+
+    def to_toml(self) -> str:
+        """The recipe as TOML, one table for each part."""
+        return tomli_w.dumps(
+            {key: dataclasses.asdict(section) for key, section in self._sections().items()}
+        )
+
+    @classmethod
+    def from_toml(cls, text: str) -> "Recipe":
+        """Read a recipe; settings left out keep their defaults.
+
+        Raises:
+            LogvarError: not TOML, an unknown table or setting, or a wrong type.
+        """
+        try:
+            tables = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise LogvarError(f"recipe is not TOML: {error}") from error
+        sections = cls()._sections()
+        settings: dict[str, Any] = {}
+        for key, table in tables.items():
+            if key not in sections:
+                raise unknown_name("recipe table", key, sections)
+            if not isinstance(table, dict):
+                raise LogvarError(f"recipe entry {key!r} is {table!r}: expected a table [{key}]")
+            for name, value in table.items():
+                if not hasattr(sections[key], name):
+                    raise unknown_name(
+                        f"setting in [{key}]", name, dataclasses.asdict(sections[key])
+                    )
+                settings[name] = value
+        return cls().replace(**settings).checked()
+
+    def _sections(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "latent_dim": (1, math.inf),
+    "beta": (0, 1e30),
+    "beta_warmup": (0, 1e30),
+    "free_bits": (0, 1e30),
+    "n_samples": (1, math.inf),
+    "epochs": (1, math.inf),
+    "batch_size": (1, math.inf),
+    "weight_decay": (0, 1e30),
+    "clip_norm": (0, 1e30),
+    "validation_fraction": (0, 0.9),
+    "patience": (0, math.inf),
+    "random_state": (0, 2**31 - 1),
+}
+
+PRESETS: typing.Mapping[str, dict[str, Any]] = types.MappingProxyType(
+    {
+        # tensorflow/docs, site/en/tutorials/generative/cvae.ipynb, to the letter.
+        "tutorial": {
+            "binarization": "threshold",
+            "latent_dim": 2,
+            "scale": "log-variance",
+            "likelihood": "bernoulli",
+            "network": "tutorial",
+            "analytic_kl": False,
+            "epochs": 10,
+            "batch_size": 32,
+            "learning_rate": 1e-4,
+            "optimizer": "adam-keras",
+            "validation_fraction": 0.0,
+            "patience": 0,
+        },
+    }
+)
+"""Named sets of settings for `logvar fit --preset`."""
+
+
+def preset(name: str) -> Recipe:
+    """The recipe of a preset.
+
+    Raises:
+        LogvarError: the name is unknown.
+    """
+    if name not in PRESETS:
+        raise unknown_name("preset", name, PRESETS)
+    return Recipe().replace(**PRESETS[name])
+
+
+def _of_type(name: str, value: Any, kind: Any) -> Any:
+    """Check one setting, converting what is meant the same: 1 for 1.0, a list for a tuple."""
+    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if kind is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if kind in (bool, str) and isinstance(value, kind):
+        return value
+    if typing.get_origin(kind) is tuple and isinstance(value, (list, tuple)):
+        return tuple(_of_type(name, item, int) for item in value)
+    expected = {int: "an integer", float: "a number", bool: "true or false", str: "text"}.get(
+        kind, "a list of integers"
+    )
+    raise LogvarError(f"{name} is {value!r}: expected {expected}")

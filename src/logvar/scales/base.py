@@ -1,0 +1,171 @@
+"""The contract of a scale: how a raw network output r becomes a standard deviation σ."""
+
+import abc
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike, DTypeLike
+from jaxtyping import Array, Float
+
+from logvar.errors import LogvarError
+from logvar.scales.numerics import Values, expm1_minus
+
+Bound = float | Float[Array, "..."]
+
+
+class Scale(eqx.Module):
+    """r ↦ σ(r) > 0, elementwise.
+
+    A scale states log σ as a function of the raw output; everything else follows from it, or is
+    overridden where another formula rounds better. The public methods are final: they accept any
+    array, compute half precision in float32 and round once, and call the hook of the same name
+    with a leading underscore. A new scale is one class with `_log_sigma`, `_raw_of`, `bounds`,
+    `is_convex` and `reference`, and one line in the registry.
+
+    Fields may be arrays that broadcast against the raw outputs, so a bound can differ by feature.
+
+    Example:
+        >>> import logvar
+        >>> scale = logvar.scales.get("log-variance")
+        >>> float(scale.sigma(0.0)), float(scale.slope(3.0)), float(scale.raw(1.0))
+        (1.0, 0.5, 0.0)
+    """
+
+    is_convex: ClassVar[bool]
+    """Whether KL(N(μ, σ(r)²) ‖ N(0, 1)) is convex in r."""
+    reference: ClassVar[str]
+    """Where the parameterization comes from."""
+
+    @abc.abstractmethod
+    def _log_sigma(self, raw: Values) -> Values:
+        """log σ(r), differentiable: the defining value."""
+
+    @abc.abstractmethod
+    def _raw_of(self, sigma: Values) -> Values:
+        """The r with σ(r) = sigma; anything out of `bounds` may come back as NaN."""
+
+    @property
+    @abc.abstractmethod
+    def bounds(self) -> tuple[Bound, Bound]:
+        """(σ_min, σ_max), the open interval of standard deviations that some r reaches."""
+
+    def _sigma(self, raw: Values) -> Values:
+        return jnp.exp(self._log_sigma(raw))
+
+    def _variance(self, raw: Values) -> Values:
+        return jnp.exp(2 * self._log_sigma(raw))
+
+    def _kl_excess(self, raw: Values) -> Values:
+        log_sigma = self._log_sigma(raw)
+        near = jnp.abs(log_sigma) < 0.5
+        # Far from σ = 1 nothing cancels, and σ² rounds better than exp(2 log σ) does.
+        return jnp.where(
+            near,
+            0.5 * expm1_minus(2 * jnp.where(near, log_sigma, 0.0)),
+            0.5 * (self._variance(raw) - 1) - log_sigma,
+        )
+
+    def _slope(self, raw: Values) -> Values:
+        return jax.jvp(self._log_sigma, (raw,), (jnp.ones_like(raw),))[1]
+
+    def log_sigma(self, raw: ArrayLike) -> Values:
+        """log σ(r), computed from r without forming σ."""
+        return _widely(self._log_sigma, raw)
+
+    def sigma(self, raw: ArrayLike) -> Values:
+        """The standard deviation σ(r)."""
+        return _widely(self._sigma, raw)
+
+    def variance(self, raw: ArrayLike) -> Values:
+        """The variance σ(r)²."""
+        return _widely(self._variance, raw)
+
+    def kl_excess(self, raw: ArrayLike) -> Values:
+        """½(σ² − 1) − log σ in nats: the scale's part of KL(N(μ, σ²) ‖ N(0, 1)).
+
+        Nonnegative, zero at σ = 1, and accurate there: collapsed latents have true KLs of 1e-6.
+        """
+        return _widely(self._kl_excess, raw)
+
+    def slope(self, raw: ArrayLike) -> Values:
+        """d = d log σ / dr. The Fisher information of r is 2d²; for a free r one step of size η
+        moves log σ by about η|d| under Adam and by ηd²·∂L/∂log σ under SGD."""
+        return _widely(self._slope, raw)
+
+    def raw(self, sigma: ArrayLike) -> Values:
+        """The raw output with σ(raw) = sigma: also the bias that starts training at that σ.
+
+        Raises:
+            LogvarError: a concrete sigma lies outside `bounds`. Under `jax.jit`, where values
+                are not known, those entries are NaN.
+        """
+        value = _as_floating(sigma)
+        low, high = self.bounds
+        if not isinstance(value, jax.core.Tracer):
+            concrete = np.asarray(value, np.float64)
+            outside = ~((concrete > np.asarray(low)) & (concrete < np.asarray(high)))
+            if outside.any():
+                got = np.broadcast_to(concrete, outside.shape)[outside].flat[0]
+                raise LogvarError(
+                    f"sigma {got:g} is out of reach of {type(self).__name__}: expected values "
+                    f"between {np.min(low):g} and {np.max(high):g} (both excluded); choose such "
+                    "a value or another scale"
+                )
+
+        def inside(wide: Values) -> Values:
+            reachable = (wide > low) & (wide < high)
+            return jnp.where(reachable, self._raw_of(wide), jnp.nan)
+
+        return _widely(inside, value)
+
+    def safe_range(self, dtype: DTypeLike = jnp.float32) -> tuple[float, float]:
+        """The interval of raw outputs on which σ² is finite and positive in this dtype.
+
+        Found by bisection over the floating-point numbers of the dtype, in compiled code on the
+        backend that runs, because that is where it holds or not: XLA's CPU code flushes
+        subnormal float32 to zero, for one. Inside the interval log σ, σ, slope, entropy,
+        kl_excess and their gradients are finite. Outside it σ² is 0 or infinite, and densities
+        are infinite or NaN rather than wrong. Values are in raw units, both ends included.
+        """
+        dtype = jnp.dtype(dtype)
+        if dtype == jnp.float64 and not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
+            raise LogvarError("float64 is off in JAX: set jax_enable_x64 to ask for its safe range")
+
+        @jax.jit
+        def is_safe(raw: Values) -> Array:
+            variance = self.variance(raw)
+            return jnp.all((variance > 0) & jnp.isfinite(variance))
+
+        return -_largest_safe(is_safe, dtype, -1), _largest_safe(is_safe, dtype, 1)
+
+
+def _largest_safe(is_safe, dtype: np.dtype, sign: int) -> float:
+    """Bisect over magnitudes in the order of their bit patterns, which is their numeric order."""
+    bits = np.dtype(f"uint{8 * dtype.itemsize}")
+    low, high = 0, int(np.asarray(jnp.finfo(dtype).max, dtype).view(bits))
+
+    def value(pattern: int) -> np.ndarray:
+        return np.asarray(sign, dtype) * np.asarray(pattern, bits).view(dtype)
+
+    if is_safe(value(high)):
+        return abs(float(value(high)))
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if is_safe(value(middle)) else (low, middle)
+    return abs(float(value(low)))
+
+
+def _as_floating(values: ArrayLike) -> Array:
+    array = jnp.asarray(values)
+    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
+
+
+def _widely(function, values: ArrayLike) -> Values:
+    """Apply an elementwise function in at least float32 and round the result once."""
+    array = _as_floating(values)
+    if jnp.finfo(array.dtype).bits >= 32:
+        return function(array)
+    return function(array.astype(jnp.float32)).astype(array.dtype)

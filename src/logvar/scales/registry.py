@@ -1,0 +1,225 @@
+"""The one list of scales: command line, recipes, documentation and contract tests read it.
+
+A scale is written as text the way a call is: `softplus`, `softplus(beta=2)`,
+`clamped(log-variance, low=-15, high=10)`. The text is parsed, never evaluated.
+"""
+
+import ast
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from logvar.errors import LogvarError, unknown_name
+from logvar.scales.base import Scale
+from logvar.scales.bounded import Bounded, ExpLinear, Sigmoid, TanhBounded
+from logvar.scales.log_family import isometric, log_precision, log_std, log_variance
+from logvar.scales.softplus import Softplus, SoftplusPrecision, SoftplusVariance
+from logvar.scales.stdplus import Stdplus
+from logvar.scales.wrappers import Clamped, Floored
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A name in the catalogue."""
+
+    build: Callable[..., Scale]
+    formula: str
+    reference: str
+    """Where it comes from; presets name the code whose constants they carry."""
+    preset: bool = False
+    wraps: bool = False
+    """Whether it takes another scale as its first argument."""
+    initial_sigma: float | None = None
+    """The σ that the source starts training at, where it states one."""
+
+
+def _entry(build, formula: str, reference: str | None = None, **more) -> Entry:
+    return Entry(build, formula, reference or build.reference, **more)
+
+
+REGISTRY: Mapping[str, Entry] = MappingProxyType(
+    {
+        "log-variance": _entry(
+            log_variance, "σ = exp(r/2)", "Kingma & Welling 2013 (arXiv 1312.6114)"
+        ),
+        "log-std": _entry(log_std, "σ = exp(r)", "IWAE's code, openai/vdvae"),
+        "isometric": _entry(isometric, "σ = exp(r/√2)", "the rate at which Fisher information is 1"),
+        "softplus": _entry(Softplus, "σ = log(1 + e^{βr})/β, β = 1", "TensorFlow Probability, Pyro"),
+        "softplus-ln2": _entry(
+            lambda: Softplus(math.log(2)), "σ = log(1 + 2^r)/ln 2", "Efficient-VDVAE"
+        ),
+        "softplus-variance": _entry(SoftplusVariance, "σ² = log(1 + e^r)"),
+        "exp-linear": _entry(ExpLinear, "σ = e^r (r ≤ 0), 1 + r (r > 0)"),
+        "bounded": _entry(Bounded, "σ = (ω/2)e^r (r ≤ 0), (ω/2)(2 − e^{−r}) (r > 0), ω = 2"),
+        "stdplus": _entry(Stdplus, "σ² − 2 log σ − 1 = r²"),
+        "log-precision": _entry(log_precision, "σ = exp(−r/2)", "Gaussian precision in logarithms"),
+        "softplus-precision": _entry(SoftplusPrecision, "σ⁻² = log(1 + e^r)"),
+        "tanh-bounded": _entry(TanhBounded, "σ = exp(5·tanh(r/5))", "NVAE without its floor"),
+        "sigmoid": _entry(Sigmoid, "σ = 2·sigmoid(r/2)", "DreamerV2 without its floor"),
+        "clamped": _entry(Clamped, "log σ kept between low and high", wraps=True),
+        "floored": _entry(Floored, "σ + minimum, or √(σ² + minimum)", wraps=True),
+        "diffusers": _entry(
+            lambda: Clamped(log_variance(), -15.0, 10.0, hard=True),
+            "σ = exp(clip(r, −30, 20)/2)",
+            "huggingface/diffusers, CompVis/latent-diffusion",
+            preset=True,
+        ),
+        "nvae": _entry(
+            lambda: Floored(TanhBounded(), 0.01),
+            "σ = exp(5·tanh(r/5)) + 0.01",
+            "NVlabs/NVAE",
+            preset=True,
+        ),
+        "vdvae": _entry(log_std, "σ = exp(r)", "openai/vdvae", preset=True),
+        "efficient-vdvae": _entry(
+            lambda: Softplus(math.log(2)), "σ = log(1 + 2^r)/ln 2", "Efficient-VDVAE", preset=True
+        ),
+        "scvi": _entry(
+            lambda: Floored(log_variance(), 1e-4, of="variance"),
+            "σ² = exp(r) + 1e-4",
+            "scvi-tools",
+            preset=True,
+        ),
+        "tfp": _entry(
+            lambda: Floored(Softplus(), 1e-5),
+            "σ = softplus(r) + 1e-5",
+            "TensorFlow Probability, MultivariateNormalTriL",
+            preset=True,
+        ),
+        "pyro": _entry(
+            Softplus, "σ = softplus(r)", "Pyro and NumPyro guides", preset=True, initial_sigma=0.1
+        ),
+        "dreamer-v2": _entry(
+            lambda: Floored(Sigmoid(), 0.1),
+            "σ = 2·sigmoid(r/2) + 0.1",
+            "DreamerV2",
+            preset=True,
+        ),
+        "sac": _entry(
+            lambda: Clamped(log_std(), -20.0, 2.0, hard=True),
+            "σ = exp(clip(r, −20, 2))",
+            "SAC, Stable-Baselines3",
+            preset=True,
+        ),
+        "cleanrl": _entry(
+            lambda: TanhBounded(limit=3.5, centre=-1.5, stretch=1.0),
+            "σ = exp(−5 + 3.5·(tanh r + 1))",
+            "CleanRL",
+            preset=True,
+        ),
+    }
+)
+
+
+def names() -> list[str]:
+    """The names of all scales, catalogue first, then presets.
+
+    Example:
+        >>> import logvar
+        >>> logvar.scales.names()[:3]
+        ['log-variance', 'log-std', 'isometric']
+    """
+    return list(REGISTRY)
+
+
+def get(name: str | Scale, /, *arguments, **settings) -> Scale:
+    """Return the scale with this name; settings are passed on, a Scale is returned as it is.
+
+    The name may carry its settings as text. Wrappers take the wrapped scale first.
+
+    Raises:
+        LogvarError: the name is unknown (the nearest one is named) or a setting does not fit.
+
+    Example:
+        >>> import logvar
+        >>> float(logvar.scales.get("softplus(beta=2)").slope(0.0).round(4))
+        1.4427
+    """
+    if isinstance(name, Scale):
+        return name
+    if not isinstance(name, str):
+        raise LogvarError(f"scale is {name!r}: expected a name such as 'log-variance', or a Scale")
+    if "(" in name:
+        return _parsed(name)
+    if name not in REGISTRY:
+        raise unknown_name("scale", name, REGISTRY)
+    entry = REGISTRY[name]
+    if entry.wraps and arguments:
+        arguments = (get(arguments[0]), *arguments[1:])
+    try:
+        return entry.build(*arguments, **{k: _as_bound(v) for k, v in settings.items()})
+    except TypeError as error:
+        reason = str(error).split(")", 1)[-1].strip()
+        example = f"{name}(log-variance, …)" if entry.wraps else name
+        raise LogvarError(f"scale {name!r}: {reason}; write it as {example!r}") from error
+
+
+def describe(scale: str | Scale) -> str:
+    """The text from which `get` rebuilds this scale: what recipes and reports write down.
+
+    Example:
+        >>> import logvar
+        >>> logvar.scales.describe(logvar.scales.get("floored", "log-std", minimum=0.1))
+        'floored(log-std, minimum=0.1)'
+    """
+    scale = get(scale)
+    for name, entry in REGISTRY.items():
+        if not entry.wraps and bool(eqx.tree_equal(entry.build(), scale)):
+            return name
+    for name, entry in REGISTRY.items():
+        if entry.build is type(scale):
+            parts = []
+            for field in dataclasses.fields(scale):
+                value = getattr(scale, field.name)
+                if isinstance(value, Scale):
+                    parts.append(describe(value))
+                elif field.default is dataclasses.MISSING or value != field.default:
+                    plain = np.asarray(value).tolist() if eqx.is_array_like(value) else value
+                    parts.append(f"{field.name}={plain!r}")
+            return f"{name}({', '.join(parts)})"
+    raise LogvarError(
+        f"{type(scale).__name__} is not in the registry, so it cannot be written down: "
+        "add it to logvar.scales.registry.REGISTRY"
+    )
+
+
+def initial_sigma(name: str | Scale) -> float | None:
+    """The σ at which the source of a preset starts training, where it states one."""
+    return REGISTRY[name].initial_sigma if isinstance(name, str) and name in REGISTRY else None
+
+
+def _as_bound(value):
+    return jnp.asarray(value, float) if isinstance(value, (list, tuple)) else value
+
+
+def _parsed(text: str) -> Scale:
+    """Build a scale from its call-like text."""
+    identifiers = re.sub(r"(?<=[A-Za-z])-(?=[A-Za-z])", "_", text)
+    try:
+        tree = ast.parse(identifiers, mode="eval").body
+        return _built(tree)
+    except (SyntaxError, ValueError) as error:
+        if isinstance(error, LogvarError):
+            raise
+        raise LogvarError(
+            f"scale {text!r} cannot be read: expected a form such as 'softplus(beta=2)' or "
+            "'clamped(log-variance, low=-15, high=10)'"
+        ) from error
+
+
+def _built(node: ast.expr) -> Scale:
+    if isinstance(node, ast.Name):
+        return get(node.id.replace("_", "-"))
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+        raise ValueError("neither a name nor a call")
+    arguments = [
+        _built(a) if isinstance(a, (ast.Name, ast.Call)) else ast.literal_eval(a) for a in node.args
+    ]
+    settings = {str(k.arg): ast.literal_eval(k.value) for k in node.keywords}
+    return get(node.func.id.replace("_", "-"), *arguments, **settings)

@@ -1,0 +1,185 @@
+"""The run folder: what each file is called, and how a folder is known to be whole.
+
+    recipe.toml           everything needed to repeat the run
+    weights.safetensors   the best weights
+    metrics.jsonl         one line per epoch, without clocks: the same run gives the same bytes
+    timing.jsonl          the clocks
+    evaluation.json       the final figures with their protocols
+    checkpoints/          the state of training, from which it can go on
+    report.html           the report
+    manifest.json         written last: format version, versions, data, hashes of the others
+"""
+
+import dataclasses
+import importlib.metadata
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from logvar.errors import LogvarError
+from logvar.storage.files import sha256, write_atomically
+
+FORMAT = 1
+RECIPE = "recipe.toml"
+WEIGHTS = "weights.safetensors"
+METRICS = "metrics.jsonl"
+TIMING = "timing.jsonl"
+EVALUATION = "evaluation.json"
+MANIFEST = "manifest.json"
+STATE = Path("checkpoints") / "last.safetensors"
+REPORT = "report.html"
+HASHED = (RECIPE, WEIGHTS, METRICS, str(STATE))
+_LARGEST_JSON = 64 * 1024 * 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """What a run folder says of itself."""
+
+    shape: tuple[int, ...]
+    """The shape of one example."""
+    dtype: str
+    """How examples are stored: uint8 or float32."""
+    likelihood: str
+    """The likelihood that `auto` stood for."""
+    network: str
+    divisor: float
+    data: dict[str, Any]
+    """Name, rows and fingerprint of the training data."""
+    ended: str
+    epochs_run: int
+    custom: dict[str, str]
+    """Class names of the user's own networks, where there are any."""
+    format: int = FORMAT
+    versions: dict[str, str] = dataclasses.field(default_factory=dict)
+    hashes: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides the numbers."""
+    return {name: importlib.metadata.version(name) for name in _DECIDING}
+
+
+_DECIDING = ("logvar", "jax", "jaxlib", "equinox", "optax", "numpy")
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Hash the files of a folder and write its manifest: from here on the run is whole."""
+    hashes = {name: sha256(folder / name) for name in HASHED if (folder / name).is_file()}
+    complete = dataclasses.replace(manifest, hashes=hashes, versions=versions())
+    write_atomically(folder / MANIFEST, to_json(dataclasses.asdict(complete)))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and verify a run folder's manifest.
+
+    Raises:
+        LogvarError: no run folder, an unfinished one, another format, or a file whose hash
+            differs.
+    """
+    if not folder.is_dir():
+        raise LogvarError(f"{folder} is not a folder: expected a run folder that logvar wrote")
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise LogvarError(
+            f"{folder} has no {MANIFEST}: it is not a run folder, or its run never finished; "
+            "fit again, or give another folder"
+        )
+    content = read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("format"), int):
+        raise LogvarError(f"{path} is not a manifest of logvar: expected a table with 'format'")
+    if content["format"] != FORMAT:
+        raise LogvarError(
+            f"{folder} has format {content['format']}, this version reads format {FORMAT}: use the "
+            f"logvar version in {path}, or fit again"
+        )
+    fields = {field.name for field in dataclasses.fields(Manifest)}
+    required = {"shape", "dtype", "likelihood", "network", "divisor", "hashes"}
+    missing = (fields & required) - content.keys()
+    if missing or content.keys() - fields:
+        wrong = min(missing or content.keys() - fields)
+        raise LogvarError(f"{path}: entry {wrong!r} is missing or unknown; the file was changed")
+    _check_manifest_types(path, content)
+    for name, expected in content["hashes"].items():
+        if name not in HASHED:
+            raise LogvarError(f"{path} names the file {name!r}, which no run folder has")
+        if not (folder / name).is_file():
+            raise LogvarError(f"{folder} lacks {name}: copy the whole folder, or fit again")
+        if sha256(folder / name) != expected:
+            raise LogvarError(
+                f"{folder / name} is not the file this run wrote (its hash differs): copy the "
+                "folder again, or fit again"
+            )
+    content["shape"] = tuple(content["shape"])
+    return Manifest(**content)
+
+
+def _check_manifest_types(path: Path, content: dict[str, Any]) -> None:
+    shape = content["shape"]
+    fine = (
+        isinstance(shape, list)
+        and all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in shape)
+        and 1 <= len(shape) <= 8
+        and content["dtype"] in ("uint8", "float32")
+        and all(isinstance(content[key], str) for key in ("likelihood", "network"))
+        and isinstance(content["divisor"], (int, float))
+        and math.isfinite(content["divisor"])
+        and content["divisor"] > 0
+        and isinstance(content["hashes"], dict)
+        and {RECIPE, WEIGHTS} <= content["hashes"].keys()
+        and isinstance(content.get("custom", {}), dict)
+    )
+    if not fine:
+        raise LogvarError(f"{path} has entries of the wrong kind; the file was changed: fit again")
+
+
+def to_json(value: Any) -> str:
+    """JSON as it is written everywhere: strict, indented, ending in a newline.
+
+    Infinities and NaN, which JSON lacks, are written as text.
+    """
+    return json.dumps(_strict(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def to_json_line(value: Any) -> str:
+    """One line of a .jsonl file."""
+    return json.dumps(_strict(value), ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _strict(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_strict(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of reasonable size.
+
+    Raises:
+        LogvarError: it is too large, unreadable or not JSON.
+    """
+    try:
+        if path.stat().st_size > _LARGEST_JSON:
+            raise LogvarError(f"{path} has {path.stat().st_size} bytes: too large for what it is")
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, LogvarError):
+            raise
+        raise LogvarError(f"{path} cannot be read as JSON ({error}); the file was changed") from error
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read a .jsonl file.
+
+    Raises:
+        LogvarError: a line is not JSON.
+    """
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError, RecursionError) as error:
+        raise LogvarError(f"{path} cannot be read ({error}); the file was changed") from error

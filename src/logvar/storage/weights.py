@@ -1,0 +1,87 @@
+"""Arrays of a pytree in a safetensors file, by their path in the tree."""
+
+import json
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+from jaxtyping import PyTree
+
+from logvar.errors import LogvarError
+from logvar.storage.files import write_atomically
+
+
+def save_arrays(path: Path, tree: PyTree) -> None:
+    """Write all arrays of a tree; the bytes are a function of the tree alone."""
+    arrays = {
+        name: np.ascontiguousarray(leaf) for name, leaf in named_arrays(tree).items()
+    }
+    write_atomically(path, safetensors.numpy.save(arrays))
+
+
+def load_arrays(path: Path, skeleton: PyTree) -> PyTree:
+    """Fill a skeleton (arrays or shapes) with the arrays of a file.
+
+    Shapes, dtypes and the size of the file are checked against the header and the skeleton
+    before any array is read, so a hostile header cannot claim memory.
+
+    Raises:
+        LogvarError: not a safetensors file, truncated, or its arrays do not fit the skeleton.
+    """
+    expected = named_arrays(skeleton)
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            names = set(file.keys())
+            for name, leaf in expected.items():
+                if name not in names:
+                    raise LogvarError(
+                        f"{path} has no array {name!r}: it belongs to another model; load it with "
+                        "the recipe it was saved with"
+                    )
+                view = file.get_slice(name)
+                if tuple(view.get_shape()) != tuple(leaf.shape):
+                    raise LogvarError(
+                        f"{path}: {name} has shape {tuple(view.get_shape())}, expected "
+                        f"{tuple(leaf.shape)}; the recipe and the weights do not belong together"
+                    )
+            extra = names - expected.keys()
+            if extra:
+                raise LogvarError(
+                    f"{path} has arrays the model lacks, such as {min(extra)!r}: it belongs to "
+                    "another model; load it with the recipe it was saved with"
+                )
+            loaded = {name: file.get_tensor(name) for name in expected}
+    except (safetensors.SafetensorError, json.JSONDecodeError, OSError) as error:
+        raise LogvarError(
+            f"{path} is not a whole safetensors file ({error}): copy it again, or save it anew"
+        ) from error
+
+    def fill(path_of_leaf, leaf):
+        if not _is_array(leaf):
+            return leaf
+        value = loaded[_name(path_of_leaf)]
+        if value.dtype != leaf.dtype:
+            raise LogvarError(
+                f"{path}: {_name(path_of_leaf)} has dtype {value.dtype}, expected {leaf.dtype}"
+            )
+        return jnp.asarray(value)
+
+    return jax.tree_util.tree_map_with_path(fill, skeleton)
+
+
+def named_arrays(tree: PyTree) -> dict:
+    """The arrays of a tree by their path, such as "encoder.head.kernel"."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {_name(path): leaf for path, leaf in leaves if _is_array(leaf)}
+
+
+def _is_array(leaf: object) -> bool:
+    return eqx.is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)
+
+
+def _name(path: tuple) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator=".")

@@ -1,0 +1,200 @@
+"""The training loop: epochs of compiled chunks, early stopping, best weights.
+
+No files, clocks or signals here; those reach the loop through a `Watcher`.
+"""
+
+import dataclasses
+from typing import Any, Protocol
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from logvar.data.order import epoch_order
+from logvar.evaluation.elbo import HeldOut, held_out_terms
+from logvar.model import Model
+from logvar.objectives import Objective, Terms
+from logvar.training.state import Totals, TrainState, initial_state, partition, unshared
+from logvar.training.optimizers import direction
+from logvar.training.step import Chunk, Epoch, Fixed, Hyper, Task, run_chunk
+
+_FEW_ROWS = 8192
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Everything the loop needs to know beside the model, the objective and the data."""
+
+    epochs: int
+    learning_rate: float
+    clip_norm: float
+    seed: int
+    patience: int
+    """Epochs without a better held-out ELBO before training stops; 0 never stops early."""
+    patience_starts: int
+    """The epoch from which patience counts: the end of β's warm-up."""
+    fixed: Fixed
+
+
+@dataclasses.dataclass(frozen=True)
+class EpochMetrics:
+    """One line of metrics.jsonl: means in nats per example at β = 1, and no clocks."""
+
+    epoch: int
+    step: int
+    loss: float
+    train: dict[str, float]
+    validation: dict[str, float] | None
+    best_epoch: int
+
+    def as_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+class Watcher(Protocol):
+    """What surrounds the loop: progress, files, signals."""
+
+    def chunk_steps(self) -> int:
+        """How many steps to run before asking again; never changes a result."""
+
+    def on_chunk(self, epoch: int, done: int, of: int, state: TrainState) -> None:
+        """Called after each chunk with the steps of the epoch done so far."""
+
+    def on_epoch(self, metrics: EpochMetrics, state: TrainState) -> None:
+        """Called after each epoch."""
+
+    def stop_requested(self) -> bool:
+        """Whether the user asked to stop; asked between chunks."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """How training ended."""
+
+    model: Model
+    """With the best weights where something was held out, otherwise the last."""
+    state: TrainState
+    history: list[EpochMetrics]
+    ended: str
+    """"finished", "stopped early", "interrupted" or "not finite"."""
+
+
+def train(
+    model: Model,
+    rows: np.ndarray,
+    validation: np.ndarray | None,
+    objective: Objective,
+    plan: Plan,
+    watcher: Watcher,
+    *,
+    latent_dim: int,
+    coordinates: PyTree = None,
+    state: TrainState | None = None,
+) -> Trained:
+    """Train a model on rows that lie on the device, from the start or from a saved state."""
+    params, static = partition(model)
+    if state is None:
+        optimizer = direction(plan.fixed.optimizer, plan.fixed.weight_decay)
+        state = initial_state(model, optimizer, latent_dim, coordinates)
+    hyper = Hyper(
+        jnp.asarray(plan.learning_rate, jnp.float32),
+        jnp.asarray(plan.clip_norm, jnp.float32),
+        jnp.asarray(plan.seed, jnp.int32),
+    )
+    task = Task(static, objective, coordinates, hyper, plan.fixed)
+    n, batch_size = len(rows), plan.fixed.batch_size
+    steps_per_epoch = -(-n // batch_size)
+    device_rows = jnp.asarray(_padded(rows, batch_size))
+    held_out = None if validation is None or not len(validation) else HeldOut.of(validation)
+    history: list[EpochMetrics] = []
+    ended = "finished"
+
+    first_epoch, first_step = divmod(int(state.step), steps_per_epoch)
+    for index in range(first_epoch, plan.epochs):
+        if _should_stop_early(plan, held_out, state, index):
+            ended = "stopped early"
+            break
+        order = jnp.asarray(epoch_order(n, batch_size, plan.seed, index))
+        epoch = Epoch(device_rows, order, jnp.asarray(n), jnp.asarray(index))
+        t = first_step if index == first_epoch else 0
+        while t < steps_per_epoch and int(state.failed_step) < 0:
+            if watcher.stop_requested():
+                ended = "interrupted"
+                break
+            stop = min(t + watcher.chunk_steps(), steps_per_epoch)
+            bounds = jnp.asarray(t, jnp.int32), jnp.asarray(stop, jnp.int32)
+            state = run_chunk(Chunk(task, epoch, *bounds), state)
+            t = stop
+            watcher.on_chunk(index + 1, t, steps_per_epoch, state)
+        if int(state.failed_step) >= 0:
+            ended = "not finite"
+        if ended != "finished":
+            break
+        metrics, state = _close_epoch(index + 1, state, static, held_out, plan)
+        history.append(metrics)
+        watcher.on_epoch(metrics, state)
+
+    return Trained(_best_model(model, state, held_out), state, history, ended)
+
+
+def _padded(rows: np.ndarray, batch_size: int) -> np.ndarray:
+    """Pad small sets to whole batches, so that sets of similar size share a compiled program."""
+    missing = -len(rows) % batch_size
+    if not missing or len(rows) > _FEW_ROWS:
+        return rows
+    return np.concatenate([rows, np.repeat(rows[:1], missing, axis=0)])
+
+
+def _close_epoch(
+    epoch: int, state: TrainState, static: Any, held_out: HeldOut | None, plan: Plan
+) -> tuple[EpochMetrics, TrainState]:
+    """Evaluate the held-out set, keep the best weights, and empty the totals."""
+    count = state.totals.count
+    train_means = jax.tree.map(lambda total: np.asarray(total) / float(count), state.totals.terms)
+    validation = None
+    if held_out is not None:
+        means = held_out_terms(
+            state.params, static, held_out, plan.fixed.preparation, jnp.asarray(plan.seed)
+        )
+        validation = summarize(means)
+        if validation["elbo"] > float(state.best_elbo):
+            state = dataclasses.replace(
+                state,
+                best_params=unshared(state.params),
+                best_elbo=jnp.asarray(validation["elbo"], jnp.float32),
+                best_epoch=jnp.asarray(epoch, jnp.int32),
+            )
+    metrics = EpochMetrics(
+        epoch=epoch,
+        step=int(state.step),
+        loss=float(state.totals.loss) / float(count),
+        train=summarize(train_means),
+        validation=validation,
+        best_epoch=int(state.best_epoch),
+    )
+    latent_dim = state.totals.terms.kl.shape[0]
+    return metrics, dataclasses.replace(state, totals=unshared(Totals.zero(latent_dim)))
+
+
+def summarize(means: Terms) -> dict[str, float]:
+    """ELBO, reconstruction and KL of mean terms, in nats per example."""
+    kl = float(np.sum(np.asarray(means.kl), dtype=np.float64))
+    reconstruction = float(means.log_likelihood)
+    return {"elbo": reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
+
+
+def _should_stop_early(
+    plan: Plan, held_out: HeldOut | None, state: TrainState, epochs_done: int
+) -> bool:
+    if held_out is None or not plan.patience:
+        return False
+    counted_from = max(int(state.best_epoch), plan.patience_starts)
+    return epochs_done - counted_from >= plan.patience
+
+
+def _best_model(model: Model, state: TrainState, held_out: HeldOut | None) -> Model:
+    _, static = partition(model)
+    has_best = held_out is not None and int(state.best_epoch) > 0
+    return eqx.combine(state.best_params if has_best else state.params, static)

@@ -1,0 +1,61 @@
+"""Train one scale of the log family in the coordinates of another.
+
+For log σ = rate·r, a run under rate₂ equals a run under rate₁ if the raw outputs start at
+c·r with c = rate₁/rate₂, and the optimizer sees the scale head's weights divided by c and its
+gradients multiplied by c. That conjugation compensates learning rate, Adam's ε, weight decay and
+gradient clipping at once, for any optimizer; for a power of two it is exact to the bit.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from logvar import scales
+from logvar.errors import LogvarError
+from logvar.model import Model
+from logvar.networks.layers import Dense
+from logvar.training.state import partition
+
+
+def factor_between(scale: str | scales.Scale, reference: str | scales.Scale) -> float:
+    """c with rate_scale · (c·r) = rate_reference · r.
+
+    Raises:
+        LogvarError: one of them is not of the log family.
+    """
+    ours, theirs = scales.get(scale), scales.get(reference)
+    for one in (ours, theirs):
+        if not isinstance(one, scales.LogFamily):
+            raise LogvarError(
+                f"match needs two scales of the log family, got {scales.describe(one)!r}: expected "
+                "log-variance, log-std, isometric or log-precision"
+            )
+    assert isinstance(ours, scales.LogFamily) and isinstance(theirs, scales.LogFamily)
+    return theirs.rate / ours.rate
+
+
+def matched(model: Model, reference: str | scales.Scale) -> tuple[Model, PyTree]:
+    """Return the model started as `reference` would start, and the coordinates to train it in.
+
+    Raises:
+        LogvarError: the encoder has no `head` that is one matrix for mean and raw output.
+    """
+    factor = factor_between(model.scale, reference)
+    head = getattr(model.encoder, "head", None)
+    if not isinstance(head, Dense):
+        raise LogvarError(
+            "match needs a built-in encoder, whose last layer is one matrix for mean and raw "
+            "output; got one of your own: use network='mlp', 'conv' or 'tutorial'"
+        )
+    columns = head.bias.shape[0]
+    per_column = jnp.where(jnp.arange(columns) < columns // 2, 1.0, factor)
+    params, static = partition(model)
+    ones = jax.tree.map(lambda leaf: jnp.ones((), leaf.dtype), params)
+    coordinates = eqx.tree_at(
+        lambda tree: (tree.encoder.head.kernel, tree.encoder.head.bias),
+        ones,
+        (per_column[None, :], per_column),
+    )
+    started = jax.tree.map(jnp.multiply, params, coordinates)
+    return eqx.combine(started, static), coordinates

@@ -1,0 +1,74 @@
+"""The shells around the loop: how long a chunk is, and how a run is asked to stop."""
+
+import signal
+import threading
+import time
+from types import FrameType
+
+from logvar.training.loop import EpochMetrics
+from logvar.training.state import TrainState
+
+_SECONDS_PER_CHUNK = 0.25
+
+
+class Pace:
+    """A `Watcher` that keeps chunks near a quarter of a second, so that Ctrl-C is heard soon.
+
+    The length of a chunk never changes a result, so it may depend on the clock.
+    """
+
+    def __init__(self) -> None:
+        self._steps = 1
+        self._last_done = 0
+        self._since = time.perf_counter()
+        self._interrupt: Interrupt | None = None
+
+    def listen(self, interrupt: "Interrupt") -> None:
+        """Let a signal stop the run."""
+        self._interrupt = interrupt
+
+    def chunk_steps(self) -> int:
+        self._since = time.perf_counter()
+        return self._steps
+
+    def on_chunk(self, epoch: int, done: int, of: int, state: TrainState) -> None:
+        state.step.block_until_ready()
+        seconds = max(time.perf_counter() - self._since, 1e-6)
+        # At most fourfold at a time: the first chunk's time is mostly compilation.
+        ideal = int(self._steps * _SECONDS_PER_CHUNK / seconds)
+        self._steps = max(1, min(4 * self._steps, ideal))
+
+    def on_epoch(self, metrics: EpochMetrics, state: TrainState) -> None:
+        pass
+
+    def stop_requested(self) -> bool:
+        return self._interrupt is not None and self._interrupt.requested
+
+
+class Interrupt:
+    """Within this context the first SIGINT or SIGTERM asks to stop; a second one kills at once.
+
+    Signals can only be caught in the main thread; elsewhere they are left alone.
+    """
+
+    def __init__(self) -> None:
+        self.requested: int | None = None
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> "Interrupt":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.requested = number
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+        self._before.clear()
+
+    def __exit__(self, *exception: object) -> None:
+        self._restore()

@@ -1,0 +1,73 @@
+"""What a run must remember to go on as if it had never stopped."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PyTree
+
+from logvar.model import Model
+from logvar.objectives import Terms
+
+
+class Totals(eqx.Module):
+    """Sums over the examples of the epoch so far; means are taken when it is reported."""
+
+    terms: Terms
+    loss: Float[Array, ""]
+    count: Float[Array, ""]
+
+    @classmethod
+    def zero(cls, latent_dim: int) -> "Totals":
+        return cls(Terms(jnp.zeros(()), jnp.zeros(latent_dim)), jnp.zeros(()), jnp.zeros(()))
+
+
+class TrainState(eqx.Module):
+    """Weights, optimizer, step, best so far and the stopping counters, all as arrays.
+
+    Noise and order are functions of (seed, epoch, step), so nothing else needs to be saved.
+    """
+
+    params: PyTree
+    optimizer: PyTree
+    totals: Totals
+    step: Int[Array, ""]
+    """Steps taken; the epoch is step // steps per epoch."""
+    failed_step: Int[Array, ""]
+    """The step whose loss or gradient was not finite and was therefore not taken; −1 is none."""
+    best_params: PyTree
+    best_elbo: Float[Array, ""]
+    best_epoch: Int[Array, ""]
+    """The epoch after which the held-out ELBO was best, counted from 1; 0 is none yet."""
+
+
+def partition(model: Model) -> tuple[PyTree, Any]:
+    """Split a model into (trainable arrays, everything else)."""
+    return eqx.partition(model, model.trainable())
+
+
+@jax.jit
+def unshared(tree: PyTree) -> PyTree:
+    """Copies of all arrays: a compiled chunk reuses the state's memory, each buffer once."""
+    return jax.tree.map(jnp.copy, tree)
+
+
+def initial_state(
+    model: Model, optimizer: optax.GradientTransformation, latent_dim: int, coordinates: PyTree
+) -> TrainState:
+    """The state before the first step."""
+    params, _ = partition(model)
+    seen = params if coordinates is None else jax.tree.map(jnp.divide, params, coordinates)
+    state = TrainState(
+        params=params,
+        optimizer=optimizer.init(seen),
+        totals=Totals.zero(latent_dim),
+        step=jnp.zeros((), jnp.int32),
+        failed_step=jnp.full((), -1, jnp.int32),
+        best_params=params,
+        best_elbo=jnp.full((), -jnp.inf, jnp.float32),
+        best_epoch=jnp.zeros((), jnp.int32),
+    )
+    return unshared(state)

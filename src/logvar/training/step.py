@@ -1,0 +1,156 @@
+"""The pure training step and the compiled chunk of many steps.
+
+Chunk boundaries never change a byte: a chunk runs steps [start, stop) of an epoch, carries the
+whole state, and every random number is a function of (seed, epoch, step).
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jaxtyping import Array, Float, Int, Int32, PyTree
+
+from logvar.data.preparation import Preparation
+from logvar.objectives import Objective
+from logvar.randomness import Purpose, stream
+from logvar.training.optimizers import direction
+from logvar.training.state import Totals, TrainState
+
+
+class Hyper(NamedTuple):
+    """Numbers that a compiled program takes as inputs, so changing them compiles nothing."""
+
+    learning_rate: Float[Array, ""]
+    clip_norm: Float[Array, ""]
+    """The gradient's global norm is cut to this; 0 is off (Pascanu et al. 2013)."""
+    seed: Int[Array, ""]
+
+
+class Fixed(NamedTuple):
+    """What a program is compiled for: hashable, and equal for equal recipes."""
+
+    optimizer: str
+    weight_decay: float
+    batch_size: int
+    preparation: Preparation
+
+
+class Epoch(NamedTuple):
+    """The rows of the training set on the device, and the order this epoch visits them in."""
+
+    rows: Array
+    order: Int32[Array, "padded"]
+    n: Int[Array, ""]
+    index: Int[Array, ""]
+
+
+class Task(NamedTuple):
+    """All that stays the same from step to step."""
+
+    static: Any
+    """The part of the model that does not train."""
+    objective: Objective
+    coordinates: PyTree
+    """None, or a factor c for each weight: the optimizer then sees weight ÷ c and gradient × c,
+    as if the network had been written in those coordinates."""
+    hyper: Hyper
+    fixed: Fixed
+
+
+def step(
+    state: TrainState,
+    batch: Array,
+    weight: Float[Array, "batch"],
+    position: tuple[Int[Array, ""], Int[Array, ""]],
+    task: Task,
+) -> TrainState:
+    """Take one optimizer step on one batch; a step that is not finite is noted and not taken.
+
+    Args:
+        state: the state before.
+        batch: stored rows (batch, *shape).
+        weight: 1 for a row, 0 for padding.
+        position: (epoch, step in the epoch), which with the seed decides all noise.
+        task: objective, optimizer and the rest.
+    """
+    static, objective, coordinates, hyper, fixed = task
+    binarization_key = stream(hyper.seed, Purpose.BINARIZATION, *position)
+    noise_key = stream(hyper.seed, Purpose.NOISE, *position)
+    x = fixed.preparation(batch, binarization_key)
+    latent_dim = state.totals.terms.kl.shape[-1]
+    eps = jax.random.normal(noise_key, (fixed.batch_size, objective.n_samples, latent_dim))
+
+    def loss(params: PyTree):
+        return objective(eqx.combine(params, static), x, eps, weight, state.step)
+
+    (value, terms), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
+    seen = state.params
+    if coordinates is not None:
+        gradient = jax.tree.map(jnp.multiply, gradient, coordinates)
+        seen = jax.tree.map(jnp.divide, seen, coordinates)
+    norm = optax.tree.norm(gradient)
+    finite = jnp.isfinite(value) & jnp.isfinite(norm)
+    clipped = (hyper.clip_norm > 0) & (norm > hyper.clip_norm)
+    factor = jnp.where(clipped, hyper.clip_norm / norm, 1.0)
+    gradient = jax.tree.map(lambda g: g * factor, gradient)
+
+    optimizer = direction(fixed.optimizer, fixed.weight_decay)
+    towards, optimizer_state = optimizer.update(gradient, state.optimizer, seen)
+    if coordinates is not None:
+        towards = jax.tree.map(jnp.multiply, towards, coordinates)
+    params = jax.tree.map(lambda p, d: p - hyper.learning_rate * d, state.params, towards)
+
+    count = jnp.sum(weight)
+    totals = Totals(
+        jax.tree.map(lambda total, mean: total + mean * count, state.totals.terms, terms),
+        state.totals.loss + value * count,
+        state.totals.count + count,
+    )
+    after = (params, optimizer_state, totals, state.step + 1)
+    before = (state.params, state.optimizer, state.totals, state.step)
+    # XLA fuses this choice into the update it guards: it costs no pass over memory of its own.
+    kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, before)
+    return TrainState(
+        *kept,
+        failed_step=jnp.where(finite, state.failed_step, state.step),
+        best_params=state.best_params,
+        best_elbo=state.best_elbo,
+        best_epoch=state.best_epoch,
+    )
+
+
+class Chunk(NamedTuple):
+    """Steps [start, stop) of an epoch."""
+
+    task: Task
+    epoch: Epoch
+    start: Int[Array, ""]
+    stop: Int[Array, ""]
+
+
+@functools.partial(eqx.filter_jit, donate="all-except-first")
+def run_chunk(chunk: Chunk, state: TrainState) -> TrainState:
+    """Run the steps of a chunk in one compiled loop, up to the first that fails.
+
+    The state is donated: its memory is used again for the result.
+    """
+    task, epoch, start, stop = chunk
+    batch_size = task.fixed.batch_size
+
+    def unfinished(carry: tuple[Array, TrainState]) -> Array:
+        t, state = carry
+        return (t < stop) & (state.failed_step < 0)
+
+    def body(carry: tuple[Array, TrainState]) -> tuple[Array, TrainState]:
+        t, state = carry
+        first = t * batch_size
+        indices = lax.dynamic_slice(epoch.order, (first,), (batch_size,))
+        weight = (first + jnp.arange(batch_size) < epoch.n).astype(jnp.float32)
+        state = step(state, epoch.rows[indices], weight, (epoch.index, t), task)
+        return t + 1, state
+
+    return lax.while_loop(unfinished, body, (start, state))[1]
