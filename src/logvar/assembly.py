@@ -117,24 +117,8 @@ def build_model(
     Raises:
         LogvarError: a user's own network does not fit the data, or only one was given.
     """
-    settings = recipe.model
-    if (encoder is None) != (decoder is None):
-        missing = "decoder" if decoder is None else "encoder"
-        raise LogvarError(f"got an encoder or a decoder alone: give the {missing} too")
-    if encoder is None or decoder is None:
-        key = stream(recipe.training.random_state, Purpose.WEIGHTS)
-        encoder, decoder = networks.build(
-            decisions.network, shape, settings.latent_dim, settings.hidden, key
-        )
-    latent_dim = networks.check_encoder(encoder, shape)
-    networks.check_decoder(decoder, shape, latent_dim)
-    return Model(
-        encoder,
-        decoder,
-        StandardNormal(),
-        build_likelihood(recipe, decisions.likelihood, rows),
-        scales.get(settings.scale),
-    )
+    encoder, decoder = _networks(recipe, decisions, shape, encoder, decoder)
+    return _model(recipe, decisions, encoder, decoder, rows)
 
 
 def skeleton(
@@ -144,11 +128,47 @@ def skeleton(
     encoder: networks.Network | None = None,
     decoder: networks.Network | None = None,
 ) -> Model:
-    """The model as shapes without values, to be filled from a file."""
+    """The model with shapes in place of weights, to be filled from a file."""
+    shapes = eqx.filter_eval_shape(lambda: _networks(recipe, decisions, shape, encoder, decoder))
     # Two rows that differ give the likelihood its shapes; its numbers come from the file.
     rows = np.stack([np.zeros(shape, np.float32), np.ones(shape, np.float32)])
-    return eqx.filter_eval_shape(
-        lambda: build_model(recipe, decisions, shape, rows, encoder, decoder)
+    return _model(recipe, decisions, *shapes, rows)
+
+
+def _networks(
+    recipe: Recipe,
+    decisions: Decisions,
+    shape: tuple[int, ...],
+    encoder: networks.Network | None,
+    decoder: networks.Network | None,
+) -> tuple[networks.Network, networks.Network]:
+    """The user's own networks, checked against the data, or built ones."""
+    if (encoder is None) != (decoder is None):
+        given, missing = ("encoder", "decoder") if decoder is None else ("decoder", "encoder")
+        raise LogvarError(f"only the {given} was given: give the {missing} too")
+    if encoder is None or decoder is None:
+        key = stream(recipe.training.random_state, Purpose.WEIGHTS)
+        settings = recipe.model
+        return networks.build(
+            decisions.network, shape, settings.latent_dim, settings.hidden, key
+        )
+    networks.check_decoder(decoder, shape, networks.check_encoder(encoder, shape))
+    return encoder, decoder
+
+
+def _model(
+    recipe: Recipe,
+    decisions: Decisions,
+    encoder: networks.Network,
+    decoder: networks.Network,
+    rows: np.ndarray,
+) -> Model:
+    return Model(
+        encoder,
+        decoder,
+        StandardNormal(),
+        build_likelihood(recipe, decisions.likelihood, rows),
+        scales.get(recipe.model.scale),
     )
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import numbers
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from logvar.storage import run_folder
 from logvar.storage.files import UnfinishedFolder, write_atomically
 from logvar.storage.weights import load_arrays, save_arrays
 from logvar.training.loop import Trained, Watcher, train
-from logvar.training.matching import matched
+from logvar.training.matching import coordinates, matched
 from logvar.training.pace import Interrupt, Pace
 
 
@@ -148,7 +149,16 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.decoder = decoder
         self.random_state = random_state
 
-    def fit(self, X, y=None, *, validation_data=None, watcher: Watcher | None = None):
+    def fit(
+        self,
+        X,
+        y=None,
+        *,
+        validation_data=None,
+        watcher: Watcher | None = None,
+        source: str = "",
+        announce: Callable[[str], None] | None = None,
+    ):
         """Train on X.
 
         Args:
@@ -157,6 +167,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             y: ignored; scikit-learn passes it.
             validation_data: rows to hold out instead of a share of X.
             watcher: what follows training, such as a progress bar.
+            source: what X is called in the recipe, so that a run can be repeated from it.
+            announce: is told what "auto" stands for and why, before training starts.
 
         Returns:
             self.
@@ -165,10 +177,12 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             LogvarError: the data or a setting do not fit, or training met a non-finite number.
             KeyboardInterrupt: on Ctrl-C, after the best weights so far were kept.
         """
-        recipe = self._recipe()
+        recipe = self._recipe().replace(data=source)
         rows = self._rows(X, reset=True)
         rows, validation = self._held_out(rows, validation_data, recipe)
         decisions = assembly.decide(recipe, rows, custom_networks=self.encoder is not None)
+        for reason in decisions.why if announce else ():
+            announce(reason)
         prepared = assembly.preparation(recipe, decisions)
         seed = recipe.training.random_state
         train_rows = prepared.fix(rows, seed)
@@ -176,9 +190,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         model = assembly.build_model(
             recipe, decisions, rows.shape[1:], rows, self.encoder, self.decoder
         )
-        coordinates = None
+        into = coordinates(model)
         if recipe.training.match:
-            model, coordinates = matched(model, recipe.training.match)
+            model, into = matched(model, recipe.training.match)
         steps_per_epoch = -(-len(rows) // recipe.training.batch_size)
         watcher = watcher or Pace()
         with Interrupt() as interrupt:
@@ -192,7 +206,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 assembly.build_plan(recipe, prepared.after_fixing),
                 watcher,
                 latent_dim=assembly.latent_dim(model, rows.shape[1:]),
-                coordinates=coordinates,
+                coordinates=into,
             )
         self._keep(recipe, decisions, prepared, rows, trained)
         if trained.ended == "not finite":
@@ -257,14 +271,14 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             n_samples: draws of z per row when eps is not given.
             analytic_kl: KL in closed form.
         """
-        rows = self._stored(X)
+        rows, preparation = self._stored(X)
         noise = None if eps is None else self._noise(eps, len(rows))
         if n_samples < 1:
             raise LogvarError(f"n_samples is {n_samples!r}: expected an integer of at least 1")
         return elbo_terms(
             self.model_,
             rows,
-            self._preparation.after_fixing,
+            preparation,
             self._seed,
             n_samples=n_samples if noise is None else noise.shape[1],
             analytic_kl=analytic_kl,
@@ -281,19 +295,20 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
         A lower bound on log p(x) in expectation, tighter with more samples.
         """
-        rows = self._stored(X)
+        rows, preparation = self._stored(X)
         if n_samples < 1:
             raise LogvarError(f"n_samples is {n_samples!r}: expected an integer of at least 1")
         return importance_log_likelihood(
-            self.model_, rows, self._preparation.after_fixing, self._seed, n_samples
+            self.model_, rows, preparation, self._seed, n_samples
         ).log_likelihood
 
     def evaluate(self, X, *, split: str = "given", n_importance: int = 100) -> Evaluation:
         """All figures of a report on X, each with its protocol."""
+        rows, preparation = self._stored(X)
         return evaluate(
             self.model_,
-            self._stored(X),
-            self._preparation.after_fixing,
+            rows,
+            preparation,
             split=split,
             binarization=self._preparation.binarization,
             seed=self._seed,
@@ -344,7 +359,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         for name, value in settings.items():
             if isinstance(value, np.generic):
                 settings[name] = value.item()
-        return Recipe().replace(**settings, data=getattr(self, "_data_name", "")).checked()
+        return Recipe().replace(**settings).checked()
 
     def _rows(self, X, *, reset: bool) -> np.ndarray:
         """Check X as scikit-learn expects and as we need it."""
@@ -368,30 +383,29 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             )
         return rows
 
-    def _stored(self, X) -> np.ndarray:
-        """Rows of X as the fitted model reads them."""
+    def _stored(self, X) -> tuple[np.ndarray, Preparation]:
+        """Rows of X as the fitted model reads them, and what is left to do to them per batch.
+
+        Under the Bernoulli likelihood uint8 rows are pixels (0 to 255) and floating-point rows
+        are intensities (0 to 1), whichever of them the model was fitted on.
+        """
         check_is_fitted(self)
         rows = self._rows(X, reset=False)
-        if rows.dtype != np.uint8 and self._preparation.divisor != 1:
-            # The model was fitted on pixels; floating-point rows are the same pixels.
-            if not np.array_equal(rows, np.clip(np.rint(rows), 0, 255)):
-                raise LogvarError(
-                    "this model was fitted on pixels stored as uint8 (0 to 255), got other values: "
-                    "give X in the same units"
-                )
-            rows = rows.astype(np.uint8)
+        preparation = self._preparation
         if self.decisions_.likelihood == "bernoulli":
-            high = self._preparation.divisor
-            if rows.min() < 0 or rows.max() > high:
+            fitted_on_pixels = self._preparation.divisor != 1
+            pixels = rows.dtype == np.uint8 and (fitted_on_pixels or rows.max() > 1)
+            preparation = dataclasses.replace(preparation, divisor=255.0 if pixels else 1.0)
+            if not pixels and (rows.min() < 0 or rows.max() > 1):
                 raise LogvarError(
-                    f"X has values from {rows.min():g} to {rows.max():g}: this Bernoulli model "
-                    f"expects values in [0, {high:g}]; rescale X"
+                    f"X has values from {rows.min():g} to {rows.max():g}: a Bernoulli model expects "
+                    "intensities in [0, 1], or pixels stored as uint8; rescale X"
                 )
-        return self._preparation.fix(rows, self._seed)
+        return preparation.fix(rows, self._seed), preparation.after_fixing
 
     def _in_blocks(self, function, X):
-        rows = self._stored(X)
-        task = (self.model_, self._preparation.after_fixing, jnp.asarray(self._seed))
+        rows, preparation = self._stored(X)
+        task = (self.model_, preparation, jnp.asarray(self._seed))
         return in_blocks(function, task, rows, row_words(rows))
 
     def _held_out(
@@ -530,19 +544,46 @@ def load(
         manifest.likelihood, manifest.network, float(manifest.divisor), ()
     )
     skeleton = assembly.skeleton(recipe, decisions, manifest.shape, encoder, decoder)
+    return fitted(
+        recipe,
+        decisions,
+        load_arrays(weights, skeleton),
+        manifest.shape,
+        manifest.dtype,
+        history=run_folder.read_lines(folder / run_folder.METRICS),
+        ended=manifest.ended,
+        data=manifest.data,
+        encoder=encoder,
+        decoder=decoder,
+    )
+
+
+def fitted(
+    recipe: Recipe,
+    decisions: assembly.Decisions,
+    model: Model,
+    shape: tuple[int, ...],
+    dtype: str,
+    *,
+    history: list[dict[str, Any]],
+    ended: str,
+    data: dict[str, Any],
+    encoder: Network | None = None,
+    decoder: Network | None = None,
+) -> VAE:
+    """An estimator around a model that was trained elsewhere."""
     settings = recipe.flat()
     vae = VAE(encoder=encoder, decoder=decoder, **{k: settings[k] for k in Recipe.settings()})
-    vae._data_name = settings["data"]
     vae.recipe_ = recipe
     vae.decisions_ = decisions
-    vae.model_ = load_arrays(weights, skeleton)
+    vae.model_ = model
     vae.state_ = None
-    vae.history_ = run_folder.read_lines(folder / run_folder.METRICS)
-    vae.n_iter_ = len(vae.history_)
-    vae.ended_ = manifest.ended
-    vae.data_ = manifest.data
-    vae.n_features_in_ = math.prod(manifest.shape)
-    vae._set_fitted(assembly.preparation(recipe, decisions), manifest.shape, manifest.dtype)
+    vae.history_ = history
+    vae.n_iter_ = len(history)
+    vae.ended_ = ended
+    vae.data_ = data
+    vae.n_features_in_ = math.prod(shape)
+    vae._set_fitted(assembly.preparation(recipe, decisions), shape, dtype)
     return vae
 
 

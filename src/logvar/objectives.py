@@ -12,8 +12,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from logvar.distributions.normal import Normal
 from logvar.model import Model
 
+Example = Float[Array, "*shape"]
+Code = tuple[Float[Array, "latent"], Float[Array, "latent"]]
 Batch = Float[Array, "batch *shape"]
 Noise = Float[Array, "batch samples latent"]
 PerExample = Float[Array, "batch"]
@@ -34,17 +37,21 @@ class Terms(NamedTuple):
 
 
 def terms(
-    model: Model,
-    x: Float[Array, "*shape"],
-    eps: Float[Array, "latent"],
-    analytic_kl: bool,
+    model: Model, x: Example, code: Code, eps: Float[Array, "latent"], analytic_kl: bool
 ) -> Terms:
-    """The ELBO's terms for one example and one draw of noise.
+    """The ELBO's terms for one example, its code and one draw of noise.
 
     With `analytic_kl` the KL is in closed form; without, it is the single-sample estimate
     log q(z | x) − log p(z), the tutorial's three-term form.
+
+    Args:
+        model: the model.
+        x: the example.
+        code: the encoder's (mean, raw) for it.
+        eps: standard normal noise.
+        analytic_kl: which KL.
     """
-    posterior = model.posterior(x)
+    posterior = Normal(*code, model.scale)
     z = posterior.reparameterize(eps)
     if analytic_kl:
         kl = model.prior.kl(posterior)
@@ -53,11 +60,12 @@ def terms(
     return Terms(model.log_likelihood(x, z), kl)
 
 
-def log_weight(
-    model: Model, x: Float[Array, "*shape"], eps: Float[Array, "latent"]
-) -> Float[Array, ""]:
-    """log p(x, z) − log q(z | x): the logarithm of one importance weight."""
-    return terms(model, x, eps, analytic_kl=False).elbo
+def sampled_terms(
+    model: Model, x: Example, eps: Float[Array, "samples latent"], analytic_kl: bool
+) -> Terms:
+    """The terms for each of several draws of noise; the example is encoded once."""
+    code = model.encode(x)
+    return jax.vmap(lambda e: terms(model, x, code, e, analytic_kl))(eps)
 
 
 class Objective(eqx.Module):
@@ -105,8 +113,7 @@ class ELBO(Objective):
     def __call__(
         self, model: Model, x: Batch, eps: Noise, weight: PerExample, step: Step
     ) -> tuple[Scalar, Terms]:
-        over_samples = jax.vmap(terms, in_axes=(None, None, 0, None))
-        each = jax.vmap(over_samples, in_axes=(None, 0, 0, None))(model, x, eps, self.analytic_kl)
+        each = jax.vmap(lambda x, e: sampled_terms(model, x, e, self.analytic_kl))(x, eps)
         mean = jax.tree.map(lambda value: _average(jnp.mean(value, axis=1), weight), each)
         # The bits are free per latent and batch; max(KL, λ) gives no gradient below λ.
         charged = jnp.sum(jnp.maximum(mean.kl, self.free_bits))
@@ -130,8 +137,7 @@ class ImportanceWeighted(Objective):
     def __call__(
         self, model: Model, x: Batch, eps: Noise, weight: PerExample, step: Step
     ) -> tuple[Scalar, Terms]:
-        over_samples = jax.vmap(terms, in_axes=(None, None, 0, None))
-        each = jax.vmap(over_samples, in_axes=(None, 0, 0, None))(model, x, eps, False)
+        each = jax.vmap(lambda x, e: sampled_terms(model, x, e, analytic_kl=False))(x, eps)
         bound = jax.nn.logsumexp(each.elbo, axis=1) - jnp.log(float(self.n_samples))
         mean = jax.tree.map(lambda value: _average(jnp.mean(value, axis=1), weight), each)
         return -_average(bound, weight), mean

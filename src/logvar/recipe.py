@@ -103,12 +103,18 @@ class Recipe:
         """Change settings by name.
 
         Raises:
-            LogvarError: a name is unknown.
+            LogvarError: a name is unknown, or a value has the wrong type.
         """
         sections = self._sections()
-        for name in settings:
-            if not any(hasattr(section, name) for section in sections.values()):
+        kinds = {
+            name: kind
+            for section in sections.values()
+            for name, kind in typing.get_type_hints(type(section)).items()
+        }
+        for name, value in settings.items():
+            if name not in kinds:
                 raise unknown_name("setting", name, self.flat())
+            settings[name] = _of_type(name, value, kinds[name])
         return Recipe(
             **{
                 key: dataclasses.replace(
@@ -119,27 +125,24 @@ class Recipe:
         )
 
     def checked(self) -> "Recipe":
-        """Return self after checking types and ranges.
+        """Return self after checking that every value is possible.
 
         Raises:
-            LogvarError: a setting has the wrong type or an impossible value.
+            LogvarError: a value is out of its range.
         """
-        checked: dict[str, Any] = {}
-        for section in self._sections().values():
-            for name, kind in typing.get_type_hints(type(section)).items():
-                checked[name] = _of_type(name, getattr(section, name), kind)
+        values = self.flat()
         for name, (low, high) in _RANGES.items():
-            if not low <= checked[name] <= high:
+            if not low <= values[name] <= high:
                 limit = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
-                raise LogvarError(f"{name} is {checked[name]!r}: expected {limit}")
+                raise LogvarError(f"{name} is {values[name]!r}: expected {limit}")
         for name in ("learning_rate", "noise_sigma"):
-            if not 0 < checked[name] < math.inf:
-                raise LogvarError(f"{name} is {checked[name]!r}: expected a positive number")
-        if checked["noise"] not in ("learned", "fixed"):
-            raise unknown_name("noise", checked["noise"], ("learned", "fixed"))
-        if not all(width >= 1 for width in checked["hidden"]):
-            raise LogvarError(f"hidden is {checked['hidden']!r}: expected widths of at least 1")
-        return self.replace(**checked)
+            if not 0 < values[name] < math.inf:
+                raise LogvarError(f"{name} is {values[name]!r}: expected a positive number")
+        if values["noise"] not in ("learned", "fixed"):
+            raise unknown_name("noise", values["noise"], ("learned", "fixed"))
+        if not all(width >= 1 for width in values["hidden"]):
+            raise LogvarError(f"hidden is {values['hidden']!r}: expected widths of at least 1")
+        return self
 
     def to_toml(self) -> str:
         """The recipe as TOML, one table for each part."""

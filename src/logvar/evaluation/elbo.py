@@ -85,7 +85,8 @@ def _row(task: _Task, row: Array, words: Array, eps: Array | None) -> Any:
     mean, raw = task.model.encode(x)
     if eps is None:
         eps = row_noise(task.seed, words, task.n_samples, mean.shape[0])
-    each = jax.vmap(terms, in_axes=(None, None, 0, None))(task.model, x, eps, task.analytic_kl)
+    model, analytic_kl = task.model, task.analytic_kl
+    each = jax.vmap(lambda e: terms(model, x, (mean, raw), e, analytic_kl))(eps)
     averaged = jax.tree.map(lambda value: jnp.mean(value, axis=0), each)
     return RowTerms(averaged.log_likelihood, averaged.kl, mean, raw)
 

@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Int
+from jaxtyping import Array, Int, PRNGKeyArray
 
 from logvar.data.preparation import Preparation
 from logvar.evaluation.blocks import in_blocks
 from logvar.model import Model
-from logvar.objectives import log_weight
+from logvar.objectives import terms
 from logvar.randomness import Purpose, row_key, row_words
 
 
@@ -36,8 +36,8 @@ def importance_log_likelihood(
 ) -> RowLikelihood:
     """Estimate log p(x) of each row with k importance samples (Burda et al. 2016).
 
-    Samples are taken one at a time for a block of rows and summed on the way, so memory does not
-    grow with k or with the number of rows. Sample j of a row is a function of (seed, the row's
+    A block of rows is encoded once; then samples are taken one at a time and summed on the way,
+    so memory does not grow with k or with the number of rows. Sample j of a row is a function of (seed, the row's
     bytes, j): more samples extend the same sequence.
     """
     task = _Task(model, preparation, jnp.asarray(seed, jnp.int32), jnp.asarray(n_samples))
@@ -48,13 +48,15 @@ def _block(task: _Task, rows: Array, words: Array) -> RowLikelihood:
     keys = jax.vmap(lambda word: row_key(task.seed, Purpose.IMPORTANCE, word))(words)
     binarization = jax.vmap(lambda word: row_key(task.seed, Purpose.BINARIZATION, word))(words)
     x = jax.vmap(task.preparation)(rows, binarization)
-    latent_dim = jax.eval_shape(task.model.encode, x[0])[0].shape[0]
+    codes = jax.vmap(task.model.encode)(x)
+    latent_dim = codes[0].shape[-1]
+
+    def log_weight(x: Array, code: tuple[Array, Array], key: PRNGKeyArray, j: Array) -> Array:
+        eps = jax.random.normal(jax.random.fold_in(key, j), (latent_dim,))
+        return terms(task.model, x, code, eps, analytic_kl=False).elbo
 
     def add_sample(j: Array, sums: tuple[Array, Array]) -> tuple[Array, Array]:
-        eps = jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, j), (latent_dim,)))(
-            keys
-        )
-        log_weights = jax.vmap(log_weight, in_axes=(None, 0, 0))(task.model, x, eps)
+        log_weights = jax.vmap(lambda x, code, key: log_weight(x, code, key, j))(x, codes, keys)
         return jnp.logaddexp(sums[0], log_weights), jnp.logaddexp(sums[1], 2 * log_weights)
 
     empty = jnp.full(len(rows), -jnp.inf)

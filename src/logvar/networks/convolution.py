@@ -20,6 +20,7 @@ from jaxtyping import Array, Float
 
 Image = Float[Array, "height width channels"]
 Patches = Float[Array, "rows columns taps_channels"]
+Result = Float[Array, "new_height new_width new_channels"]
 Kernel = Float[Array, "rows columns channels_a channels_b"]
 
 
@@ -100,7 +101,7 @@ scatter.defvjp(
 )
 
 
-def convolve(image: Image, kernel: Kernel, stride: int, padding: str) -> Image:
+def convolve(image: Image, kernel: Kernel, stride: int, padding: str) -> Result:
     """Convolution.
 
     Args:
@@ -114,7 +115,7 @@ def convolve(image: Image, kernel: Kernel, stride: int, padding: str) -> Image:
     return gather(image, window) @ kernel.reshape(rows * columns * channels, features)
 
 
-def convolve_transpose(image: Image, kernel: Kernel, stride: int) -> Image:
+def convolve_transpose(image: Image, kernel: Kernel, stride: int) -> Result:
     """Transposed convolution with "same" padding: output size = stride × input size.
 
     Args:

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from logvar.networks.convolution import Image, Kernel, convolve, convolve_transpose
+from logvar.networks.convolution import Image, Kernel, Result, convolve, convolve_transpose
 
-Vector = Float[Array, "features"]
+Vector = Float[Array, "inputs"]
 
 
 def glorot_uniform(key: PRNGKeyArray, shape: tuple[int, ...], fan_in: int, fan_out: int) -> Array:
@@ -28,7 +28,7 @@ class Dense(eqx.Module):
         self.kernel = glorot_uniform(key, (inputs, outputs), inputs, outputs)
         self.bias = jnp.zeros(outputs)
 
-    def __call__(self, x: Vector) -> Vector:
+    def __call__(self, x: Vector) -> Float[Array, "outputs"]:
         return x @ self.kernel + self.bias
 
 
@@ -48,7 +48,7 @@ class Convolution(eqx.Module):
         self.stride = stride
         self.padding = padding
 
-    def __call__(self, image: Image) -> Image:
+    def __call__(self, image: Image) -> Result:
         return convolve(image, self.kernel, self.stride, self.padding) + self.bias
 
 
@@ -64,5 +64,5 @@ class TransposedConvolution(eqx.Module):
         self.bias = jnp.zeros(outputs)
         self.stride = stride
 
-    def __call__(self, image: Image) -> Image:
+    def __call__(self, image: Image) -> Result:
         return convolve_transpose(image, self.kernel, self.stride) + self.bias

@@ -13,7 +13,12 @@ from jaxtyping import Array, Float
 from logvar.errors import LogvarError
 from logvar.scales.numerics import Values, expm1_minus
 
-Bound = float | Float[Array, "..."]
+Bound = float | Float[Array, "..."] | Float[np.ndarray, "..."] | np.floating
+
+
+def as_bound(value: ArrayLike | list | tuple) -> Bound:
+    """A number as a float, anything longer as an array: how fields of scales are stored."""
+    return float(value) if isinstance(value, (int, float)) else jnp.asarray(value, float)
 
 
 class Scale(eqx.Module):
@@ -148,7 +153,8 @@ def _largest_safe(is_safe, dtype: np.dtype, sign: int) -> float:
     low, high = 0, int(np.asarray(jnp.finfo(dtype).max, dtype).view(bits))
 
     def value(pattern: int) -> np.ndarray:
-        return np.asarray(sign, dtype) * np.asarray(pattern, bits).view(dtype)
+        magnitude = np.asarray(pattern, bits).view(dtype)
+        return np.asarray(sign * magnitude, dtype)
 
     if is_safe(value(high)):
         return abs(float(value(high)))

@@ -16,6 +16,15 @@ def _positive(name: str, value: float) -> None:
         raise LogvarError(f"{name} is {value}: expected a positive number")
 
 
+def _positive_part(raw: Values) -> Values:
+    """max(r, 0) with derivative 0 at the tie: jnp.maximum would split it into halves."""
+    return jnp.where(raw > 0, raw, 0.0)
+
+
+def _negative_part(raw: Values) -> Values:
+    return jnp.where(raw > 0, 0.0, raw)
+
+
 def _saturation(raw: Values) -> Values:
     """1 − e^{−r} for r ≥ 0; far out by exp, whose derivative does not round to zero as expm1's."""
     return jnp.where(raw > 1, 1 - jnp.exp(-raw), -jnp.expm1(-jnp.minimum(raw, 1.0)))
@@ -32,26 +41,26 @@ class ExpLinear(Scale):
         return 0.0, math.inf
 
     def _log_sigma(self, raw: Values) -> Values:
-        return jnp.where(raw > 0, jnp.log1p(jnp.maximum(raw, 0.0)), raw)
+        return jnp.where(raw > 0, jnp.log1p(_positive_part(raw)), raw)
 
     def _sigma(self, raw: Values) -> Values:
-        return jnp.where(raw > 0, 1 + raw, jnp.exp(jnp.minimum(raw, 0.0)))
+        return jnp.where(raw > 0, 1 + raw, jnp.exp(_negative_part(raw)))
 
     def _variance(self, raw: Values) -> Values:
-        above = jnp.square(1 + jnp.maximum(raw, 0.0))
-        return jnp.where(raw > 0, above, jnp.exp(2 * jnp.minimum(raw, 0.0)))
+        above = jnp.square(1 + _positive_part(raw))
+        return jnp.where(raw > 0, above, jnp.exp(2 * _negative_part(raw)))
 
     def _raw_of(self, sigma: Values) -> Values:
         return jnp.where(sigma > 1, sigma - 1, jnp.log(sigma))
 
     def _slope(self, raw: Values) -> Values:
-        return 1 / (1 + jnp.maximum(raw, 0.0))
+        return 1 / (1 + _positive_part(raw))
 
 
 class Bounded(Scale):
     """σ = (ω/2)·e^r for r ≤ 0 and (ω/2)·(2 − e^{−r}) for r > 0, so 0 < σ < ω."""
 
-    omega: float = eqx.field(static=True, default=2.0)
+    omega: float = eqx.field(static=True, converter=float, default=2.0)
     is_convex: ClassVar[bool] = False
     reference: ClassVar[str] = "Dehaene & Brossard 2021 (arXiv 2106.13739)"
 
@@ -63,7 +72,7 @@ class Bounded(Scale):
         return 0.0, self.omega
 
     def _log_sigma(self, raw: Values) -> Values:
-        above = jnp.log1p(_saturation(jnp.maximum(raw, 0.0)))
+        above = jnp.log1p(_saturation(_positive_part(raw)))
         return math.log(self.omega / 2) + jnp.where(raw > 0, above, raw)
 
     def _raw_of(self, sigma: Values) -> Values:
@@ -71,15 +80,15 @@ class Bounded(Scale):
         return jnp.where(sigma > half, -jnp.log((self.omega - sigma) / half), jnp.log(sigma / half))
 
     def _slope(self, raw: Values) -> Values:
-        decay = jnp.exp(-jnp.maximum(raw, 0.0))
+        decay = jnp.exp(-_positive_part(raw))
         return decay / (2 - decay)
 
 
 class TanhBounded(Scale):
     """log σ = centre + limit·tanh(r / stretch); stretch = limit unless given, so d(0) = 1."""
 
-    limit: float = eqx.field(static=True, default=5.0)
-    centre: float = eqx.field(static=True, default=0.0)
+    limit: float = eqx.field(static=True, converter=float, default=5.0)
+    centre: float = eqx.field(static=True, converter=float, default=0.0)
     stretch: float | None = eqx.field(static=True, default=None)
     is_convex: ClassVar[bool] = False
     reference: ClassVar[str] = "NVAE (limit 5); CleanRL (log σ between −5 and 2)"
@@ -106,7 +115,7 @@ class TanhBounded(Scale):
 class Sigmoid(Scale):
     """σ = limit·sigmoid(r / limit), so 0 < σ < limit."""
 
-    limit: float = eqx.field(static=True, default=2.0)
+    limit: float = eqx.field(static=True, converter=float, default=2.0)
     is_convex: ClassVar[bool] = False
     reference: ClassVar[str] = "DreamerV2 (limit 2)"
 

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
+from jax import lax
 
 from logvar.scales.base import Bound, Scale
 from logvar.scales.numerics import Values
@@ -29,7 +30,9 @@ class LogFamily(Scale):
         return 0.0, math.inf
 
     def _log_sigma(self, raw: Values) -> Values:
-        return self.rate * raw
+        # The barrier keeps XLA from folding the rate into what follows, where it would round in
+        # another order for another rate: with it, matched runs are the same program beyond here.
+        return lax.optimization_barrier(self.rate * raw)
 
     def _raw_of(self, sigma: Values) -> Values:
         return jnp.log(sigma) / self.rate

@@ -80,6 +80,7 @@ def _log_softplus_ratio_jvp(
     return log_softplus_ratio(raw, beta), log_softplus_slope(raw, beta) * tangent
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def log_softplus_slope(raw: Values, beta: float) -> Values:
     """β·sigmoid(βr) / softplus(βr): d log softplus(βr) / dr, → β for r ≪ 0 and 1/r for r ≫ 0."""
     t = beta * raw
@@ -88,6 +89,21 @@ def log_softplus_slope(raw: Values, beta: float) -> Values:
     below = (x / jnp.log1p(x)) / (1 + x)
     above = jax.nn.sigmoid(t) / softplus(jnp.maximum(t, 0.0))
     return beta * jnp.where(t < 0, below, above)
+
+
+@log_softplus_slope.defjvp
+def _log_softplus_slope_jvp(
+    beta: float, primals: tuple[Values], tangents: tuple[Values]
+) -> tuple[Values, Values]:
+    """d′ = d·(β·sigmoid(−βr) − d); differentiating the quotient would divide 0 by 0 far below."""
+    (raw,), (tangent,) = primals, tangents
+    slope = log_softplus_slope(raw, beta)
+    return slope, slope * (beta * jax.nn.sigmoid(-beta * raw) - slope) * tangent
+
+
+def by_logarithm(value: Values, log_value: Values) -> Values:
+    """`value`, differentiated as exp(log_value): for formulas whose own derivative overflows."""
+    return jax.lax.stop_gradient(value) * jnp.exp(log_value - jax.lax.stop_gradient(log_value))
 
 
 @jax.custom_jvp

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 
 from logvar.errors import LogvarError, unknown_name
@@ -153,9 +152,11 @@ def get(name: str | Scale, /, *arguments, **settings) -> Scale:
     if entry.wraps and arguments:
         arguments = (get(arguments[0]), *arguments[1:])
     try:
-        return entry.build(*arguments, **{k: _as_bound(v) for k, v in settings.items()})
-    except TypeError as error:
-        reason = str(error).split(")", 1)[-1].strip()
+        return entry.build(*arguments, **settings)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, LogvarError):
+            raise
+        reason = str(error).splitlines()[0].split("()", 1)[-1].strip()
         example = f"{name}(log-variance, …)" if entry.wraps else name
         raise LogvarError(f"scale {name!r}: {reason}; write it as {example!r}") from error
 
@@ -192,10 +193,6 @@ def describe(scale: str | Scale) -> str:
 def initial_sigma(name: str | Scale) -> float | None:
     """The σ at which the source of a preset starts training, where it states one."""
     return REGISTRY[name].initial_sigma if isinstance(name, str) and name in REGISTRY else None
-
-
-def _as_bound(value):
-    return jnp.asarray(value, float) if isinstance(value, (list, tuple)) else value
 
 
 def _parsed(text: str) -> Scale:

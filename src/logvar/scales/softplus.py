@@ -8,7 +8,13 @@ import jax.numpy as jnp
 
 from logvar.errors import LogvarError
 from logvar.scales.base import Bound, Scale
-from logvar.scales.numerics import Values, log_softplus_ratio, log_softplus_slope, softplus
+from logvar.scales.numerics import (
+    Values,
+    by_logarithm,
+    log_softplus_ratio,
+    log_softplus_slope,
+    softplus,
+)
 
 
 def _inverse_softplus(value: Values) -> Values:
@@ -18,7 +24,7 @@ def _inverse_softplus(value: Values) -> Values:
 class Softplus(Scale):
     """σ = log(1 + e^{βr}) / β: exponential below zero, linear above."""
 
-    beta: float = eqx.field(static=True, default=1.0)
+    beta: float = eqx.field(static=True, converter=float, default=1.0)
     is_convex: ClassVar[bool] = True
     reference: ClassVar[str] = "TensorFlow Probability and Pyro guides; β = ln 2: Efficient-VDVAE"
 
@@ -60,7 +66,7 @@ class SoftplusVariance(Scale):
         return 0.5 * log_softplus_ratio(raw, 1.0)
 
     def _sigma(self, raw: Values) -> Values:
-        return jnp.sqrt(self._variance(raw))
+        return by_logarithm(jnp.sqrt(softplus(raw)), self._log_sigma(raw))
 
     def _variance(self, raw: Values) -> Values:
         return softplus(raw)
@@ -86,10 +92,10 @@ class SoftplusPrecision(Scale):
         return -0.5 * log_softplus_ratio(raw, 1.0)
 
     def _sigma(self, raw: Values) -> Values:
-        return jnp.sqrt(self._variance(raw))
+        return by_logarithm(1 / jnp.sqrt(softplus(raw)), self._log_sigma(raw))
 
     def _variance(self, raw: Values) -> Values:
-        return 1 / softplus(raw)
+        return by_logarithm(1 / softplus(raw), 2 * self._log_sigma(raw))
 
     def _raw_of(self, sigma: Values) -> Values:
         return _inverse_softplus(1 / jnp.square(sigma))

@@ -27,15 +27,11 @@ class Stdplus(Scale):
         return _log_sigma(raw)
 
     def _variance(self, raw: Values) -> Values:
-        log_variance = 2 * _log_sigma(raw)
-        # σ² = r² + 1 + log σ² by definition: for large σ² this rounds once, exp many times.
-        by_definition = jnp.square(raw) + 1 + log_variance
-        return jnp.where(raw > 1, by_definition, jnp.exp(jnp.where(raw > 1, 0.0, log_variance)))
+        return _variance(raw)
 
     def _sigma(self, raw: Values) -> Values:
-        return jnp.where(
-            raw > 1, jnp.sqrt(self._variance(jnp.maximum(raw, 1.0))), jnp.exp(_log_sigma(raw))
-        )
+        above = jnp.sqrt(_variance(jnp.maximum(raw, 1.0)))
+        return jnp.where(raw > 1, above, jnp.exp(_log_sigma(jnp.minimum(raw, 1.0))))
 
     def _kl_excess(self, raw: Values) -> Values:
         return 0.5 * jnp.square(raw)
@@ -44,7 +40,7 @@ class Stdplus(Scale):
         return _signed_root(2 * jnp.log(sigma))
 
     def _slope(self, raw: Values) -> Values:
-        return _slope(raw, _log_sigma(raw))
+        return _slope(raw)
 
 
 def _signed_root(u: Values) -> Values:
@@ -53,21 +49,25 @@ def _signed_root(u: Values) -> Values:
 
 @jax.custom_jvp
 def _log_sigma(raw: Values) -> Values:
-    """Solve e^u − 1 − u = r² for u = 2 log σ by Newton's method on the signed square root.
+    """Solve e^u − 1 − u = r² for u = 2 log σ by Newton's method, in one of two forms.
 
-    The root turns the double zero at u = 0 into a simple one. From these starting points four
-    iterations reach float64's rounding for every r; a fifth costs little and is margin.
+    Up to r = 1 on the signed square root of both sides, which turns the double zero at u = 0
+    into a simple one; above, on u = log(r² + 1 + u), which never overflows. From these starting
+    points four iterations reach float64's rounding for every r; a fifth is margin.
     """
-    start_below = math.sqrt(2) * raw - jnp.square(raw)
-    start_above = 2 * jnp.log1p(jnp.maximum(raw, 0.0) / math.sqrt(2))
-    u = jnp.where(raw < 0, start_below, start_above)
+    u = math.sqrt(2) * raw - jnp.where(raw < 0, jnp.square(raw), 0.0)
+    below = jnp.minimum(u, 2.0)
+    above = 2 * jnp.log1p(jnp.maximum(raw, 1.0) / math.sqrt(2))
+    square = jnp.square(jnp.maximum(raw, 1.0))
     for _ in range(5):
-        root = _signed_root(u)
-        growth = jnp.where(u == 0, 1.0, jnp.expm1(u))
-        step = (root - raw) * jnp.where(u == 0, math.sqrt(2), 2 * root / growth)
-        u = u - step
+        root = _signed_root(below)
+        growth = jnp.where(below == 0, 1.0, jnp.expm1(below))
+        per_root = jnp.where(below == 0, math.sqrt(2), 2 * root / growth)
+        below = below - (root - jnp.minimum(raw, 1.0)) * per_root
+        variance = square + 1 + above
+        above = above - (above - jnp.log(variance)) / (1 - 1 / variance)
     small = jnp.abs(raw) < 0.02
-    return 0.5 * jnp.where(small, _series(raw), u)
+    return 0.5 * jnp.where(small, _series(raw), jnp.where(raw > 1, above, below))
 
 
 def _series(raw: Values) -> Values:
@@ -78,16 +78,42 @@ def _series(raw: Values) -> Values:
     return value
 
 
-def _slope(raw: Values, log_sigma: Values) -> Values:
-    """d = r / (σ² − 1), by its series near r = 0 so that its own derivative is right there too."""
+def _variance(raw: Values) -> Values:
+    log_variance = 2 * _log_sigma(raw)
+    # σ² = r² + 1 + log σ² by definition: for large σ² this rounds once, exp many times.
+    by_definition = jnp.square(raw) + 1 + log_variance
+    return jnp.where(raw > 1, by_definition, jnp.exp(jnp.where(raw > 1, 0.0, log_variance)))
+
+
+@jax.custom_jvp
+def _slope(raw: Values) -> Values:
+    """d = r / (σ² − 1); near r = 0 by its series."""
     small = jnp.abs(raw) < 0.02
     series = 0.5 * jax.jvp(_series, (raw,), (jnp.ones_like(raw),))[1]
-    growth = jnp.where(small, 1.0, jnp.expm1(2 * log_sigma))
-    return jnp.where(small, series, raw / growth)
+    return jnp.where(small, series, raw / jnp.where(small, 1.0, _variance_minus_one(raw)))
+
+
+def _variance_minus_one(raw: Values) -> Values:
+    return jnp.where(raw > 1, _variance(raw) - 1, jnp.expm1(2 * _log_sigma(raw)))
+
+
+@_slope.defjvp
+def _slope_jvp(primals: tuple[Values], tangents: tuple[Values]) -> tuple[Values, Values]:
+    """d′ = (1 − 2σ²d²)/(σ² − 1), arranged so that σ² ≈ 1e38 does not overflow."""
+    (raw,), (tangent,) = primals, tangents
+    small = jnp.abs(raw) < 0.02
+    slope = _slope(raw)
+
+    def series_slope(r: Values) -> Values:
+        return 0.5 * jax.jvp(_series, (r,), (jnp.ones_like(r),))[1]
+
+    series = jax.jvp(series_slope, (raw,), (jnp.ones_like(raw),))[1]
+    growth = jnp.where(small, 1.0, _variance_minus_one(raw))
+    second = (1 - 2 * (slope * _variance(raw)) * slope) / growth
+    return slope, jnp.where(small, series, second) * tangent
 
 
 @_log_sigma.defjvp
 def _log_sigma_jvp(primals: tuple[Values], tangents: tuple[Values]) -> tuple[Values, Values]:
     (raw,), (tangent,) = primals, tangents
-    log_sigma = _log_sigma(raw)
-    return log_sigma, _slope(raw, log_sigma) * tangent
+    return _log_sigma(raw), _slope(raw) * tangent

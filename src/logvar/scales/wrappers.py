@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from logvar.errors import LogvarError
-from logvar.scales.base import Bound, Scale
+from logvar.scales.base import Bound, Scale, as_bound
 from logvar.scales.numerics import Values, softplus
 
 
@@ -23,8 +23,8 @@ class Clamped(Scale):
     """
 
     scale: Scale
-    low: Bound
-    high: Bound
+    low: Bound = eqx.field(converter=as_bound)
+    high: Bound = eqx.field(converter=as_bound)
     hard: bool = eqx.field(static=True, default=False)
     straight_through: bool = eqx.field(static=True, default=False)
     is_convex: ClassVar[bool] = False
@@ -100,7 +100,7 @@ class Floored(Scale):
     """σ + minimum, or √(σ² + minimum) with `of="variance"`: another scale on a floor."""
 
     scale: Scale
-    minimum: Bound
+    minimum: Bound = eqx.field(converter=as_bound)
     of: str = eqx.field(static=True, default="sigma")
     is_convex: ClassVar[bool] = False
     reference: ClassVar[str] = "NVAE (0.01), TensorFlow Probability (1e-5); variance: scvi-tools"

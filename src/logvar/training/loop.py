@@ -4,7 +4,7 @@ No files, clocks or signals here; those reach the loop through a `Watcher`.
 """
 
 import dataclasses
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -53,6 +53,7 @@ class EpochMetrics:
         return dataclasses.asdict(self)
 
 
+@runtime_checkable
 class Watcher(Protocol):
     """What surrounds the loop: progress, files, signals."""
 
@@ -90,7 +91,7 @@ def train(
     watcher: Watcher,
     *,
     latent_dim: int,
-    coordinates: PyTree = None,
+    coordinates: PyTree,
     state: TrainState | None = None,
 ) -> Trained:
     """Train a model on rows that lie on the device, from the start or from a saved state."""

@@ -42,20 +42,30 @@ def matched(model: Model, reference: str | scales.Scale) -> tuple[Model, PyTree]
         LogvarError: the encoder has no `head` that is one matrix for mean and raw output.
     """
     factor = factor_between(model.scale, reference)
-    head = getattr(model.encoder, "head", None)
-    if not isinstance(head, Dense):
+    if not isinstance(getattr(model.encoder, "head", None), Dense):
         raise LogvarError(
             "match needs a built-in encoder, whose last layer is one matrix for mean and raw "
             "output; got one of your own: use network='mlp', 'conv' or 'tutorial'"
         )
-    columns = head.bias.shape[0]
-    per_column = jnp.where(jnp.arange(columns) < columns // 2, 1.0, factor)
+    into = coordinates(model, factor)
     params, static = partition(model)
+    return eqx.combine(jax.tree.map(jnp.multiply, params, into), static), into
+
+
+def coordinates(model: Model, factor: float = 1.0) -> PyTree:
+    """A factor for each weight: `factor` for the raw outputs' columns of the head, otherwise 1.
+
+    Unmatched runs train in coordinates of ones rather than in none, so that a run and its match
+    are the same compiled program: another program may add the gradient's norm in another order.
+    """
+    params, _ = partition(model)
     ones = jax.tree.map(lambda leaf: jnp.ones((), leaf.dtype), params)
-    coordinates = eqx.tree_at(
+    if not isinstance(getattr(model.encoder, "head", None), Dense):
+        return ones
+    columns = params.encoder.head.bias.shape[0]
+    per_column = jnp.where(jnp.arange(columns) < columns // 2, 1.0, factor)
+    return eqx.tree_at(
         lambda tree: (tree.encoder.head.kernel, tree.encoder.head.bias),
         ones,
         (per_column[None, :], per_column),
     )
-    started = jax.tree.map(jnp.multiply, params, coordinates)
-    return eqx.combine(started, static), coordinates

@@ -15,37 +15,41 @@ OPTIMIZERS = ("adam", "adamw", "adam-keras", "sgd")
 """The names a recipe may use."""
 
 
-class KerasAdamState(NamedTuple):
-    """The moments of `scale_by_keras_adam`."""
+class AdamState(NamedTuple):
+    """The moments of `scale_by_adam`."""
 
     count: Int[Array, ""]
     first: PyTree
     second: PyTree
 
 
-def scale_by_keras_adam(
-    b1: float = 0.9, b2: float = 0.999, eps: float = 1e-7
+def scale_by_adam(
+    eps: float, *, eps_before_correction: bool, b1: float = 0.9, b2: float = 0.999
 ) -> optax.GradientTransformation:
-    """Adam as Keras computes it: √(1 − b2ᵗ)/(1 − b1ᵗ) · m / (√v + ε).
+    """Adam (Kingma & Ba 2015), as the paper's Algorithm 1 or as Keras computes it.
 
-    ε is added before the bias correction; the textbook adds it after. The tutorial's weights
-    after five steps differ by 2e-4 between the two.
+    The textbook's direction is m̂ / (√v̂ + ε) with m̂ = m/(1 − b1ᵗ), v̂ = v/(1 − b2ᵗ); Keras adds ε
+    before the bias correction, √(1 − b2ᵗ)/(1 − b1ᵗ) · m / (√v + ε). The tutorial's weights after
+    five steps differ by 2e-4 between the two. (Optax has the first only, and its form does not
+    pass strict dtype promotion; a test holds ours to it.)
     """
 
-    def init(params: PyTree) -> KerasAdamState:
+    def init(params: PyTree) -> AdamState:
         zeros = jax.tree.map(jnp.zeros_like, params)
-        return KerasAdamState(jnp.zeros((), jnp.int32), zeros, zeros)
+        return AdamState(jnp.zeros((), jnp.int32), zeros, zeros)
 
     def update(
-        updates: PyTree, state: KerasAdamState, params: PyTree = None
-    ) -> tuple[PyTree, KerasAdamState]:
+        updates: PyTree, state: AdamState, params: PyTree = None
+    ) -> tuple[PyTree, AdamState]:
         count = state.count + 1
         first = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.first, updates)
         second = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g, state.second, updates)
         t = count.astype(jnp.float32)
-        correction = jnp.sqrt(1 - b2**t) / (1 - b1**t)
-        direction = jax.tree.map(lambda m, v: correction * m / (jnp.sqrt(v) + eps), first, second)
-        return direction, KerasAdamState(count, first, second)
+        root = jnp.sqrt(1 - b2**t)
+        correction = root / (1 - b1**t)
+        added = eps if eps_before_correction else eps * root
+        towards = jax.tree.map(lambda m, v: correction * m / (jnp.sqrt(v) + added), first, second)
+        return towards, AdamState(count, first, second)
 
     return optax.GradientTransformation(init, update)  # type: ignore[arg-type]
 
@@ -59,11 +63,10 @@ def direction(name: str, weight_decay: float) -> optax.GradientTransformation:
     if name not in OPTIMIZERS:
         raise unknown_name("optimizer", name, OPTIMIZERS)
     decay = [optax.add_decayed_weights(weight_decay)] if weight_decay else []
-    if name == "adamw":
-        return optax.chain(optax.scale_by_adam(), *decay)
     moments = {
-        "adam": optax.scale_by_adam,
-        "adam-keras": scale_by_keras_adam,
-        "sgd": optax.identity,
+        "adam": scale_by_adam(1e-8, eps_before_correction=False),
+        "adamw": scale_by_adam(1e-8, eps_before_correction=False),
+        "adam-keras": scale_by_adam(1e-7, eps_before_correction=True),
+        "sgd": optax.identity(),
     }[name]
-    return optax.chain(*decay, moments())
+    return optax.chain(moments, *decay) if name == "adamw" else optax.chain(*decay, moments)

@@ -59,7 +59,7 @@ def initial_state(
 ) -> TrainState:
     """The state before the first step."""
     params, _ = partition(model)
-    seen = params if coordinates is None else jax.tree.map(jnp.divide, params, coordinates)
+    seen = jax.tree.map(jnp.divide, params, coordinates)
     state = TrainState(
         params=params,
         optimizer=optimizer.init(seen),

@@ -55,8 +55,8 @@ class Task(NamedTuple):
     """The part of the model that does not train."""
     objective: Objective
     coordinates: PyTree
-    """None, or a factor c for each weight: the optimizer then sees weight ÷ c and gradient × c,
-    as if the network had been written in those coordinates."""
+    """A factor c for each weight: the optimizer sees weight ÷ c and gradient × c, as if the network
+    had been written in those coordinates."""
     hyper: Hyper
     fixed: Fixed
 
@@ -88,10 +88,8 @@ def step(
         return objective(eqx.combine(params, static), x, eps, weight, state.step)
 
     (value, terms), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
-    seen = state.params
-    if coordinates is not None:
-        gradient = jax.tree.map(jnp.multiply, gradient, coordinates)
-        seen = jax.tree.map(jnp.divide, seen, coordinates)
+    gradient = jax.tree.map(jnp.multiply, gradient, coordinates)
+    seen = jax.tree.map(jnp.divide, state.params, coordinates)
     norm = optax.tree.norm(gradient)
     finite = jnp.isfinite(value) & jnp.isfinite(norm)
     clipped = (hyper.clip_norm > 0) & (norm > hyper.clip_norm)
@@ -100,8 +98,7 @@ def step(
 
     optimizer = direction(fixed.optimizer, fixed.weight_decay)
     towards, optimizer_state = optimizer.update(gradient, state.optimizer, seen)
-    if coordinates is not None:
-        towards = jax.tree.map(jnp.multiply, towards, coordinates)
+    towards = jax.tree.map(jnp.multiply, towards, coordinates)
     params = jax.tree.map(lambda p, d: p - hyper.learning_rate * d, state.params, towards)
 
     count = jnp.sum(weight)

@@ -1,0 +1,3 @@
+from logvar.cli import main
+
+main()

@@ -1,0 +1,247 @@
+"""The command line: one function per command, each a few lines.
+
+Only light modules are imported here; the rest loads inside the command that needs it, so that
+`logvar --help` answers at once. Exit codes: 0 done, 2 something given was wrong, 130 and 143
+interrupted by Ctrl-C or SIGTERM.
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from logvar.errors import LogvarError
+from logvar.recipe import PRESETS, Recipe, preset
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from logvar.estimator import VAE
+
+Data = Annotated[
+    str,
+    tyro.conf.Positional,
+    tyro.conf.arg(
+        metavar="DATA",
+        help="digits, mnist, a .npy .npz .csv .parquet file, or a folder of images or IDX files",
+    ),
+]
+OwnData = Annotated[
+    str | None,
+    tyro.conf.Positional,
+    tyro.conf.arg(metavar="DATA", help="data; by default what the run was fitted on"),
+]
+Run = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN", help="a run folder")]
+Out = Annotated[Path, tyro.conf.arg(metavar="FILE", help="a .npy, .csv or .parquet file")]
+DataDir = Annotated[
+    str | None, tyro.conf.arg(metavar="DIR", help="where mnist is; otherwise LOGVAR_DATA")
+]
+
+
+def _flags() -> type:
+    """The recipe's settings as flags: declared there, and only there."""
+    fields = []
+    for section in dataclasses.fields(Recipe):
+        for field in dataclasses.fields(section.default):  # type: ignore[arg-type]
+            if field.name == "data":
+                continue
+            kind, text = field.type.__origin__, field.type.__metadata__[0]  # type: ignore[union-attr]
+            name = "seed" if field.name == "random_state" else None
+            flag = Annotated[kind, tyro.conf.arg(help=text, name=name)]
+            fields.append((field.name, flag, dataclasses.field(default=field.default)))
+    return dataclasses.make_dataclass("Settings", fields, frozen=True)
+
+
+Settings = _flags()
+
+
+def _defaults() -> Any:
+    """The defaults of fit's flags: those of --preset where one is given."""
+    arguments = sys.argv[1:]
+    chosen = [
+        following if argument == "--preset" else argument.removeprefix("--preset=")
+        for argument, following in zip(arguments, [*arguments[1:], ""], strict=True)
+        if argument == "--preset" or argument.startswith("--preset=")
+    ]
+    recipe = preset(chosen[-1]) if chosen else Recipe()
+    settings = recipe.flat()
+    return Settings(**{f.name: settings[f.name] for f in dataclasses.fields(Settings)})
+
+
+def _fit_from(defaults: Any) -> Any:
+    """The command fit, whose flags show these defaults."""
+
+    def fit(
+        data: Data,
+        /,
+        settings: tyro.conf.OmitArgPrefixes[Settings] = defaults,  # type: ignore[valid-type]
+        preset: Annotated[
+            str | None, tyro.conf.arg(metavar="NAME", help=f"start from: {', '.join(PRESETS)}")
+        ] = None,
+        out: Annotated[
+            Path | None, tyro.conf.arg(metavar="DIR", help="the run folder; default runs/DATA")
+        ] = None,
+        overwrite: Annotated[bool, tyro.conf.arg(help="replace an earlier run there")] = False,
+        data_dir: DataDir = None,
+        importance_samples: Annotated[int, tyro.conf.arg(help="for the final likelihood")] = 100,
+    ) -> None:
+        """Fit a VAE and write a run folder with a report.
+
+        Example: logvar fit digits --latent-dim 2 --out runs/digits
+        """
+        from logvar import commands
+
+        folder = out or Path("runs") / (Path(data).stem or "data")
+        chosen = dataclasses.asdict(settings)
+        commands.fit(data, chosen, folder, overwrite, data_dir, importance_samples)
+
+    return fit
+
+
+def evaluate(
+    run: Run,
+    data: OwnData = None,
+    /,
+    data_dir: DataDir = None,
+    importance_samples: Annotated[int, tyro.conf.arg(help="samples per row")] = 100,
+) -> None:
+    """Print ELBO, log-likelihood and the rest, each with its protocol.
+
+    Example: logvar evaluate runs/digits
+    """
+    from logvar import commands
+
+    commands.evaluate(run, data, data_dir, importance_samples)
+
+
+def encode(run: Run, data: OwnData = None, /, *, out: Out, data_dir: DataDir = None) -> None:
+    """Write the posterior means of DATA.
+
+    Example: logvar encode runs/digits digits --out codes.csv
+    """
+    _write(run, data, data_dir, out, lambda vae, rows: vae.transform(rows), "latent")
+
+
+def decode(
+    run: Run,
+    latents: Annotated[
+        Path, tyro.conf.Positional, tyro.conf.arg(metavar="LATENTS", help="as encode wrote them")
+    ],
+    /,
+    *,
+    out: Out,
+) -> None:
+    """Decode latents to the means of x.
+
+    Example: logvar decode runs/digits codes.csv --out decoded.npy
+    """
+    _write(run, str(latents), None, out, lambda vae, Z: vae.inverse_transform(Z), "x")
+
+
+def reconstruct(run: Run, data: OwnData = None, /, *, out: Out, data_dir: DataDir = None) -> None:
+    """Encode and decode DATA.
+
+    Example: logvar reconstruct runs/digits digits --out reconstructions.npy
+    """
+    _write(run, data, data_dir, out, lambda vae, rows: vae.reconstruct(rows), "x")
+
+
+def score(
+    run: Run,
+    data: OwnData = None,
+    /,
+    *,
+    out: Out,
+    data_dir: DataDir = None,
+    importance_samples: Annotated[int, tyro.conf.arg(help="samples per row")] = 100,
+) -> None:
+    """Write the log-likelihood of each row of DATA, in nats: low values are anomalies.
+
+    Example: logvar score runs/digits digits --out scores.csv
+    """
+
+    def scores(vae: "VAE", rows: "np.ndarray") -> "np.ndarray":
+        return vae.score_samples(rows, importance_samples)
+
+    _write(run, data, data_dir, out, scores, "log_likelihood")
+
+
+def sample(
+    run: Run,
+    /,
+    *,
+    out: Out,
+    n: Annotated[int, tyro.conf.arg(help="how many")] = 100,
+    mean: Annotated[bool, tyro.conf.arg(help="write E[x | z] instead of a draw of x")] = False,
+    seed: Annotated[int | None, tyro.conf.arg(help="default: the run's own")] = None,
+) -> None:
+    """Draw new examples from the model.
+
+    Example: logvar sample runs/digits --n 100 --out samples.npy
+    """
+    from logvar import commands
+
+    commands.sample(run, out, n, mean, seed)
+
+
+def report(run: Run, /, data_dir: DataDir = None) -> None:
+    """Draw a run's report again.
+
+    Example: logvar report runs/digits
+    """
+    from logvar import commands
+
+    commands.report(run, data_dir)
+
+
+def scales(
+    name: Annotated[
+        str | None, tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help="one scale")
+    ] = None,
+    /,
+) -> None:
+    """List the scale parameterizations, or the facts of one.
+
+    Example: logvar scales softplus
+    """
+    from logvar import commands
+
+    commands.scales(name)
+
+
+def _write(
+    run: Path, data: str | None, data_dir: str | None, out: Path, function: Any, name: str
+) -> None:
+    from logvar import commands
+
+    commands.write(run, data, data_dir, out, function, name)
+
+
+def main() -> None:
+    """Run the command line; what the user gave wrong is answered in one line and exit code 2."""
+    try:
+        app = tyro.extras.SubcommandApp()
+        fit = _fit_from(_defaults() if sys.argv[1:2] == ["fit"] else Settings())
+        for command in (
+            fit, evaluate, encode, decode, reconstruct, score, sample, report, scales
+        ):  # fmt: skip
+            app.command(command)
+        app.cli(
+            prog="logvar",
+            description="Variational autoencoders in which the scale parameterization is one "
+            "explicit object.",
+        )
+    except LogvarError as error:
+        print(f"logvar: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.exit(0)
+    except KeyboardInterrupt:
+        print("logvar: interrupted", file=sys.stderr)  # noqa: T201
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,283 @@
+"""What the commands do: load, call the estimator, write, print."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from logvar import scales as catalogue
+from logvar.data import sources, tables
+from logvar.data.order import split
+from logvar.errors import LogvarError
+from logvar.estimator import VAE, load
+from logvar.evaluation.summary import Evaluation
+from logvar.recipe import Recipe
+from logvar.report.page import write_report
+from logvar.storage import run_folder
+from logvar.storage.files import UnfinishedFolder, write_atomically
+from logvar.training.progress import ProgressBar
+
+console = Console()
+INTERRUPTED = 130
+
+
+class Rows(NamedTuple):
+    """The rows a run is judged on."""
+
+    rows: np.ndarray
+    labels: np.ndarray | None
+    split: str
+
+
+def fit(
+    data: str,
+    settings: dict[str, Any],
+    out: Path,
+    overwrite: bool,
+    data_dir: str | None,
+    importance_samples: int,
+) -> None:
+    """Fit on a data set, evaluate on rows that trained no weights, write run folder and report."""
+    use_compilation_cache()
+    _at_least_one("--importance-samples", importance_samples)
+    recipe = Recipe().replace(**settings, data=data).checked()
+    catalogue.get(recipe.model.scale)
+    dataset = sources.load(data, data_dir)
+    folder = UnfinishedFolder(out, overwrite=overwrite, marker=run_folder.MANIFEST)
+    try:
+        vae, seconds = _fitted(recipe, dataset)
+        judged = judged_rows(dataset, recipe)
+        evaluation = vae.evaluate(
+            judged.rows, split=judged.split, n_importance=importance_samples
+        )
+        _write_run(folder.path, vae, evaluation, judged, dataset, seconds)
+        path = folder.publish()
+    except BaseException:
+        folder.discard()
+        raise
+    _print_evaluation(evaluation)
+    console.print(f"run     {path}", highlight=False, soft_wrap=True)
+    console.print(f"report  {path / run_folder.REPORT}", highlight=False, soft_wrap=True)
+    if vae.ended_ == "interrupted":
+        raise KeyboardInterrupt
+
+
+def _fitted(recipe: Recipe, dataset: sources.Dataset) -> tuple[VAE, list[float]]:
+    """Train with a progress bar; an interrupted estimator keeps what it has learned."""
+    settings = recipe.flat()
+    vae = VAE(**{name: settings[name] for name in Recipe.settings()})
+    console.print(
+        f"{dataset.name}: {len(dataset.train):,} examples of shape {dataset.train.shape[1:]}, "
+        f"binarization {recipe.data.binarization}, scale {recipe.model.scale}",
+        highlight=False,
+    )
+    with ProgressBar(console, recipe.training.epochs, len(dataset.train)) as bar:
+        try:
+            vae.fit(dataset.train, watcher=bar, source=recipe.data.data, announce=_announce)
+        except KeyboardInterrupt:
+            if not hasattr(vae, "model_"):
+                raise
+    console.print(f"{vae.ended_} after {vae.n_iter_} epochs", highlight=False)
+    return vae, bar.epoch_seconds
+
+
+def _announce(line: str) -> None:
+    console.print(f"auto: {line}", highlight=False)
+
+
+def judged_rows(dataset: sources.Dataset, recipe: Recipe) -> Rows:
+    """The test set where there is one, otherwise the rows held out from training."""
+    if dataset.test is not None:
+        return Rows(dataset.test, dataset.test_labels, "test")
+    settings = recipe.training
+    kept, held_out = split(
+        len(dataset.train), settings.validation_fraction, settings.random_state
+    )
+    name = "held out, also used to stop early" if len(held_out) else "train (nothing was held out)"
+    chosen = held_out if len(held_out) else kept
+    labels = None if dataset.train_labels is None else dataset.train_labels[chosen]
+    return Rows(dataset.train[chosen], labels, name)
+
+
+def evaluate(run: Path, data: str | None, data_dir: str | None, importance_samples: int) -> None:
+    """Print the figures of a run on its own judged rows, or on other data."""
+    use_compilation_cache()
+    _at_least_one("--importance-samples", importance_samples)
+    vae = load(run)
+    judged = _rows_for(vae, data, data_dir)
+    _print_evaluation(
+        vae.evaluate(judged.rows, split=judged.split, n_importance=importance_samples)
+    )
+
+
+def write(
+    run: Path,
+    data: str | None,
+    data_dir: str | None,
+    out: Path,
+    function: Callable[[VAE, np.ndarray], np.ndarray],
+    name: str,
+) -> None:
+    """Apply a function of (estimator, rows) and write its result."""
+    use_compilation_cache()
+    tables.check_writable(out)
+    vae = load(run)
+    rows = _all_rows(vae, data, data_dir)
+    result = function(vae, rows)
+    columns = [name] if result.ndim == 1 else None
+    if columns is None:
+        columns = [f"{name}{i}" for i in range(int(np.prod(result.shape[1:])))]
+    tables.write(out, result, columns)
+    console.print(f"{out}: {result.shape[0]:,} rows of shape {result.shape[1:]}", highlight=False)
+
+
+def sample(run: Path, out: Path, n: int, mean: bool, seed: int | None) -> None:
+    """Draw from a run's model."""
+    use_compilation_cache()
+    tables.check_writable(out)
+    drawn = load(run).sample(n, mean=mean, random_state=seed)
+    tables.write(out, drawn)
+    console.print(f"{out}: {len(drawn):,} samples of shape {drawn.shape[1:]}", highlight=False)
+
+
+def report(run: Path, data_dir: str | None) -> None:
+    """Draw a run's report again from its folder and its data."""
+    use_compilation_cache()
+    vae = load(run)
+    dataset = sources.load(_source(vae), data_dir)
+    judged = judged_rows(dataset, vae.recipe_)
+    evaluation = vae.evaluate(judged.rows, split=judged.split)
+    path = write_report(run / run_folder.REPORT, vae, evaluation, judged.rows, judged.labels)
+    console.print(f"report  {path}", highlight=False, soft_wrap=True)
+
+
+def scales(name: str | None) -> None:
+    """Print the catalogue, or the facts of one scale."""
+    if name is None:
+        table = Table("name", "formula", "σ reaches", "d at σ = 1", "KL convex", box=None)
+        for each, entry in catalogue.REGISTRY.items():
+            if not entry.wraps:
+                scale = catalogue.get(each)
+                table.add_row(each, entry.formula, _bounds(scale), _slope_at_one(scale), _yes(scale.is_convex))
+        console.print(table, highlight=False)
+        console.print(
+            "wrappers: clamped(SCALE, low=…, high=…), floored(SCALE, minimum=…)", highlight=False
+        )
+        return
+    scale = catalogue.get(name)
+    base = name.split("(")[0]
+    entry = catalogue.REGISTRY[base]
+    low, high = scale.safe_range(np.float32)
+    facts = {
+        "formula": entry.formula,
+        "reference": entry.reference,
+        "σ(0)": f"{float(scale.sigma(0.0)):.6g}",
+        "raw at σ = 1": _raw_at_one(scale),
+        "d log σ/dr at σ = 1": _slope_at_one(scale),
+        "σ reaches": _bounds(scale),
+        "safe raw outputs": f"[{low:.6g}, {high:.6g}] in float32 on {jax.default_backend()}",
+        "KL convex in raw": _yes(scale.is_convex),
+    }
+    for key, value in facts.items():
+        console.print(f"{key:<22}{value}", highlight=False, soft_wrap=True)
+
+
+def use_compilation_cache() -> None:
+    """Keep compiled programs in the user's cache folder, so that a second run starts at once.
+
+    LOGVAR_CACHE names another folder; set to nothing, it switches the cache off.
+    """
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = os.environ.get("LOGVAR_CACHE", str(home / "logvar" / "compiled"))
+    if folder:
+        jax.config.update("jax_compilation_cache_dir", folder)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def _write_run(
+    folder: Path,
+    vae: VAE,
+    evaluation: Evaluation,
+    judged: Rows,
+    dataset: sources.Dataset,
+    seconds: list[float],
+) -> None:
+    clocks = [{"epoch": i + 1, "seconds": round(s, 4)} for i, s in enumerate(seconds)]
+    write_atomically(
+        folder / run_folder.TIMING, "".join(run_folder.to_json_line(line) for line in clocks)
+    )
+    write_atomically(folder / run_folder.EVALUATION, run_folder.to_json(evaluation.as_dict()))
+    write_report(folder / run_folder.REPORT, vae, evaluation, judged.rows, judged.labels, seconds)
+    vae.write_into(folder)
+
+
+def _source(vae: VAE) -> str:
+    source = vae.recipe_.data.data
+    if not source:
+        raise LogvarError("this run does not say what data it was fitted on: give DATA")
+    return source
+
+
+def _rows_for(vae: VAE, data: str | None, data_dir: str | None) -> Rows:
+    if data is None or data == vae.recipe_.data.data:
+        return judged_rows(sources.load(_source(vae), data_dir), vae.recipe_)
+    dataset = sources.load(data, data_dir)
+    if dataset.test is not None:
+        return Rows(dataset.test, dataset.test_labels, f"test set of {dataset.name}")
+    return Rows(dataset.train, dataset.train_labels, f"all rows of {dataset.name}")
+
+
+def _all_rows(vae: VAE, data: str | None, data_dir: str | None) -> np.ndarray:
+    dataset = sources.load(data or _source(vae), data_dir)
+    return dataset.train if dataset.test is None else np.concatenate([dataset.train, dataset.test])
+
+
+def _print_evaluation(evaluation: Evaluation) -> None:
+    protocol = evaluation.protocol
+    console.print(
+        f"on {protocol.rows:,} rows ({protocol.split}), binarization {protocol.binarization}, "
+        f"± standard error over rows:",
+        highlight=False,
+    )
+    for figure in evaluation.figures:
+        name = figure.name.replace("_", " ")
+        console.print(f"  {name:<16}{figure!s:<36} {figure.how}", highlight=False, soft_wrap=True)
+    n = len(evaluation.kl_per_latent)
+    console.print(f"  {'active units':<16}{evaluation.active_units} of {n}", highlight=False)
+    raw = evaluation.raw_outputs
+    console.print(
+        f"  {'raw outputs':<16}{raw.quantiles['0']:.2f} … {raw.quantiles['1']:.2f}, "
+        f"{raw.share_outside:.2%} outside the safe range",
+        highlight=False,
+    )
+
+
+def _at_least_one(flag: str, value: int) -> None:
+    if value < 1:
+        raise LogvarError(f"{flag} is {value}: expected at least 1")
+
+
+def _bounds(scale: catalogue.Scale) -> str:
+    low, high = (float(np.max(np.asarray(b))) for b in scale.bounds)
+    return f"({low:.4g}, {'∞' if np.isinf(high) else f'{high:.4g}'})"
+
+
+def _raw_at_one(scale: catalogue.Scale) -> str:
+    low, high = scale.bounds
+    return f"{float(scale.raw(1.0)):.6g}" if np.all(low < 1) and np.all(high > 1) else "unreachable"
+
+
+def _slope_at_one(scale: catalogue.Scale) -> str:
+    low, high = scale.bounds
+    if not (np.all(low < 1) and np.all(high > 1)):
+        return "–"
+    return f"{float(scale.slope(scale.raw(1.0))):.4g}"
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"

@@ -1,0 +1,1 @@
+"""Pictures and pages: one offline HTML file for a run."""

@@ -1,0 +1,170 @@
+"""The report's figures, each a function of arrays that returns an inline image."""
+
+import base64
+import io
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+INK = "#1d2733"
+MUTED = "#7a8794"
+BLUE = "#2463a8"
+ORANGE = "#d9722e"
+LABELS = (
+    "#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951",
+    "#ff8ab7", "#a463f2", "#97bbf5", "#9c6b4e", "#9498a0",
+)  # fmt: skip
+
+
+def _new(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = list(figure.subplots(1, columns, squeeze=False)[0])
+    for ax in axes:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.spines[["left", "bottom"]].set_color(MUTED)
+        ax.tick_params(colors=MUTED, labelsize=8.5)
+        ax.xaxis.label.set_color(INK)
+        ax.yaxis.label.set_color(INK)
+    return figure, axes
+
+
+def _svg(figure: Figure) -> str:
+    """The figure as inline SVG; deterministic, with text as text."""
+    import matplotlib as mpl
+
+    buffer = io.BytesIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "logvar", "font.family": "sans-serif"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue().decode()
+    return text[text.index("<svg") :]
+
+
+def _png(array: np.ndarray) -> str:
+    """An image array in [0, 1], (height, width) or (height, width, 3), as an <img> tag."""
+    from PIL import Image
+
+    pixels = (np.clip(array, 0, 1) * 255).round().astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="png")
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img class="pixels" alt="" src="data:image/png;base64,{data}">'
+
+
+def curves(history: list[dict]) -> str:
+    """ELBO, reconstruction and KL over epochs; the held-out best is marked."""
+    figure, axes = _new(9, 2.7, 3)
+    epochs = [line["epoch"] for line in history]
+    for ax, term, title in zip(
+        axes, ("elbo", "reconstruction", "kl"), ("ELBO", "log p(x | z)", "KL"), strict=True
+    ):
+        train = np.array([line["train"][term] for line in history])
+        ax.plot(epochs, train, color=MUTED, lw=1.3, label="training")
+        held_out = [line["validation"][term] for line in history if line["validation"]]
+        if held_out:
+            ax.plot(epochs[: len(held_out)], held_out, color=BLUE, lw=1.6, label="held out")
+            best = history[-1]["best_epoch"]
+            if best:
+                ax.axvline(best, color=ORANGE, lw=1, ls=(0, (3, 2)))
+        everything = np.concatenate([train, held_out]) if held_out else train
+        # The first epochs would squeeze the rest into a line.
+        if len(everything) > 20:
+            low, high = np.quantile(everything, [0.04, 1] if term != "kl" else [0, 1])
+            margin = 0.06 * (high - low) or 1
+            ax.set_ylim(low - margin, high + margin)
+        ax.set_title(title, fontsize=10, color=INK, loc="left")
+        ax.set_xlabel("epoch", fontsize=9)
+    axes[0].set_ylabel("nats per example", fontsize=9)
+    axes[0].legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="lower right")
+    return _svg(figure)
+
+
+def kl_per_latent(kl: list[float]) -> str:
+    """Bars of the mean KL of each latent, largest first."""
+    order = np.argsort(kl)[::-1]
+    figure, (ax,) = _new(4.4, 2.6)
+    ax.bar(range(len(kl)), np.asarray(kl)[order], color=BLUE, width=0.7)
+    step = max(1, len(kl) // 16)
+    ax.set_xticks(range(0, len(kl), step), [str(i) for i in order[::step]])
+    ax.set_xlabel("latent, largest first", fontsize=9)
+    ax.set_ylabel("KL, nats", fontsize=9)
+    return _svg(figure)
+
+
+def raw_histogram(
+    counts: list[int], edges: list[float], low: float, high: float, scale: str
+) -> str:
+    """The raw scale outputs; the unsafe part of the axis is shaded where it is near."""
+    figure, (ax,) = _new(4.4, 2.6)
+    ax.stairs(counts, edges, fill=True, color=BLUE)
+    left, right = edges[0], edges[-1]
+    span = right - left or 1
+    view = (left - 0.6 * span, right + 0.6 * span)
+    ax.set_xlim(*view)
+    for bound, side in ((low, -1), (high, 1)):
+        if view[0] < bound < view[1]:
+            ax.axvspan(*sorted((bound, view[side > 0])), color=ORANGE, alpha=0.25, lw=0)
+    ax.set_xlabel(f"raw scale output under {scale}", fontsize=9)
+    ax.set_ylabel("count", fontsize=9)
+    return _svg(figure)
+
+
+def latent_map(
+    codes: np.ndarray, labels: np.ndarray | None, axes_shown: tuple[int, int]
+) -> str:
+    """Posterior means over two latents, coloured by label where there are labels."""
+    figure, (ax,) = _new(5.2, 4.6)
+    x, y = codes[:, axes_shown[0]], codes[:, axes_shown[1]]
+    few = labels is not None and len(np.unique(labels)) <= len(LABELS)
+    if labels is not None and few:
+        for colour, label in zip(LABELS, np.unique(labels), strict=False):
+            at = labels == label
+            ax.scatter(x[at], y[at], s=9, color=colour, lw=0, alpha=0.85, label=str(label))
+        ax.legend(
+            frameon=False, fontsize=8.5, markerscale=2, labelcolor=INK, handletextpad=0.1,
+            loc="center left", bbox_to_anchor=(1, 0.5),
+        )  # fmt: skip
+    else:
+        ax.scatter(x, y, s=7, color=BLUE, lw=0, alpha=0.6)
+    ax.set_xlabel(f"latent {axes_shown[0]}", fontsize=9)
+    ax.set_ylabel(f"latent {axes_shown[1]}", fontsize=9)
+    ax.set_aspect("equal", adjustable="datalim")
+    figure.canvas.draw()
+    return _svg_or_png(figure, len(codes))
+
+
+def _svg_or_png(figure: Figure, points: int) -> str:
+    """Thousands of points make a slow SVG: those become a picture."""
+    if points <= 2000:
+        return _svg(figure)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=160, transparent=True)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img class="plot" alt="" src="data:image/png;base64,{data}">'
+
+
+def tiles(images: np.ndarray, columns: int, gap: int = 1) -> str:
+    """Images (n, height, width, 1 or 3) in rows of so many columns."""
+    n, height, width, channels = images.shape
+    rows = -(-n // columns)
+    canvas = np.ones((rows * (height + gap) - gap, columns * (width + gap) - gap, channels))
+    for i, image in enumerate(images):
+        top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
+        canvas[top : top + height, left : left + width] = image
+    return _png(canvas[..., 0] if channels == 1 else canvas)
+
+
+def feature_fit(rows: np.ndarray, decoded: np.ndarray) -> str:
+    """For tables: how much of each feature's variance the reconstruction explains."""
+    flat, other = rows.reshape(len(rows), -1), decoded.reshape(len(rows), -1)
+    spread = flat.var(0)
+    explained = 1 - np.square(flat - other).mean(0) / np.where(spread > 0, spread, np.inf)
+    shown = explained[:60]
+    figure, (ax,) = _new(9, 2.4)
+    ax.bar(range(len(shown)), shown, color=BLUE, width=0.7)
+    ax.set_ylim(min(0, float(shown.min())) - 0.02, 1.02)
+    ax.set_xlabel("feature" + (" (the first 60)" if len(explained) > 60 else ""), fontsize=9)
+    ax.set_ylabel("share of variance explained", fontsize=9)
+    return _svg(figure)

@@ -1,0 +1,239 @@
+"""The report: one HTML file that needs nothing else to be read."""
+
+import html
+import statistics
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import ndtri
+
+from logvar.evaluation.summary import Evaluation
+from logvar.report import figures
+from logvar.storage.files import write_atomically
+
+if TYPE_CHECKING:
+    from logvar.estimator import VAE
+
+_NAMES = {
+    "elbo": "ELBO",
+    "log_likelihood": "log-likelihood",
+    "reconstruction": "reconstruction",
+    "kl": "KL",
+    "squared_error": "squared error",
+    "elbo_by_batches": "ELBO, the tutorial's metric",
+}
+_SHOWN = 12
+
+
+def write_report(
+    path: Path,
+    vae: "VAE",
+    evaluation: Evaluation,
+    rows: np.ndarray,
+    labels: np.ndarray | None,
+    seconds: list[float] | None = None,
+) -> Path:
+    """Draw the report of a fitted estimator on the rows it was evaluated on."""
+    write_atomically(path, _page(vae, evaluation, rows, labels, seconds or []))
+    return path
+
+
+def _page(
+    vae: "VAE",
+    evaluation: Evaluation,
+    rows: np.ndarray,
+    labels: np.ndarray | None,
+    seconds: list[float],
+) -> str:
+    recipe = vae.recipe_
+    name = recipe.data.data or "data"
+    codes = vae.transform(rows[:5000])
+    kl_order = np.argsort(evaluation.kl_per_latent)[::-1]
+    raw = evaluation.raw_outputs
+    shape = rows.shape[1:]
+    is_image = len(shape) in (2, 3) and (len(shape) == 2 or shape[2] in (1, 3))
+    sections = [
+        _section("Numbers", _numbers(evaluation)),
+        _section(
+            "Training",
+            figures.curves(vae.history_) if vae.history_ else "<p>No epoch was finished.</p>",
+            "Means over the epoch's batches (training) and over the held-out rows after it, at β = 1. "
+            "The dashed line is the epoch whose weights were kept.",
+        ),
+    ]
+    if is_image:
+        sections += _image_sections(vae, rows, shape)
+    else:
+        sections.append(
+            _section("Reconstruction", figures.feature_fit(rows[:5000], vae.reconstruct(rows[:5000])))
+        )
+    if codes.shape[1] >= 2:
+        shown = (int(kl_order[0]), int(kl_order[1]))
+        picture = figures.latent_map(codes, None if labels is None else labels[:5000], shown)
+        which = "" if codes.shape[1] == 2 else ", the two latents with the largest KL"
+        sections.append(
+            _section(
+                "Latent map",
+                picture,
+                f"Posterior means of {len(codes):,} rows ({evaluation.protocol.split}){which}.",
+                half=True,
+            )
+        )
+    if is_image and codes.shape[1] == 2:
+        sections.append(
+            _section(
+                "Manifold",
+                _manifold(vae, shape),
+                "Decoded latents at the standard normal's quantiles .05 … .95.",
+                half=True,
+            )
+        )
+    sections += [
+        _section(
+            "KL per latent",
+            figures.kl_per_latent(evaluation.kl_per_latent),
+            f"{evaluation.active_units} of {len(evaluation.kl_per_latent)} latents are active "
+            "(variance of the posterior mean above 0.01).",
+            half=True,
+        ),
+        _section(
+            "Raw scale outputs",
+            figures.raw_histogram(
+                raw.counts, raw.edges, raw.safe_low, raw.safe_high, recipe.model.scale
+            ),
+            f"Safe range in float32: [{raw.safe_low:.4g}, {raw.safe_high:.4g}]; "
+            f"{raw.share_outside:.2%} outside.",
+            half=True,
+        ),
+        _section("Recipe", f"<pre>{html.escape(recipe.to_toml())}</pre>"),
+    ]
+    facts = _facts(vae, evaluation, shape, seconds)
+    return _TEMPLATE.format(title=html.escape(name), facts=facts, sections="\n".join(sections))
+
+
+def _facts(
+    vae: "VAE", evaluation: Evaluation, shape: tuple[int, ...], seconds: list[float]
+) -> str:
+    recipe = vae.recipe_
+    size = " × ".join(str(n) for n in shape)
+    parts = [
+        f"{vae.data_['rows']:,} training examples of {size}",
+        f"network {vae.decisions_.network}, {len(evaluation.kl_per_latent)} latents",
+        f"scale {recipe.model.scale}",
+        f"likelihood {vae.decisions_.likelihood}",
+        f"binarization {recipe.data.binarization}",
+        f"{recipe.training.optimizer}, learning rate {recipe.training.learning_rate:g}, "
+        f"batches of {recipe.training.batch_size}",
+        f"seed {recipe.training.random_state}",
+        f"{vae.ended_} after {vae.n_iter_} epochs",
+    ]
+    if seconds:
+        parts.append(f"{statistics.median(seconds):.2g} s per epoch")
+    return "".join(f"<li>{html.escape(part)}</li>" for part in parts)
+
+
+def _numbers(evaluation: Evaluation) -> str:
+    protocol = evaluation.protocol
+    lines = []
+    for figure in evaluation.figures:
+        error = "" if figure.standard_error is None else f"± {figure.standard_error:.2f}"
+        digits = 2 if figure.unit else 4
+        lines.append(
+            f"<tr><td>{_NAMES[figure.name]}</td><td class=number>{figure.value:.{digits}f}</td>"
+            f"<td class=error>{error}</td><td>{html.escape(figure.unit)}</td>"
+            f"<td class=how>{html.escape(figure.how)}</td></tr>"
+        )
+    return (
+        f"<p>On {protocol.rows:,} rows ({html.escape(protocol.split)}), binarization "
+        f"{protocol.binarization}, evaluation seed {protocol.seed}; ± is the standard error over "
+        f"rows.</p><table>{''.join(lines)}</table>"
+    )
+
+
+def _image_sections(vae: "VAE", rows: np.ndarray, shape: tuple[int, ...]) -> list[str]:
+    chosen = rows[np.linspace(0, len(rows) - 1, min(_SHOWN, len(rows))).astype(int)]
+    decoded = vae.reconstruct(chosen)
+    drawn = vae.sample(3 * _SHOWN, mean=True)
+    scaled = chosen.astype(np.float32) / (255 if rows.dtype == np.uint8 and rows.max() > 1 else 1)
+    low, high = (0.0, 1.0) if vae.decisions_.likelihood == "bernoulli" else _limits(scaled)
+
+    def images(array: np.ndarray) -> np.ndarray:
+        as_unit = (array - low) / (high - low)
+        return as_unit.reshape(-1, shape[0], shape[1], shape[2] if len(shape) == 3 else 1)
+
+    pairs = np.concatenate([images(scaled), images(decoded)])
+    return [
+        _section(
+            "Reconstructions",
+            figures.tiles(pairs, len(chosen)),
+            "Originals above, decoded posterior means below.",
+        ),
+        _section(
+            "Samples",
+            figures.tiles(images(drawn), _SHOWN),
+            "E[x | z] for z drawn from the prior.",
+        ),
+    ]
+
+
+def _limits(array: np.ndarray) -> tuple[float, float]:
+    low, high = float(array.min()), float(array.max())
+    return low, high if high > low else low + 1
+
+
+def _manifold(vae: "VAE", shape: tuple[int, ...]) -> str:
+    n = 20
+    positions = ndtri(np.linspace(0.05, 0.95, n))
+    # Row 0 is the top: the second latent grows upwards, as on the latent map.
+    grid = np.array([(x, y) for y in positions[::-1] for x in positions], np.float32)
+    decoded = vae.inverse_transform(grid)
+    low, high = (0.0, 1.0) if vae.decisions_.likelihood == "bernoulli" else _limits(decoded)
+    images = (decoded - low) / (high - low)
+    channels = shape[2] if len(shape) == 3 else 1
+    return figures.tiles(images.reshape(-1, shape[0], shape[1], channels), n, gap=0)
+
+
+def _section(title: str, body: str, caption: str = "", *, half: bool = False) -> str:
+    below = f"<p class=caption>{html.escape(caption)}</p>" if caption else ""
+    kind = "half" if half else "whole"
+    return f"<section class={kind}><h2>{title}</h2>{body}{below}</section>"
+
+
+_TEMPLATE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>logvar · {title}</title>
+<style>
+:root {{ color: #1d2733; background: #f4f5f3; font: 15px/1.5 system-ui, sans-serif; }}
+body {{ max-width: 62rem; margin: 2.5rem auto; padding: 0 1.2rem; }}
+h1 {{ font-size: 1.7rem; margin: 0 0 .3rem; letter-spacing: -.01em; }}
+h1 small {{ font-weight: 400; color: #7a8794; }}
+h2 {{ font-size: 1rem; margin: 0 0 .7rem; }}
+ul.facts {{ list-style: none; padding: 0; margin: 0 0 1.6rem; color: #4a5663; }}
+ul.facts li {{ display: inline; }}
+ul.facts li + li::before {{ content: " · "; color: #b4bcc4; }}
+main {{ display: flex; flex-wrap: wrap; gap: 1rem; }}
+section {{ background: #fff; border: 1px solid #e3e6e3; border-radius: 8px; padding: 1.1rem 1.3rem;
+  box-sizing: border-box; }}
+section.whole {{ flex: 1 1 100%; }}
+section.half {{ flex: 1 1 26rem; min-width: 0; }}
+section svg, img.plot {{ max-width: 100%; height: auto; display: block; }}
+img.pixels {{ width: 100%; image-rendering: pixelated; display: block; border-radius: 4px; }}
+section.half img.pixels {{ max-width: 27rem; }}
+table {{ border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }}
+td {{ padding: .3rem .6rem .3rem 0; border-top: 1px solid #edefec; white-space: nowrap; }}
+td.number {{ text-align: right; font-weight: 600; }}
+td.error, td.how {{ color: #7a8794; }}
+td.how {{ white-space: normal; }}
+p {{ margin: .2rem 0 .8rem; }}
+p.caption {{ color: #7a8794; font-size: .88rem; margin: .7rem 0 0; }}
+pre {{ margin: 0; font-size: .82rem; overflow-x: auto; }}
+</style></head><body>
+<h1>{title} <small>fitted with logvar</small></h1>
+<ul class="facts">{facts}</ul>
+<main>
+{sections}
+</main>
+</body></html>
+"""

@@ -1,0 +1,150 @@
+"""The tutorial's CVAE against values recorded from TensorFlow 2.21 / Keras 3.15."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import logvar
+from logvar.networks import registry
+from logvar.objectives import ELBO
+from logvar.recipe import preset
+from logvar.training.optimizers import direction
+from logvar.training.state import partition
+from tests.golden.recorded import HERE, LAYERS, STEPS, TRAINED, assert_close, images, model
+
+TUTORIAL = ELBO(analytic_kl=False)
+
+
+def loss_of(model, step):
+    x, eps = jnp.asarray(images(f"step{step}")), jnp.asarray(STEPS[f"step{step}/eps"])
+    return TUTORIAL(model, x, eps[:, None], jnp.ones(len(x)), 0)
+
+
+def test_every_intermediate_of_step_0():
+    m = model("initial/")
+    x, eps = jnp.asarray(images("step0")), jnp.asarray(STEPS["step0/eps"])
+    mean, raw = jax.vmap(m.encode)(x)
+    assert_close(mean, STEPS["step0/mean"])
+    assert_close(raw, STEPS["step0/logvar"])
+    posterior = logvar.Normal(mean, raw, "log-variance")
+    z = logvar.reparameterize(mean, raw, eps)
+    assert_close(z, STEPS["step0/z"])
+    assert_close(jax.vmap(m.decode)(z), STEPS["step0/logits"])
+    assert_close(jax.vmap(m.log_likelihood)(x, z), STEPS["step0/log_p_x_given_z"])
+    assert_close(jax.vmap(m.prior.log_prob)(z).sum(-1), STEPS["step0/log_p_z"])
+    assert_close(posterior.log_prob(z).sum(-1), STEPS["step0/log_q_z_given_x"])
+    assert_close(posterior.log_prob_of_noise(eps).sum(-1), STEPS["step0/log_q_z_given_x"])
+    assert_close(loss_of(m, 0)[0], STEPS["step0/loss"])
+
+
+def test_gradients_of_step_0():
+    m = model("initial/")
+    gradient = jax.grad(lambda m: loss_of(m, 0)[0])(m)
+    for name, layer in LAYERS.items():
+        for part in ("kernel", "bias"):
+            assert_close(getattr(layer(gradient), part), STEPS[f"step0/gradient/{name}/{part}"])
+
+
+def test_five_steps_of_keras_adam():
+    m = model("initial/")
+    optimizer = direction("adam-keras", 0.0)
+    state = optimizer.init(partition(m)[0])
+    for k in range(5):
+        loss, gradient = jax.value_and_grad(lambda m, k=k: loss_of(m, k)[0])(m)
+        assert_close(loss, STEPS[f"step{k}/loss"])
+        towards, state = optimizer.update(gradient, state, m)
+        m = jax.tree.map(lambda p, d: p - 1e-4 * d, m, towards)
+    for name, layer in LAYERS.items():
+        for part in ("kernel", "bias"):
+            expected = STEPS[f"after5/{name}/{part}"]
+            np.testing.assert_allclose(getattr(layer(m), part), expected, rtol=0, atol=3e-5)
+
+
+def test_the_textbooks_adam_would_miss_them():
+    """ε after the bias correction ends about 2e-4 away: the test above can tell."""
+    gradient = {"w": jnp.asarray([1e-6, 1e-3])}
+    steps = {}
+    for name in ("adam", "adam-keras"):
+        optimizer = direction(name, 0.0)
+        steps[name], _ = optimizer.update(gradient, optimizer.init(gradient), gradient)
+    assert abs(steps["adam"]["w"][0] - steps["adam-keras"]["w"][0]) > 0.1
+
+
+@pytest.fixture(scope="module")
+def imported():
+    return logvar.import_keras(
+        HERE / "tutorial_encoder_latent2.keras", HERE / "tutorial_decoder_latent2.keras"
+    )
+
+
+def test_elbo_of_the_trained_weights_image_by_image(imported):
+    eps = np.random.default_rng(12345).standard_normal((10_000, 2)).astype("float32")[:512]
+    got = imported.elbo(images("test_first512"), eps=eps)
+    expected = TRAINED["test_elbo_per_image_eps12345"][:512]
+    np.testing.assert_allclose(got, expected, rtol=0, atol=0.01)
+    assert got.mean(dtype=float) == pytest.approx(expected.mean(dtype=float), abs=1e-3)
+
+
+def test_importance_weighted_likelihood_of_the_trained_weights(imported):
+    got = imported.score_samples(images("test_first512")[:100], n_samples=500)
+    expected = TRAINED["log_likelihood_iw500_first500"][:100]
+    # The noise differs: per-image estimates scatter, their mean agrees.
+    assert got.mean() == pytest.approx(expected.mean(), abs=0.3)
+    assert np.corrcoef(got, expected)[0, 1] > 0.999
+
+
+def test_imported_weights_are_the_recorded_ones(imported):
+    for name, layer in LAYERS.items():
+        for part in ("kernel", "bias"):
+            np.testing.assert_array_equal(
+                getattr(layer(imported.model_), part), TRAINED[f"{name}/{part}"]
+            )
+
+
+def test_imported_model_can_be_saved_and_loaded(imported, tmp_path):
+    x = images("test_first512")[:5]
+    again = logvar.load(imported.save(tmp_path / "run"))
+    np.testing.assert_array_equal(again.transform(x), imported.transform(x))
+
+
+def test_pixels_and_intensities_are_the_same_image(imported):
+    x = images("test_first512")[:5]
+    pixels = (x * 255).astype(np.uint8)
+    np.testing.assert_array_equal(imported.transform(pixels), imported.transform(x))
+
+
+def test_files_that_are_not_the_tutorials_are_refused(tmp_path):
+    encoder = HERE / "tutorial_encoder_latent2.keras"
+    with pytest.raises(logvar.LogvarError, match="expected the tutorial's"):
+        logvar.import_keras(encoder, encoder)
+    cut = tmp_path / "cut.keras"
+    cut.write_bytes(encoder.read_bytes()[:5000])
+    with pytest.raises(logvar.LogvarError, match=r"cannot be read as a \.keras file"):
+        logvar.import_keras(cut, encoder)
+
+
+def test_preset_is_the_tutorials():
+    settings = preset("tutorial").flat()
+    assert settings["latent_dim"] == 2
+    assert settings["batch_size"] == 32
+    assert settings["epochs"] == 10
+    assert settings["learning_rate"] == 1e-4
+    assert settings["binarization"] == "threshold"
+    assert not settings["analytic_kl"]
+    assert settings["validation_fraction"] == 0
+
+
+@pytest.mark.parametrize(("latent_dim", "count"), [(2, 69_989), (50, 366_533)])
+def test_number_of_weights(latent_dim, count):
+    networks = registry.build("tutorial", (28, 28, 1), latent_dim, (), jax.random.key(0))
+    assert sum(leaf.size for leaf in jax.tree.leaves(networks)) == count
+
+
+def test_weights_start_as_keras_starts_them():
+    """Glorot-uniform kernels, whose fans count the whole window, and zero biases."""
+    encoder, decoder = registry.build("tutorial", (28, 28, 1), 2, (), jax.random.key(0))
+    for layer, fans in ((encoder.second, 9 * 96), (encoder.head, 2304 + 4), (decoder.first, 9 * 96)):
+        limit = np.sqrt(6 / fans)
+        assert 0.97 * limit < np.abs(layer.kernel).max() <= limit
+        assert not np.any(layer.bias)

@@ -1,0 +1,71 @@
+"""Convolution as matrix products equals lax.conv*, in values and gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from logvar.networks.convolution import convolve, convolve_transpose
+
+LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+
+def assert_same_values_and_gradients(ours, theirs, *shapes):
+    keys = jax.random.split(jax.random.key(0), len(shapes))
+    arguments = [jax.random.normal(k, s) for k, s in zip(keys, shapes, strict=True)]
+    pairs = [(ours(*arguments), theirs(*arguments))]
+    pairs += zip(
+        jax.grad(lambda *a: jnp.sum(jnp.sin(ours(*a))), argnums=(0, 1))(*arguments),
+        jax.grad(lambda *a: jnp.sum(jnp.sin(theirs(*a))), argnums=(0, 1))(*arguments),
+        strict=True,
+    )
+    for got, expected in pairs:
+        assert got.shape == expected.shape
+        atol = 5e-6 * float(jnp.abs(expected).max())
+        np.testing.assert_allclose(got, expected, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("size", [(13, 13), (14, 9)])
+@pytest.mark.parametrize("kernel", [(3, 3), (2, 4)])
+def test_convolution(padding, stride, size, kernel):
+    def theirs(image, weights):
+        return lax.conv_general_dilated(
+            image[None], weights, (stride, stride), padding.upper(), dimension_numbers=LAYOUT
+        )[0]
+
+    def ours(image, weights):
+        return convolve(image, weights, stride, padding)
+
+    assert_same_values_and_gradients(ours, theirs, (*size, 3), (*kernel, 3, 4))
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("size", [(7, 7), (5, 9)])
+def test_transposed_convolution(stride, size):
+    def theirs(image, weights):
+        return lax.conv_transpose(
+            image[None],
+            weights,
+            (stride, stride),
+            "SAME",
+            dimension_numbers=LAYOUT,
+            transpose_kernel=True,
+        )[0]
+
+    def ours(image, weights):
+        return convolve_transpose(image, weights, stride)
+
+    assert_same_values_and_gradients(ours, theirs, (*size, 3), (3, 3, 4, 3))
+
+
+def test_no_convolution_is_left_to_differentiate_inside_the_training_loop():
+    """On CPU its gradient would fall to a scalar loop (design: 180 ms a step instead of 10)."""
+    image, kernel = jnp.zeros((8, 8, 2)), jnp.zeros((3, 3, 2, 4))
+
+    def loss(kernel):
+        return jnp.sum(convolve_transpose(convolve(image, kernel, 2, "same"), kernel, 2))
+
+    assert "conv_general_dilated" not in str(jax.make_jaxpr(jax.grad(loss))(kernel))
