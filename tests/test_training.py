@@ -85,7 +85,6 @@ def test_a_saved_state_goes_on_to_the_same_bytes(stop_after, tmp_path):
     part = run(Chunks(2, stop_after), binarization="dynamic")
     assert part.ended == "interrupted"
     save_arrays(tmp_path / "state.safetensors", part.state)
-    params, static = partition(part.model)
     skeleton = jax.eval_shape(lambda: part.state)
     state = load_arrays(tmp_path / "state.safetensors", skeleton)
     rest = run(Chunks(2), state=state, binarization="dynamic")

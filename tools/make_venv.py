@@ -63,9 +63,7 @@ def main(folder):
         wheel.write_bytes(content)
         # A wheel is a zip archive, and Python runs the pip inside it.
         python = str(pathlib.Path(folder) / "bin" / "python")
-        subprocess.run(
-            [python, str(wheel / "pip"), "install", "--quiet", str(wheel)], check=True
-        )
+        subprocess.run([python, str(wheel / "pip"), "install", "--quiet", str(wheel)], check=True)
         wheel.unlink()
 
 

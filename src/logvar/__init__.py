@@ -28,7 +28,7 @@ _HOMES = {
     "import_keras": "logvar.keras",
 }
 
-__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604
+__all__ = [*_HOMES, "__version__"]
 
 
 def __getattr__(name: str) -> object:

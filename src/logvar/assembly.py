@@ -1,12 +1,13 @@
 """From a recipe and data to the parts of a run: what `auto` stands for is decided here."""
 
 import dataclasses
+from typing import Any
 
 import equinox as eqx
 import numpy as np
 
 from logvar import scales
-from logvar.data.preparation import Preparation
+from logvar.data.preparation import BINARIZATIONS, Preparation
 from logvar.distributions.likelihoods import (
     LIKELIHOODS,
     Bernoulli,
@@ -45,6 +46,8 @@ def decide(recipe: Recipe, rows: np.ndarray, *, custom_networks: bool) -> Decisi
         raise unknown_name("likelihood", asked, ("auto", *LIKELIHOODS))
     if recipe.model.network not in ("auto", *networks.NETWORKS):
         raise unknown_name("network", recipe.model.network, ("auto", *networks.NETWORKS))
+    if recipe.data.binarization not in BINARIZATIONS:
+        raise unknown_name("binarization", recipe.data.binarization, BINARIZATIONS)
     why = []
     low, high = float(rows.min()), float(rows.max())
     likelihood = asked
@@ -129,10 +132,12 @@ def skeleton(
     decoder: networks.Network | None = None,
 ) -> Model:
     """The model with shapes in place of weights, to be filled from a file."""
-    shapes = eqx.filter_eval_shape(lambda: _networks(recipe, decisions, shape, encoder, decoder))
+    shapes: Any = eqx.filter_eval_shape(
+        lambda: _networks(recipe, decisions, shape, encoder, decoder)
+    )
     # Two rows that differ give the likelihood its shapes; its numbers come from the file.
     rows = np.stack([np.zeros(shape, np.float32), np.ones(shape, np.float32)])
-    return _model(recipe, decisions, *shapes, rows)
+    return _model(recipe, decisions, shapes[0], shapes[1], rows)
 
 
 def _networks(
@@ -149,9 +154,7 @@ def _networks(
     if encoder is None or decoder is None:
         key = stream(recipe.training.random_state, Purpose.WEIGHTS)
         settings = recipe.model
-        return networks.build(
-            decisions.network, shape, settings.latent_dim, settings.hidden, key
-        )
+        return networks.build(decisions.network, shape, settings.latent_dim, settings.hidden, key)
     networks.check_decoder(decoder, shape, networks.check_encoder(encoder, shape))
     return encoder, decoder
 

@@ -49,7 +49,7 @@ def _flags() -> type:
                 continue
             kind, text = field.type.__origin__, field.type.__metadata__[0]  # type: ignore[union-attr]
             name = "seed" if field.name == "random_state" else None
-            flag = Annotated[kind, tyro.conf.arg(help=text, name=name)]
+            flag = Annotated[kind, tyro.conf.arg(help=text, name=name)]  # type: ignore[valid-type]
             fields.append((field.name, flag, dataclasses.field(default=field.default)))
     return dataclasses.make_dataclass("Settings", fields, frozen=True)
 

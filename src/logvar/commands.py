@@ -1,6 +1,7 @@
 """What the commands do: load, call the estimator, write, print."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,11 +20,11 @@ from logvar.evaluation.summary import Evaluation
 from logvar.recipe import Recipe
 from logvar.report.page import write_report
 from logvar.storage import run_folder
-from logvar.storage.files import UnfinishedFolder, write_atomically
+from logvar.storage.files import UnfinishedFolder, write_atomically, writing
+from logvar.training.loop import EpochMetrics
 from logvar.training.progress import ProgressBar
 
 console = Console()
-INTERRUPTED = 130
 
 
 class Rows(NamedTuple):
@@ -50,11 +51,9 @@ def fit(
     dataset = sources.load(data, data_dir)
     folder = UnfinishedFolder(out, overwrite=overwrite, marker=run_folder.MANIFEST)
     try:
-        vae, seconds = _fitted(recipe, dataset)
+        vae, seconds = _fitted(recipe, dataset, folder.path)
         judged = judged_rows(dataset, recipe)
-        evaluation = vae.evaluate(
-            judged.rows, split=judged.split, n_importance=importance_samples
-        )
+        evaluation = vae.evaluate(judged.rows, split=judged.split, n_importance=importance_samples)
         _write_run(folder.path, vae, evaluation, judged, dataset, seconds)
         path = folder.publish()
     except BaseException:
@@ -64,11 +63,16 @@ def fit(
     console.print(f"run     {path}", highlight=False, soft_wrap=True)
     console.print(f"report  {path / run_folder.REPORT}", highlight=False, soft_wrap=True)
     if vae.ended_ == "interrupted":
-        raise KeyboardInterrupt
+        raise SystemExit(128 + (vae.stopped_by_ or signal.SIGINT))
 
 
-def _fitted(recipe: Recipe, dataset: sources.Dataset) -> tuple[VAE, list[float]]:
+def _fitted(recipe: Recipe, dataset: sources.Dataset, folder: Path) -> tuple[VAE, list[float]]:
     """Train with a progress bar; an interrupted estimator keeps what it has learned."""
+
+    def record(metrics: EpochMetrics) -> None:
+        with writing(folder), open(folder / run_folder.METRICS, "a", encoding="utf-8") as file:
+            file.write(run_folder.to_json_line(metrics.as_dict()))
+
     settings = recipe.flat()
     vae = VAE(**{name: settings[name] for name in Recipe.settings()})
     console.print(
@@ -76,7 +80,7 @@ def _fitted(recipe: Recipe, dataset: sources.Dataset) -> tuple[VAE, list[float]]
         f"binarization {recipe.data.binarization}, scale {recipe.model.scale}",
         highlight=False,
     )
-    with ProgressBar(console, recipe.training.epochs, len(dataset.train)) as bar:
+    with ProgressBar(console, recipe.training.epochs, len(dataset.train), record) as bar:
         try:
             vae.fit(dataset.train, watcher=bar, source=recipe.data.data, announce=_announce)
         except KeyboardInterrupt:
@@ -95,9 +99,7 @@ def judged_rows(dataset: sources.Dataset, recipe: Recipe) -> Rows:
     if dataset.test is not None:
         return Rows(dataset.test, dataset.test_labels, "test")
     settings = recipe.training
-    kept, held_out = split(
-        len(dataset.train), settings.validation_fraction, settings.random_state
-    )
+    kept, held_out = split(len(dataset.train), settings.validation_fraction, settings.random_state)
     name = "held out, also used to stop early" if len(held_out) else "train (nothing was held out)"
     chosen = held_out if len(held_out) else kept
     labels = None if dataset.train_labels is None else dataset.train_labels[chosen]
@@ -163,7 +165,9 @@ def scales(name: str | None) -> None:
         for each, entry in catalogue.REGISTRY.items():
             if not entry.wraps:
                 scale = catalogue.get(each)
-                table.add_row(each, entry.formula, _bounds(scale), _slope_at_one(scale), _yes(scale.is_convex))
+                table.add_row(
+                    each, entry.formula, _bounds(scale), _slope_at_one(scale), _yes(scale.is_convex)
+                )
         console.print(table, highlight=False)
         console.print(
             "wrappers: clamped(SCALE, low=…, high=…), floored(SCALE, minimum=…)", highlight=False

@@ -37,6 +37,7 @@ from logvar.storage.weights import load_arrays, save_arrays
 from logvar.training.loop import Trained, Watcher, train
 from logvar.training.matching import coordinates, matched
 from logvar.training.pace import Interrupt, Pace
+from logvar.training.state import TrainState
 
 
 class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -79,6 +80,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         history_: one dict per epoch, as in metrics.jsonl.
         decisions_: what "auto" stood for, and why.
         n_iter_: epochs run.
+        ended_: "finished", "stopped early", "interrupted" or "not finite".
+        stopped_by_: the signal that interrupted fitting, or None.
         n_features_in_: columns of a table, or features of an example.
 
     Example:
@@ -181,8 +184,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         rows = self._rows(X, reset=True)
         rows, validation = self._held_out(rows, validation_data, recipe)
         decisions = assembly.decide(recipe, rows, custom_networks=self.encoder is not None)
-        for reason in decisions.why if announce else ():
-            announce(reason)
+        if announce:
+            for reason in decisions.why:
+                announce(reason)
         prepared = assembly.preparation(recipe, decisions)
         seed = recipe.training.random_state
         train_rows = prepared.fix(rows, seed)
@@ -209,6 +213,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 coordinates=into,
             )
         self._keep(recipe, decisions, prepared, rows, trained)
+        self.stopped_by_ = interrupt.requested
         if trained.ended == "not finite":
             raise LogvarError(self._not_finite(trained))
         if trained.ended == "interrupted":
@@ -325,9 +330,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             LogvarError: the place exists or cannot be written.
         """
         check_is_fitted(self)
-        folder = UnfinishedFolder(
-            Path(path), overwrite=overwrite, marker=run_folder.MANIFEST
-        )
+        folder = UnfinishedFolder(Path(path), overwrite=overwrite, marker=run_folder.MANIFEST)
         try:
             self.write_into(folder.path)
             return folder.publish()
@@ -364,22 +367,21 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _rows(self, X, *, reset: bool) -> np.ndarray:
         """Check X as scikit-learn expects and as we need it."""
         rows = as_rows(_dense(X))
+        self.n_features_in_: int
+        if not reset and math.prod(rows.shape[1:]) != self.n_features_in_:
+            raise LogvarError(
+                f"X has {math.prod(rows.shape[1:])} features, but VAE is expecting "
+                f"{self.n_features_in_} features as input: resize X, or fit a new model"
+            )
         if rows.ndim == 2:
             validate_data(self, X, reset=reset, skip_check_array=True)
-        if reset:
-            self.n_features_in_ = math.prod(rows.shape[1:])
-            if len(rows) < 2:
-                raise LogvarError(
-                    f"X has 1 sample (shape {rows.shape}): expected at least 2 rows to train on; "
-                    "give more"
-                )
-        elif rows.shape[1:] != self._shape:
-            got, expected = math.prod(rows.shape[1:]), self.n_features_in_
-            if got == expected:
-                return rows.reshape(-1, *self._shape)
+        if not reset:
+            return rows.reshape(-1, *self._shape)
+        self.n_features_in_ = math.prod(rows.shape[1:])
+        if len(rows) < 2:
             raise LogvarError(
-                f"X has {got} features, but VAE is expecting {expected} features as input: resize "
-                "X, or fit a new model"
+                f"X has 1 sample (shape {rows.shape}): expected at least 2 rows to train on; give "
+                "more"
             )
         return rows
 
@@ -398,8 +400,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             preparation = dataclasses.replace(preparation, divisor=255.0 if pixels else 1.0)
             if not pixels and (rows.min() < 0 or rows.max() > 1):
                 raise LogvarError(
-                    f"X has values from {rows.min():g} to {rows.max():g}: a Bernoulli model expects "
-                    "intensities in [0, 1], or pixels stored as uint8; rescale X"
+                    f"X has values from {rows.min():g} to {rows.max():g}: a Bernoulli model "
+                    "expects intensities in [0, 1], or pixels stored as uint8; rescale X"
                 )
         return preparation.fix(rows, self._seed), preparation.after_fixing
 
@@ -436,7 +438,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.recipe_ = recipe
         self.decisions_ = decisions
         self.model_ = trained.model
-        self.state_ = trained.state
+        self.state_: TrainState | None = trained.state
         self.history_ = [metrics.as_dict() for metrics in trained.history]
         self.n_iter_ = len(self.history_)
         self.ended_ = trained.ended
@@ -589,7 +591,7 @@ def fitted(
 
 def _seed(random_state) -> int:
     if isinstance(random_state, numbers.Integral) and not isinstance(random_state, bool):
-        if not 0 <= random_state < 2**31:
+        if not 0 <= int(random_state) < 2**31:
             raise LogvarError(
                 f"random_state is {random_state!r}: expected an integer from 0 to 2147483647"
             )

@@ -19,13 +19,13 @@ from logvar.networks.tutorial import IMAGE
 from logvar.recipe import preset
 
 # The tutorial's layers in order, with what decides their meaning.
-_ENCODER = [
+_ENCODER: list[tuple[str, dict]] = [
     ("Conv2D", {"filters": 32, "kernel_size": [3, 3], "strides": [2, 2], "padding": "valid"}),
     ("Conv2D", {"filters": 64, "kernel_size": [3, 3], "strides": [2, 2], "padding": "valid"}),
     ("Flatten", {}),
     ("Dense", {"activation": "linear"}),
 ]
-_DECODER = [
+_DECODER: list[tuple[str, dict]] = [
     ("Dense", {"units": 1568, "activation": "relu"}),
     ("Reshape", {"target_shape": [7, 7, 32]}),
     ("Conv2DTranspose", {"filters": 64, "kernel_size": [3, 3], "strides": [2, 2]}),
@@ -63,7 +63,9 @@ def import_keras(encoder_path: str | os.PathLike, decoder_path: str | os.PathLik
     recipe = preset("tutorial").replace(latent_dim=latent_dim)
     decisions = assembly.Decisions("bernoulli", "tutorial", 1.0, ())
     skeleton = assembly.skeleton(recipe, decisions, IMAGE)
-    model = eqx.tree_at(_layers, skeleton, [jnp.asarray(a) for layer in encoder + decoder for a in layer])
+    model = eqx.tree_at(
+        _layers, skeleton, [jnp.asarray(a) for layer in encoder + decoder for a in layer]
+    )
     return fitted(
         recipe, decisions, model, IMAGE, "float32", history=[], ended="imported", data={"rows": 0}
     )
@@ -79,7 +81,7 @@ def _layers(model: Model) -> list:
 
 
 def _read(path: Path, expected: list[tuple[str, dict]]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(kernel, bias) of each layer with weights, after checking that the layers are those expected."""
+    """(kernel, bias) of each layer with weights, after checking the layers themselves."""
     try:
         import h5py
     except ImportError as error:

@@ -88,6 +88,14 @@ class Objective(eqx.Module):
         """
 
 
+Number = Scalar | float
+
+
+def _number(value: Number) -> Scalar:
+    """An array, so that another value needs no other compiled program."""
+    return jnp.asarray(value, jnp.float32)
+
+
 class ELBO(Objective):
     """−E[log p(x | z)] + β·KL(q ‖ p), with warm-up of β and free bits.
 
@@ -100,13 +108,9 @@ class ELBO(Objective):
         n_samples: draws of z per example.
     """
 
-    beta: Scalar = eqx.field(converter=lambda value: jnp.asarray(value, jnp.float32), default=1.0)
-    warmup_steps: Scalar = eqx.field(
-        converter=lambda value: jnp.asarray(value, jnp.float32), default=0.0
-    )
-    free_bits: Scalar = eqx.field(
-        converter=lambda value: jnp.asarray(value, jnp.float32), default=0.0
-    )
+    beta: Number = eqx.field(converter=_number, default=1.0)
+    warmup_steps: Number = eqx.field(converter=_number, default=0.0)
+    free_bits: Number = eqx.field(converter=_number, default=0.0)
     analytic_kl: bool = eqx.field(static=True, default=True)
     n_samples: int = eqx.field(static=True, default=1)
 
@@ -147,8 +151,6 @@ OBJECTIVES = ("elbo", "iwae")
 """The names a recipe may use."""
 
 
-def _average(
-    values: Float[Array, "batch *rest"], weight: PerExample
-) -> Float[Array, "*rest"]:
+def _average(values: Float[Array, "batch *rest"], weight: PerExample) -> Float[Array, "*rest"]:
     """The mean over the examples of weight 1."""
     return jnp.tensordot(weight, values, axes=1) / jnp.sum(weight)

@@ -6,7 +6,7 @@ import hashlib
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, PRNGKeyArray, UInt32
+from jaxtyping import Array, Integer, PRNGKeyArray, UInt32
 
 
 class Purpose(enum.IntEnum):
@@ -24,7 +24,7 @@ class Purpose(enum.IntEnum):
 
 
 def stream(
-    seed: int | Int[Array, ""], purpose: Purpose, *position: int | Int[Array, ""]
+    seed: int | Integer[Array, ""], purpose: Purpose, *position: int | Integer[Array, ""]
 ) -> PRNGKeyArray:
     """The JAX key of a purpose at a position, such as (epoch, step)."""
     key = jax.random.fold_in(jax.random.key(seed), int(purpose))
@@ -51,14 +51,14 @@ def row_words(rows: np.ndarray) -> UInt32[np.ndarray, "rows 2"]:
 
 
 def row_key(
-    seed: int | Int[Array, ""], purpose: Purpose, words: UInt32[Array, "2"]
+    seed: int | Integer[Array, ""], purpose: Purpose, words: UInt32[Array, "2"]
 ) -> PRNGKeyArray:
     """The key of one row."""
     return jax.random.fold_in(jax.random.fold_in(stream(seed, purpose), words[0]), words[1])
 
 
 def row_noise(
-    seed: int | Int[Array, ""],
+    seed: int | Integer[Array, ""],
     words: UInt32[Array, "2"],
     n_samples: int,
     latent_dim: int,

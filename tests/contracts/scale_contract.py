@@ -72,9 +72,7 @@ def gradients_follow_the_slope(scale: Scale) -> None:
     sigma, slope = np.asarray(scale.sigma(raw)), np.asarray(scale.slope(raw))
     np.testing.assert_allclose(derivative(scale.sigma, raw), sigma * slope, rtol=1e-9)
     expected = (sigma**2 - 1) * slope
-    np.testing.assert_allclose(
-        derivative(scale.kl_excess, raw), expected, rtol=1e-7, atol=1e-12
-    )
+    np.testing.assert_allclose(derivative(scale.kl_excess, raw), expected, rtol=1e-7, atol=1e-12)
 
 
 def fisher_information_is_twice_the_squared_slope(scale: Scale) -> None:
@@ -113,7 +111,9 @@ def sampler_density_and_kl_agree(scale: Scale) -> None:
     standardized = (z - 0.2) / float(q.sigma[0])
     assert abs(standardized.mean()) < 5 / np.sqrt(20_000)
     assert abs(standardized.var() - 1) < 5 * np.sqrt(2 / 20_000)
-    log_ratio = np.asarray(q.log_prob(z)) - np.asarray(logvar.Normal(0.0, 0.0, "log-std").log_prob(z))
+    log_ratio = np.asarray(q.log_prob(z)) - np.asarray(
+        logvar.Normal(0.0, 0.0, "log-std").log_prob(z)
+    )
     error = log_ratio.std() / np.sqrt(20_000)
     assert abs(log_ratio.mean() - float(q.kl()[0])) < 5 * error + 1e-12
 

@@ -144,7 +144,11 @@ def test_number_of_weights(latent_dim, count):
 def test_weights_start_as_keras_starts_them():
     """Glorot-uniform kernels, whose fans count the whole window, and zero biases."""
     encoder, decoder = registry.build("tutorial", (28, 28, 1), 2, (), jax.random.key(0))
-    for layer, fans in ((encoder.second, 9 * 96), (encoder.head, 2304 + 4), (decoder.first, 9 * 96)):
+    for layer, fans in (
+        (encoder.second, 9 * 96),
+        (encoder.head, 2304 + 4),
+        (decoder.first, 9 * 96),
+    ):
         limit = np.sqrt(6 / fans)
         assert 0.97 * limit < np.abs(layer.kernel).max() <= limit
         assert not np.any(layer.bias)

@@ -49,7 +49,9 @@ def read(path: Path) -> np.ndarray:
             dims = start[3]
             header = file.read(4 * dims)
             if dims == 0 or len(header) < 4 * dims:
-                raise LogvarError(f"{path} is a truncated IDX file: its header is cut; copy it again")
+                raise LogvarError(
+                    f"{path} is a truncated IDX file: its header is cut; copy it again"
+                )
             shape = tuple(int(n) for n in np.frombuffer(header, ">u4"))
             dtype = np.dtype(_DTYPES[start[2]])
             size = math.prod(shape) * dtype.itemsize

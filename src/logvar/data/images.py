@@ -28,8 +28,15 @@ def read_folder(folder: Path) -> tuple[np.ndarray, None, np.ndarray | None, None
             with Image.open(path) as image:
                 grey = image.mode in ("1", "L", "LA", "I", "I;16", "F")
                 array = np.asarray(image.convert("L" if grey else "RGB"), np.uint8)
-        except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
-            raise LogvarError(f"{path} is not a whole image ({error}): repair or remove it") from error
+        except (
+            UnidentifiedImageError,
+            Image.DecompressionBombError,
+            OSError,
+            SyntaxError,
+        ) as error:
+            raise LogvarError(
+                f"{path} is not a whole image ({error}): repair or remove it"
+            ) from error
         images.append(array[..., None] if grey else array)
         if images[-1].shape[:2] != images[0].shape[:2]:
             raise LogvarError(

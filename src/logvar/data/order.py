@@ -18,9 +18,7 @@ def split(n: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
-def epoch_order(
-    n: int, batch_size: int, seed: int, epoch: int
-) -> Int32[np.ndarray, "padded"]:
+def epoch_order(n: int, batch_size: int, seed: int, epoch: int) -> Int32[np.ndarray, "padded"]:
     """The order in which an epoch visits n rows, padded with row 0 to whole batches."""
     order = host_stream(seed, Purpose.ORDER, epoch).permutation(n)
     padded = np.zeros(-(-n // batch_size) * batch_size, np.int32)

@@ -95,8 +95,9 @@ def as_rows(X: object, name: str = "X") -> np.ndarray:
         )
     if array.shape[0] == 0 or array.size == 0:
         raise LogvarError(
-            f"{name}: found array with {array.shape[0]} sample(s) and {_features(array)} feature(s) "
-            f"(shape={array.shape}) while a minimum of 1 is required; give it rows and columns"
+            f"{name}: found array with {array.shape[0]} sample(s) and {_features(array)} "
+            f"feature(s) (shape={array.shape}) while a minimum of 1 is required; give it rows "
+            "and columns"
         )
     if array.dtype == np.bool_:
         return array.astype(np.uint8)

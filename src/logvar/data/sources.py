@@ -76,9 +76,7 @@ def _digits() -> Dataset:
 
     digits = load_digits()
     rows = (digits.images / 16.0).astype(np.float32)[..., None]
-    return Dataset(
-        "digits", rows[:1500], rows[1500:], digits.target[:1500], digits.target[1500:]
-    )
+    return Dataset("digits", rows[:1500], rows[1500:], digits.target[:1500], digits.target[1500:])
 
 
 def _from_idx(name: str, folder: Path) -> Dataset:

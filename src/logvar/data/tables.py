@@ -22,10 +22,13 @@ def read_npy(path: Path) -> np.ndarray:
 
 def read_npz(path: Path) -> np.ndarray:
     """Read the array called X, x or data, or the only one there is."""
+    if not zipfile.is_zipfile(path):
+        raise LogvarError(
+            f"{path} is not a whole .npz archive: expected what numpy.savez writes; copy it again, "
+            "or rename a single array to .npy"
+        )
     try:
         with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise LogvarError(f"{path} is not a .npz archive: expected one; is it a .npy file?")
             names = archive.files
             name = next((n for n in ("X", "x", "data") if n in names), None)
             if name is None and len(names) != 1:
@@ -38,8 +41,6 @@ def read_npz(path: Path) -> np.ndarray:
         raise
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise _unreadable(path, "a whole .npz archive of numbers", error) from error
-    except AttributeError as error:  # a .npy file by another name has no context manager
-        raise _unreadable(path, "a .npz archive", error) from error
 
 
 def read_csv(path: Path) -> np.ndarray:
@@ -51,7 +52,9 @@ def read_csv(path: Path) -> np.ndarray:
     try:
         table = csv.read_csv(path, read_options=options)
     except (pa.ArrowInvalid, OSError) as error:
-        raise _unreadable(path, "a table with the same number of columns in each row", error) from error
+        raise _unreadable(
+            path, "a table with the same number of columns in each row", error
+        ) from error
     return _numbers(path, table)
 
 
@@ -111,7 +114,9 @@ def _numbers(path: Path, table) -> np.ndarray:
     import pyarrow.types as kinds
 
     if table.num_rows == 0 or table.num_columns == 0:
-        raise LogvarError(f"{path} has {table.num_rows} rows and {table.num_columns} columns: expected some")
+        raise LogvarError(
+            f"{path} has {table.num_rows} rows and {table.num_columns} columns: expected some"
+        )
     columns = []
     for name, column in zip(table.column_names, table.columns, strict=True):
         kind = column.type

@@ -137,11 +137,13 @@ def reparameterize(
         >>> float(logvar.reparameterize(1.0, 0.0, eps=2.0, scale="log-std"))
         3.0
     """
-    if (eps is None) == (key is None):
-        got = "neither" if eps is None else "both"
-        raise LogvarError(f"reparameterize got {got} of eps and key: give exactly one")
     normal = Normal(mean, raw, scale)
-    return normal.reparameterize(eps) if key is None else normal.sample(key)
+    if eps is not None and key is None:
+        return normal.reparameterize(eps)
+    if key is not None and eps is None:
+        return normal.sample(key)
+    got = "neither" if eps is None else "both"
+    raise LogvarError(f"reparameterize got {got} of eps and key: give exactly one")
 
 
 def _floating(values: ArrayLike) -> Values:

@@ -88,7 +88,8 @@ def _row(task: _Task, row: Array, words: Array, eps: Array | None) -> Any:
     model, analytic_kl = task.model, task.analytic_kl
     each = jax.vmap(lambda e: terms(model, x, (mean, raw), e, analytic_kl))(eps)
     averaged = jax.tree.map(lambda value: jnp.mean(value, axis=0), each)
-    return RowTerms(averaged.log_likelihood, averaged.kl, mean, raw)
+    inside_the_block: Any = (averaged.log_likelihood, averaged.kl, mean, raw)
+    return RowTerms(*inside_the_block)
 
 
 class HeldOut(NamedTuple):

@@ -1,6 +1,6 @@
 """Importance-weighted log-likelihood in bounded memory."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,8 +37,8 @@ def importance_log_likelihood(
     """Estimate log p(x) of each row with k importance samples (Burda et al. 2016).
 
     A block of rows is encoded once; then samples are taken one at a time and summed on the way,
-    so memory does not grow with k or with the number of rows. Sample j of a row is a function of (seed, the row's
-    bytes, j): more samples extend the same sequence.
+    so memory does not grow with k or with the number of rows. Sample j of a row is a function
+    of (seed, the row's bytes, j): more samples extend the same sequence.
     """
     task = _Task(model, preparation, jnp.asarray(seed, jnp.int32), jnp.asarray(n_samples))
     return in_blocks(_block, task, rows, row_words(rows))
@@ -56,7 +56,8 @@ def _block(task: _Task, rows: Array, words: Array) -> RowLikelihood:
         return terms(task.model, x, code, eps, analytic_kl=False).elbo
 
     def add_sample(j: Array, sums: tuple[Array, Array]) -> tuple[Array, Array]:
-        log_weights = jax.vmap(lambda x, code, key: log_weight(x, code, key, j))(x, codes, keys)
+        at_j = jax.vmap(lambda x, code, key: log_weight(x, code, key, j))
+        log_weights = at_j(x, codes, keys)
         return jnp.logaddexp(sums[0], log_weights), jnp.logaddexp(sums[1], 2 * log_weights)
 
     empty = jnp.full(len(rows), -jnp.inf)
@@ -65,4 +66,5 @@ def _block(task: _Task, rows: Array, words: Array) -> RowLikelihood:
     # Var[log mean w] ≈ (E[w²]/E[w]² − 1)/k.
     relative_square = jnp.exp(log_sum_of_squares - 2 * log_sum) * k
     error = jnp.sqrt(jnp.maximum(relative_square - 1, 0.0) / jnp.maximum(k - 1, 1.0))
-    return RowLikelihood(log_sum - jnp.log(k), error)
+    inside_the_block: Any = (log_sum - jnp.log(k), error)
+    return RowLikelihood(*inside_the_block)

@@ -118,8 +118,7 @@ def evaluate(
     if batch_means:
         sampled = elbo_terms(model, rows, preparation, seed, analytic_kl=False).elbo
         batches = [
-            sampled[i : i + batch_means].mean(dtype=np.float64)
-            for i in range(0, n, batch_means)
+            sampled[i : i + batch_means].mean(dtype=np.float64) for i in range(0, n, batch_means)
         ]
         how = f"KL by one sample, mean over batches of {batch_means} of the batch's mean"
         figures.append(_mean("elbo_by_batches", np.asarray(batches), nats, how))

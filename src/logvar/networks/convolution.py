@@ -77,9 +77,7 @@ def scatter(patches: Patches, window: Window) -> Image:
             for j in range(column, window.kernel[1], stride):
                 top, left = before[0] - i // stride, before[1] - j // stride
                 tap = (i * window.kernel[1] + j) * channels
-                parts.append(
-                    padded[top : top + height, left : left + width, tap : tap + channels]
-                )
+                parts.append(padded[top : top + height, left : left + width, tap : tap + channels])
         return sum(parts, start=jnp.zeros((height, width, channels), patches.dtype))
 
     rows = [
@@ -139,8 +137,7 @@ def _window(
     else:
         patches = [-(-n // stride) for n in size]
         total = [
-            max((p - 1) * stride + k - n, 0)
-            for n, k, p in zip(size, kernel, patches, strict=True)
+            max((p - 1) * stride + k - n, 0) for n, k, p in zip(size, kernel, patches, strict=True)
         ]
         before = [t // 2 for t in total]
     return Window(

@@ -40,9 +40,7 @@ class Convolution(eqx.Module):
     stride: int = eqx.field(static=True)
     padding: str = eqx.field(static=True)
 
-    def __init__(
-        self, inputs: int, outputs: int, stride: int, padding: str, *, key: PRNGKeyArray
-    ):
+    def __init__(self, inputs: int, outputs: int, stride: int, padding: str, *, key: PRNGKeyArray):
         self.kernel = glorot_uniform(key, (3, 3, inputs, outputs), 9 * inputs, 9 * outputs)
         self.bias = jnp.zeros(outputs)
         self.stride = stride

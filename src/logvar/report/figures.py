@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -36,10 +37,13 @@ def _svg(figure: Figure) -> str:
     import matplotlib as mpl
 
     buffer = io.BytesIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "logvar", "font.family": "sans-serif"}):
+    with mpl.rc_context(
+        {"svg.fonttype": "none", "svg.hashsalt": "logvar", "font.family": "sans-serif"}
+    ):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue().decode()
-    return text[text.index("<svg") :]
+    # The metadata are links to standards; a page that works offline should name no host.
+    return re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
 
 
 def _png(array: np.ndarray) -> str:
@@ -96,24 +100,36 @@ def kl_per_latent(kl: list[float]) -> str:
 def raw_histogram(
     counts: list[int], edges: list[float], low: float, high: float, scale: str
 ) -> str:
-    """The raw scale outputs; the unsafe part of the axis is shaded where it is near."""
-    figure, (ax,) = _new(4.4, 2.6)
+    """The raw scale outputs, and below them where they lie in the whole safe range."""
+    figure = Figure(figsize=(4.4, 2.9), layout="constrained")
+    FigureCanvasAgg(figure)
+    ax, strip = figure.subplots(2, 1, height_ratios=(6, 1))
+    for each in (ax, strip):
+        each.spines[["top", "right"]].set_visible(False)
+        each.spines[["left", "bottom"]].set_color(MUTED)
+        each.tick_params(colors=MUTED, labelsize=8.5)
     ax.stairs(counts, edges, fill=True, color=BLUE)
+    ax.set_ylabel("count", fontsize=9, color=INK)
+    ax.set_xlabel(f"raw scale output under {scale}", fontsize=9, color=INK)
+
     left, right = edges[0], edges[-1]
-    span = right - left or 1
-    view = (left - 0.6 * span, right + 0.6 * span)
-    ax.set_xlim(*view)
-    for bound, side in ((low, -1), (high, 1)):
-        if view[0] < bound < view[1]:
-            ax.axvspan(*sorted((bound, view[side > 0])), color=ORANGE, alpha=0.25, lw=0)
-    ax.set_xlabel(f"raw scale output under {scale}", fontsize=9)
-    ax.set_ylabel("count", fontsize=9)
+    # A bound of 1e38 stands for "none": the strip then ends a little beyond the outputs.
+    span = max(right - left, 1.0)
+    shown = (max(low, left - 20 * span), min(high, right + 20 * span))
+    margin = 0.06 * (shown[1] - shown[0])
+    strip.axvspan(*shown, color=BLUE, alpha=0.13, lw=0)
+    strip.axvspan(left, right, color=BLUE, lw=0)
+    for bound, edge in ((low, shown[0]), (high, shown[1])):
+        if bound == edge:
+            strip.axvline(bound, color=ORANGE, lw=2)
+    strip.set_xlim(min(shown[0], left) - margin, max(shown[1], right) + margin)
+    strip.set_yticks([])
+    strip.spines["left"].set_visible(False)
+    strip.set_xlabel("the same within the safe range", fontsize=9, color=INK)
     return _svg(figure)
 
 
-def latent_map(
-    codes: np.ndarray, labels: np.ndarray | None, axes_shown: tuple[int, int]
-) -> str:
+def latent_map(codes: np.ndarray, labels: np.ndarray | None, axes_shown: tuple[int, int]) -> str:
     """Posterior means over two latents, coloured by label where there are labels."""
     figure, (ax,) = _new(5.2, 4.6)
     x, y = codes[:, axes_shown[0]], codes[:, axes_shown[1]]

@@ -58,18 +58,21 @@ def _page(
         _section(
             "Training",
             figures.curves(vae.history_) if vae.history_ else "<p>No epoch was finished.</p>",
-            "Means over the epoch's batches (training) and over the held-out rows after it, at β = 1. "
-            "The dashed line is the epoch whose weights were kept.",
+            "Means over the epoch's batches (training) and over the held-out rows after it, at "
+            "β = 1. The dashed line is the epoch whose weights were kept.",
         ),
     ]
     if is_image:
         sections += _image_sections(vae, rows, shape)
     else:
         sections.append(
-            _section("Reconstruction", figures.feature_fit(rows[:5000], vae.reconstruct(rows[:5000])))
+            _section(
+                "Reconstruction", figures.feature_fit(rows[:5000], vae.reconstruct(rows[:5000]))
+            )
         )
     if codes.shape[1] >= 2:
-        shown = (int(kl_order[0]), int(kl_order[1]))
+        first, second = sorted(int(i) for i in kl_order[:2])
+        shown = (first, second)
         picture = figures.latent_map(codes, None if labels is None else labels[:5000], shown)
         which = "" if codes.shape[1] == 2 else ", the two latents with the largest KL"
         sections.append(
@@ -112,9 +115,7 @@ def _page(
     return _TEMPLATE.format(title=html.escape(name), facts=facts, sections="\n".join(sections))
 
 
-def _facts(
-    vae: "VAE", evaluation: Evaluation, shape: tuple[int, ...], seconds: list[float]
-) -> str:
+def _facts(vae: "VAE", evaluation: Evaluation, shape: tuple[int, ...], seconds: list[float]) -> str:
     recipe = vae.recipe_
     size = " × ".join(str(n) for n in shape)
     parts = [

@@ -1,4 +1,4 @@
-"""Elementary functions that the scales need and that floating point gets wrong when written plainly."""
+"""Elementary functions that floating point gets wrong when they are written plainly."""
 
 import functools
 import math

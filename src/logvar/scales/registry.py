@@ -48,8 +48,12 @@ REGISTRY: Mapping[str, Entry] = MappingProxyType(
             log_variance, "σ = exp(r/2)", "Kingma & Welling 2013 (arXiv 1312.6114)"
         ),
         "log-std": _entry(log_std, "σ = exp(r)", "IWAE's code, openai/vdvae"),
-        "isometric": _entry(isometric, "σ = exp(r/√2)", "the rate at which Fisher information is 1"),
-        "softplus": _entry(Softplus, "σ = log(1 + e^{βr})/β, β = 1", "TensorFlow Probability, Pyro"),
+        "isometric": _entry(
+            isometric, "σ = exp(r/√2)", "the rate at which Fisher information is 1"
+        ),
+        "softplus": _entry(
+            Softplus, "σ = log(1 + e^{βr})/β, β = 1", "TensorFlow Probability, Pyro"
+        ),
         "softplus-ln2": _entry(
             lambda: Softplus(math.log(2)), "σ = log(1 + 2^r)/ln 2", "Efficient-VDVAE"
         ),
@@ -137,7 +141,7 @@ def get(name: str | Scale, /, *arguments, **settings) -> Scale:
 
     Example:
         >>> import logvar
-        >>> float(logvar.scales.get("softplus(beta=2)").slope(0.0).round(4))
+        >>> round(float(logvar.scales.get("softplus(beta=2)").slope(0.0)), 4)
         1.4427
     """
     if isinstance(name, Scale):

@@ -50,7 +50,7 @@ class Clamped(Scale):
             return _inward_clip(log_sigma, jnp.asarray(self.low), jnp.asarray(self.high))
         if self.hard:
             return jnp.clip(log_sigma, self.low, self.high)
-        low, high = self.low, self.high
+        low, high = jnp.asarray(self.low), jnp.asarray(self.high)
         middle = log_sigma + softplus(low - log_sigma) - softplus(log_sigma - high)
         # The same function, arranged so that nothing large cancels outside the bounds.
         below = low + softplus(log_sigma - low) - softplus(log_sigma - high)

@@ -1,13 +1,13 @@
 """The run folder: what each file is called, and how a folder is known to be whole.
 
-    recipe.toml           everything needed to repeat the run
-    weights.safetensors   the best weights
-    metrics.jsonl         one line per epoch, without clocks: the same run gives the same bytes
-    timing.jsonl          the clocks
-    evaluation.json       the final figures with their protocols
-    checkpoints/          the state of training, from which it can go on
-    report.html           the report
-    manifest.json         written last: format version, versions, data, hashes of the others
+recipe.toml           everything needed to repeat the run
+weights.safetensors   the best weights
+metrics.jsonl         one line per epoch, without clocks: the same run gives the same bytes
+timing.jsonl          the clocks
+evaluation.json       the final figures with their protocols
+checkpoints/          the state of training, from which it can go on
+report.html           the report
+manifest.json         written last: format version, versions, data, hashes of the others
 """
 
 import dataclasses
@@ -170,7 +170,9 @@ def read_json(path: Path) -> Any:
     except (OSError, ValueError, RecursionError) as error:
         if isinstance(error, LogvarError):
             raise
-        raise LogvarError(f"{path} cannot be read as JSON ({error}); the file was changed") from error
+        raise LogvarError(
+            f"{path} cannot be read as JSON ({error}); the file was changed"
+        ) from error
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

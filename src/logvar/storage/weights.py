@@ -17,9 +17,7 @@ from logvar.storage.files import write_atomically
 
 def save_arrays(path: Path, tree: PyTree) -> None:
     """Write all arrays of a tree; the bytes are a function of the tree alone."""
-    arrays = {
-        name: np.asarray(leaf, order="C") for name, leaf in named_arrays(tree).items()
-    }
+    arrays = {name: np.asarray(leaf, order="C") for name, leaf in named_arrays(tree).items()}
     write_atomically(path, safetensors.numpy.save(arrays))
 
 

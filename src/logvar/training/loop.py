@@ -16,8 +16,8 @@ from logvar.data.order import epoch_order
 from logvar.evaluation.elbo import HeldOut, held_out_terms
 from logvar.model import Model
 from logvar.objectives import Objective, Terms
-from logvar.training.state import Totals, TrainState, initial_state, partition, unshared
 from logvar.training.optimizers import direction
+from logvar.training.state import Totals, TrainState, initial_state, partition, unshared
 from logvar.training.step import Chunk, Epoch, Fixed, Hyper, Task, run_chunk
 
 _FEW_ROWS = 8192
@@ -95,7 +95,7 @@ def train(
     state: TrainState | None = None,
 ) -> Trained:
     """Train a model on rows that lie on the device, from the start or from a saved state."""
-    params, static = partition(model)
+    _, static = partition(model)
     if state is None:
         optimizer = direction(plan.fixed.optimizer, plan.fixed.weight_decay)
         state = initial_state(model, optimizer, latent_dim, coordinates)

@@ -24,15 +24,18 @@ def factor_between(scale: str | scales.Scale, reference: str | scales.Scale) -> 
     Raises:
         LogvarError: one of them is not of the log family.
     """
-    ours, theirs = scales.get(scale), scales.get(reference)
-    for one in (ours, theirs):
-        if not isinstance(one, scales.LogFamily):
-            raise LogvarError(
-                f"match needs two scales of the log family, got {scales.describe(one)!r}: expected "
-                "log-variance, log-std, isometric or log-precision"
-            )
-    assert isinstance(ours, scales.LogFamily) and isinstance(theirs, scales.LogFamily)
+    ours, theirs = _of_the_log_family(scale), _of_the_log_family(reference)
     return theirs.rate / ours.rate
+
+
+def _of_the_log_family(scale: str | scales.Scale) -> scales.LogFamily:
+    found = scales.get(scale)
+    if not isinstance(found, scales.LogFamily):
+        raise LogvarError(
+            f"match needs two scales of the log family, got {scales.describe(found)!r}: expected "
+            "log-variance, log-std, isometric or log-precision"
+        )
+    return found
 
 
 def matched(model: Model, reference: str | scales.Scale) -> tuple[Model, PyTree]:

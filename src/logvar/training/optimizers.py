@@ -18,7 +18,7 @@ OPTIMIZERS = ("adam", "adamw", "adam-keras", "sgd")
 class AdamState(NamedTuple):
     """The moments of `scale_by_adam`."""
 
-    count: Int[Array, ""]
+    steps: Int[Array, ""]
     first: PyTree
     second: PyTree
 
@@ -41,17 +41,17 @@ def scale_by_adam(
     def update(
         updates: PyTree, state: AdamState, params: PyTree = None
     ) -> tuple[PyTree, AdamState]:
-        count = state.count + 1
+        steps = state.steps + 1
         first = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.first, updates)
         second = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g, state.second, updates)
-        t = count.astype(jnp.float32)
+        t = steps.astype(jnp.float32)
         root = jnp.sqrt(1 - b2**t)
         correction = root / (1 - b1**t)
         added = eps if eps_before_correction else eps * root
         towards = jax.tree.map(lambda m, v: correction * m / (jnp.sqrt(v) + added), first, second)
-        return towards, AdamState(count, first, second)
+        return towards, AdamState(steps, first, second)
 
-    return optax.GradientTransformation(init, update)  # type: ignore[arg-type]
+    return optax.GradientTransformation(init, update)
 
 
 @functools.cache

@@ -42,7 +42,7 @@ class Pace:
         pass
 
     def stop_requested(self) -> bool:
-        return self._interrupt is not None and self._interrupt.requested
+        return self._interrupt is not None and self._interrupt.requested is not None
 
 
 class Interrupt:

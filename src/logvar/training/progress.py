@@ -1,6 +1,7 @@
 """The progress bar: epoch, ELBO, reconstruction, KL, examples per second and time left."""
 
 import time
+from collections.abc import Callable
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -14,11 +15,18 @@ from logvar.training.state import TrainState
 class ProgressBar(Pace):
     """A `Watcher` that draws a live bar on a terminal, and nothing elsewhere.
 
-    It also keeps the seconds of each epoch, which go to timing.jsonl.
+    It also hands each epoch's metrics on, and keeps its seconds, which go to timing.jsonl.
     """
 
-    def __init__(self, console: Console, epochs: int, examples: int):
+    def __init__(
+        self,
+        console: Console,
+        epochs: int,
+        examples: int,
+        record: Callable[[EpochMetrics], None],
+    ):
         super().__init__()
+        self._record = record
         self.epoch_seconds: list[float] = []
         self._epochs = epochs
         self._examples = examples
@@ -67,6 +75,7 @@ class ProgressBar(Pace):
         self.epoch_seconds.append(now - self._epoch_started)
         self._epoch_started = now
         self._validation = metrics.validation
+        self._record(metrics)
 
 
 def _describe(terms: dict[str, float], *, held_out: bool) -> str:

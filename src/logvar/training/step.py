@@ -4,7 +4,7 @@ Chunk boundaries never change a byte: a chunk runs steps [start, stop) of an epo
 whole state, and every random number is a function of (seed, epoch, step).
 """
 
-import functools
+import dataclasses
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -45,7 +45,7 @@ class Epoch(NamedTuple):
     rows: Array
     order: Int32[Array, "padded"]
     n: Int[Array, ""]
-    index: Int[Array, ""]
+    number: Int[Array, ""]
 
 
 class Task(NamedTuple):
@@ -111,12 +111,13 @@ def step(
     before = (state.params, state.optimizer, state.totals, state.step)
     # XLA fuses this choice into the update it guards: it costs no pass over memory of its own.
     kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, before)
-    return TrainState(
-        *kept,
+    return dataclasses.replace(
+        state,
+        params=kept[0],
+        optimizer=kept[1],
+        totals=kept[2],
+        step=kept[3],
         failed_step=jnp.where(finite, state.failed_step, state.step),
-        best_params=state.best_params,
-        best_elbo=state.best_elbo,
-        best_epoch=state.best_epoch,
     )
 
 
@@ -129,8 +130,7 @@ class Chunk(NamedTuple):
     stop: Int[Array, ""]
 
 
-@functools.partial(eqx.filter_jit, donate="all-except-first")
-def run_chunk(chunk: Chunk, state: TrainState) -> TrainState:
+def _run_chunk(chunk: Chunk, state: TrainState) -> TrainState:
     """Run the steps of a chunk in one compiled loop, up to the first that fails.
 
     The state is donated: its memory is used again for the result.
@@ -147,7 +147,10 @@ def run_chunk(chunk: Chunk, state: TrainState) -> TrainState:
         first = t * batch_size
         indices = lax.dynamic_slice(epoch.order, (first,), (batch_size,))
         weight = (first + jnp.arange(batch_size) < epoch.n).astype(jnp.float32)
-        state = step(state, epoch.rows[indices], weight, (epoch.index, t), task)
+        state = step(state, epoch.rows[indices], weight, (epoch.number, t), task)
         return t + 1, state
 
     return lax.while_loop(unfinished, body, (start, state))[1]
+
+
+run_chunk = eqx.filter_jit(_run_chunk, donate="all-except-first")

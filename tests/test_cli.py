@@ -1,0 +1,192 @@
+"""The command line, run as a user would: a process of its own, with good and bad input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from logvar.cli import Settings
+from logvar.recipe import Recipe
+
+TABLE = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
+QUICK = ["--epochs", "3", "--latent-dim", "2", "--hidden", "8", "--importance-samples", "5"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a space in its name, data in it, and a run fitted there."""
+    folder = tmp_path_factory.mktemp("a place")
+    np.save(folder / "table.npy", TABLE)
+    done = logvar(folder, "fit", "table.npy", *QUICK, "--out", "runs/table")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "logvar", *arguments]
+
+
+def environment(folder):
+    return os.environ | {"LOGVAR_CACHE": str(folder / "cache"), "COLUMNS": "200"}
+
+
+def logvar(folder, *arguments):
+    return subprocess.run(
+        command(*arguments), cwd=folder, env=environment(folder), capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+
+
+def test_fit_writes_a_whole_run_and_says_where(place):
+    run = place / "runs" / "table"
+    names = {path.name for path in run.iterdir()}
+    assert names == {
+        "recipe.toml", "manifest.json", "weights.safetensors", "metrics.jsonl", "timing.jsonl",
+        "evaluation.json", "checkpoints", "report.html",
+    }  # fmt: skip
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
+    protocol = json.loads((run / "evaluation.json").read_text())["protocol"]
+    assert protocol["rows"] == 6 and "held out" in protocol["split"]
+    assert [p.name for p in run.parent.iterdir()] == ["table"]
+
+
+def test_an_existing_run_is_refused_unless_told(place):
+    before = (place / "runs/table/manifest.json").read_bytes()
+    refused = logvar(place, "fit", "table.npy", *QUICK, "--out", "runs/table")
+    assert refused.returncode == 2
+    assert "already exists" in refused.stderr
+    assert (place / "runs/table/manifest.json").read_bytes() == before
+
+
+def test_encode_decode_reconstruct_sample_score(place):
+    for arguments, out, shape in (
+        (("encode", "runs/table"), "codes.npy", (60, 2)),
+        (("decode", "runs/table", "codes.npy"), "decoded.npy", (60, 5)),
+        (("reconstruct", "runs/table", "table.npy"), "reconstructed.npy", (60, 5)),
+        (("sample", "runs/table", "--n", "7"), "samples.npy", (7, 5)),
+        (("score", "runs/table", "--importance-samples", "3"), "scores.npy", (60,)),
+    ):
+        done = logvar(place, *arguments, "--out", out)
+        assert done.returncode == 0, done.stderr
+        assert np.load(place / out).shape == shape
+    np.testing.assert_array_equal(
+        np.load(place / "decoded.npy"), np.load(place / "reconstructed.npy")
+    )
+    done = logvar(place, "encode", "runs/table", "--out", "codes.csv")
+    assert (place / "codes.csv").read_text().startswith('"latent0","latent1"\n'), done.stderr
+
+
+def test_evaluate_and_report(place):
+    done = logvar(place, "evaluate", "runs/table", "--importance-samples", "5")
+    assert done.returncode == 0 and "elbo" in done.stdout and "held out" in done.stdout
+    figure = json.loads((place / "runs/table/evaluation.json").read_text())["figures"][0]
+    assert f"{figure['value']:.2f}" in done.stdout
+    (place / "runs/table/report.html").unlink()
+    done = logvar(place, "report", "runs/table")
+    page = (place / "runs/table/report.html").read_text()
+    assert done.returncode == 0 and "Raw scale outputs" in page
+    assert "http://" not in page.replace("http://www.w3.org", "") and "https://" not in page
+
+
+def test_scales(place):
+    listed = logvar(place, "scales")
+    assert "log-variance" in listed.stdout and "stdplus" in listed.stdout
+    facts = logvar(place, "scales", "softplus")
+    assert "0.541325" in facts.stdout and "0.6321" in facts.stdout
+    wrong = logvar(place, "scales", "softpluss")
+    assert wrong.returncode == 2 and "did you mean 'softplus'" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["fit", "evaluate", "encode", "decode", "reconstruct", "sample", "score", "report", "scales"],
+)
+def test_every_command_has_help_with_an_example(name, tmp_path):
+    done = logvar(tmp_path, name, "--help")
+    assert done.returncode == 0
+    assert f"Example: logvar {name}" in done.stdout
+
+
+def test_flags_are_the_recipes_settings():
+    import dataclasses
+
+    settings = {f.name: f.default for f in dataclasses.fields(Settings)}
+    assert settings == Recipe.settings()
+
+
+def test_presets_set_defaults_and_flags_override_them(tmp_path):
+    done = logvar(tmp_path, "fit", "--preset", "tutorial", "--help")
+    text = " ".join(done.stdout.split())
+    assert "(default: adam-keras)" in text and "(default: threshold)" in text
+
+
+BAD = {
+    "unknown data": (["fit", "table.np"], "no file or folder"),
+    "unknown preset": (["fit", "digits", "--preset", "tutorail"], "did you mean 'tutorial'"),
+    "unknown scale": (["fit", "table.npy", "--scale", "logstd"], "did you mean 'log-std'"),
+    "no network": (["fit", "table.npy", "--network", "conv", "--out", "c"], "expected images"),
+    "no run": (["evaluate", "nowhere"], "is not a folder"),
+    "not a run": (["evaluate", "runs"], "has no manifest.json"),
+    "wrong ending": (["encode", "runs/table", "--out", "codes.txt"], "expected .npy, .csv"),
+    "no such folder": (["encode", "runs/table", "--out", "x/codes.npy"], "does not exist"),
+    "wrong features": (["encode", "runs/table", "narrow.npy", "--out", "codes.npy"], "X has 3 features"),
+    "unwritable": (["fit", "table.npy", *QUICK, "--out", "/proc/x/run"], "cannot write"),
+    "unknown flag": (["fit", "table.npy", "--latentdim", "3"], "latent-dim"),
+    "zero samples": (["evaluate", "runs/table", "--importance-samples", "0"], "at least 1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_exit_code_2(place, case):
+    np.save(place / "narrow.npy", TABLE[:, :3])
+    arguments, message = BAD[case]
+    before = sorted(path for path in place.rglob("*") if "cache" not in path.parts)
+    done = logvar(place, *arguments)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert message in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    if case != "unknown flag":
+        assert len(done.stderr.strip().splitlines()) == 1
+    assert sorted(path for path in place.rglob("*") if "cache" not in path.parts) == before
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_fit_saves_what_it_learned(place, tmp_path, number, code):
+    arguments = ["fit", str(place / "table.npy"), *QUICK, "--epochs", "1000000", "--patience", "0"]
+    process = subprocess.Popen(
+        command(*arguments, "--out", "run"), cwd=tmp_path, env=environment(place),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        # The metrics appear as they are measured: wait until some epochs are done.
+        metrics = tmp_path / ".run.unfinished" / "metrics.jsonl"
+        deadline = time.monotonic() + 120
+        while not (metrics.exists() and metrics.read_text().count("\n") > 3):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == code, errors
+    assert "Traceback" not in errors
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["ended"] == "interrupted" and manifest["epochs_run"] > 3
+    assert (tmp_path / "run" / "checkpoints" / "last.safetensors").is_file()
+    assert logvar(place, "evaluate", str(tmp_path / "run")).returncode == 0
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = "import sys, logvar; print(sorted({'jax', 'numpy', 'sklearn'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    code = (
+        "import sys, logvar.cli; print(sorted({'jax', 'sklearn', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,146 @@
+"""Figures against oracles that do not share their code."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import logvar
+from logvar.data.preparation import Preparation
+from logvar.distributions.likelihoods import Bernoulli, NormalLikelihood
+from logvar.distributions.priors import StandardNormal
+from logvar.evaluation.elbo import elbo_terms
+from logvar.evaluation.importance import importance_log_likelihood
+from logvar.evaluation.summary import evaluate
+from logvar.model import Model
+from logvar.objectives import ELBO, ImportanceWeighted
+from logvar.randomness import row_words
+
+ROWS = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
+
+
+def linear_gaussian(posterior_scale=1.0):
+    """x = w·z + noise with its exact posterior: log p(x) is known in closed form."""
+    w, noise = np.array([1.0, -0.5, 0.3]), 0.7
+    precision = 1 + w @ w / noise**2
+    raw = np.log(posterior_scale**2 / precision)
+
+    def encoder(x):
+        mean = jnp.dot(jnp.asarray(w / noise**2 / precision, jnp.float32), x)[None]
+        return mean, jnp.full(1, raw, jnp.float32)
+
+    def decoder(z):
+        return jnp.asarray(w, jnp.float32) * z[0]
+
+    likelihood = NormalLikelihood(
+        jnp.zeros(3), jnp.ones(3), jnp.asarray(np.log(noise), jnp.float32),
+        logvar.scales.get("log-std"), learned=False,
+    )  # fmt: skip
+    model = Model(encoder, decoder, StandardNormal(), likelihood, logvar.scales.get("log-variance"))
+    covariance = np.outer(w, w) + noise**2 * np.eye(3)
+    quadratic = np.einsum("ni,ij,nj->n", ROWS, np.linalg.inv(covariance), ROWS)
+    log_p = -0.5 * (quadratic + np.linalg.slogdet(2 * np.pi * covariance)[1])
+    return model, log_p
+
+
+def test_with_the_exact_posterior_one_sample_gives_the_exact_likelihood():
+    model, log_p = linear_gaussian()
+    for k in (1, 10):
+        got = importance_log_likelihood(model, ROWS, Preparation(), 0, k)
+        np.testing.assert_allclose(got.log_likelihood, log_p, atol=2e-5)
+        assert got.monte_carlo_error.max() < 1e-3
+
+
+def test_importance_weights_correct_a_posterior_that_is_too_wide():
+    model, log_p = linear_gaussian(posterior_scale=1.6)
+    elbo = elbo_terms(model, ROWS, Preparation(), 0, n_samples=50).elbo
+    got = importance_log_likelihood(model, ROWS, Preparation(), 0, 2000)
+    error = got.log_likelihood - log_p
+    assert elbo.mean() < log_p.mean() - 0.1
+    assert abs(error.mean()) < 0.01
+    assert 0.7 < error.std() / got.monte_carlo_error.mean() < 1.4
+
+
+def test_the_bound_is_looser_by_the_kl_to_the_true_posterior():
+    model, log_p = linear_gaussian(posterior_scale=1.6)
+    elbo = elbo_terms(model, ROWS, Preparation(), 0, n_samples=4000).elbo
+    assert (log_p - elbo).mean() == pytest.approx(0.5 * (1.6**2 - 1) - np.log(1.6), abs=0.02)
+
+
+def test_figures_carry_protocol_and_standard_error():
+    model, _ = linear_gaussian()
+    result = evaluate(
+        model, ROWS, Preparation(), split="test", binarization="none", seed=5, n_importance=3
+    )
+    elbo = elbo_terms(model, ROWS, Preparation(), 5).elbo.astype(float)
+    assert result["elbo"].value == pytest.approx(elbo.mean(), rel=1e-9)
+    assert result["elbo"].standard_error == pytest.approx(elbo.std(ddof=1) / np.sqrt(300))
+    assert result.protocol.rows == 300 and result.protocol.split == "test"
+    assert "3 samples" in result["log_likelihood"].how
+    assert result.active_units == 1
+    assert result.raw_outputs.share_outside == 0
+
+
+def test_more_samples_extend_the_same_sequence():
+    words = row_words(ROWS)
+    assert len({tuple(w) for w in words}) == 300
+    model, _ = linear_gaussian(1.6)
+    a = elbo_terms(model, ROWS[:1], Preparation(), 0, n_samples=1).elbo
+    b = elbo_terms(model, ROWS[:9], Preparation(), 0, n_samples=1).elbo
+    assert a[0] == b[0]
+
+
+def batch_terms(objective, kl=(0.1, 2.0)):
+    """An objective on a model whose KL per latent is known."""
+    raw = [float(2 * np.log(s)) for s in (1.0, 1.0)]
+    means = [float(np.sqrt(2 * value)) for value in kl]
+
+    def encoder(x):
+        return jnp.asarray(means, jnp.float32), jnp.asarray(raw, jnp.float32)
+
+    model = Model(
+        encoder, lambda z: jnp.zeros(3), StandardNormal(), Bernoulli(),
+        logvar.scales.get("log-variance"),
+    )  # fmt: skip
+    x, eps = jnp.ones((4, 3)), jnp.zeros((4, objective.n_samples, 2))
+    return objective(model, x, eps, jnp.ones(4), 0)
+
+
+def test_objective_weights_and_frees_the_kl():
+    reconstruction = 3 * np.log(2)
+    loss, terms = batch_terms(ELBO(beta=3.0))
+    assert float(loss) == pytest.approx(reconstruction + 3 * 2.1, rel=1e-6)
+    assert float(terms.elbo) == pytest.approx(-reconstruction - 2.1, rel=1e-6)
+    loss, _ = batch_terms(ELBO(free_bits=0.5))
+    assert float(loss) == pytest.approx(reconstruction + 2.5, rel=1e-6)
+
+
+def test_warm_up_rises_to_beta():
+    objective = ELBO(beta=2.0, warmup_steps=4.0)
+    betas = [float(objective.beta_at(step)) for step in range(6)]
+    assert betas == [0.5, 1.0, 1.5, 2.0, 2.0, 2.0]
+
+
+def test_iwae_with_one_sample_is_the_elbo_and_more_tighten_it():
+    one, _ = batch_terms(ImportanceWeighted(n_samples=1))
+    sampled, _ = batch_terms(ELBO(analytic_kl=False))
+    assert float(one) == pytest.approx(float(sampled), rel=1e-6)
+
+
+def test_padding_weighs_nothing():
+    model, _ = linear_gaussian()
+    eps = jax.random.normal(jax.random.key(0), (4, 1, 1))
+    x = jnp.asarray(ROWS[:4])
+    weighted = ELBO()(model, x, eps, jnp.array([1.0, 1, 1, 0]), 0)[0]
+    alone = ELBO()(model, x[:3], eps[:3], jnp.ones(3), 0)[0]
+    assert float(weighted) == pytest.approx(float(alone), rel=1e-6)
+
+
+def test_bernoulli_density_is_the_formula():
+    likelihood = Bernoulli()
+    logits = jnp.array([-3.0, 0.0, 40.0, -200.0])
+    x = jnp.array([0.0, 1.0, 1.0, 1.0])
+    p = 1 / (1 + np.exp(-np.array([-3.0, 0.0, 40.0])))
+    got = likelihood.log_prob(x, logits)
+    np.testing.assert_allclose(got[:3], np.log([1 - p[0], p[1], p[2]]), rtol=1e-6, atol=1e-12)
+    assert got[3] == -200

@@ -1,0 +1,145 @@
+"""Recipes and run folders: whole or refused."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_iris
+
+import logvar
+from logvar.recipe import PRESETS, Recipe, preset
+from logvar.storage.files import UnfinishedFolder, sha256, write_atomically
+
+X = load_iris().data
+
+
+@pytest.fixture(scope="module")
+def vae():
+    return logvar.VAE(latent_dim=2, hidden=(8,), epochs=2, likelihood="normal").fit(X)
+
+
+@pytest.fixture
+def run(vae, tmp_path):
+    return vae.save(tmp_path / "run")
+
+
+def test_loaded_is_saved(vae, run):
+    again = logvar.load(run)
+    np.testing.assert_array_equal(again.transform(X), vae.transform(X))
+    np.testing.assert_array_equal(again.score_samples(X), vae.score_samples(X))
+    assert again.get_params() == vae.get_params()
+    assert again.history_ == vae.history_
+    assert again.save(run.parent / "again").is_dir()
+
+
+def test_nothing_is_pickled(run):
+    for path in run.rglob("*"):
+        if path.is_file():
+            assert path.suffix in {".toml", ".json", ".jsonl", ".safetensors"}
+            assert not path.read_bytes().startswith(b"\x80")
+
+
+def test_metrics_hold_no_clocks(run):
+    line = json.loads((run / "metrics.jsonl").read_text().splitlines()[0])
+    assert set(line) == {"epoch", "step", "loss", "train", "validation", "best_epoch"}
+
+
+DAMAGES = {
+    "no manifest": (lambda run: (run / "manifest.json").unlink(), "has no manifest.json"),
+    "cut weights": (
+        lambda run: os.truncate(run / "weights.safetensors", 100), "its hash differs"),
+    "changed recipe": (
+        lambda run: (run / "recipe.toml").write_text("[data]\n"), "its hash differs"),
+    "no weights": (lambda run: (run / "weights.safetensors").unlink(), "lacks weights"),
+    "cut manifest": (lambda run: os.truncate(run / "manifest.json", 50), "cannot be read as JSON"),
+    "other format": (lambda run: edit(run, format=99), "has format 99"),
+    "hostile path": (lambda run: edit(run, hashes={"../../etc/passwd": "0"}), "wrong kind"),
+    "hostile name": (
+        lambda run: edit(run, more_hashes={"../x": "0"}), "names the file '../x'"),
+    "hostile shape": (lambda run: edit(run, shape=[10**6, 10**6]), "do not go with weights"),
+    "negative shape": (lambda run: edit(run, shape=[-4]), "wrong kind"),
+    "unknown entry": (lambda run: edit(run, surprise=1), "'surprise' is missing or unknown"),
+}  # fmt: skip
+
+
+def edit(run, more_hashes=None, **entries):
+    content = json.loads((run / "manifest.json").read_text()) | entries
+    content["hashes"] |= more_hashes or {}
+    (run / "manifest.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_run_is_one_clear_error(run, damage):
+    harm, message = DAMAGES[damage]
+    harm(run)
+    with pytest.raises(logvar.LogvarError, match=message) as caught:
+        logvar.load(run)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_of_another_model_are_refused(run):
+    recipe = (run / "recipe.toml").read_text().replace("latent_dim = 2", "latent_dim = 3")
+    (run / "recipe.toml").write_text(recipe)
+    edit(run, more_hashes={"recipe.toml": sha256(run / "recipe.toml")})
+    with pytest.raises(logvar.LogvarError, match="has shape .* expected"):
+        logvar.load(run)
+
+
+def test_an_existing_place_is_refused_unless_told(vae, run):
+    with pytest.raises(logvar.LogvarError, match="already exists"):
+        vae.save(run)
+    assert vae.save(run, overwrite=True) == run
+    (run.parent / "precious").mkdir()
+    (run.parent / "precious" / "thesis.tex").write_text("…")
+    with pytest.raises(logvar.LogvarError, match="is not a run folder"):
+        vae.save(run.parent / "precious", overwrite=True)
+    assert (run.parent / "precious" / "thesis.tex").is_file()
+    assert sorted(p.name for p in run.parent.iterdir()) == ["precious", "run"]
+
+
+def test_an_unfinished_folder_leaves_the_earlier_run_alone(run):
+    before = (run / "manifest.json").read_bytes()
+    folder = UnfinishedFolder(run, overwrite=True, marker="manifest.json")
+    (folder.path / "weights.safetensors").write_bytes(b"half")
+    with pytest.raises(logvar.LogvarError, match="written by another process"):
+        UnfinishedFolder(run, overwrite=True, marker="manifest.json")
+    assert (run / "manifest.json").read_bytes() == before
+    folder.discard()
+    assert [p.name for p in run.parent.iterdir()] == ["run"]
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    target = tmp_path / "file.json"
+    target.write_text("before")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(logvar.LogvarError, match=r"cannot write .*No space left.*make room"):
+        write_atomically(target, "after")
+    assert target.read_text() == "before"
+    assert [p.name for p in tmp_path.iterdir()] == ["file.json"]
+
+
+def test_an_unwritable_place_is_named(vae):
+    with pytest.raises(logvar.LogvarError, match="cannot write /proc/nowhere"):
+        vae.save("/proc/nowhere/run")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_valid_and_written_down(name):
+    recipe = preset(name).checked()
+    assert Recipe.from_toml(recipe.to_toml()) == recipe
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("[model", "not TOML"), ("[modl]", "did you mean 'model'"), ("model = 3", "expected a table"),
+     ("[model]\nlatent = 2", "did you mean 'latent_dim'"), ("[model]\nlatent_dim = 'a'", "an integer"),
+     ("[training]\nepochs = 0", "at least 1"), ("[objective]\nbeta = nan", "beta is nan")],
+)  # fmt: skip
+def test_a_bad_recipe_is_one_clear_error(text, message):
+    with pytest.raises(logvar.LogvarError, match=message):
+        Recipe.from_toml(text)

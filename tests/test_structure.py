@@ -1,0 +1,78 @@
+"""The house: imports go one way, and the mathematics knows no file, clock or printer."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import logvar
+
+SOURCE = Path(logvar.__file__).parent
+# Each part may import those before it; parts in one tuple do not import each other.
+ORDER = [
+    ("errors",), ("randomness", "recipe"), ("scales",), ("distributions",), ("networks",),
+    ("model",), ("objectives",), ("storage",), ("data",), ("evaluation",), ("training",),
+    ("assembly",), ("study",), ("report",), ("estimator",), ("keras", "commands"), ("cli",),
+    ("__main__", "__init__"),
+]  # fmt: skip
+RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
+PURE = ("scales", "distributions", "networks", "model", "objectives")
+IMPURE = {"os", "pathlib", "time", "sys", "io", "logging", "socket", "random", "shutil"}
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def part(path):
+    relative = path.relative_to(SOURCE)
+    return relative.parts[0].removesuffix(".py")
+
+
+def imports(path):
+    """(module, names, only for the type checker) of each import of a file."""
+    tree = ast.parse(path.read_text())
+    typing_only = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and getattr(block.test, "id", "") == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            if node.module == "logvar":
+                yield from (f"logvar.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_go_one_way(path):
+    for module in imports(path):
+        if module.startswith("logvar."):
+            other = module.split(".")[1]
+            assert other == part(path) or RANK[other] < RANK[part(path)], f"{path.name}: {module}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_the_mathematics_is_pure(path):
+    if part(path) in PURE:
+        for module in imports(path):
+            assert module.split(".")[0] not in IMPURE
+        tree = ast.parse(path.read_text())
+        assert not any(getattr(node, "id", "") in ("print", "open") for node in ast.walk(tree))
+        assert not any(isinstance(node, ast.Global) for node in ast.walk(tree))
+
+
+def test_every_public_name_loads_and_is_documented():
+    for name in logvar.__all__:
+        thing = getattr(logvar, name)
+        assert name == "__version__" or (thing.__doc__ or "").strip(), name
+    with pytest.raises(AttributeError, match="no attribute 'VEA'"):
+        _ = logvar.VEA
+
+
+def test_files_are_of_a_size_to_be_read():
+    for path in FILES:
+        assert len(path.read_text().splitlines()) <= 400 or path.name == "estimator.py", path
