@@ -6,7 +6,7 @@ RUN = .venv/bin/python
 .PHONY: demo test check clean
 
 demo: .venv/installed
-	$(RUN) -m logvar fit digits --out runs/digits --overwrite
+	$(RUN) -m logvar fit digits --latent-dim 2 --out runs/digits --overwrite
 
 test: check
 	$(RUN) -m pytest -n 2 --dist worksteal

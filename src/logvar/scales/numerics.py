@@ -1,5 +1,6 @@
 """Elementary functions that floating point gets wrong when they are written plainly."""
 
+import decimal
 import functools
 import math
 
@@ -38,16 +39,31 @@ def softplus(t: Values) -> Values:
     return jax.nn.softplus(t)
 
 
-def expm1_from(raw: Values, root: float, factor: float) -> Values:
-    """expm1(factor·(raw − root)) for a root that is known better than the dtype can hold it.
+@functools.cache
+def softplus_root(beta: float) -> tuple[float, float]:
+    """The r with softplus(βr) = β, as a float32 and the rest: their sum is good to 1e-24.
 
-    raw − high is exact near the root, where high is the root as float32; the rest enters through
-    e^{a+b} − 1 = (e^a − 1)·e^b + (e^b − 1), because XLA would merge (raw − high) − rest back
-    into one subtraction and lose it (8,000 ulp in log softplus, measured).
+    r is known better than float64 holds it because the distance to it is what matters: half an
+    ulp of the root is 500,000 ulp of log σ at a distance of 1e-6.
     """
-    high = float(np.float32(root))
-    rest = factor * (high - root)
-    return jnp.expm1(factor * (raw - high)) * math.exp(rest) + math.expm1(rest)
+    if beta == math.log(2):
+        return 0.0, 0.0  # the float stands for ln 2, whose root is 0
+    with decimal.localcontext(prec=50):
+        exact = decimal.Decimal(beta)
+        root = (exact.exp() - 1).ln() / exact
+        high = float(np.float32(float(root)))
+        return high, float(root - decimal.Decimal(high))
+
+
+def expm1_from_root(raw: Values, beta: float) -> Values:
+    """expm1(β·(r − root)) near the root of log softplus(βr)/β.
+
+    r − high is exact there. The rest enters through e^{a+b} − 1 = (e^a − 1)·e^b + (e^b − 1),
+    because XLA would merge (r − high) − rest back into one subtraction and lose it (8,000 ulp in
+    float32, measured).
+    """
+    high, rest = softplus_root(beta)
+    return jnp.expm1(beta * (raw - high)) * math.exp(-beta * rest) + math.expm1(-beta * rest)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
@@ -64,9 +80,9 @@ def log_softplus_ratio(raw: Values, beta: float) -> Values:
     far_below = t + jnp.log(jnp.log1p(x) / x) - math.log(beta)
 
     # softplus(t) = β at t = t₁, and σ − 1 = log1p((1 − e^{−β})·expm1(t − t₁)) / β.
-    root = math.log(math.expm1(beta)) / beta
+    root, _ = softplus_root(beta)
     near = jnp.abs(beta * (raw - root)) < 0.5
-    growth = expm1_from(jnp.where(near, raw, root), root, beta)
+    growth = expm1_from_root(jnp.where(near, raw, root), beta)
     sigma_minus_one = jnp.log1p(-math.expm1(-beta) * growth) / beta
     elsewhere = jnp.log(softplus(jnp.maximum(t, -1.0)) / beta)
     return jnp.where(near, jnp.log1p(sigma_minus_one), jnp.where(t < -1, far_below, elsewhere))

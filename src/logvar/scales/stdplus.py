@@ -10,6 +10,8 @@ from logvar.scales.base import Bound, Scale
 from logvar.scales.numerics import Values, expm1_minus
 
 # Power series of u = log σ² in t = √2·r at the solution of e^u − 1 − u = t²/2.
+# Within |r| < _NEAR its next term is below float64's rounding.
+_NEAR = 0.005
 _SERIES = (1.0, -1 / 6, 1 / 36, -1 / 270, 1 / 4320, 1 / 17010)
 
 
@@ -66,12 +68,12 @@ def _log_sigma(raw: Values) -> Values:
         below = below - (root - jnp.minimum(raw, 1.0)) * per_root
         variance = square + 1 + above
         above = above - (above - jnp.log(variance)) / (1 - 1 / variance)
-    small = jnp.abs(raw) < 0.02
+    small = jnp.abs(raw) < _NEAR
     return 0.5 * jnp.where(small, _series(raw), jnp.where(raw > 1, above, below))
 
 
 def _series(raw: Values) -> Values:
-    t = math.sqrt(2) * jnp.clip(raw, -0.02, 0.02)
+    t = math.sqrt(2) * jnp.clip(raw, -_NEAR, _NEAR)
     value = jnp.zeros_like(t)
     for coefficient in reversed(_SERIES):
         value = t * (coefficient + value)
@@ -88,7 +90,7 @@ def _variance(raw: Values) -> Values:
 @jax.custom_jvp
 def _slope(raw: Values) -> Values:
     """d = r / (σ² − 1); near r = 0 by its series."""
-    small = jnp.abs(raw) < 0.02
+    small = jnp.abs(raw) < _NEAR
     series = 0.5 * jax.jvp(_series, (raw,), (jnp.ones_like(raw),))[1]
     return jnp.where(small, series, raw / jnp.where(small, 1.0, _variance_minus_one(raw)))
 
@@ -101,7 +103,7 @@ def _variance_minus_one(raw: Values) -> Values:
 def _slope_jvp(primals: tuple[Values], tangents: tuple[Values]) -> tuple[Values, Values]:
     """d′ = (1 − 2σ²d²)/(σ² − 1), arranged so that σ² ≈ 1e38 does not overflow."""
     (raw,), (tangent,) = primals, tangents
-    small = jnp.abs(raw) < 0.02
+    small = jnp.abs(raw) < _NEAR
     slope = _slope(raw)
 
     def series_slope(r: Values) -> Values:
