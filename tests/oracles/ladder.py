@@ -1,6 +1,6 @@
 """The precision ladder: the worst rounding error of each scale, in ulp, against mpmath.
 
-    python -m tests.oracles.ladder        # prints the table of docs/precision.md
+python -m tests.oracles.ladder        # prints the table of docs/precision.md
 """
 
 import jax

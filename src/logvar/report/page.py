@@ -58,8 +58,7 @@ def _page(
         _section(
             "Training",
             figures.curves(vae.history_) if vae.history_ else "<p>No epoch was finished.</p>",
-            "Means over the epoch's batches (training) and over the held-out rows after it, at "
-            "β = 1. The dashed line is the epoch whose weights were kept.",
+            _training_caption(vae.history_),
         ),
     ]
     if is_image:
@@ -113,6 +112,15 @@ def _page(
     ]
     facts = _facts(vae, evaluation, shape, seconds)
     return _TEMPLATE.format(title=html.escape(name), facts=facts, sections="\n".join(sections))
+
+
+def _training_caption(history: list[dict]) -> str:
+    if not (history and history[0]["validation"]):
+        return "Means over the epoch's batches, at β = 1. Nothing was held out."
+    return (
+        "Means over the epoch's batches (training) and over the held-out rows after it, at β = 1. "
+        "The dashed line is the epoch whose weights were kept."
+    )
 
 
 def _facts(vae: "VAE", evaluation: Evaluation, shape: tuple[int, ...], seconds: list[float]) -> str:
