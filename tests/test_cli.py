@@ -181,6 +181,41 @@ def test_an_interrupted_fit_saves_what_it_learned(place, tmp_path, number, code)
     assert logvar(place, "evaluate", str(tmp_path / "run")).returncode == 0
 
 
+def fit_in_this_process(out, monkeypatch, **settings):
+    from logvar import commands
+    from logvar.data import sources
+
+    monkeypatch.setenv("LOGVAR_CACHE", "")
+    monkeypatch.setattr(signal, "signal", lambda *arguments: None)
+    monkeypatch.setattr(sources, "load", lambda *arguments: sources.Dataset("table", TABLE))
+    chosen = Recipe.settings() | {"epochs": 3, "latent_dim": 2, "hidden": (8,)} | settings
+    commands.fit("table", chosen, out, False, None, 2)
+
+
+@pytest.mark.parametrize("problem", [KeyboardInterrupt, SystemExit(143), OSError("disk on fire")])
+def test_a_problem_after_training_does_not_lose_it(tmp_path, monkeypatch, problem):
+    import logvar
+
+    def evaluate(*arguments, **settings):
+        raise problem
+
+    monkeypatch.setattr(logvar.VAE, "evaluate", evaluate)
+    with pytest.raises(problem if isinstance(problem, type) else type(problem)):
+        fit_in_this_process(tmp_path / "run", monkeypatch)
+    assert logvar.load(tmp_path / "run").transform(TABLE).shape == (60, 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_diverged_run_is_kept_with_its_reason(tmp_path, monkeypatch):
+    import logvar
+
+    with pytest.raises(logvar.LogvarError, match="lower learning_rate"):
+        fit_in_this_process(
+            tmp_path / "run", monkeypatch, optimizer="sgd", learning_rate=1e6, epochs=50
+        )
+    assert logvar.load(tmp_path / "run").ended_ == "not finite"
+
+
 def test_importing_the_package_loads_nothing_heavy():
     code = "import sys, logvar; print(sorted({'jax', 'numpy', 'sklearn'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -228,6 +228,15 @@ def test_validation_data_is_used_instead_of_a_share():
     assert vae.history_[-1]["validation"]["elbo"] == pytest.approx(vae.score(X[100:]), abs=2.0)
 
 
+def test_validation_data_in_another_form_is_refused():
+    pixels = (X * 10).astype(np.uint8)
+    with pytest.raises(logvar.LogvarError, match="validation_data is float32 and X is uint8"):
+        logvar.VAE(**QUICK).fit(pixels, validation_data=X)
+    unit = (X - X.min()) / (X.max() - X.min())
+    with pytest.raises(logvar.LogvarError, match=r"expected values in \[0, 1\]"):
+        logvar.VAE(**QUICK, likelihood="bernoulli").fit(unit, validation_data=unit + 1)
+
+
 def test_ctrl_c_keeps_what_was_learned():
     import os
     import signal

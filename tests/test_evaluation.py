@@ -144,3 +144,16 @@ def test_bernoulli_density_is_the_formula():
     got = likelihood.log_prob(x, logits)
     np.testing.assert_allclose(got[:3], np.log([1 - p[0], p[1], p[2]]), rtol=1e-6, atol=1e-12)
     assert got[3] == -200
+
+
+def test_a_diverged_model_gets_figures_that_say_so():
+    model, _ = linear_gaussian()
+    model = Model(
+        lambda x: (jnp.full(1, jnp.inf), jnp.full(1, jnp.inf)),
+        model.decoder, model.prior, model.likelihood, model.scale,
+    )  # fmt: skip
+    result = evaluate(
+        model, ROWS[:20], Preparation(), split="test", binarization="none", seed=0, n_importance=2
+    )
+    assert not np.isfinite(result["elbo"].value)
+    assert result.raw_outputs.share_outside == 1

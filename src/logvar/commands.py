@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any, NamedTuple
 
 import jax
@@ -49,25 +50,44 @@ def fit(
     recipe = Recipe().replace(**settings, data=data).checked()
     catalogue.get(recipe.model.scale)
     dataset = sources.load(data, data_dir)
+    signal.signal(signal.SIGTERM, _terminate)
     folder = UnfinishedFolder(out, overwrite=overwrite, marker=run_folder.MANIFEST)
     try:
-        vae, seconds = _fitted(recipe, dataset, folder.path)
-        judged = judged_rows(dataset, recipe)
-        evaluation = vae.evaluate(judged.rows, split=judged.split, n_importance=importance_samples)
-        _write_run(folder.path, vae, evaluation, judged, dataset, seconds)
-        path = folder.publish()
+        vae, seconds, problem = _fitted(recipe, dataset, folder.path)
+        vae.write_into(folder.path)
     except BaseException:
         folder.discard()
         raise
-    _print_evaluation(evaluation)
-    console.print(f"run     {path}", highlight=False, soft_wrap=True)
+    # From here on nothing that goes wrong loses what was learned.
+    if problem is not None and vae.ended_ == "not finite":
+        console.print(f"run     {folder.publish()}", highlight=False, soft_wrap=True)
+        raise problem
+    try:
+        judged = judged_rows(dataset, recipe)
+        evaluation = vae.evaluate(judged.rows, split=judged.split, n_importance=importance_samples)
+        _write_results(folder.path, vae, evaluation, judged, seconds)
+    finally:
+        path = folder.publish()
+        console.print(f"run     {path}", highlight=False, soft_wrap=True)
     console.print(f"report  {path / run_folder.REPORT}", highlight=False, soft_wrap=True)
-    if vae.ended_ == "interrupted":
-        raise SystemExit(128 + (vae.stopped_by_ or signal.SIGINT))
+    _print_evaluation(evaluation)
+    if problem is not None:
+        raise problem
 
 
-def _fitted(recipe: Recipe, dataset: sources.Dataset, folder: Path) -> tuple[VAE, list[float]]:
-    """Train with a progress bar; an interrupted estimator keeps what it has learned."""
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """Let SIGTERM unwind as Ctrl-C does, so that a run is published or discarded, not left."""
+    raise SystemExit(128 + number)
+
+
+def _fitted(
+    recipe: Recipe, dataset: sources.Dataset, folder: Path
+) -> tuple[VAE, list[float], BaseException | None]:
+    """Train with a progress bar.
+
+    Returns the estimator, the seconds of each epoch, and what ended training early although the
+    estimator keeps what it has learned: an interruption, or a number that is not finite.
+    """
 
     def record(metrics: EpochMetrics) -> None:
         with writing(folder), open(folder / run_folder.METRICS, "a", encoding="utf-8") as file:
@@ -80,14 +100,20 @@ def _fitted(recipe: Recipe, dataset: sources.Dataset, folder: Path) -> tuple[VAE
         f"binarization {recipe.data.binarization}, scale {recipe.model.scale}",
         highlight=False,
     )
+    problem: BaseException | None = None
     with ProgressBar(console, recipe.training.epochs, len(dataset.train), record) as bar:
         try:
             vae.fit(dataset.train, watcher=bar, source=recipe.data.data, announce=_announce)
-        except KeyboardInterrupt:
-            if not hasattr(vae, "model_"):
+        except (KeyboardInterrupt, LogvarError) as error:
+            ended = getattr(vae, "ended_", None)
+            if ended == "interrupted":
+                problem = SystemExit(128 + (vae.stopped_by_ or signal.SIGINT))
+            elif ended == "not finite":
+                problem = error
+            else:
                 raise
     console.print(f"{vae.ended_} after {vae.n_iter_} epochs", highlight=False)
-    return vae, bar.epoch_seconds
+    return vae, bar.epoch_seconds, problem
 
 
 def _announce(line: str) -> None:
@@ -203,13 +229,8 @@ def use_compilation_cache() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
-def _write_run(
-    folder: Path,
-    vae: VAE,
-    evaluation: Evaluation,
-    judged: Rows,
-    dataset: sources.Dataset,
-    seconds: list[float],
+def _write_results(
+    folder: Path, vae: VAE, evaluation: Evaluation, judged: Rows, seconds: list[float]
 ) -> None:
     clocks = [{"epoch": i + 1, "seconds": round(s, 4)} for i, s in enumerate(seconds)]
     write_atomically(
@@ -217,7 +238,6 @@ def _write_run(
     )
     write_atomically(folder / run_folder.EVALUATION, run_folder.to_json(evaluation.as_dict()))
     write_report(folder / run_folder.REPORT, vae, evaluation, judged.rows, judged.labels, seconds)
-    vae.write_into(folder)
 
 
 def _source(vae: VAE) -> str:

@@ -187,6 +187,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if announce:
             for reason in decisions.why:
                 announce(reason)
+        if validation is not None:
+            assembly.decide(
+                recipe.replace(likelihood=decisions.likelihood), validation, custom_networks=True
+            )
         prepared = assembly.preparation(recipe, decisions)
         seed = recipe.training.random_state
         train_rows = prepared.fix(rows, seed)
@@ -421,7 +425,12 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                     f"validation_data has examples of shape {validation.shape[1:]}: expected "
                     f"{rows.shape[1:]}, as X has"
                 )
-            return rows, validation.astype(rows.dtype)
+            if validation.dtype != rows.dtype:
+                raise LogvarError(
+                    f"validation_data is {validation.dtype} and X is {rows.dtype}: give both as "
+                    "pixels (uint8) or both as real numbers"
+                )
+            return rows, validation
         settings = recipe.training
         kept, held_out = split(len(rows), settings.validation_fraction, settings.random_state)
         return rows[kept], rows[held_out] if len(held_out) else None

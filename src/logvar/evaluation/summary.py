@@ -76,6 +76,7 @@ class Evaluation:
         return dataclasses.asdict(self)
 
 
+@np.errstate(invalid="ignore", over="ignore")  # a diverged model's figures are NaN, and say so
 def evaluate(
     model: Model,
     rows: np.ndarray,
@@ -136,12 +137,15 @@ def raw_outputs(model: Model, row_terms: RowTerms) -> RawOutputs:
     raw = row_terms.raw.ravel()
     low, high = model.scale.safe_range(jnp.float32)
     at = (0.0, 0.01, 0.5, 0.99, 1.0)
-    counts, edges = np.histogram(raw, bins=60)
+    # A diverged model may put out anything: what is not finite counts as outside, not as a value.
+    finite = raw[np.isfinite(raw)]
+    shown = finite if len(finite) else np.zeros(1, np.float32)
+    counts, edges = np.histogram(shown.astype(np.float64), bins=60)
     return RawOutputs(
-        {f"{q:g}": float(v) for q, v in zip(at, np.quantile(raw, at), strict=True)},
+        {f"{q:g}": float(v) for q, v in zip(at, np.quantile(shown, at), strict=True)},
         low,
         high,
-        float(np.mean((raw < low) | (raw > high))),
+        float(np.mean(~((raw >= low) & (raw <= high)))),
         counts.tolist(),
         edges.tolist(),
     )
