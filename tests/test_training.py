@@ -169,6 +169,18 @@ def test_every_row_is_visited_once_an_epoch():
     assert (order != epoch_order(1000, 64, seed=3, epoch=3)).any()
 
 
+def test_the_last_batchs_padding_counts_for_nothing():
+    class Counting(Chunks):
+        counts = ()
+
+        def on_chunk(self, epoch, done, of, state):
+            self.counts += (float(state.totals.count),)
+
+    watcher = Counting(1000)
+    run(watcher, epochs=2)
+    assert watcher.counts == (300, 300)  # in five batches of 64
+
+
 def test_split_is_disjoint_and_complete():
     kept, held_out = split(103, 0.1, seed=0)
     assert len(held_out) == 10

