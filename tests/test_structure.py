@@ -12,7 +12,7 @@ SOURCE = Path(logvar.__file__).parent
 ORDER = [
     ("errors",), ("randomness", "recipe"), ("scales",), ("distributions",), ("networks",),
     ("model",), ("objectives",), ("storage",), ("data",), ("evaluation",), ("training",),
-    ("assembly",), ("study",), ("report",), ("estimator",), ("keras", "commands"), ("cli",),
+    ("assembly",), ("study",), ("report",), ("estimator",), ("loading",), ("keras", "commands"), ("cli",),
     ("__main__", "__init__"),
 ]  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
@@ -75,4 +75,6 @@ def test_every_public_name_loads_and_is_documented():
 
 def test_files_are_of_a_size_to_be_read():
     for path in FILES:
-        assert len(path.read_text().splitlines()) <= 400 or path.name == "estimator.py", path
+        assert len(path.read_text().splitlines()) <= (
+            560 if path.name == "estimator.py" else 400
+        ), path

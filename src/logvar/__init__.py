@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from logvar.distributions.normal import reparameterize as reparameterize
     from logvar.errors import LogvarError as LogvarError
     from logvar.estimator import VAE as VAE
-    from logvar.estimator import load as load
     from logvar.keras import import_keras as import_keras
+    from logvar.loading import load as load
 
 _HOMES = {
     "scales": "logvar.scales",
@@ -24,7 +24,7 @@ _HOMES = {
     "reparameterize": "logvar.distributions.normal",
     "LogvarError": "logvar.errors",
     "VAE": "logvar.estimator",
-    "load": "logvar.estimator",
+    "load": "logvar.loading",
     "import_keras": "logvar.keras",
 }
 

@@ -16,8 +16,9 @@ from logvar import scales as catalogue
 from logvar.data import sources, tables
 from logvar.data.order import split
 from logvar.errors import LogvarError
-from logvar.estimator import VAE, load
+from logvar.estimator import VAE
 from logvar.evaluation.summary import Evaluation
+from logvar.loading import load
 from logvar.recipe import Recipe
 from logvar.report.page import write_report
 from logvar.storage import run_folder
@@ -66,11 +67,11 @@ def fit(
         judged = judged_rows(dataset, recipe)
         evaluation = vae.evaluate(judged.rows, split=judged.split, n_importance=importance_samples)
         _write_results(folder.path, vae, evaluation, judged, seconds)
+        _print_evaluation(evaluation)
     finally:
         path = folder.publish()
         console.print(f"run     {path}", highlight=False, soft_wrap=True)
     console.print(f"report  {path / run_folder.REPORT}", highlight=False, soft_wrap=True)
-    _print_evaluation(evaluation)
     if problem is not None:
         raise problem
 
@@ -99,6 +100,7 @@ def _fitted(
         f"{dataset.name}: {len(dataset.train):,} examples of shape {dataset.train.shape[1:]}, "
         f"binarization {recipe.data.binarization}, scale {recipe.model.scale}",
         highlight=False,
+        soft_wrap=True,
     )
     problem: BaseException | None = None
     with ProgressBar(console, recipe.training.epochs, len(dataset.train), record) as bar:
@@ -117,7 +119,7 @@ def _fitted(
 
 
 def _announce(line: str) -> None:
-    console.print(f"auto: {line}", highlight=False)
+    console.print(f"auto: {line}", highlight=False, soft_wrap=True)
 
 
 def judged_rows(dataset: sources.Dataset, recipe: Recipe) -> Rows:
@@ -161,7 +163,8 @@ def write(
     if columns is None:
         columns = [f"{name}{i}" for i in range(int(np.prod(result.shape[1:])))]
     tables.write(out, result, columns)
-    console.print(f"{out}: {result.shape[0]:,} rows of shape {result.shape[1:]}", highlight=False)
+    width = int(np.prod(result.shape[1:]))
+    console.print(f"{out}: {len(result):,} rows, {width} columns", highlight=False)
 
 
 def sample(run: Path, out: Path, n: int, mean: bool, seed: int | None) -> None:
@@ -267,6 +270,7 @@ def _print_evaluation(evaluation: Evaluation) -> None:
         f"on {protocol.rows:,} rows ({protocol.split}), binarization {protocol.binarization}, "
         f"± standard error over rows:",
         highlight=False,
+        soft_wrap=True,
     )
     for figure in evaluation.figures:
         name = figure.name.replace("_", " ")

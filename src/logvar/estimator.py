@@ -6,10 +6,7 @@ import numbers
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -22,18 +19,15 @@ from logvar.data.preparation import Preparation, as_rows
 from logvar.data.sources import fingerprint
 from logvar.distributions.normal import Normal
 from logvar.errors import LogvarError
-from logvar.evaluation.blocks import in_blocks
+from logvar.evaluation.coding import decode, draw, encode
 from logvar.evaluation.elbo import elbo_terms
 from logvar.evaluation.importance import importance_log_likelihood
 from logvar.evaluation.summary import Evaluation, evaluate
-from logvar.model import Model
-from logvar.networks.registry import Network
-from logvar.randomness import Purpose, row_key, row_words, stream
 from logvar.recipe import Recipe
 from logvar.scales import Scale
 from logvar.storage import run_folder
 from logvar.storage.files import UnfinishedFolder, write_atomically
-from logvar.storage.weights import load_arrays, save_arrays
+from logvar.storage.weights import save_arrays
 from logvar.training.loop import Trained, Watcher, train
 from logvar.training.matching import coordinates, matched
 from logvar.training.pace import Interrupt, Pace
@@ -226,12 +220,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def posterior(self, X) -> Normal:
         """q(z | x) for each row: a `Normal` of shape (rows, latent)."""
-        mean, raw = self._in_blocks(_encode, X)
-        return Normal(mean, raw, self.model_.scale)
+        return Normal(*self._encode(X), self.model_.scale)
 
     def transform(self, X) -> np.ndarray:
         """The posterior means, (rows, latent), float32."""
-        return self._in_blocks(_encode, X)[0]
+        return self._encode(X)[0]
 
     def inverse_transform(self, Z) -> np.ndarray:
         """Decode latents (rows, latent) to E[x | z] in the data's own units."""
@@ -242,7 +235,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             raise LogvarError(
                 f"Z has shape {Z.shape}: expected (rows, {expected}), as transform returns"
             )
-        return in_blocks(_decode, self.model_, Z)
+        return decode(self.model_, Z)
 
     def reconstruct(self, X) -> np.ndarray:
         """Encode and decode: E[x | z] at the posterior mean."""
@@ -260,10 +253,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if not isinstance(n_samples, numbers.Integral) or n_samples < 1:
             raise LogvarError(f"n_samples is {n_samples!r}: expected an integer of at least 1")
         seed = self._seed if random_state is None else _seed(random_state)
-        # In blocks of latents, as everything else: sample i does not depend on n_samples.
-        keys = np.arange(n_samples, dtype=np.uint32)
-        task = (self.model_, jnp.asarray(seed), jnp.zeros(self._n_features_out))
-        return in_blocks(_sample_means if mean else _samples, task, keys)
+        return draw(self.model_, int(n_samples), self._n_features_out, seed, mean=mean)
 
     def elbo(
         self, X, eps: ArrayLike | None = None, n_samples: int = 1, analytic_kl: bool = False
@@ -409,10 +399,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 )
         return preparation.fix(rows, self._seed), preparation.after_fixing
 
-    def _in_blocks(self, function, X):
+    def _encode(self, X) -> tuple[np.ndarray, np.ndarray]:
         rows, preparation = self._stored(X)
-        task = (self.model_, preparation, jnp.asarray(self._seed))
-        return in_blocks(function, task, rows, row_words(rows))
+        return encode(self.model_, rows, preparation, self._seed)
 
     def _held_out(
         self, rows: np.ndarray, validation_data, recipe: Recipe
@@ -508,96 +497,6 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
-def load(
-    path: str | os.PathLike,
-    *,
-    encoder: Network | None = None,
-    decoder: Network | None = None,
-) -> VAE:
-    """Load a fitted estimator from a run folder; runs no code from it.
-
-    Args:
-        path: the run folder.
-        encoder: for a run with networks of your own, a module of the same structure; its
-            weights are replaced by those of the run.
-        decoder: likewise.
-
-    Raises:
-        LogvarError: no whole run folder, a file that was changed, another format, or networks
-            that do not fit.
-
-    Example:
-        >>> import logvar, pathlib, tempfile
-        >>> from sklearn.datasets import load_iris
-        >>> vae = logvar.VAE(latent_dim=2, epochs=2).fit(load_iris().data)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = vae.save(pathlib.Path(folder) / "iris")
-        ...     bool((logvar.load(path).transform(load_iris().data)
-        ...           == vae.transform(load_iris().data)).all())
-        True
-    """
-    folder = Path(path)
-    manifest = run_folder.read_manifest(folder)
-    recipe = Recipe.from_toml((folder / run_folder.RECIPE).read_text(encoding="utf-8"))
-    if manifest.custom and encoder is None:
-        raise LogvarError(
-            f"{folder} holds a run with networks of its own ({manifest.custom.get('encoder')}, "
-            f"{manifest.custom.get('decoder')}): pass logvar.load(path, encoder=…, decoder=…) with "
-            "modules of the same structure"
-        )
-    weights = folder / run_folder.WEIGHTS
-    if math.prod(manifest.shape) > max(weights.stat().st_size, 1 << 20):
-        raise LogvarError(
-            f"{folder}: examples of shape {manifest.shape} do not go with weights of "
-            f"{weights.stat().st_size} bytes; the manifest was changed"
-        )
-    decisions = assembly.Decisions(
-        manifest.likelihood, manifest.network, float(manifest.divisor), ()
-    )
-    skeleton = assembly.skeleton(recipe, decisions, manifest.shape, encoder, decoder)
-    return fitted(
-        recipe,
-        decisions,
-        load_arrays(weights, skeleton),
-        manifest.shape,
-        manifest.dtype,
-        history=run_folder.read_lines(folder / run_folder.METRICS),
-        ended=manifest.ended,
-        data=manifest.data,
-        encoder=encoder,
-        decoder=decoder,
-    )
-
-
-def fitted(
-    recipe: Recipe,
-    decisions: assembly.Decisions,
-    model: Model,
-    shape: tuple[int, ...],
-    dtype: str,
-    *,
-    history: list[dict[str, Any]],
-    ended: str,
-    data: dict[str, Any],
-    encoder: Network | None = None,
-    decoder: Network | None = None,
-) -> VAE:
-    """An estimator around a model that was trained elsewhere."""
-    settings = recipe.flat()
-    vae = VAE(encoder=encoder, decoder=decoder, **{k: settings[k] for k in Recipe.settings()})
-    vae.recipe_ = recipe
-    vae.decisions_ = decisions
-    vae.model_ = model
-    vae.state_ = None
-    vae.history_ = history
-    vae.n_iter_ = len(history)
-    vae.ended_ = ended
-    vae.data_ = data
-    vae.n_features_in_ = math.prod(shape)
-    vae._set_fitted(assembly.preparation(recipe, decisions), shape, dtype)
-    return vae
-
-
 def _seed(random_state) -> int:
     if isinstance(random_state, numbers.Integral) and not isinstance(random_state, bool):
         if not 0 <= int(random_state) < 2**31:
@@ -616,34 +515,3 @@ def _dense(X):
             "X.toarray()"
         )
     return X
-
-
-def _encode(task: tuple, rows: jax.Array, words: jax.Array):
-    model, preparation, seed = task
-
-    def row(row: jax.Array, word: jax.Array):
-        return model.encode(preparation(row, row_key(seed, Purpose.BINARIZATION, word)))
-
-    return jax.vmap(row)(rows, words)
-
-
-def _decode(model: Model, latents: jax.Array) -> jax.Array:
-    return jax.vmap(model.mean)(latents)
-
-
-def _latents(task: tuple, indices: jax.Array) -> jax.Array:
-    model, seed, like = task
-    return jax.vmap(
-        lambda i: model.prior.sample(stream(seed, Purpose.SAMPLE, i, 0), like.shape[0])
-    )(indices)
-
-
-def _sample_means(task: tuple, indices: jax.Array) -> jax.Array:
-    return jax.vmap(task[0].mean)(_latents(task, indices))
-
-
-def _samples(task: tuple, indices: jax.Array) -> jax.Array:
-    model, seed, _ = task
-    outputs = jax.vmap(model.decode)(_latents(task, indices))
-    keys = jax.vmap(lambda i: stream(seed, Purpose.SAMPLE, i, 1))(indices)
-    return jax.vmap(model.likelihood.sample)(outputs, keys)

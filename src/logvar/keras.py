@@ -13,7 +13,8 @@ import numpy as np
 
 from logvar import assembly
 from logvar.errors import LogvarError
-from logvar.estimator import VAE, fitted
+from logvar.estimator import VAE
+from logvar.loading import fitted
 from logvar.model import Model
 from logvar.networks.tutorial import IMAGE
 from logvar.recipe import preset

@@ -1,0 +1,62 @@
+"""Encode, decode and draw in blocks of rows, as NumPy arrays."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from logvar.data.preparation import Preparation
+from logvar.evaluation.blocks import in_blocks
+from logvar.model import Model
+from logvar.randomness import Purpose, row_key, row_words, stream
+
+
+def encode(
+    model: Model, rows: np.ndarray, preparation: Preparation, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(mean, raw) of each row; dynamic binarization is a function of (seed, the row's bytes)."""
+    mean, raw = in_blocks(_encode, (model, preparation, jnp.asarray(seed)), rows, row_words(rows))
+    return mean, raw
+
+
+def decode(model: Model, latents: np.ndarray) -> np.ndarray:
+    """E[x | z] of each row of latents, in the data's own units."""
+    return in_blocks(_decode, model, latents)
+
+
+def draw(model: Model, n: int, latent_dim: int, seed: int, *, mean: bool) -> np.ndarray:
+    """n draws of x from the model, or of E[x | z]; draw i is a function of (seed, i)."""
+    task = (model, jnp.asarray(seed), jnp.zeros(latent_dim))
+    indices = np.arange(n, dtype=np.uint32)
+    return in_blocks(_sample_means if mean else _samples, task, indices)
+
+
+def _encode(task: tuple, rows: Array, words: Array):
+    model, preparation, seed = task
+
+    def row(row: Array, word: Array):
+        return model.encode(preparation(row, row_key(seed, Purpose.BINARIZATION, word)))
+
+    return jax.vmap(row)(rows, words)
+
+
+def _decode(model: Model, latents: Array) -> Array:
+    return jax.vmap(model.mean)(latents)
+
+
+def _latents(task: tuple, indices: Array) -> Array:
+    model, seed, like = task
+    return jax.vmap(
+        lambda i: model.prior.sample(stream(seed, Purpose.SAMPLE, i, 0), like.shape[0])
+    )(indices)
+
+
+def _sample_means(task: tuple, indices: Array) -> Array:
+    return jax.vmap(task[0].mean)(_latents(task, indices))
+
+
+def _samples(task: tuple, indices: Array) -> Array:
+    model, seed, _ = task
+    outputs = jax.vmap(model.decode)(_latents(task, indices))
+    keys = jax.vmap(lambda i: stream(seed, Purpose.SAMPLE, i, 1))(indices)
+    return jax.vmap(model.likelihood.sample)(outputs, keys)

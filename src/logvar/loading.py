@@ -1,0 +1,105 @@
+"""Estimators around models that were trained before: from a run folder, or from elsewhere."""
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from logvar import assembly
+from logvar.errors import LogvarError
+from logvar.estimator import VAE
+from logvar.model import Model
+from logvar.networks.registry import Network
+from logvar.recipe import Recipe
+from logvar.storage import run_folder
+from logvar.storage.weights import load_arrays
+
+
+def load(
+    path: str | os.PathLike,
+    *,
+    encoder: Network | None = None,
+    decoder: Network | None = None,
+) -> VAE:
+    """Load a fitted estimator from a run folder; runs no code from it.
+
+    Args:
+        path: the run folder.
+        encoder: for a run with networks of your own, a module of the same structure; its
+            weights are replaced by those of the run.
+        decoder: likewise.
+
+    Raises:
+        LogvarError: no whole run folder, a file that was changed, another format, or networks
+            that do not fit.
+
+    Example:
+        >>> import logvar, pathlib, tempfile
+        >>> from sklearn.datasets import load_iris
+        >>> vae = logvar.VAE(latent_dim=2, epochs=2).fit(load_iris().data)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = vae.save(pathlib.Path(folder) / "iris")
+        ...     bool((logvar.load(path).transform(load_iris().data)
+        ...           == vae.transform(load_iris().data)).all())
+        True
+    """
+    folder = Path(path)
+    manifest = run_folder.read_manifest(folder)
+    recipe = Recipe.from_toml((folder / run_folder.RECIPE).read_text(encoding="utf-8"))
+    if manifest.custom and encoder is None:
+        raise LogvarError(
+            f"{folder} holds a run with networks of its own ({manifest.custom.get('encoder')}, "
+            f"{manifest.custom.get('decoder')}): pass logvar.load(path, encoder=…, decoder=…) with "
+            "modules of the same structure"
+        )
+    weights = folder / run_folder.WEIGHTS
+    if math.prod(manifest.shape) > max(weights.stat().st_size, 1 << 20):
+        raise LogvarError(
+            f"{folder}: examples of shape {manifest.shape} do not go with weights of "
+            f"{weights.stat().st_size} bytes; the manifest was changed"
+        )
+    decisions = assembly.Decisions(
+        manifest.likelihood, manifest.network, float(manifest.divisor), ()
+    )
+    skeleton = assembly.skeleton(recipe, decisions, manifest.shape, encoder, decoder)
+    return fitted(
+        recipe,
+        decisions,
+        load_arrays(weights, skeleton),
+        manifest.shape,
+        manifest.dtype,
+        history=run_folder.read_lines(folder / run_folder.METRICS),
+        ended=manifest.ended,
+        data=manifest.data,
+        encoder=encoder,
+        decoder=decoder,
+    )
+
+
+def fitted(
+    recipe: Recipe,
+    decisions: assembly.Decisions,
+    model: Model,
+    shape: tuple[int, ...],
+    dtype: str,
+    *,
+    history: list[dict[str, Any]],
+    ended: str,
+    data: dict[str, Any],
+    encoder: Network | None = None,
+    decoder: Network | None = None,
+) -> VAE:
+    """An estimator around a model that was trained elsewhere."""
+    settings = recipe.flat()
+    vae = VAE(encoder=encoder, decoder=decoder, **{k: settings[k] for k in Recipe.settings()})
+    vae.recipe_ = recipe
+    vae.decisions_ = decisions
+    vae.model_ = model
+    vae.state_ = None
+    vae.history_ = history
+    vae.n_iter_ = len(history)
+    vae.ended_ = ended
+    vae.data_ = data
+    vae.n_features_in_ = math.prod(shape)
+    vae._set_fitted(assembly.preparation(recipe, decisions), shape, dtype)
+    return vae
