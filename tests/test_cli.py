@@ -87,7 +87,7 @@ def test_evaluate_and_report(place):
     figure = json.loads((place / "runs/table/evaluation.json").read_text())["figures"][0]
     assert f"{figure['value']:.2f}" in done.stdout
     (place / "runs/table/report.html").unlink()
-    done = logvar(place, "report", "runs/table")
+    done = logvar(place.parent, "report", str(place / "runs/table"), str(place / "table.npy"))
     page = (place / "runs/table/report.html").read_text()
     assert done.returncode == 0 and "Raw scale outputs" in page
     assert "http://" not in page.replace("http://www.w3.org", "") and "https://" not in page

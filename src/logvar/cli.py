@@ -186,14 +186,14 @@ def sample(
     commands.sample(run, out, n, mean, seed)
 
 
-def report(run: Run, /, data_dir: DataDir = None) -> None:
+def report(run: Run, data: OwnData = None, /, data_dir: DataDir = None) -> None:
     """Draw a run's report again.
 
     Example: logvar report runs/digits
     """
     from logvar import commands
 
-    commands.report(run, data_dir)
+    commands.report(run, data, data_dir)
 
 
 def scales(

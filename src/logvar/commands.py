@@ -176,12 +176,11 @@ def sample(run: Path, out: Path, n: int, mean: bool, seed: int | None) -> None:
     console.print(f"{out}: {len(drawn):,} samples of shape {drawn.shape[1:]}", highlight=False)
 
 
-def report(run: Path, data_dir: str | None) -> None:
+def report(run: Path, data: str | None, data_dir: str | None) -> None:
     """Draw a run's report again from its folder and its data."""
     use_compilation_cache()
     vae = load(run)
-    dataset = sources.load(_source(vae), data_dir)
-    judged = judged_rows(dataset, vae.recipe_)
+    judged = _rows_for(vae, data, data_dir)
     evaluation = vae.evaluate(judged.rows, split=judged.split)
     path = write_report(run / run_folder.REPORT, vae, evaluation, judged.rows, judged.labels)
     console.print(f"report  {path}", highlight=False, soft_wrap=True)

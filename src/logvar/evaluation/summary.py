@@ -31,10 +31,15 @@ class Figure:
     how: str
     monte_carlo_error: float | None = None
 
+    @property
+    def digits(self) -> int:
+        """Decimals worth printing: two for nats, four for what is small by nature."""
+        return 2 if self.unit else 4
+
     def __str__(self) -> str:
-        error = "" if self.standard_error is None else f" ± {self.standard_error:.2f}"
+        error = "" if self.standard_error is None else f" ± {self.standard_error:.{self.digits}f}"
         unit = f" {self.unit}" if self.unit else ""
-        return f"{self.value:.2f}{error}{unit}"
+        return f"{self.value:.{self.digits}f}{error}{unit}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -113,9 +113,8 @@ def raw_histogram(
     ax.set_xlabel(f"raw scale output under {scale}", fontsize=9, color=INK)
 
     left, right = edges[0], edges[-1]
-    # A bound of 1e38 stands for "none": the strip then ends a little beyond the outputs.
-    span = max(right - left, 1.0)
-    shown = (max(low, left - 20 * span), min(high, right + 20 * span))
+    # A bound of 1e38 stands for "none": the strip then ends somewhat beyond the outputs.
+    shown = (max(low, left - 150), min(high, right + 150))
     margin = 0.06 * (shown[1] - shown[0])
     strip.axvspan(*shown, color=BLUE, alpha=0.13, lw=0)
     strip.axvspan(left, right, color=BLUE, lw=0)

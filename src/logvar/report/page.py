@@ -146,8 +146,8 @@ def _numbers(evaluation: Evaluation) -> str:
     protocol = evaluation.protocol
     lines = []
     for figure in evaluation.figures:
-        error = "" if figure.standard_error is None else f"± {figure.standard_error:.2f}"
-        digits = 2 if figure.unit else 4
+        digits = figure.digits
+        error = "" if figure.standard_error is None else f"± {figure.standard_error:.{digits}f}"
         lines.append(
             f"<tr><td>{_NAMES[figure.name]}</td><td class=number>{figure.value:.{digits}f}</td>"
             f"<td class=error>{error}</td><td>{html.escape(figure.unit)}</td>"
@@ -200,7 +200,9 @@ def _manifold(vae: "VAE", shape: tuple[int, ...]) -> str:
     low, high = (0.0, 1.0) if vae.decisions_.likelihood == "bernoulli" else _limits(decoded)
     images = (decoded - low) / (high - low)
     channels = shape[2] if len(shape) == 3 else 1
-    return figures.tiles(images.reshape(-1, shape[0], shape[1], channels), n, gap=0)
+    return figures.tiles(
+        images.reshape(-1, shape[0], shape[1], channels), n, gap=int(shape[0] < 16)
+    )
 
 
 def _section(title: str, body: str, caption: str = "", *, half: bool = False) -> str:
