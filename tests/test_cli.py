@@ -93,6 +93,18 @@ def test_evaluate_and_report(place):
     assert "http://" not in page.replace("http://www.w3.org", "") and "https://" not in page
 
 
+def test_a_runs_own_data_are_known_by_content_and_changed_data_are_refused(place):
+    (place / "copy").mkdir()
+    np.save(place / "copy" / "other_name.npy", TABLE)
+    done = logvar(place, "evaluate", "runs/table", "copy/other_name.npy")
+    assert "on 6 rows (held out" in done.stdout
+    np.save(place / "copy" / "table.npy", TABLE + 1)
+    done = logvar(place / "copy", "evaluate", "../runs/table")
+    assert done.returncode == 2 and "fingerprint differs" in done.stderr
+    done = logvar(place, "evaluate", "runs/table", "copy/table.npy")
+    assert "on 60 rows (all rows of table)" in done.stdout
+
+
 def test_scales(place):
     listed = logvar(place, "scales")
     assert "log-variance" in listed.stdout and "stdplus" in listed.stdout

@@ -15,6 +15,7 @@ from rich.table import Table
 from logvar import scales as catalogue
 from logvar.data import sources, tables
 from logvar.data.order import split
+from logvar.data.preparation import as_rows
 from logvar.errors import LogvarError
 from logvar.estimator import VAE
 from logvar.evaluation.summary import Evaluation
@@ -250,9 +251,22 @@ def _source(vae: VAE) -> str:
 
 
 def _rows_for(vae: VAE, data: str | None, data_dir: str | None) -> Rows:
-    if data is None or data == vae.recipe_.data.data:
-        return judged_rows(sources.load(_source(vae), data_dir), vae.recipe_)
-    dataset = sources.load(data, data_dir)
+    """The rows to judge a run on: those it did not train on, if the data are its own.
+
+    Raises:
+        LogvarError: no data are given and those of the run have changed since.
+    """
+    dataset = sources.load(data or _source(vae), data_dir)
+    settings = vae.recipe_.training
+    kept, _ = split(len(dataset.train), settings.validation_fraction, settings.random_state)
+    trained_on = sources.fingerprint(as_rows(dataset.train)[kept])
+    if trained_on == vae.data_.get("sha256"):
+        return judged_rows(dataset, vae.recipe_)
+    if data is None:
+        raise LogvarError(
+            f"{vae.recipe_.data.data} is not what this run was fitted on (its fingerprint "
+            "differs), so rows that trained it cannot be told from others: restore it, or give DATA"
+        )
     if dataset.test is not None:
         return Rows(dataset.test, dataset.test_labels, f"test set of {dataset.name}")
     return Rows(dataset.train, dataset.train_labels, f"all rows of {dataset.name}")
