@@ -127,12 +127,17 @@ def judged_rows(dataset: sources.Dataset, recipe: Recipe) -> Rows:
     """The test set where there is one, otherwise the rows held out from training."""
     if dataset.test is not None:
         return Rows(dataset.test, dataset.test_labels, "test")
-    settings = recipe.training
-    kept, held_out = split(len(dataset.train), settings.validation_fraction, settings.random_state)
+    kept, held_out = _split(dataset, recipe)
     name = "held out, also used to stop early" if len(held_out) else "train (nothing was held out)"
     chosen = held_out if len(held_out) else kept
     labels = None if dataset.train_labels is None else dataset.train_labels[chosen]
     return Rows(dataset.train[chosen], labels, name)
+
+
+def _split(dataset: sources.Dataset, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
+    """(trained on, held out): the rows of the training set as fitting split them."""
+    settings = recipe.training
+    return split(len(dataset.train), settings.validation_fraction, settings.random_state)
 
 
 def evaluate(run: Path, data: str | None, data_dir: str | None, importance_samples: int) -> None:
@@ -160,11 +165,9 @@ def write(
     vae = load(run)
     rows = _all_rows(vae, data, data_dir)
     result = function(vae, rows)
-    columns = [name] if result.ndim == 1 else None
-    if columns is None:
-        columns = [f"{name}{i}" for i in range(int(np.prod(result.shape[1:])))]
-    tables.write(out, result, columns)
     width = int(np.prod(result.shape[1:]))
+    columns = [name] if result.ndim == 1 else [f"{name}{i}" for i in range(width)]
+    tables.write(out, result, columns)
     console.print(f"{out}: {len(result):,} rows, {width} columns", highlight=False)
 
 
@@ -257,8 +260,7 @@ def _rows_for(vae: VAE, data: str | None, data_dir: str | None) -> Rows:
         LogvarError: no data are given and those of the run have changed since.
     """
     dataset = sources.load(data or _source(vae), data_dir)
-    settings = vae.recipe_.training
-    kept, _ = split(len(dataset.train), settings.validation_fraction, settings.random_state)
+    kept, _ = _split(dataset, vae.recipe_)
     trained_on = sources.fingerprint(as_rows(dataset.train)[kept])
     if trained_on == vae.data_.get("sha256"):
         return judged_rows(dataset, vae.recipe_)

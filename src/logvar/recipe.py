@@ -15,8 +15,6 @@ import tomli_w
 
 from logvar.errors import LogvarError, unknown_name
 
-Doc = str
-
 
 @dataclasses.dataclass(frozen=True)
 class ModelSettings:

@@ -26,7 +26,7 @@ def decode(model: Model, latents: np.ndarray) -> np.ndarray:
 
 def draw(model: Model, n: int, latent_dim: int, seed: int, *, mean: bool) -> np.ndarray:
     """n draws of x from the model, or of E[x | z]; draw i is a function of (seed, i)."""
-    task = (model, jnp.asarray(seed), jnp.zeros(latent_dim))
+    task = (model, jnp.asarray(seed), latent_dim)
     indices = np.arange(n, dtype=np.uint32)
     return in_blocks(_sample_means if mean else _samples, task, indices)
 
@@ -45,10 +45,10 @@ def _decode(model: Model, latents: Array) -> Array:
 
 
 def _latents(task: tuple, indices: Array) -> Array:
-    model, seed, like = task
-    return jax.vmap(
-        lambda i: model.prior.sample(stream(seed, Purpose.SAMPLE, i, 0), like.shape[0])
-    )(indices)
+    model, seed, latent_dim = task
+    return jax.vmap(lambda i: model.prior.sample(stream(seed, Purpose.SAMPLE, i, 0), latent_dim))(
+        indices
+    )
 
 
 def _sample_means(task: tuple, indices: Array) -> Array:

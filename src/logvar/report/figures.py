@@ -24,12 +24,16 @@ def _new(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Ax
     FigureCanvasAgg(figure)
     axes = list(figure.subplots(1, columns, squeeze=False)[0])
     for ax in axes:
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.spines[["left", "bottom"]].set_color(MUTED)
-        ax.tick_params(colors=MUTED, labelsize=8.5)
-        ax.xaxis.label.set_color(INK)
-        ax.yaxis.label.set_color(INK)
+        _style(ax)
     return figure, axes
+
+
+def _style(ax: Axes) -> None:
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(MUTED)
+    ax.tick_params(colors=MUTED, labelsize=8.5)
+    ax.xaxis.label.set_color(INK)
+    ax.yaxis.label.set_color(INK)
 
 
 def _svg(figure: Figure) -> str:
@@ -53,8 +57,12 @@ def _png(array: np.ndarray) -> str:
     pixels = (np.clip(array, 0, 1) * 255).round().astype(np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="png")
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img class="pixels" alt="" src="data:image/png;base64,{data}">'
+    return _inline(buffer, "pixels")
+
+
+def _inline(png: io.BytesIO, kind: str) -> str:
+    data = base64.b64encode(png.getvalue()).decode()
+    return f'<img class="{kind}" alt="" src="data:image/png;base64,{data}">'
 
 
 def curves(history: list[dict]) -> str:
@@ -105,12 +113,10 @@ def raw_histogram(
     FigureCanvasAgg(figure)
     ax, strip = figure.subplots(2, 1, height_ratios=(6, 1))
     for each in (ax, strip):
-        each.spines[["top", "right"]].set_visible(False)
-        each.spines[["left", "bottom"]].set_color(MUTED)
-        each.tick_params(colors=MUTED, labelsize=8.5)
+        _style(each)
     ax.stairs(counts, edges, fill=True, color=BLUE)
-    ax.set_ylabel("count", fontsize=9, color=INK)
-    ax.set_xlabel(f"raw scale output under {scale}", fontsize=9, color=INK)
+    ax.set_ylabel("count", fontsize=9)
+    ax.set_xlabel(f"raw scale output under {scale}", fontsize=9)
 
     left, right = edges[0], edges[-1]
     # A bound of 1e38 stands for "none": the strip then ends somewhat beyond the outputs.
@@ -124,7 +130,7 @@ def raw_histogram(
     strip.set_xlim(min(shown[0], left) - margin, max(shown[1], right) + margin)
     strip.set_yticks([])
     strip.spines["left"].set_visible(False)
-    strip.set_xlabel("the same within the safe range", fontsize=9, color=INK)
+    strip.set_xlabel("the same within the safe range", fontsize=9)
     return _svg(figure)
 
 
@@ -156,8 +162,7 @@ def _svg_or_png(figure: Figure, points: int) -> str:
         return _svg(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=160, transparent=True)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img class="plot" alt="" src="data:image/png;base64,{data}">'
+    return _inline(buffer, "plot")
 
 
 def tiles(images: np.ndarray, columns: int, gap: int = 1) -> str:

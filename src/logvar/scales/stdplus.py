@@ -87,12 +87,17 @@ def _variance(raw: Values) -> Values:
     return jnp.where(raw > 1, by_definition, jnp.exp(jnp.where(raw > 1, 0.0, log_variance)))
 
 
+def _series_slope(raw: Values) -> Values:
+    return 0.5 * jax.jvp(_series, (raw,), (jnp.ones_like(raw),))[1]
+
+
 @jax.custom_jvp
 def _slope(raw: Values) -> Values:
     """d = r / (σ² − 1); near r = 0 by its series."""
     small = jnp.abs(raw) < _NEAR
-    series = 0.5 * jax.jvp(_series, (raw,), (jnp.ones_like(raw),))[1]
-    return jnp.where(small, series, raw / jnp.where(small, 1.0, _variance_minus_one(raw)))
+    return jnp.where(
+        small, _series_slope(raw), raw / jnp.where(small, 1.0, _variance_minus_one(raw))
+    )
 
 
 def _variance_minus_one(raw: Values) -> Values:
@@ -105,11 +110,7 @@ def _slope_jvp(primals: tuple[Values], tangents: tuple[Values]) -> tuple[Values,
     (raw,), (tangent,) = primals, tangents
     small = jnp.abs(raw) < _NEAR
     slope = _slope(raw)
-
-    def series_slope(r: Values) -> Values:
-        return 0.5 * jax.jvp(_series, (r,), (jnp.ones_like(r),))[1]
-
-    series = jax.jvp(series_slope, (raw,), (jnp.ones_like(raw),))[1]
+    series = jax.jvp(_series_slope, (raw,), (jnp.ones_like(raw),))[1]
     growth = jnp.where(small, 1.0, _variance_minus_one(raw))
     second = (1 - 2 * (slope * _variance(raw)) * slope) / growth
     return slope, jnp.where(small, series, second) * tangent

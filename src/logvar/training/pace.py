@@ -19,7 +19,6 @@ class Pace:
 
     def __init__(self) -> None:
         self._steps = 1
-        self._last_done = 0
         self._since = time.perf_counter()
         self._interrupt: Interrupt | None = None
 

@@ -28,7 +28,6 @@ class ProgressBar(Pace):
         super().__init__()
         self._record = record
         self.epoch_seconds: list[float] = []
-        self._epochs = epochs
         self._examples = examples
         self._epoch_started = time.perf_counter()
         self._validation: dict[str, float] | None = None
