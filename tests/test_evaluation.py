@@ -7,7 +7,9 @@ import pytest
 
 import logvar
 from logvar.data.preparation import Preparation
-from logvar.distributions.likelihoods import Bernoulli, NormalLikelihood
+from logvar.distributions.bernoulli import Bernoulli
+from logvar.distributions.location_scale import LocationScale, NormalFamily
+from logvar.distributions.noise import ObservationNoise
 from logvar.distributions.priors import StandardNormal
 from logvar.evaluation.elbo import elbo_terms
 from logvar.evaluation.importance import importance_log_likelihood
@@ -32,10 +34,8 @@ def linear_gaussian(posterior_scale=1.0):
     def decoder(z):
         return jnp.asarray(w, jnp.float32) * z[0]
 
-    likelihood = NormalLikelihood(
-        jnp.zeros(3), jnp.ones(3), jnp.asarray(np.log(noise), jnp.float32),
-        logvar.scales.get("log-std"), learned=False,
-    )  # fmt: skip
+    fixed = ObservationNoise.starting_at(noise, (3,), "fixed", "log-std", 0.0)
+    likelihood = LocationScale(jnp.zeros(3), jnp.ones(3), NormalFamily(), fixed)
     model = Model(encoder, decoder, StandardNormal(), likelihood, logvar.scales.get("log-variance"))
     covariance = np.outer(w, w) + noise**2 * np.eye(3)
     quadratic = np.einsum("ni,ij,nj->n", ROWS, np.linalg.inv(covariance), ROWS)
@@ -70,7 +70,14 @@ def test_the_bound_is_looser_by_the_kl_to_the_true_posterior():
 def test_figures_carry_protocol_and_standard_error():
     model, _ = linear_gaussian()
     result = evaluate(
-        model, ROWS, Preparation(), split="test", binarization="none", seed=5, n_importance=3
+        model,
+        ROWS,
+        Preparation(),
+        split="test",
+        binarization="none",
+        seed=5,
+        meaning="density in the data's own units",
+        n_importance=3,
     )
     elbo = elbo_terms(model, ROWS, Preparation(), 5).elbo.astype(float)
     assert result["elbo"].value == pytest.approx(elbo.mean(), rel=1e-9)
@@ -153,7 +160,14 @@ def test_a_diverged_model_gets_figures_that_say_so():
         model.decoder, model.prior, model.likelihood, model.scale,
     )  # fmt: skip
     result = evaluate(
-        model, ROWS[:20], Preparation(), split="test", binarization="none", seed=0, n_importance=2
+        model,
+        ROWS[:20],
+        Preparation(),
+        split="test",
+        binarization="none",
+        seed=0,
+        meaning="",
+        n_importance=2,
     )
     assert not np.isfinite(result["elbo"].value)
     assert result.raw_outputs.share_outside == 1

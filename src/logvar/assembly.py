@@ -8,19 +8,17 @@ import numpy as np
 
 from logvar import scales
 from logvar.data.preparation import BINARIZATIONS, Preparation
-from logvar.distributions.likelihoods import (
-    LIKELIHOODS,
-    Bernoulli,
-    Likelihood,
-    NormalLikelihood,
-)
+from logvar.distributions import registry as likelihoods
+from logvar.distributions.discretized import LEVELS
 from logvar.distributions.priors import StandardNormal
+from logvar.distributions.registry import LIKELIHOODS, NoiseSettings
 from logvar.errors import LogvarError, unknown_name
 from logvar.model import Model
 from logvar.networks import registry as networks
 from logvar.objectives import ELBO, OBJECTIVES, ImportanceWeighted, Objective
 from logvar.randomness import Purpose, stream
 from logvar.recipe import Recipe
+from logvar.training.initial_sigma import chosen_sigma, starting_at
 from logvar.training.loop import Plan
 from logvar.training.step import Fixed
 
@@ -59,15 +57,16 @@ def decide(recipe: Recipe, rows: np.ndarray, *, custom_networks: bool) -> Decisi
     if likelihood == "bernoulli" and (low < 0 or high / divisor > 1):
         at = np.argwhere((rows < 0) | (rows > divisor))[0]
         raise LogvarError(
-            f"likelihood 'bernoulli' got {rows[tuple(at)]:g} at row {at[0]}, column "
-            f"{at[1] if len(at) == 2 else tuple(int(i) for i in at[1:])} (counting from 0): "
+            f"likelihood 'bernoulli' got {rows[tuple(at)]:g} at row {at[0]}, column {_column(at)} "
+            "(counting from 0): "
             "expected values in [0, 1]; rescale X, or use likelihood='normal'"
         )
-    if likelihood == "normal" and recipe.data.binarization != "none":
+    if likelihood != "bernoulli" and recipe.data.binarization != "none":
         raise LogvarError(
             f"binarization {recipe.data.binarization!r} goes with likelihood 'bernoulli', got "
-            "'normal': use binarization='none'"
+            f"{likelihood!r}: use binarization='none'"
         )
+    _check_levels(recipe, likelihood, rows)
     network = recipe.model.network
     shape = rows.shape[1:]
     if custom_networks:
@@ -76,6 +75,33 @@ def decide(recipe: Recipe, rows: np.ndarray, *, custom_networks: bool) -> Decisi
         network = networks.choose(shape)
         why.append(f"network {network}: examples of shape {shape}")
     return Decisions(likelihood, network, divisor, tuple(why))
+
+
+def _column(at: np.ndarray) -> int | tuple[int, ...]:
+    return int(at[1]) if len(at) == 2 else tuple(int(i) for i in at[1:])
+
+
+def _check_levels(recipe: Recipe, likelihood: str, rows: np.ndarray) -> None:
+    """What speaks of levels needs integers."""
+    discretized = likelihood == "discretized-logistic"
+    if recipe.data.dequantize and likelihood in ("bernoulli", "discretized-logistic"):
+        raise LogvarError(
+            f"dequantize goes with a density of real values, got likelihood {likelihood!r}: use "
+            "likelihood='normal', or dequantize=False"
+        )
+    if not (discretized or recipe.data.dequantize):
+        return
+    what = "likelihood 'discretized-logistic'" if discretized else "dequantize"
+    allowed = f"integers from 0 to {LEVELS - 1}" if discretized else "integers"
+    off = rows != np.round(rows)
+    if discretized:
+        off |= (rows < 0) | (rows > LEVELS - 1)
+    if off.any():
+        at = np.argwhere(off)[0]
+        raise LogvarError(
+            f"{what} got {rows[tuple(at)]:g} at row {at[0]}, column {_column(at)} (counting from "
+            f"0): expected {allowed}; give pixels as uint8, or use another likelihood"
+        )
 
 
 def _likelihood_of(rows: np.ndarray, low: float, high: float) -> tuple[str, str]:
@@ -91,20 +117,19 @@ def _likelihood_of(rows: np.ndarray, low: float, high: float) -> tuple[str, str]
 
 def preparation(recipe: Recipe, decisions: Decisions) -> Preparation:
     """How the rows of this run become inputs."""
-    return Preparation(decisions.divisor, recipe.data.binarization)
+    return Preparation(decisions.divisor, recipe.data.binarization, recipe.data.dequantize)
 
 
-def build_likelihood(recipe: Recipe, name: str, rows: np.ndarray) -> Likelihood:
-    """Build a likelihood; the normal one standardizes by these rows."""
-    if name == "bernoulli":
-        return Bernoulli()
+def _likelihood(recipe: Recipe, name: str, rows: np.ndarray) -> likelihoods.Likelihood:
     settings = recipe.model
-    return NormalLikelihood.of_data(
-        rows.astype(np.float32, copy=False),
-        settings.noise_scale,
+    noise = NoiseSettings(
+        settings.noise,
         settings.noise_sigma,
-        learned=settings.noise == "learned",
+        settings.noise_scale,
+        settings.noise_floor,
+        settings.degrees_of_freedom,
     )
+    return likelihoods.build(name, rows.astype(np.float32, copy=False), noise)
 
 
 def build_model(
@@ -120,8 +145,16 @@ def build_model(
     Raises:
         LogvarError: a user's own network does not fit the data, or only one was given.
     """
-    encoder, decoder = _networks(recipe, decisions, shape, encoder, decoder)
-    return _model(recipe, decisions, encoder, decoder, rows)
+    likelihood = _likelihood(recipe, decisions.likelihood, rows)
+    encoder, decoder = _networks(recipe, decisions, shape, encoder, decoder, likelihood.heads)
+    model = _model(recipe, encoder, decoder, likelihood)
+    # A matched run starts as its reference would: `matched` then changes coordinates.
+    scale = recipe.training.match or recipe.model.scale
+    asked = recipe.model.initial_sigma
+    sigma = chosen_sigma(asked, scale)
+    if sigma is None:
+        return model
+    return starting_at(model, sigma, scales.get(scale), required=not isinstance(asked, str))
 
 
 def skeleton(
@@ -132,12 +165,13 @@ def skeleton(
     decoder: networks.Network | None = None,
 ) -> Model:
     """The model with shapes in place of weights, to be filled from a file."""
-    shapes: Any = eqx.filter_eval_shape(
-        lambda: _networks(recipe, decisions, shape, encoder, decoder)
-    )
     # Two rows that differ give the likelihood its shapes; its numbers come from the file.
     rows = np.stack([np.zeros(shape, np.float32), np.ones(shape, np.float32)])
-    return _model(recipe, decisions, shapes[0], shapes[1], rows)
+    likelihood = _likelihood(recipe, decisions.likelihood, rows)
+    shapes: Any = eqx.filter_eval_shape(
+        lambda: _networks(recipe, decisions, shape, encoder, decoder, likelihood.heads)
+    )
+    return _model(recipe, shapes[0], shapes[1], likelihood)
 
 
 def _networks(
@@ -146,6 +180,7 @@ def _networks(
     shape: tuple[int, ...],
     encoder: networks.Network | None,
     decoder: networks.Network | None,
+    heads: int,
 ) -> tuple[networks.Network, networks.Network]:
     """The user's own networks, checked against the data, or built ones."""
     if (encoder is None) != (decoder is None):
@@ -154,25 +189,20 @@ def _networks(
     if encoder is None or decoder is None:
         key = stream(recipe.training.random_state, Purpose.WEIGHTS)
         settings = recipe.model
-        return networks.build(decisions.network, shape, settings.latent_dim, settings.hidden, key)
-    networks.check_decoder(decoder, shape, networks.check_encoder(encoder, shape))
+        return networks.build(
+            decisions.network, shape, settings.latent_dim, settings.hidden, key, heads
+        )
+    networks.check_decoder(decoder, shape, networks.check_encoder(encoder, shape), heads)
     return encoder, decoder
 
 
 def _model(
     recipe: Recipe,
-    decisions: Decisions,
     encoder: networks.Network,
     decoder: networks.Network,
-    rows: np.ndarray,
+    likelihood: likelihoods.Likelihood,
 ) -> Model:
-    return Model(
-        encoder,
-        decoder,
-        StandardNormal(),
-        build_likelihood(recipe, decisions.likelihood, rows),
-        scales.get(recipe.model.scale),
-    )
+    return Model(encoder, decoder, StandardNormal(), likelihood, scales.get(recipe.model.scale))
 
 
 def build_objective(recipe: Recipe, steps_per_epoch: int) -> Objective:

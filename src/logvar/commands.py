@@ -289,12 +289,14 @@ def _print_evaluation(evaluation: Evaluation) -> None:
     )
     for figure in evaluation.figures:
         name = figure.name.replace("_", " ")
-        console.print(f"  {name:<16}{figure!s:<36} {figure.how}", highlight=False, soft_wrap=True)
+        console.print(f"  {name:<20}{figure!s:<36} {figure.how}", highlight=False, soft_wrap=True)
+    if evaluation.noise is not None:
+        console.print(f"  {'noise':<20}{evaluation.noise}", highlight=False, soft_wrap=True)
     n = len(evaluation.kl_per_latent)
-    console.print(f"  {'active units':<16}{evaluation.active_units} of {n}", highlight=False)
+    console.print(f"  {'active units':<20}{evaluation.active_units} of {n}", highlight=False)
     raw = evaluation.raw_outputs
     console.print(
-        f"  {'raw outputs':<16}{raw.quantiles['0']:.2f} … {raw.quantiles['1']:.2f}, "
+        f"  {'raw outputs':<20}{raw.quantiles['0']:.2f} … {raw.quantiles['1']:.2f}, "
         f"{raw.share_outside:.2%} outside the safe range",
         highlight=False,
     )

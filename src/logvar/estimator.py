@@ -23,6 +23,7 @@ from logvar.evaluation.coding import decode, draw, encode
 from logvar.evaluation.elbo import elbo_terms
 from logvar.evaluation.importance import importance_log_likelihood
 from logvar.evaluation.summary import Evaluation, evaluate
+from logvar.evaluation.units import meaning_of
 from logvar.recipe import Recipe
 from logvar.scales import Scale
 from logvar.storage import run_folder
@@ -43,12 +44,18 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     Args:
         latent_dim: number of latents.
         scale: how raw outputs become σ: a name from `logvar.scales.names()` or a `Scale`.
-        likelihood: "bernoulli" for values in [0, 1], "normal" for real values, or "auto".
+        initial_sigma: σ when training starts: a number; "auto", which is 1 under any scale
+            that reaches it; or "as-is", raw outputs as the network draws them.
+        likelihood: "bernoulli" for values in [0, 1]; "normal", "laplace" or "student-t" for real
+            values; "discretized-logistic" for pixels; or "auto".
         network: "mlp", "conv", "tutorial" or "auto".
         hidden: widths of the MLP's hidden layers.
-        noise: whether the normal likelihood's shared σ is "learned" or "fixed".
+        noise: where the σ of real-valued data comes from: "shared", "fixed", "per-feature",
+            "per-example" (a second output of the decoder) or "optimal" (closed form).
         noise_sigma: its start, or its value, in units of the standardized data.
         noise_scale: the scale in which it is learned.
+        noise_floor: its smallest value; without one a density of real values is unbounded.
+        degrees_of_freedom: of "student-t".
         objective: "elbo" or "iwae".
         analytic_kl: KL in closed form, or by one sample.
         beta: weight of the KL in training; scores are always at β = 1.
@@ -65,6 +72,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         patience: epochs without a better held-out ELBO before stopping; 0 never stops early.
         match: train in the coordinates of this other scale of the log family.
         binarization: "none", "threshold", "static" or "dynamic".
+        dequantize: add uniform noise of one level to integer data.
         encoder: your own module from one example to (mean, raw); give the decoder too.
         decoder: your own module from one example's latents to raw outputs.
         random_state: seed of everything random.
@@ -92,12 +100,15 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         latent_dim=10,
         *,
         scale="log-variance",
+        initial_sigma="auto",
         likelihood="auto",
         network="auto",
         hidden=(256, 128),
-        noise="learned",
+        noise="shared",
         noise_sigma=1.0,
         noise_scale="log-std",
+        noise_floor=1e-3,
+        degrees_of_freedom=4.0,
         objective="elbo",
         analytic_kl=True,
         beta=1.0,
@@ -114,18 +125,22 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         patience=20,
         match="",
         binarization="none",
+        dequantize=False,
         encoder=None,
         decoder=None,
         random_state=0,
     ):
         self.latent_dim = latent_dim
         self.scale = scale
+        self.initial_sigma = initial_sigma
         self.likelihood = likelihood
         self.network = network
         self.hidden = hidden
         self.noise = noise
         self.noise_sigma = noise_sigma
         self.noise_scale = noise_scale
+        self.noise_floor = noise_floor
+        self.degrees_of_freedom = degrees_of_freedom
         self.objective = objective
         self.analytic_kl = analytic_kl
         self.beta = beta
@@ -142,6 +157,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.patience = patience
         self.match = match
         self.binarization = binarization
+        self.dequantize = dequantize
         self.encoder = encoder
         self.decoder = decoder
         self.random_state = random_state
@@ -311,6 +327,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             split=split,
             binarization=self._preparation.binarization,
             seed=self._seed,
+            meaning=meaning_of(
+                self.decisions_.likelihood,
+                binarized=self._preparation.binarization != "none",
+                dequantized=self._preparation.dequantize,
+            ),
             n_importance=n_importance,
             batch_means=self.recipe_.training.batch_size
             if not self.recipe_.objective.analytic_kl

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from logvar.distributions.likelihoods import Likelihood
+from logvar.distributions.likelihood import Likelihood, Outputs
 from logvar.distributions.normal import Normal
 from logvar.distributions.priors import Prior
 from logvar.networks.registry import Network
@@ -42,18 +42,14 @@ class Model(eqx.Module):
         """q(z | x) for one example."""
         return Normal(*self.encode(x), self.scale)
 
-    def decode(self, z: Latents) -> Example:
-        """The decoder's raw outputs for one example's latents."""
+    def decode(self, z: Latents) -> Outputs:
+        """The decoder's outputs for one example's latents; two heads come as one array."""
         outputs: Any = self.decoder(z)
-        return outputs
+        return jnp.stack(outputs) if isinstance(outputs, (tuple, list)) else outputs
 
     def mean(self, z: Latents) -> Example:
         """E[x | z] in the data's own units."""
         return self.likelihood.mean(self.decode(z))
-
-    def log_likelihood(self, x: Example, z: Latents) -> Float[Array, ""]:
-        """log p(x | z) in nats, summed over the features of the example."""
-        return jnp.sum(self.likelihood.log_prob(x, self.decode(z)))
 
     def trainable(self) -> Any:
         """A pytree like self that says which leaves training may change."""

@@ -5,6 +5,7 @@ to minimize with the plain terms of the ELBO at β = 1, which are what gets repo
 """
 
 import abc
+from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
@@ -29,6 +30,8 @@ class Terms(NamedTuple):
 
     log_likelihood: Float[Array, "..."]
     kl: Float[Array, "... latent"]
+    residual: Float[Array, "..."] | float = 0.0
+    """What a noise in closed form is fitted to; 0 where there is none."""
 
     @property
     def elbo(self) -> Float[Array, "..."]:
@@ -36,18 +39,22 @@ class Terms(NamedTuple):
         return self.log_likelihood - jnp.sum(self.kl, axis=-1)
 
 
-def terms(
-    model: Model, x: Example, code: Code, eps: Float[Array, "latent"], analytic_kl: bool
-) -> Terms:
-    """The ELBO's terms for one example, its code and one draw of noise.
+class Drawn(NamedTuple):
+    """One draw of z: what the decoder made of it, and the KL of each latent."""
+
+    outputs: Float[Array, "..."]
+    kl: Float[Array, "... latent"]
+
+
+def draw(model: Model, code: Code, eps: Float[Array, "latent"], analytic_kl: bool) -> Drawn:
+    """Draw z for one example, decode it, and measure the KL.
 
     With `analytic_kl` the KL is in closed form; without, it is the single-sample estimate
     log q(z | x) − log p(z), the tutorial's three-term form.
 
     Args:
         model: the model.
-        x: the example.
-        code: the encoder's (mean, raw) for it.
+        code: the encoder's (mean, raw) for the example.
         eps: standard normal noise.
         analytic_kl: which KL.
     """
@@ -57,15 +64,40 @@ def terms(
         kl = model.prior.kl(posterior)
     else:
         kl = posterior.log_prob_of_noise(eps) - model.prior.log_prob(z)
-    return Terms(model.log_likelihood(x, z), kl)
+    return Drawn(model.decode(z), kl)
 
 
-def sampled_terms(
-    model: Model, x: Example, eps: Float[Array, "samples latent"], analytic_kl: bool
+def terms(
+    model: Model, x: Example, code: Code, eps: Float[Array, "latent"], analytic_kl: bool
 ) -> Terms:
-    """The terms for each of several draws of noise; the example is encoded once."""
-    code = model.encode(x)
-    return jax.vmap(lambda e: terms(model, x, code, e, analytic_kl))(eps)
+    """The ELBO's terms for one example, its code and one draw of noise."""
+    drawn = draw(model, code, eps, analytic_kl)
+    return Terms(jnp.sum(model.likelihood.log_prob(x, drawn.outputs)), drawn.kl)
+
+
+def batch_terms(model: Model, x: Batch, eps: Noise, weight: PerExample, analytic_kl: bool) -> Terms:
+    """The terms (batch, samples) of each example and draw; each example is encoded once.
+
+    A noise in closed form is the best one for this batch, so it comes between decoding and
+    log p(x | z).
+    """
+
+    def draws(x: Example, eps: Float[Array, "samples latent"]) -> Drawn:
+        code = model.encode(x)
+        return jax.vmap(lambda e: draw(model, code, e, analytic_kl))(eps)
+
+    drawn = jax.vmap(draws)(x, eps)
+    likelihood = model.likelihood
+
+    def of_each(function: Callable) -> Array:
+        return jax.vmap(lambda x, outputs: jax.vmap(lambda o: function(x, o))(outputs))(
+            x, drawn.outputs
+        )
+
+    residual = of_each(likelihood.residual)
+    fitted = likelihood.fitted(_average(jnp.mean(residual, axis=1), weight))
+    log_likelihood = of_each(lambda x, outputs: jnp.sum(fitted.log_prob(x, outputs)))
+    return Terms(log_likelihood, drawn.kl, residual)
 
 
 class Objective(eqx.Module):
@@ -117,7 +149,7 @@ class ELBO(Objective):
     def __call__(
         self, model: Model, x: Batch, eps: Noise, weight: PerExample, step: Step
     ) -> tuple[Scalar, Terms]:
-        each = jax.vmap(lambda x, e: sampled_terms(model, x, e, self.analytic_kl))(x, eps)
+        each = batch_terms(model, x, eps, weight, self.analytic_kl)
         mean = jax.tree.map(lambda value: _average(jnp.mean(value, axis=1), weight), each)
         # The bits are free per latent and batch; max(KL, λ) gives no gradient below λ.
         charged = jnp.sum(jnp.maximum(mean.kl, self.free_bits))
@@ -141,7 +173,7 @@ class ImportanceWeighted(Objective):
     def __call__(
         self, model: Model, x: Batch, eps: Noise, weight: PerExample, step: Step
     ) -> tuple[Scalar, Terms]:
-        each = jax.vmap(lambda x, e: sampled_terms(model, x, e, analytic_kl=False))(x, eps)
+        each = batch_terms(model, x, eps, weight, analytic_kl=False)
         bound = jax.nn.logsumexp(each.elbo, axis=1) - jnp.log(float(self.n_samples))
         mean = jax.tree.map(lambda value: _average(jnp.mean(value, axis=1), weight), each)
         return -_average(bound, weight), mean

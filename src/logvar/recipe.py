@@ -22,12 +22,21 @@ class ModelSettings:
 
     latent_dim: Annotated[int, "number of latents"] = 10
     scale: Annotated[str, "how raw outputs become σ; see `logvar scales`"] = "log-variance"
-    likelihood: Annotated[str, "auto, bernoulli or normal"] = "auto"
+    initial_sigma: Annotated[
+        float | str, "σ at the start: a number, auto, or as-is for untouched raw outputs"
+    ] = "auto"
+    likelihood: Annotated[
+        str, "auto, bernoulli, normal, laplace, student-t or discretized-logistic"
+    ] = "auto"
     network: Annotated[str, "auto, mlp, conv or tutorial"] = "auto"
     hidden: Annotated[tuple[int, ...], "widths of the MLP's hidden layers"] = (256, 128)
-    noise: Annotated[str, "the normal likelihood's shared σ: learned or fixed"] = "learned"
+    noise: Annotated[
+        str, "σ of the observations: shared, fixed, per-feature, per-example or optimal"
+    ] = "shared"
     noise_sigma: Annotated[float, "its start, or its value, in standardized units"] = 1.0
     noise_scale: Annotated[str, "the scale in which it is learned"] = "log-std"
+    noise_floor: Annotated[float, "its smallest value; 0 is none"] = 1e-3
+    degrees_of_freedom: Annotated[float, "of student-t"] = 4.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +73,7 @@ class DataSettings:
 
     data: Annotated[str, "a built-in name or a path"] = ""
     binarization: Annotated[str, "none, threshold, static or dynamic"] = "none"
+    dequantize: Annotated[bool, "add uniform noise of one level to integer data"] = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,11 +143,16 @@ class Recipe:
             if not low <= values[name] <= high:
                 limit = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
                 raise LogvarError(f"{name} is {values[name]!r}: expected {limit}")
-        for name in ("learning_rate", "noise_sigma"):
+        for name in ("learning_rate", "noise_sigma", "degrees_of_freedom"):
             if not 0 < values[name] < math.inf:
                 raise LogvarError(f"{name} is {values[name]!r}: expected a positive number")
-        if values["noise"] not in ("learned", "fixed"):
-            raise unknown_name("noise", values["noise"], ("learned", "fixed"))
+        start = values["initial_sigma"]
+        if isinstance(start, str) and start not in ("auto", "as-is"):
+            raise LogvarError(
+                f"initial_sigma is {start!r}: expected a positive number, 'auto' or 'as-is'"
+            )
+        if not isinstance(start, str) and not 0 < start < math.inf:
+            raise LogvarError(f"initial_sigma is {start!r}: expected a positive number")
         if not all(width >= 1 for width in values["hidden"]):
             raise LogvarError(f"hidden is {values['hidden']!r}: expected widths of at least 1")
         return self
@@ -180,6 +195,7 @@ class Recipe:
 
 _RANGES: dict[str, tuple[float, float]] = {
     "latent_dim": (1, math.inf),
+    "noise_floor": (0, 1e30),
     "beta": (0, 1e30),
     "beta_warmup": (0, 1e30),
     "free_bits": (0, 1e30),
@@ -234,6 +250,8 @@ def _of_type(name: str, value: Any, kind: Any) -> Any:
         return value
     if kind in (bool, str) and isinstance(value, kind):
         return value
+    if kind == float | str and not isinstance(value, bool):
+        return float(value) if isinstance(value, (int, float)) else _of_type(name, value, str)
     if typing.get_origin(kind) is tuple and isinstance(value, (list, tuple)):
         return tuple(_of_type(name, item, int) for item in value)
     expected = {int: "an integer", float: "a number", bool: "true or false", str: "text"}.get(

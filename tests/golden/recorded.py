@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import logvar
-from logvar.distributions.likelihoods import Bernoulli
+from logvar.distributions.bernoulli import Bernoulli
 from logvar.distributions.priors import StandardNormal
 from logvar.model import Model
 from logvar.networks import registry

@@ -21,18 +21,24 @@ class Preparation:
         divisor: 255 for pixels stored as uint8, so that they become intensities; otherwise 1.
         binarization: `none`; `threshold` (x > ½, the tutorial's); `static` (each intensity drawn
             once as a Bernoulli, the row then stays); `dynamic` (drawn anew at every visit).
+        dequantize: add uniform noise on [−½, ½) at every visit, so that a density of the sum
+            bounds the probability of the integer (Theis, van den Oord & Bethge 2016,
+            arXiv 1511.01844).
     """
 
     divisor: float = 1.0
     binarization: str = "none"
+    dequantize: bool = False
 
     def __post_init__(self):
         if self.binarization not in BINARIZATIONS:
             raise unknown_name("binarization", self.binarization, BINARIZATIONS)
 
     def __call__(self, row: Array, key: PRNGKeyArray) -> Float[Array, "*shape"]:
-        """Turn a stored row (or a batch) into what the model sees; `key` is for `dynamic`."""
+        """Turn a stored row (or a batch) into what the model sees; `key` is for its noise."""
         x = row.astype(jnp.float32)
+        if self.dequantize:
+            x = x + jax.random.uniform(key, x.shape, minval=-0.5, maxval=0.5)
         if self.divisor != 1:
             x = x / self.divisor
         if self.binarization == "threshold":

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from logvar import scales
 from logvar.errors import LogvarError
 from logvar.scales import Scale
-from logvar.scales.numerics import expm1_minus
+from logvar.scales.numerics import expm1_minus, floating, widely
 
 Values = Float[Array, "..."]
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
@@ -22,7 +22,8 @@ class Normal(eqx.Module):
 
     Sampler, density and KL share one scale, so they cannot mean different σ by the same raw
     output. All methods return the broadcast shape of `mean` and `raw`; sum over the latents
-    yourself. Densities, entropies and divergences are in nats.
+    yourself. Densities, entropies and divergences are in nats. Half-precision inputs are computed
+    in float32 and rounded once.
 
     Args:
         mean: μ, any shape.
@@ -42,8 +43,8 @@ class Normal(eqx.Module):
     scale: Scale
 
     def __init__(self, mean: ArrayLike, raw: ArrayLike, scale: str | Scale = "log-variance"):
-        self.mean = _floating(mean)
-        self.raw = _floating(raw)
+        self.mean = floating(mean)
+        self.raw = floating(raw)
         self.scale = scales.get(scale)
         try:
             jnp.broadcast_shapes(self.mean.shape, self.raw.shape)
@@ -70,7 +71,9 @@ class Normal(eqx.Module):
 
     def reparameterize(self, eps: ArrayLike) -> Values:
         """μ + σ ⊙ ε."""
-        return self.mean + self.scale.sigma(self.raw) * jnp.asarray(eps)
+        return widely(
+            lambda mean, raw, eps: mean + self.scale.sigma(raw) * eps, self.mean, self.raw, eps
+        )
 
     def sample(self, key: PRNGKeyArray) -> Values:
         """One draw for each element."""
@@ -79,16 +82,21 @@ class Normal(eqx.Module):
 
     def log_prob(self, z: ArrayLike) -> Values:
         """log N(z; μ, σ²) = −½((z − μ)/σ)² − log σ − ½ log 2π; −∞ where that overflows."""
-        standardized = (jnp.asarray(z) - self.mean) / self.scale.sigma(self.raw)
-        return self._density(standardized)
+        return widely(
+            lambda mean, raw, z: self._density((z - mean) / self.scale.sigma(raw), raw),
+            self.mean,
+            self.raw,
+            z,
+        )
 
     def log_prob_of_noise(self, eps: ArrayLike) -> Values:
         """log_prob(reparameterize(eps)) without going through z, where σ ≪ |μ| loses its digits."""
-        return self._density(jnp.asarray(eps))
+        return widely(lambda raw, eps: self._density(eps, raw), self.raw, eps)
 
     def entropy(self) -> Values:
         """½ log 2πe + log σ."""
-        return self.log_sigma + (0.5 + HALF_LOG_TWO_PI)
+        entropy = widely(lambda raw: self.scale.log_sigma(raw) + (0.5 + HALF_LOG_TWO_PI), self.raw)
+        return self._broadcast(entropy)
 
     def kl(self, other: "Normal | None" = None) -> Values:
         """KL(self ‖ other) in closed form; against the standard normal when other is None.
@@ -96,14 +104,21 @@ class Normal(eqx.Module):
         ½(ρ² − 1) − log ρ + ½((μ − μ′)/σ′)² with ρ = σ/σ′, without cancellation near ρ = 1.
         """
         if other is None:
-            return self.scale.kl_excess(self.raw) + 0.5 * jnp.square(self.mean)
-        log_ratio = self.scale.log_sigma(self.raw) - other.scale.log_sigma(other.raw)
-        distance = (self.mean - other.mean) / other.scale.sigma(other.raw)
-        return 0.5 * (expm1_minus(2 * log_ratio) + jnp.square(distance))
+            return widely(
+                lambda mean, raw: self.scale.kl_excess(raw) + 0.5 * jnp.square(mean),
+                self.mean,
+                self.raw,
+            )
 
-    def _density(self, standardized: Values) -> Values:
-        log_sigma = self.scale.log_sigma(self.raw)
-        return -0.5 * jnp.square(standardized) - log_sigma - HALF_LOG_TWO_PI
+        def between(mean: Values, raw: Values, other_mean: Values, other_raw: Values) -> Values:
+            log_ratio = self.scale.log_sigma(raw) - other.scale.log_sigma(other_raw)
+            distance = (mean - other_mean) / other.scale.sigma(other_raw)
+            return 0.5 * (expm1_minus(2 * log_ratio) + jnp.square(distance))
+
+        return widely(between, self.mean, self.raw, other.mean, other.raw)
+
+    def _density(self, standardized: Values, raw: Values) -> Values:
+        return -0.5 * jnp.square(standardized) - self.scale.log_sigma(raw) - HALF_LOG_TWO_PI
 
     def _broadcast(self, values: Values) -> Values:
         return jnp.broadcast_to(values, jnp.broadcast_shapes(values.shape, self.mean.shape))
@@ -144,8 +159,3 @@ def reparameterize(
         return normal.sample(key)
     got = "neither" if eps is None else "both"
     raise LogvarError(f"reparameterize got {got} of eps and key: give exactly one")
-
-
-def _floating(values: ArrayLike) -> Values:
-    array = jnp.asarray(values)
-    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)

@@ -1,6 +1,7 @@
 """The numbers of a report, each with the protocol under which it was obtained."""
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -12,6 +13,8 @@ from logvar.data.preparation import Preparation
 from logvar.evaluation.blocks import in_blocks
 from logvar.evaluation.elbo import RowTerms, elbo_terms
 from logvar.evaluation.importance import importance_log_likelihood
+from logvar.evaluation.noise import NoiseSummary, summarize_noise
+from logvar.evaluation.units import bits_per_dimension
 from logvar.model import Model
 from logvar.randomness import Purpose, row_key, row_words
 
@@ -73,6 +76,7 @@ class Evaluation:
     kl_per_latent: list[float]
     active_units: int
     raw_outputs: RawOutputs
+    noise: NoiseSummary | None = None
 
     def __getitem__(self, name: str) -> Figure:
         return next(figure for figure in self.figures if figure.name == name)
@@ -90,6 +94,7 @@ def evaluate(
     split: str,
     binarization: str,
     seed: int,
+    meaning: str,
     n_importance: int = 100,
     batch_means: int | None = None,
 ) -> Evaluation:
@@ -98,6 +103,7 @@ def evaluate(
     Standard errors are over rows: they say how far the mean over such rows may be off, not how
     far another training run would end. With `batch_means` the ELBO is also given the tutorial's
     way: KL by one sample, averaged over batches of that size, the last one as a full one.
+    `meaning` says what log p(x) is under this likelihood (`meaning_of`).
     """
     row_terms = elbo_terms(model, rows, preparation, seed)
     likelihood = importance_log_likelihood(model, rows, preparation, seed, n_importance)
@@ -117,6 +123,12 @@ def evaluate(
             ),
             monte_carlo_error=monte_carlo,
         ),
+        _mean(
+            "bits_per_dimension",
+            bits_per_dimension(likelihood.log_likelihood, math.prod(rows.shape[1:])),
+            "",
+            f"−log p(x)/(D·log 2), D = {math.prod(rows.shape[1:])}; log p: {meaning}",
+        ),
         _mean("reconstruction", row_terms.log_likelihood, nats, "log p(x | z), one sample per row"),
         _mean("kl", row_terms.kl.sum(-1), nats, "KL(q(z | x) ‖ p(z)) in closed form"),
         _mean("squared_error", squared, "", "per feature, decoding the posterior mean"),
@@ -134,6 +146,7 @@ def evaluate(
         [float(value) for value in row_terms.kl.mean(0, dtype=np.float64)],
         int(np.sum(row_terms.mean.var(0, dtype=np.float64) > ACTIVE_VARIANCE)),
         raw_outputs(model, row_terms),
+        summarize_noise(model, rows, preparation, seed),
     )
 
 

@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from logvar.networks.layers import Convolution, Dense, TransposedConvolution
+from logvar.networks.layers import Convolution, Dense, TransposedConvolution, by_head
 
 Example = Float[Array, "*shape"]
 Latents = Float[Array, "latent"]
@@ -52,12 +52,14 @@ class ImageDecoder(eqx.Module):
     head: TransposedConvolution
     image: tuple[int, int, int] = eqx.field(static=True)
     shape: tuple[int, ...] = eqx.field(static=True)
+    heads: int = eqx.field(static=True)
 
     def __init__(
         self,
         image: tuple[int, int, int],
         shape: tuple[int, ...],
         latent_dim: int,
+        heads: int = 1,
         *,
         key: PRNGKeyArray,
     ):
@@ -66,13 +68,14 @@ class ImageDecoder(eqx.Module):
         self.dense = Dense(latent_dim, WIDTH, key=keys[0])
         self.wide = Dense(WIDTH, height * width * 64, key=keys[1])
         self.first = TransposedConvolution(64, 32, 2, key=keys[2])
-        self.head = TransposedConvolution(32, image[2], 2, key=keys[3])
+        self.head = TransposedConvolution(32, heads * image[2], 2, key=keys[3])
         self.image = image
         self.shape = shape
+        self.heads = heads
 
-    def __call__(self, z: Latents) -> Example:
+    def __call__(self, z: Latents) -> Float[Array, "..."]:
         height, width, _ = self.image
         h = jax.nn.silu(self.wide(jax.nn.silu(self.dense(z))))
         h = h.reshape(-(-height // 4), -(-width // 4), 64)
         h = jax.nn.silu(self.first(h))
-        return self.head(h)[:height, :width].reshape(self.shape)
+        return by_head(self.head(h)[:height, :width], self.heads, self.shape)

@@ -18,6 +18,15 @@ def glorot_uniform(key: PRNGKeyArray, shape: tuple[int, ...], fan_in: int, fan_o
     return jax.random.uniform(key, shape, minval=-limit, maxval=limit)
 
 
+def by_head(image: Image, heads: int, shape: tuple[int, ...]) -> Float[Array, "..."]:
+    """An image's channels as outputs in the shape of x; several heads become a first axis."""
+    if heads == 1:
+        return image.reshape(shape)
+    height, width, channels = image.shape
+    parted = image.reshape(height, width, heads, channels // heads)
+    return jnp.moveaxis(parted, 2, 0).reshape(heads, *shape)
+
+
 class Dense(eqx.Module):
     """x ↦ x·kernel + bias."""
 

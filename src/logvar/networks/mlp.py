@@ -36,22 +36,29 @@ class MLPEncoder(eqx.Module):
 
 
 class MLPDecoder(eqx.Module):
-    """z ↦ raw outputs in the shape of x: the encoder's widths backwards."""
+    """z ↦ raw outputs in the shape of x, once for each head: the encoder's widths backwards."""
 
     hidden: list[Dense]
     head: Dense
     shape: tuple[int, ...] = eqx.field(static=True)
 
     def __init__(
-        self, shape: tuple[int, ...], latent_dim: int, widths: tuple[int, ...], *, key: PRNGKeyArray
+        self,
+        shape: tuple[int, ...],
+        latent_dim: int,
+        widths: tuple[int, ...],
+        heads: int = 1,
+        *,
+        key: PRNGKeyArray,
     ):
+        shape = shape if heads == 1 else (heads, *shape)
         keys = jax.random.split(key, len(widths) + 1)
         sizes = (latent_dim, *reversed(widths))
         self.hidden = [Dense(sizes[i], sizes[i + 1], key=keys[i]) for i in range(len(widths))]
         self.head = Dense(sizes[-1], math.prod(shape), key=keys[-1])
         self.shape = shape
 
-    def __call__(self, z: Latents) -> Example:
+    def __call__(self, z: Latents) -> Float[Array, "..."]:
         h = z
         for layer in self.hidden:
             h = jax.nn.silu(layer(h))

@@ -26,9 +26,16 @@ def choose(shape: tuple[int, ...]) -> str:
 
 @eqx.filter_jit  # one compilation for all layers, instead of one for each shape of weights
 def build(
-    name: str, shape: tuple[int, ...], latent_dim: int, hidden: tuple[int, ...], key: PRNGKeyArray
+    name: str,
+    shape: tuple[int, ...],
+    latent_dim: int,
+    hidden: tuple[int, ...],
+    key: PRNGKeyArray,
+    heads: int = 1,
 ) -> tuple[Network, Network]:
     """Build (encoder, decoder) for examples of this shape.
+
+    With two heads the decoder's outputs have a first axis of 2: location and raw scale.
 
     Raises:
         LogvarError: the name is unknown, or the network cannot take this shape.
@@ -37,7 +44,7 @@ def build(
     if name == "mlp":
         return (
             MLPEncoder(shape, latent_dim, hidden, key=encoder_key),
-            MLPDecoder(shape, latent_dim, hidden, key=decoder_key),
+            MLPDecoder(shape, latent_dim, hidden, heads, key=decoder_key),
         )
     if name == "conv":
         if len(shape) not in (2, 3) or min(shape[:2]) < 8:
@@ -48,7 +55,7 @@ def build(
         image = (shape[0], shape[1], shape[2] if len(shape) == 3 else 1)
         return (
             ImageEncoder(image, latent_dim, key=encoder_key),
-            ImageDecoder(image, shape, latent_dim, key=decoder_key),
+            ImageDecoder(image, shape, latent_dim, heads, key=decoder_key),
         )
     if name == "tutorial":
         if shape not in (IMAGE, IMAGE[:2], (28 * 28,)):
@@ -58,7 +65,7 @@ def build(
             )
         return (
             TutorialEncoder(latent_dim, key=encoder_key),
-            TutorialDecoder(shape, latent_dim, key=decoder_key),
+            TutorialDecoder(shape, latent_dim, heads, key=decoder_key),
         )
     raise unknown_name("network", name, NETWORKS)
 
@@ -93,8 +100,13 @@ def check_encoder(encoder: Network, shape: tuple[int, ...]) -> int:
     )
 
 
-def check_decoder(decoder: Network, shape: tuple[int, ...], latent_dim: int) -> None:
-    """Check that a decoder maps latents of shape (latent,) to outputs of the examples' shape."""
+def check_decoder(
+    decoder: Network, shape: tuple[int, ...], latent_dim: int, heads: int = 1
+) -> None:
+    """Check that a decoder maps latents of shape (latent,) to outputs of the examples' shape.
+
+    With two heads it returns (location, raw scale), or one array with a first axis of 2.
+    """
     z = jax.ShapeDtypeStruct((latent_dim,), jnp.float32)
     try:
         outputs = eqx.filter_eval_shape(decoder, z)
@@ -103,11 +115,21 @@ def check_decoder(decoder: Network, shape: tuple[int, ...], latent_dim: int) -> 
             f"decoder failed on latents of shape ({latent_dim},): {_first_line(error)}; expected a "
             f"module that takes one example's latents and returns outputs of shape {shape}"
         ) from error
-    got = getattr(outputs, "shape", type(outputs).__name__)
-    if got != shape:
+    got: object
+    if isinstance(outputs, (tuple, list)):
+        shapes = tuple(getattr(output, "shape", type(output).__name__) for output in outputs)
+        got, fits = shapes, heads == len(shapes) == 2 and set(shapes) == {shape}
+    else:
+        got = getattr(outputs, "shape", type(outputs).__name__)
+        fits = got == (shape if heads == 1 else (heads, *shape))
+    if not fits:
+        expected = (
+            f"one array of shape {shape}, the shape of one example"
+            if heads == 1
+            else f"(location, raw scale), each of shape {shape}, because the noise is per example"
+        )
         raise LogvarError(
-            f"decoder returned {got} for latents of shape ({latent_dim},): expected one array of "
-            f"shape {shape}, the shape of one example"
+            f"decoder returned {got} for latents of shape ({latent_dim},): expected {expected}"
         )
 
 

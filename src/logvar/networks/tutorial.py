@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from logvar.networks.layers import Convolution, Dense, TransposedConvolution
+from logvar.networks.layers import Convolution, Dense, TransposedConvolution, by_head
 
 Example = Float[Array, "*shape"]
 Latents = Float[Array, "latent"]
@@ -40,17 +40,21 @@ class TutorialDecoder(eqx.Module):
     second: TransposedConvolution
     head: TransposedConvolution
     shape: tuple[int, ...] = eqx.field(static=True)
+    heads: int = eqx.field(static=True)
 
-    def __init__(self, shape: tuple[int, ...], latent_dim: int, *, key: PRNGKeyArray):
+    def __init__(
+        self, shape: tuple[int, ...], latent_dim: int, heads: int = 1, *, key: PRNGKeyArray
+    ):
         keys = jax.random.split(key, 4)
         self.dense = Dense(latent_dim, 1568, key=keys[0])
         self.first = TransposedConvolution(32, 64, 2, key=keys[1])
         self.second = TransposedConvolution(64, 32, 2, key=keys[2])
-        self.head = TransposedConvolution(32, 1, 1, key=keys[3])
+        self.head = TransposedConvolution(32, heads, 1, key=keys[3])
         self.shape = shape
+        self.heads = heads
 
-    def __call__(self, z: Latents) -> Example:
+    def __call__(self, z: Latents) -> Float[Array, "..."]:
         h = jax.nn.relu(self.dense(z)).reshape(7, 7, 32)
         h = jax.nn.relu(self.first(h))
         h = jax.nn.relu(self.second(h))
-        return self.head(h).reshape(self.shape)
+        return by_head(self.head(h), self.heads, self.shape)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "elbo": "ELBO",
     "log_likelihood": "log-likelihood",
+    "bits_per_dimension": "bits per dimension",
     "reconstruction": "reconstruction",
     "kl": "KL",
     "squared_error": "squared error",
@@ -153,10 +154,13 @@ def _numbers(evaluation: Evaluation) -> str:
             f"<td class=error>{error}</td><td>{html.escape(figure.unit)}</td>"
             f"<td class=how>{html.escape(figure.how)}</td></tr>"
         )
+    noise = ""
+    if evaluation.noise is not None:
+        noise = f"<p>Observation noise: {html.escape(str(evaluation.noise))}.</p>"
     return (
         f"<p>On {protocol.rows:,} rows ({html.escape(protocol.split)}), binarization "
         f"{protocol.binarization}, evaluation seed {protocol.seed}; ± is the standard error over "
-        f"rows.</p><table>{''.join(lines)}</table>"
+        f"rows.</p><table>{''.join(lines)}</table>{noise}"
     )
 
 

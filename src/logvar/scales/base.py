@@ -11,7 +11,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float
 
 from logvar.errors import LogvarError
-from logvar.scales.numerics import Values, expm1_minus
+from logvar.scales.numerics import Values, expm1_minus, floating, widely
 
 Bound = float | Float[Array, "..."] | Float[np.ndarray, "..."] | np.floating
 
@@ -78,27 +78,27 @@ class Scale(eqx.Module):
 
     def log_sigma(self, raw: ArrayLike) -> Values:
         """log σ(r), computed from r without forming σ."""
-        return _widely(self._log_sigma, raw)
+        return widely(self._log_sigma, raw)
 
     def sigma(self, raw: ArrayLike) -> Values:
         """The standard deviation σ(r)."""
-        return _widely(self._sigma, raw)
+        return widely(self._sigma, raw)
 
     def variance(self, raw: ArrayLike) -> Values:
         """The variance σ(r)²."""
-        return _widely(self._variance, raw)
+        return widely(self._variance, raw)
 
     def kl_excess(self, raw: ArrayLike) -> Values:
         """½(σ² − 1) − log σ in nats: the scale's part of KL(N(μ, σ²) ‖ N(0, 1)).
 
         Nonnegative, zero at σ = 1, and accurate there: collapsed latents have true KLs of 1e-6.
         """
-        return _widely(self._kl_excess, raw)
+        return widely(self._kl_excess, raw)
 
     def slope(self, raw: ArrayLike) -> Values:
         """d = d log σ / dr. The Fisher information of r is 2d²; for a free r one step of size η
         moves log σ by about η|d| under Adam and by ηd²·∂L/∂log σ under SGD."""
-        return _widely(self._slope, raw)
+        return widely(self._slope, raw)
 
     def raw(self, sigma: ArrayLike) -> Values:
         """The raw output with σ(raw) = sigma: also the bias that starts training at that σ.
@@ -107,7 +107,7 @@ class Scale(eqx.Module):
             LogvarError: a concrete sigma lies outside `bounds`. Under `jax.jit`, where values
                 are not known, those entries are NaN.
         """
-        value = _as_floating(sigma)
+        value = floating(sigma)
         low, high = self.bounds
         if not isinstance(value, jax.core.Tracer):
             concrete = np.asarray(value, np.float64)
@@ -124,7 +124,7 @@ class Scale(eqx.Module):
             reachable = (wide > low) & (wide < high)
             return jnp.where(reachable, self._raw_of(wide), jnp.nan)
 
-        return _widely(inside, value)
+        return widely(inside, value)
 
     def safe_range(self, dtype: DTypeLike = jnp.float32) -> tuple[float, float]:
         """The interval of raw outputs on which σ² is finite and positive in this dtype.
@@ -162,16 +162,3 @@ def _largest_safe(is_safe, dtype: np.dtype, sign: int) -> float:
         middle = (low + high) // 2
         low, high = (middle, high) if is_safe(value(middle)) else (low, middle)
     return abs(float(value(low)))
-
-
-def _as_floating(values: ArrayLike) -> Array:
-    array = jnp.asarray(values)
-    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
-
-
-def _widely(function, values: ArrayLike) -> Values:
-    """Apply an elementwise function in at least float32 and round the result once."""
-    array = _as_floating(values)
-    if jnp.finfo(array.dtype).bits >= 32:
-        return function(array)
-    return function(array.astype(jnp.float32)).astype(array.dtype)

@@ -3,13 +3,35 @@
 import decimal
 import functools
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 Values = Float[Array, "..."]
+
+
+def floating(values: ArrayLike) -> Values:
+    """As an array of floating-point numbers; integers and booleans become the default float."""
+    array = jnp.asarray(values)
+    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
+
+
+def widely(function: Callable[..., Values], *values: ArrayLike) -> Values:
+    """Apply an elementwise function in at least float32 and round its result once.
+
+    The result has the dtype of the values if they share one, and otherwise the widest of them.
+    """
+    arrays = [floating(value) for value in values]
+    narrow = {array.dtype for array in arrays if jnp.finfo(array.dtype).bits < 32}
+    wide = [array.astype(jnp.float32) if array.dtype in narrow else array for array in arrays]
+    result = function(*wide)
+    # Scalars written as Python numbers carry no dtype of their own to insist on.
+    insisting = {array.dtype for array in arrays if not array.weak_type}
+    return result.astype(next(iter(narrow))) if insisting == narrow != set() else result
 
 
 @jax.custom_jvp

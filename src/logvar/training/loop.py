@@ -14,6 +14,7 @@ from jaxtyping import PyTree
 
 from logvar.data.order import epoch_order
 from logvar.evaluation.elbo import HeldOut, held_out_terms
+from logvar.evaluation.noise import fit_noise
 from logvar.model import Model
 from logvar.objectives import Objective, Terms
 from logvar.training.optimizers import direction
@@ -137,7 +138,9 @@ def train(
         history.append(metrics)
         watcher.on_epoch(metrics, state)
 
-    return Trained(_best_model(model, state, held_out), state, history, ended)
+    best = _best_model(model, state, held_out)
+    best = fit_noise(best, rows, plan.fixed.preparation, plan.seed)
+    return Trained(best, state, history, ended)
 
 
 def _padded(rows: np.ndarray, batch_size: int) -> np.ndarray:
@@ -154,6 +157,7 @@ def _close_epoch(
     """Evaluate the held-out set, keep the best weights, and empty the totals."""
     count = state.totals.count
     train_means = jax.tree.map(lambda total: np.asarray(total) / float(count), state.totals.terms)
+    state = _with_fitted_noise(state, static, float(train_means.residual))
     validation = None
     if held_out is not None:
         means = held_out_terms(
@@ -177,6 +181,16 @@ def _close_epoch(
     )
     latent_dim = state.totals.terms.kl.shape[0]
     return metrics, dataclasses.replace(state, totals=unshared(Totals.zero(latent_dim)))
+
+
+def _with_fitted_noise(state: TrainState, static: Any, residual: float) -> TrainState:
+    """A noise in closed form takes its value from the residuals of the epoch."""
+    model: Model = eqx.combine(state.params, static)
+    if not model.likelihood.fits_residuals:
+        return state
+    fitted = model.likelihood.fitted(jnp.asarray(residual, jnp.float32))
+    params, _ = partition(eqx.tree_at(lambda model: model.likelihood, model, fitted))
+    return dataclasses.replace(state, params=unshared(params))
 
 
 def summarize(means: Terms) -> dict[str, float]:

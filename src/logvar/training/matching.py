@@ -45,7 +45,7 @@ def matched(model: Model, reference: str | scales.Scale) -> tuple[Model, PyTree]
         LogvarError: the encoder has no `head` that is one matrix for mean and raw output.
     """
     factor = factor_between(model.scale, reference)
-    if not _has_head(model):
+    if not has_head(model):
         raise LogvarError(
             "match needs a built-in encoder, whose last layer is one matrix for mean and raw "
             "output; got one of your own: use network='mlp', 'conv' or 'tutorial'"
@@ -55,7 +55,7 @@ def matched(model: Model, reference: str | scales.Scale) -> tuple[Model, PyTree]
     return eqx.combine(jax.tree.map(jnp.multiply, params, into), static), into
 
 
-def _has_head(model: Model) -> bool:
+def has_head(model: Model) -> bool:
     """Whether the encoder ends in one matrix for mean and raw output, as the built-in ones do."""
     return isinstance(getattr(model.encoder, "head", None), Dense)
 
@@ -68,7 +68,7 @@ def coordinates(model: Model, factor: float = 1.0) -> PyTree:
     """
     params, _ = partition(model)
     ones = jax.tree.map(lambda leaf: jnp.ones((), leaf.dtype), params)
-    if not _has_head(model):
+    if not has_head(model):
         return ones
     columns = params.encoder.head.bias.shape[0]
     per_column = jnp.where(jnp.arange(columns) < columns // 2, 1.0, factor)

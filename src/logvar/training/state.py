@@ -21,7 +21,8 @@ class Totals(eqx.Module):
 
     @classmethod
     def zero(cls, latent_dim: int) -> "Totals":
-        return cls(Terms(jnp.zeros(()), jnp.zeros(latent_dim)), jnp.zeros(()), jnp.zeros(()))
+        terms = Terms(jnp.zeros(()), jnp.zeros(latent_dim), jnp.zeros(()))
+        return cls(terms, jnp.zeros(()), jnp.zeros(()))
 
 
 class TrainState(eqx.Module):

@@ -1,0 +1,99 @@
+"""Observation noise is mode × Scale: where its raw value comes from, and how that becomes σ.
+
+A learned σ makes the likelihood unbounded: where the decoder can reproduce a feature exactly,
+log p → ∞ as σ → 0 (Mattei & Frellsen 2018, arXiv 1802.04826), and training then buys density at a
+point instead of a better model. A floor bounds it, and whatever sits at the floor has a density
+that the floor decided, which is why reports count it.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from logvar import scales
+from logvar.errors import LogvarError, unknown_name
+from logvar.scales import Floored, Scale
+
+MODES = ("shared", "fixed", "per-feature", "per-example", "optimal")
+"""shared: one learned σ. fixed: a given one. per-feature: one learned for each feature.
+per-example: a second output of the decoder for each example and feature. optimal: in closed form
+from the residuals of the batch while training (σ-VAE, Rybkin et al. 2021, arXiv 2006.13202), and
+of the whole training set once it has ended."""
+
+Outputs = Float[Array, "..."]
+_AT_THE_FLOOR = 1.1
+
+
+class ObservationNoise(eqx.Module):
+    """σ of an observation, in standardized units.
+
+    Args:
+        raw: its raw value: one number, one for each feature, or what is added to the decoder's
+            second output so that training starts where it was asked to.
+        scale: how raw becomes σ.
+        mode: one of `MODES`.
+        floor: the smallest σ, which `scale` keeps to; 0 is none.
+    """
+
+    raw: Float[Array, "..."]
+    scale: Scale
+    mode: str = eqx.field(static=True)
+    floor: float = eqx.field(static=True)
+
+    @classmethod
+    def starting_at(
+        cls, sigma: float, shape: tuple[int, ...], mode: str, scale: str | Scale, floor: float
+    ) -> "ObservationNoise":
+        """The noise that starts at, or is fixed to, this σ.
+
+        Raises:
+            LogvarError: the mode is unknown, or σ is out of the scale's reach.
+        """
+        if mode not in MODES:
+            raise unknown_name("noise", mode, MODES)
+        found = scales.get(scale)
+        if mode == "fixed":
+            floor = 0.0  # what is given stays as it is given
+        if floor:
+            if sigma <= floor:
+                raise LogvarError(
+                    f"noise_sigma {sigma:g} is not above noise_floor {floor:g}: raise the one or "
+                    "lower the other"
+                )
+            found = Floored(found, floor)
+        raw = jnp.asarray(found.raw(sigma), jnp.float32)
+        return cls(jnp.full(shape, raw) if mode == "per-feature" else raw, found, mode, floor)
+
+    @property
+    def heads(self) -> int:
+        return 2 if self.mode == "per-example" else 1
+
+    def split(self, outputs: Outputs) -> tuple[Outputs, Outputs]:
+        """The decoder's outputs as (location, raw scale)."""
+        if self.mode == "per-example":
+            return outputs[0], outputs[1] + self.raw
+        return outputs, self.raw
+
+    def trainable(self) -> Any:
+        """`optimal` has no gradient, but its value changes and is part of the state."""
+        nothing = jax.tree.map(lambda _: False, self)
+        return eqx.tree_at(
+            lambda noise: noise.raw, nothing, self.mode in ("shared", "per-feature", "optimal")
+        )
+
+    def fitted(self, sigma: Float[Array, ""]) -> "ObservationNoise":
+        """The noise with this σ, or with the nearest one that the scale reaches."""
+        low, high = (float(np.asarray(bound)) for bound in self.scale.bounds)
+        tiny = float(jnp.finfo(jnp.float32).tiny)
+        reachable = jnp.clip(sigma, max(low * (1 + 1e-4), 1e10 * tiny), high * (1 - 1e-4))
+        raw = self.scale.raw(jax.lax.stop_gradient(reachable))
+        # The gradient through the best σ is zero by its being best, so none is taken.
+        return eqx.tree_at(lambda noise: noise.raw, self, raw)
+
+    def share_at_floor(self, sigma: np.ndarray) -> float:
+        """The share of these σ that lies within a tenth of the floor."""
+        return float(np.mean(sigma <= _AT_THE_FLOOR * self.floor))

@@ -1,0 +1,98 @@
+"""The observation noise: fitting it to a whole training set, and saying where it lies."""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from logvar.data.preparation import Preparation
+from logvar.distributions.noise import ObservationNoise
+from logvar.evaluation.blocks import in_blocks
+from logvar.model import Model
+from logvar.objectives import draw
+from logvar.randomness import Purpose, row_key, row_noise, row_words
+
+
+def fit_noise(model: Model, rows: np.ndarray, preparation: Preparation, seed: int) -> Model:
+    """Freeze a noise in closed form at what is best for all of these rows.
+
+    A row's score then depends on the model alone, not on the rows scored with it. Every row is
+    encoded and one z is drawn for it, as in the ELBO; other models come back as they are.
+    """
+    if not model.likelihood.fits_residuals:
+        return model
+    task = (model, preparation, jnp.asarray(seed, jnp.int32))
+    residuals = in_blocks(_residuals, task, rows, row_words(rows))
+    mean = jnp.asarray(residuals.mean(dtype=np.float64), jnp.float32)
+    return eqx.tree_at(lambda model: model.likelihood, model, model.likelihood.fitted(mean))
+
+
+def _residuals(task: tuple, rows: Array, words: Array) -> Array:
+    model, preparation, seed = task
+
+    def one(row: Array, word: Array) -> Array:
+        x = preparation(row, row_key(seed, Purpose.BINARIZATION, word))
+        code = model.encode(x)
+        eps = row_noise(seed, word, 1, code[0].shape[0])[0]
+        return model.likelihood.residual(x, draw(model, code, eps, analytic_kl=True).outputs)
+
+    return jax.vmap(one)(rows, words)
+
+
+@dataclasses.dataclass(frozen=True)
+class NoiseSummary:
+    """Where the observation noise lies, in standardized units."""
+
+    mode: str
+    quantiles: dict[str, float]
+    floor: float
+    share_at_floor: float
+    """Of examples and features, those within a tenth of the floor: their density is bounded by
+    the floor, not by the data."""
+
+    def __str__(self) -> str:
+        low, middle, high = (self.quantiles[q] for q in ("0", "0.5", "1"))
+        if low == high:
+            text = f"{self.mode}, σ {middle:.4g} in standardized units"
+        else:
+            text = f"{self.mode}, σ {low:.3g} … {middle:.3g} … {high:.3g} in standardized units"
+        if self.share_at_floor:
+            text += (
+                f"; {self.share_at_floor:.1%} at the floor {self.floor:g}, which bounds their "
+                "density in place of the data"
+            )
+        return text
+
+
+def summarize_noise(
+    model: Model, rows: np.ndarray, preparation: Preparation, seed: int
+) -> NoiseSummary | None:
+    """Quantiles of σ over examples and features, decoding the posterior means; None if there is
+    no such noise."""
+    noise = getattr(model.likelihood, "noise", None)
+    if not isinstance(noise, ObservationNoise):
+        return None
+    if noise.mode == "per-example":
+        # A thousand rows say where σ lies; a million would be kept in memory for nothing more.
+        taken = rows[:1024]
+        task = (model, preparation, jnp.asarray(seed, jnp.int32))
+        sigma = in_blocks(_sigmas, task, taken, row_words(taken)).ravel()
+    else:
+        sigma = np.asarray(noise.scale.sigma(noise.raw)).ravel()
+    at = (0.0, 0.5, 1.0)
+    quantiles = dict(zip((f"{q:g}" for q in at), map(float, np.quantile(sigma, at)), strict=True))
+    return NoiseSummary(noise.mode, quantiles, noise.floor, noise.share_at_floor(sigma))
+
+
+def _sigmas(task: tuple, rows: Array, words: Array) -> Array:
+    model, preparation, seed = task
+    noise = model.likelihood.noise
+
+    def one(row: Array, word: Array) -> Array:
+        x = preparation(row, row_key(seed, Purpose.BINARIZATION, word))
+        return noise.scale.sigma(noise.split(model.decode(model.encode(x)[0]))[1])
+
+    return jax.vmap(one)(rows, words)

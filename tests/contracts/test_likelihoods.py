@@ -1,0 +1,190 @@
+"""Every registered likelihood and noise mode walks into this suite by itself."""
+
+import itertools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+import logvar
+from logvar.distributions.noise import MODES
+from logvar.distributions.registry import LIKELIHOODS, NoiseSettings, build
+
+ROWS = np.random.default_rng(0).integers(0, 256, size=(50, 3)).astype(np.float32)
+DISCRETE = {"bernoulli": np.arange(2.0), "discretized-logistic": np.arange(256.0)}
+NAMED = [name for name in LIKELIHOODS if name != "bernoulli"]
+
+
+def built(name, **settings):
+    likelihood = build(name, ROWS, NoiseSettings(**settings))
+    wide = jnp.zeros(()).dtype if jax.config.jax_enable_x64 else jnp.float32
+    return jax.tree.map(lambda leaf: leaf.astype(wide) if eqx.is_array(leaf) else leaf, likelihood)
+
+
+def shape_of_outputs(likelihood):
+    return (3,) if likelihood.heads == 1 else (likelihood.heads, 3)
+
+
+def some_outputs(likelihood, seed=1):
+    shape = shape_of_outputs(likelihood)
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape) * 0.4)
+
+
+def allowed(name, mode):
+    try:
+        return built(name, mode=mode, sigma=0.3)
+    except logvar.LogvarError:
+        return None
+
+
+CASES = [(n, m) for n, m in itertools.product(NAMED, MODES) if allowed(n, m)] + [("bernoulli", "")]
+
+
+def test_every_mode_is_there_but_where_no_closed_form_is():
+    refused = set(itertools.product(NAMED, MODES)) - set(CASES)
+    assert refused == {("student-t", "optimal"), ("discretized-logistic", "optimal")}
+    with pytest.raises(logvar.LogvarError, match="no closed form.*noise 'shared'"):
+        built("student-t", mode="optimal")
+
+
+def case(name, mode):
+    return built(name) if name == "bernoulli" else built(name, mode=mode, sigma=0.3)
+
+
+@pytest.mark.parametrize(("name", "mode"), CASES)
+def test_probabilities_add_up_to_one(name, mode, float64):
+    likelihood = case(name, mode)
+    outputs = some_outputs(likelihood)
+    if name in DISCRETE:
+        x = jnp.asarray(np.repeat(DISCRETE[name][:, None], 3, 1))
+        total = np.exp(jax.vmap(lambda x: likelihood.log_prob(x, outputs))(x)).sum(0)
+        np.testing.assert_allclose(total, 1, rtol=1e-9)
+        return
+    sigma, centre = np.asarray(likelihood.sigma(outputs)), np.asarray(likelihood.mean(outputs))
+    # x = centre + σ·sinh(t) reaches Student's tails with an even grid in t.
+    t = np.linspace(-14, 14, 40_001)
+    x = centre + sigma * np.sinh(t)[:, None]
+    density = np.exp(jax.vmap(lambda x: likelihood.log_prob(x, outputs))(jnp.asarray(x)))
+    integral = (density * sigma * np.cosh(t)[:, None]).sum(0) * (t[1] - t[0])
+    np.testing.assert_allclose(integral, 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "mode"), CASES)
+def test_draws_follow_the_density(name, mode):
+    """The probability-integral transform of 2,000 draws, or their mean and level, fits."""
+    likelihood = case(name, mode)
+    outputs = some_outputs(likelihood).astype(jnp.float32)
+    keys = jax.random.split(jax.random.key(0), 2000)
+    drawn = np.asarray(jax.vmap(lambda key: likelihood.sample(outputs, key))(keys), float)
+    mean = np.asarray(likelihood.mean(outputs), float)
+    error = drawn.std(0) / np.sqrt(len(drawn))
+    assert (np.abs(drawn.mean(0) - mean) < 5 * error).all()
+    # E[−log p] over the draws is the entropy: another σ than the sampler's would raise it.
+    if name in DISCRETE:
+        levels = jnp.asarray(np.repeat(DISCRETE[name][:, None], 3, 1), jnp.float32)
+        logs = np.asarray(jax.vmap(lambda x: likelihood.log_prob(x, outputs))(levels), float)
+        entropy = -(np.exp(logs) * logs).sum(0)
+    else:
+        sigma = np.asarray(likelihood.sigma(outputs), float)
+        frozen = {"normal": stats.norm(), "laplace": stats.laplace(), "student-t": stats.t(4)}
+        entropy = frozen[name].entropy() + np.log(sigma)
+    surprise = -np.asarray(
+        jax.vmap(lambda x: likelihood.log_prob(x, outputs))(jnp.asarray(drawn, jnp.float32)), float
+    )
+    allowed_error = 5 * surprise.std(0) / np.sqrt(len(drawn)) + 1e-3
+    assert (np.abs(surprise.mean(0) - entropy) < allowed_error).all()
+
+
+@pytest.mark.parametrize("name", ["normal", "laplace", "student-t"])
+def test_densities_equal_scipys(name, float64):
+    likelihood = built(name, mode="fixed", sigma=0.4)
+    outputs = some_outputs(likelihood)
+    shift, factor = ROWS.mean(0, dtype=float), ROWS.std(0, dtype=float)
+    frozen = {
+        "normal": stats.norm,
+        "laplace": stats.laplace,
+        "student-t": lambda **k: stats.t(4, **k),
+    }[name]
+    x = ROWS[7].astype(float)
+    expected = frozen(loc=shift + factor * np.asarray(outputs), scale=0.4 * factor).logpdf(x)
+    np.testing.assert_allclose(likelihood.log_prob(jnp.asarray(x), outputs), expected, rtol=1e-5)
+
+
+def test_discretized_logistic_equals_the_difference_of_its_distribution(float64):
+    likelihood = built("discretized-logistic", mode="fixed", sigma=0.05)
+    outputs = jnp.asarray([-0.9, 0.0, 0.8])
+    frozen = stats.logistic(loc=127.5 * (1 + np.asarray(outputs)), scale=127.5 * 0.05)
+    for level in (0, 1, 60, 128, 200, 254, 255):
+        upper = frozen.cdf(level + 0.5) if level < 255 else 1.0
+        lower = frozen.cdf(level - 0.5) if level > 0 else 0.0
+        got = likelihood.log_prob(jnp.full(3, float(level)), outputs)
+        near = (upper - lower) > 1e-9
+        np.testing.assert_allclose(np.asarray(got)[near], np.log((upper - lower)[near]), rtol=1e-6)
+
+
+def test_discretized_logistic_stays_finite_far_from_its_location():
+    """A difference of two numbers that are both 1 in float32 would be log 0."""
+    likelihood = built("discretized-logistic", mode="fixed", sigma=1e-3)
+    outputs = jnp.full(3, -1.0)
+    logs = jax.jit(lambda x, o: likelihood.log_prob(x, o))(
+        jnp.asarray([3.0, 100.0, 254.0]), outputs
+    )
+    assert np.isfinite(logs).all() and (np.diff(logs) < 0).all()
+    gradient = jax.grad(lambda o: likelihood.log_prob(jnp.full(3, 254.0), o).sum())(outputs)
+    assert np.isfinite(gradient).all() and (gradient > 0).all()
+
+
+@pytest.mark.parametrize("mode", [m for m in MODES if m != "fixed"])
+def test_noise_starts_where_asked_and_never_falls_below_its_floor(mode):
+    likelihood = built("normal", mode=mode, sigma=0.3, floor=0.05)
+    shape = shape_of_outputs(likelihood)
+    start = likelihood.noise.scale.sigma(likelihood.noise.split(jnp.zeros(shape))[1])
+    np.testing.assert_allclose(start, 0.3, rtol=1e-5)
+    low = eqx.tree_at(lambda l: l.noise.raw, likelihood, jnp.full_like(likelihood.noise.raw, -1e4))
+    sigma = low.noise.scale.sigma(low.noise.split(jnp.zeros(shape))[1])
+    np.testing.assert_allclose(sigma, 0.05, rtol=1e-5)
+    assert low.noise.share_at_floor(np.asarray(sigma)) == 1
+
+
+def test_a_fixed_noise_is_exactly_what_was_given():
+    assert float(built("normal", mode="fixed", sigma=1e-4).noise.scale.sigma(
+        built("normal", mode="fixed", sigma=1e-4).noise.raw)) == pytest.approx(1e-4, rel=1e-5)  # fmt: skip
+
+
+def test_a_start_below_the_floor_is_refused():
+    with pytest.raises(logvar.LogvarError, match="noise_sigma 0.001 is not above noise_floor"):
+        built("normal", sigma=1e-3, floor=1e-2)
+
+
+@pytest.mark.parametrize("name", ["normal", "laplace"])
+def test_the_optimal_noise_is_the_maximum_likelihood_one(name, float64):
+    likelihood = built(name, mode="optimal")
+    location = np.asarray(some_outputs(likelihood))
+    rows = jnp.asarray(ROWS.astype(float))
+    outputs = jnp.asarray(np.repeat(location[None], len(ROWS), 0))
+    fitted = likelihood.fitted(jax.vmap(likelihood.residual)(rows, outputs).mean())
+
+    def total(sigma):
+        fixed = built(name, mode="fixed", sigma=sigma)
+        return float(jax.vmap(fixed.log_prob)(rows, outputs).sum())
+
+    best = float(fitted.noise.scale.sigma(fitted.noise.raw))
+    assert total(best) > max(total(best * 1.01), total(best / 1.01))
+
+
+def test_with_perfect_reconstructions_the_optimal_noise_is_its_floor():
+    fitted = built("normal", mode="optimal", floor=0.02).fitted(jnp.zeros(()))
+    assert float(fitted.noise.scale.sigma(fitted.noise.raw)) == pytest.approx(0.02, rel=1e-3)
+    free = built("normal", mode="optimal", floor=0.0).fitted(jnp.zeros(()))
+    assert np.isfinite(float(free.noise.raw))
+
+
+@pytest.mark.parametrize("name", logvar.scales.names()[:13])
+def test_noise_may_be_learned_in_any_scale(name):
+    likelihood = built("normal", mode="shared", sigma=0.7, scale=name)
+    gradient = jax.grad(lambda l: l.log_prob(jnp.asarray(ROWS[0]), jnp.zeros(3)).sum(),
+                        allow_int=True)(likelihood)  # fmt: skip
+    assert np.isfinite(float(gradient.noise.raw)) and float(gradient.noise.raw) != 0
