@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from logvar.distributions.normal import reparameterize as reparameterize
     from logvar.errors import LogvarError as LogvarError
     from logvar.estimator import VAE as VAE
+    from logvar.evaluation.units import bits_per_dimension as bits_per_dimension
     from logvar.keras import import_keras as import_keras
     from logvar.loading import load as load
 
@@ -24,6 +25,7 @@ _HOMES = {
     "reparameterize": "logvar.distributions.normal",
     "LogvarError": "logvar.errors",
     "VAE": "logvar.estimator",
+    "bits_per_dimension": "logvar.evaluation.units",
     "load": "logvar.loading",
     "import_keras": "logvar.keras",
 }

@@ -84,6 +84,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         n_iter_: epochs run.
         ended_: "finished", "stopped early", "interrupted" or "not finite".
         stopped_by_: the signal that interrupted fitting, or None.
+        diagnosis_: what became NaN or infinite first, and why, where fitting ended for it.
         n_features_in_: columns of a table, or features of an example.
 
     Example:
@@ -228,6 +229,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             )
         self._keep(recipe, decisions, prepared, rows, trained)
         self.stopped_by_ = interrupt.requested
+        self.diagnosis_ = trained.diagnosis
         if trained.ended == "not finite":
             raise LogvarError(self._not_finite(trained))
         if trained.ended == "interrupted":
@@ -483,13 +485,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return np.moveaxis(noise, 0, 1)
 
     def _not_finite(self, trained: Trained) -> str:
-        step = int(trained.state.failed_step)
         return (
-            f"loss or gradient became NaN or infinite at step {step + 1} and the step was not "
-            f"taken; the estimator keeps the weights from before (best epoch "
-            f"{int(trained.state.best_epoch)}): lower learning_rate (now "
-            f"{self.recipe_.training.learning_rate:g}), set clip_norm, or choose a scale that "
-            f"grows less (now {self.recipe_.model.scale})"
+            f"{trained.diagnosis}. The step was not taken, and the estimator keeps the weights "
+            f"from before (best epoch {int(trained.state.best_epoch)})"
         )
 
     def _manifest(self) -> run_folder.Manifest:

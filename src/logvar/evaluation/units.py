@@ -41,7 +41,7 @@ def bits_per_dimension(
             "expected positive numbers"
         )
     nats = np.asarray(log_prob, np.float64) + dimensions * math.log(data_factor)
-    return -nats / (dimensions * math.log(2))
+    return np.asarray(-nats / (dimensions * math.log(2)))
 
 
 def meaning_of(likelihood: str, *, binarized: bool, dequantized: bool) -> str:

@@ -17,6 +17,7 @@ from logvar.evaluation.elbo import HeldOut, held_out_terms
 from logvar.evaluation.noise import fit_noise
 from logvar.model import Model
 from logvar.objectives import Objective, Terms
+from logvar.training.diagnosis import Diagnosis, diagnose
 from logvar.training.optimizers import direction
 from logvar.training.state import Totals, TrainState, initial_state, partition, unshared
 from logvar.training.step import Chunk, Epoch, Fixed, Hyper, Task, run_chunk
@@ -81,6 +82,8 @@ class Trained:
     history: list[EpochMetrics]
     ended: str
     """"finished", "stopped early", "interrupted" or "not finite"."""
+    diagnosis: Diagnosis | None = None
+    """What the first number that was not finite was, and why, where training ended for it."""
 
 
 def train(
@@ -140,7 +143,17 @@ def train(
 
     best = _best_model(model, state, held_out)
     best = fit_noise(best, rows, plan.fixed.preparation, plan.seed)
-    return Trained(best, state, history, ended)
+    diagnosis = _diagnosis(state, rows, task, plan) if ended == "not finite" else None
+    return Trained(best, state, history, ended, diagnosis)
+
+
+def _diagnosis(state: TrainState, rows: np.ndarray, task: Task, plan: Plan) -> Diagnosis:
+    """Look at the batch of the step that was not taken."""
+    n, batch_size = len(rows), plan.fixed.batch_size
+    epoch, t = divmod(int(state.failed_step), -(-n // batch_size))
+    order = epoch_order(n, batch_size, plan.seed, epoch)
+    taken = order[t * batch_size : min((t + 1) * batch_size, n)]
+    return diagnose(state, rows[taken], taken, (epoch, t), task)
 
 
 def _padded(rows: np.ndarray, batch_size: int) -> np.ndarray:

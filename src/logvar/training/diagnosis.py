@@ -1,0 +1,188 @@
+"""Why a step was not finite: the same step again, one quantity at a time.
+
+A step that is not finite is not taken, so the state still holds what went in, and noise is a
+function of (seed, epoch, step): the failure can be repeated and looked at.
+"""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from logvar import scales
+from logvar.distributions.noise import ObservationNoise
+from logvar.distributions.normal import Normal
+from logvar.model import Model
+from logvar.randomness import Purpose, stream
+from logvar.training.state import TrainState
+from logvar.training.step import Task
+
+_FAR, _APART = 20, 100
+"""An input is taken for bad data beyond so many standard deviations, and so many times as far out
+as half of the batch is."""
+_LARGE_WEIGHT = 1e3
+_LARGE_SIGMA = 1e3
+_SMALL_NOISE = 1e-4
+
+
+@dataclasses.dataclass(frozen=True)
+class Diagnosis:
+    """What was not finite first, in the order in which it is computed, and the likely cause."""
+
+    step: int
+    """The optimizer step that was not taken, counted from 1."""
+    epoch: int
+    quantity: str
+    """What was NaN or infinite, and where."""
+    cause: str
+    remedy: str
+    raw_range: tuple[float, float]
+    """The raw scale outputs of the batch."""
+    safe_range: tuple[float, float]
+
+    def __str__(self) -> str:
+        low, high = self.raw_range
+        return (
+            f"step {self.step} (epoch {self.epoch}): {self.quantity}. Raw scale outputs lay in "
+            f"[{low:.4g}, {high:.4g}], safe is [{self.safe_range[0]:.4g}, "
+            f"{self.safe_range[1]:.4g}]. Likely cause: {self.cause}. Remedy: {self.remedy}"
+        )
+
+
+def diagnose(
+    state: TrainState, rows: np.ndarray, indices: np.ndarray, position: tuple[int, int], task: Task
+) -> Diagnosis:
+    """Repeat a step that failed and say what broke.
+
+    Args:
+        state: the state before that step.
+        rows: the stored rows of its batch.
+        indices: their places in the training set.
+        position: (epoch, step in the epoch).
+        task: what the step was compiled for.
+    """
+    model: Model = eqx.combine(state.params, task.static)
+    seen = _quantities(model, state, jnp.asarray(rows), position, task)
+    raw = np.asarray(seen["raw scale output"])
+    finite_raw = raw[np.isfinite(raw)] if np.isfinite(raw).any() else np.zeros(1)
+    cause, remedy = _cause(model, state, seen, indices, float(task.hyper.learning_rate))
+    return Diagnosis(
+        step=int(state.failed_step) + 1,
+        epoch=position[0] + 1,
+        quantity=_first_bad(seen, indices),
+        cause=cause,
+        remedy=remedy,
+        raw_range=(float(finite_raw.min()), float(finite_raw.max())),
+        safe_range=model.scale.safe_range(jnp.float32),
+    )
+
+
+def _quantities(
+    model: Model, state: TrainState, rows: Array, position: tuple[int, int], task: Task
+) -> dict[str, np.ndarray]:
+    """All quantities of the step in the order of computation; rows first, gradients last."""
+    hyper, fixed = task.hyper, task.fixed
+    at = tuple(jnp.asarray(index) for index in position)
+    # Noise was drawn for a full batch; fewer rows take its beginning.
+    samples = task.objective.n_samples
+    latent_dim = state.totals.terms.kl.shape[-1]
+    eps = jax.random.normal(
+        stream(hyper.seed, Purpose.NOISE, *at), (fixed.batch_size, samples, latent_dim)
+    )[: len(rows)]
+    x = fixed.preparation(rows, stream(hyper.seed, Purpose.BINARIZATION, *at))
+    standardized = jax.vmap(model.likelihood.standardize)(x)
+    mean, raw = jax.vmap(model.encode)(x)
+    posterior = Normal(mean[:, None], raw[:, None], model.scale)
+    z = posterior.reparameterize(eps)
+    outputs = jax.vmap(jax.vmap(model.decode))(z)
+    log_likelihood = jax.vmap(lambda x, o: jax.vmap(lambda o: model.likelihood.log_prob(x, o))(o))(
+        x, outputs
+    )
+    weight = jnp.ones(len(rows))
+
+    def loss(params: PyTree) -> Array:
+        return task.objective(eqx.combine(params, task.static), x, eps, weight, state.step)[0]
+
+    gradients = jax.tree_util.tree_leaves_with_path(jax.grad(loss)(state.params))
+    quantities = {
+        "input": standardized,
+        "posterior mean": mean,
+        "raw scale output": raw,
+        "posterior σ": posterior.sigma[:, 0],
+        "latent": z,
+        "KL": jax.vmap(model.prior.kl)(Normal(mean, raw, model.scale)),
+        "decoder output": outputs,
+        "log p(x | z)": log_likelihood,
+    } | {
+        f"gradient of {jax.tree_util.keystr(path, simple=True, separator='.')}": leaf
+        for path, leaf in gradients
+    }
+    return {name: np.asarray(value) for name, value in quantities.items()}
+
+
+def _first_bad(seen: dict[str, np.ndarray], indices: np.ndarray) -> str:
+    for name, values in seen.items():
+        bad = np.argwhere(~np.isfinite(values))
+        if len(bad):
+            value = values[tuple(bad[0])]
+            what = "NaN" if np.isnan(value) else "infinite"
+            if name.startswith("gradient"):
+                return f"{name} became {what} while the loss was finite"
+            row = int(indices[bad[0][0]])
+            rows = len(np.unique(bad[:, 0]))
+            where = f"in {rows} of {len(values)} rows (such as row {row})"
+            return f"{name} became {what} first, {where}"
+    sizes = {
+        name: float(np.abs(v).max()) for name, v in seen.items() if name.startswith("gradient")
+    }
+    largest = max(sizes, key=sizes.__getitem__)
+    return (
+        f"the gradient's sum of squares overflowed: {largest} reaches {sizes[largest]:.3g}, and "
+        f"the KL of one latent {np.abs(seen['KL']).max():.3g}"
+    )
+
+
+def _cause(
+    model: Model,
+    state: TrainState,
+    seen: dict[str, np.ndarray],
+    indices: np.ndarray,
+    learning_rate: float,
+) -> tuple[str, str]:
+    """(likely cause, remedy), the most specific one that fits."""
+    inputs = np.abs(seen["input"].reshape(len(indices), -1))
+    if not inputs.max() <= max(_FAR, _APART * float(np.median(inputs))):
+        row, column = np.unravel_index(int(np.argmax(inputs)), inputs.shape)
+        return (
+            f"bad data: row {int(indices[row])}, feature {int(column)} lies {inputs.max():.3g} "
+            "standard deviations from the mean",
+            "remove or repair that row, or use likelihood='student-t'",
+        )
+    slower = f"a learning rate below {learning_rate:g}, or clip_norm=1"
+    weights = max(float(jnp.max(jnp.abs(leaf))) for leaf in jax.tree.leaves(state.params))
+    noise = getattr(model.likelihood, "noise", None)
+    if isinstance(noise, ObservationNoise) and noise.mode != "per-example":
+        sigma = float(jnp.min(noise.scale.sigma(noise.raw)))
+        if not sigma > _SMALL_NOISE:
+            return (
+                f"the observation noise fell to σ = {sigma:.2g} of a feature's spread, where the "
+                "density has no bound",
+                "noise_floor=1e-3 or more",
+            )
+    if weights > _LARGE_WEIGHT:
+        return (f"the learning rate: weights have grown to {weights:.3g}", slower)
+    raw = seen["raw scale output"]
+    low, high = model.scale.safe_range(jnp.float32)
+    name = scales.describe(model.scale)
+    bounded = f"a scale with bounds such as clamped({name}, low=-7, high=3)"
+    if not raw.max() <= high:
+        return (f"raw outputs beyond where σ² of {name} overflows", f"{slower}; or {bounded}")
+    if not raw.min() >= low:
+        return (f"raw outputs below where σ² of {name} is 0", f"{slower}; or {bounded}")
+    sigma = float(seen["posterior σ"].max())
+    if sigma > _LARGE_SIGMA:
+        return (f"σ has grown to {sigma:.3g} under {name}", f"{slower}; or {bounded}")
+    return (f"the learning rate {learning_rate:g} is too large for these data", slower)
