@@ -10,9 +10,9 @@ import logvar
 SOURCE = Path(logvar.__file__).parent
 # Each part may import those before it; parts in one tuple do not import each other.
 ORDER = [
-    ("errors",), ("randomness", "recipe"), ("scales",), ("distributions",), ("networks",),
+    ("errors",), ("randomness", "recipe"), ("scales",), ("snippets", "distributions"), ("networks",),
     ("model",), ("objectives",), ("storage",), ("data",), ("evaluation",), ("training",),
-    ("assembly",), ("study",), ("report",), ("estimator",), ("loading",), ("keras", "commands"), ("cli",),
+    ("assembly",), ("study",), ("report",), ("estimator",), ("loading",), ("keras", "commands", "scale_commands"), ("cli",),
     ("__main__", "__init__"),
 ]  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

@@ -197,18 +197,28 @@ def report(run: Run, data: OwnData = None, /, data_dir: DataDir = None) -> None:
 
 
 def scales(
-    name: Annotated[
-        str | None, tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help="one scale")
-    ] = None,
+    names: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help="scales")
+    ] = (),
     /,
+    code: Annotated[
+        str | None,
+        tyro.conf.arg(metavar="FRAMEWORK", help="its code for numpy, jax, torch or tensorflow"),
+    ] = None,
+    plot: Annotated[
+        Path | None, tyro.conf.arg(metavar="FILE", help="draw them: .png, .svg or .pdf")
+    ] = None,
+    run: Annotated[
+        Path | None, tyro.conf.arg(metavar="RUN", help="draw a run's raw outputs beneath")
+    ] = None,
 ) -> None:
-    """List the scale parameterizations, or the facts of one.
+    """List the scale parameterizations; or the facts of some, their code, their picture.
 
-    Example: logvar scales softplus
+    Example: logvar scales softplus --code torch
     """
-    from logvar import commands
+    from logvar import scale_commands
 
-    commands.scales(name)
+    scale_commands.show(names, code, plot, run)
 
 
 def _write(

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from logvar import scales as catalogue
 from logvar.data import sources, tables
@@ -190,39 +189,6 @@ def report(run: Path, data: str | None, data_dir: str | None) -> None:
     console.print(f"report  {path}", highlight=False, soft_wrap=True)
 
 
-def scales(name: str | None) -> None:
-    """Print the catalogue, or the facts of one scale."""
-    if name is None:
-        table = Table("name", "formula", "σ reaches", "d at σ = 1", "KL convex", box=None)
-        for each, entry in catalogue.REGISTRY.items():
-            if not entry.wraps:
-                scale = catalogue.get(each)
-                table.add_row(
-                    each, entry.formula, _bounds(scale), _slope_at_one(scale), _yes(scale.is_convex)
-                )
-        console.print(table, highlight=False)
-        console.print(
-            "wrappers: clamped(SCALE, low=…, high=…), floored(SCALE, minimum=…)", highlight=False
-        )
-        return
-    scale = catalogue.get(name)
-    base = name.split("(")[0]
-    entry = catalogue.REGISTRY[base]
-    low, high = scale.safe_range(np.float32)
-    facts = {
-        "formula": entry.formula,
-        "reference": entry.reference,
-        "σ(0)": f"{float(scale.sigma(0.0)):.6g}",
-        "raw at σ = 1": _raw_at_one(scale),
-        "d log σ/dr at σ = 1": _slope_at_one(scale),
-        "σ reaches": _bounds(scale),
-        "safe raw outputs": f"[{low:.6g}, {high:.6g}] in float32 on {jax.default_backend()}",
-        "KL convex in raw": _yes(scale.is_convex),
-    }
-    for key, value in facts.items():
-        console.print(f"{key:<22}{value}", highlight=False, soft_wrap=True)
-
-
 def use_compilation_cache() -> None:
     """Keep compiled programs in the user's cache folder, so that a second run starts at once.
 
@@ -305,24 +271,3 @@ def _print_evaluation(evaluation: Evaluation) -> None:
 def _at_least_one(flag: str, value: int) -> None:
     if value < 1:
         raise LogvarError(f"{flag} is {value}: expected at least 1")
-
-
-def _bounds(scale: catalogue.Scale) -> str:
-    low, high = (float(np.max(np.asarray(b))) for b in scale.bounds)
-    return f"({low:.4g}, {'∞' if np.isinf(high) else f'{high:.4g}'})"
-
-
-def _raw_at_one(scale: catalogue.Scale) -> str:
-    low, high = scale.bounds
-    return f"{float(scale.raw(1.0)):.6g}" if np.all(low < 1) and np.all(high > 1) else "unreachable"
-
-
-def _slope_at_one(scale: catalogue.Scale) -> str:
-    low, high = scale.bounds
-    if not (np.all(low < 1) and np.all(high > 1)):
-        return "–"
-    return f"{float(scale.slope(scale.raw(1.0))):.4g}"
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else "no"

@@ -24,11 +24,11 @@ def _new(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Ax
     FigureCanvasAgg(figure)
     axes = list(figure.subplots(1, columns, squeeze=False)[0])
     for ax in axes:
-        _style(ax)
+        style(ax)
     return figure, axes
 
 
-def _style(ax: Axes) -> None:
+def style(ax: Axes) -> None:
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(MUTED)
     ax.tick_params(colors=MUTED, labelsize=8.5)
@@ -113,7 +113,7 @@ def raw_histogram(
     FigureCanvasAgg(figure)
     ax, strip = figure.subplots(2, 1, height_ratios=(6, 1))
     for each in (ax, strip):
-        _style(each)
+        style(each)
     ax.stairs(counts, edges, fill=True, color=BLUE)
     ax.set_ylabel("count", fontsize=9)
     ax.set_xlabel(f"raw scale output under {scale}", fontsize=9)
