@@ -10,7 +10,7 @@ import logvar
 SOURCE = Path(logvar.__file__).parent
 # Each part may import those before it; parts in one tuple do not import each other.
 ORDER = [
-    ("errors",), ("randomness", "recipe"), ("scales",), ("snippets", "distributions"), ("networks",),
+    ("errors",), ("randomness", "recipe"), ("scales",), ("snippets", "probing", "distributions"), ("networks",),
     ("model",), ("objectives",), ("storage",), ("data",), ("evaluation",), ("training",),
     ("assembly",), ("study",), ("report",), ("estimator",), ("loading",), ("keras", "commands", "scale_commands"), ("cli",),
     ("__main__", "__init__"),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from logvar.evaluation.units import bits_per_dimension as bits_per_dimension
     from logvar.keras import import_keras as import_keras
     from logvar.loading import load as load
+    from logvar.probing.probe import probe as probe
 
 _HOMES = {
     "scales": "logvar.scales",
@@ -28,6 +29,7 @@ _HOMES = {
     "bits_per_dimension": "logvar.evaluation.units",
     "load": "logvar.loading",
     "import_keras": "logvar.keras",
+    "probe": "logvar.probing.probe",
 }
 
 __all__ = [*_HOMES, "__version__"]
