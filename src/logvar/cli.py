@@ -186,6 +186,30 @@ def sample(
     commands.sample(run, out, n, mean, seed)
 
 
+def convert(
+    run: Run,
+    data: OwnData = None,
+    /,
+    *,
+    scale: Annotated[str, tyro.conf.arg(help="the scale to move to")],
+    out: Annotated[
+        Path | None, tyro.conf.arg(metavar="DIR", help="the new run folder; default RUN-SCALE")
+    ] = None,
+    overwrite: Annotated[bool, tyro.conf.arg(help="replace an earlier run there")] = False,
+    match: Annotated[
+        bool, tyro.conf.arg(help="within the log family, go on as under the old scale")
+    ] = True,
+    data_dir: DataDir = None,
+) -> None:
+    """Move a run to another scale: weights and optimizer, with the change stated.
+
+    Example: logvar convert runs/digits --scale log-std
+    """
+    from logvar import commands
+
+    commands.convert(run, data, data_dir, scale, out, overwrite, match)
+
+
 def report(run: Run, data: OwnData = None, /, data_dir: DataDir = None) -> None:
     """Draw a run's report again.
 
@@ -235,7 +259,7 @@ def main() -> None:
         app = tyro.extras.SubcommandApp()
         fit = _fit_from(_defaults() if sys.argv[1:2] == ["fit"] else Settings())
         for command in (
-            fit, evaluate, encode, decode, reconstruct, score, sample, report, scales
+            fit, evaluate, encode, decode, reconstruct, score, sample, convert, report, scales
         ):  # fmt: skip
             app.command(command)
         app.cli(

@@ -1,5 +1,6 @@
 """What the commands do: load, call the estimator, write, print."""
 
+import dataclasses
 import os
 import signal
 from collections.abc import Callable
@@ -12,13 +13,14 @@ import numpy as np
 from rich.console import Console
 
 from logvar import scales as catalogue
+from logvar.conversion import convert as convert_estimator
 from logvar.data import sources, tables
 from logvar.data.order import split
 from logvar.data.preparation import as_rows
 from logvar.errors import LogvarError
 from logvar.estimator import VAE
 from logvar.evaluation.summary import Evaluation
-from logvar.loading import load
+from logvar.loading import load, load_state
 from logvar.recipe import Recipe
 from logvar.report.page import write_report
 from logvar.storage import run_folder
@@ -137,6 +139,40 @@ def _split(dataset: sources.Dataset, recipe: Recipe) -> tuple[np.ndarray, np.nda
     """(trained on, held out): the rows of the training set as fitting split them."""
     settings = recipe.training
     return split(len(dataset.train), settings.validation_fraction, settings.random_state)
+
+
+def convert(
+    run: Path,
+    data: str | None,
+    data_dir: str | None,
+    scale: str,
+    out: Path | None,
+    overwrite: bool,
+    match: bool,
+) -> None:
+    """Write a run moved to another scale, and say what that changed."""
+    use_compilation_cache()
+    catalogue.get(scale)
+    vae = load(run)
+    vae.state_ = load_state(vae, run)
+    rows = sources.load(data or _source(vae), data_dir).train
+    converted, change = convert_estimator(vae, scale, rows, match=match)
+    in_a_name = "".join(c if c.isalnum() or c in "-_." else "_" for c in scale)
+    target = out or run.with_name(f"{run.resolve().name}-{in_a_name}")
+    folder = UnfinishedFolder(target, overwrite=overwrite, marker=run_folder.MANIFEST)
+    try:
+        stated = {"from": vae.recipe_.model.scale, "to": scale} | dataclasses.asdict(change)
+        write_atomically(folder.path / run_folder.CONVERSION, run_folder.to_json(stated))
+        converted.write_into(folder.path)
+        path = folder.publish()
+    except BaseException:
+        folder.discard()
+        raise
+    console.print(str(change), highlight=False, soft_wrap=True)
+    reference = converted.recipe_.training.match
+    if reference:
+        console.print(f"training goes on as under {reference} (match)", highlight=False)
+    console.print(f"run     {path}", highlight=False, soft_wrap=True)
 
 
 def evaluate(run: Path, data: str | None, data_dir: str | None, importance_samples: int) -> None:

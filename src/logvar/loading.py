@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
+
 from logvar import assembly
 from logvar.errors import LogvarError
 from logvar.estimator import VAE
@@ -13,6 +15,9 @@ from logvar.networks.registry import Network
 from logvar.recipe import Recipe
 from logvar.storage import run_folder
 from logvar.storage.weights import load_arrays
+from logvar.training.matching import coordinates
+from logvar.training.optimizers import direction
+from logvar.training.state import TrainState, initial_state
 
 
 def load(
@@ -74,6 +79,23 @@ def load(
         encoder=encoder,
         decoder=decoder,
     )
+
+
+def load_state(vae: VAE, path: str | os.PathLike) -> TrainState | None:
+    """The state of training that a run folder holds, from which its run can go on.
+
+    Raises:
+        LogvarError: the state does not fit the run's recipe.
+    """
+    file = Path(path) / run_folder.STATE
+    if not file.is_file():
+        return None
+    settings = vae.recipe_.training
+    optimizer = direction(settings.optimizer, settings.weight_decay)
+    skeleton = eqx.filter_eval_shape(
+        initial_state, vae.model_, optimizer, vae._n_features_out, coordinates(vae.model_)
+    )
+    return load_arrays(file, skeleton)
 
 
 def fitted(

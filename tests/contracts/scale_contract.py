@@ -178,6 +178,39 @@ def convexity_flag_is_right(scale: Scale) -> None:
     assert bool(rising.all()) == scale.is_convex
 
 
+def stays_convex_for_random_targets(scale: Scale) -> None:
+    """KL(N(μ, σ(r)²) ‖ N(m, t²)) is jointly convex in (μ, r) for any target if the flag is set.
+
+    A function is convex if no chord's middle lies above the chord: random chords, short and long,
+    of the formula itself. Where the flag is not set, some target must show it.
+    """
+    low, high = scale.safe_range(jnp.float32)
+    rng = np.random.default_rng(0)
+    n = 4000
+    targets = np.exp(rng.uniform(-2, 2, n))
+    centre = rng.uniform(max(low, -20.0), min(high, 20.0), n)
+    mean, direction = rng.normal(size=n), rng.normal(size=(2, n))
+    step = np.exp(rng.uniform(np.log(1e-2), np.log(4), n))
+
+    def divergence(k: int) -> np.ndarray:
+        raw = jnp.asarray(centre + k * step * direction[1])
+        sigma, log_sigma = np.asarray(scale.sigma(raw)), np.asarray(scale.log_sigma(raw))
+        square = sigma**2 + (mean + k * step * direction[0]) ** 2
+        return square / (2 * targets**2) - log_sigma + np.log(targets) - 0.5
+
+    below, at, above = (divergence(k) for k in (-1, 0, 1))
+    rises = below - 2 * at + above > -1e-13 * (np.abs(at) + np.abs(below) + np.abs(above) + 40)
+    assert bool(rises.all()) == scale.is_convex
+
+
+def grows_or_falls_throughout(scale: Scale) -> None:
+    """log σ is monotone over the safe range, in one direction, so that the inverse is one."""
+    low, high = scale.safe_range(jnp.float32)
+    raw = np.linspace(max(low, -60.0), min(high, 60.0), 4001)
+    difference = np.diff(np.asarray(scale.log_sigma(raw)))
+    assert (difference >= -1e-13).all() or (difference <= 1e-13).all()
+
+
 def works_elementwise_under_jit_and_vmap(scale: Scale) -> None:
     raw = jnp.asarray(some_raws(scale)[:6].reshape(2, 3))
     for name in ("log_sigma", "sigma", "variance", "kl_excess", "slope"):
@@ -206,6 +239,8 @@ CHECKS = [
     half_precision_is_rounded_once,
     nothing_outside_the_safe_range_is_silently_wrong,
     convexity_flag_is_right,
+    stays_convex_for_random_targets,
+    grows_or_falls_throughout,
     works_elementwise_under_jit_and_vmap,
     survives_being_written_down,
 ]

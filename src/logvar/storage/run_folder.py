@@ -7,6 +7,7 @@ timing.jsonl          the clocks
 evaluation.json       the final figures with their protocols
 checkpoints/          the state of training, from which it can go on
 report.html           the report
+conversion.json       for a run moved to another scale: what that changed
 manifest.json         written last: format version, versions, data, hashes of the others
 """
 
@@ -26,6 +27,7 @@ WEIGHTS = "weights.safetensors"
 METRICS = "metrics.jsonl"
 TIMING = "timing.jsonl"
 EVALUATION = "evaluation.json"
+CONVERSION = "conversion.json"
 MANIFEST = "manifest.json"
 STATE = Path("checkpoints") / "last.safetensors"
 REPORT = "report.html"

@@ -1,0 +1,163 @@
+"""Move a trained model and its optimizer to another scale.
+
+The raw outputs come from a last layer, r = W·h + b, so another affine function of r costs nothing:
+r′ = a·r + c, one (a, c) for each latent. Within the log family r′ = (rate/rate′)·r is exact, to the
+bit where that is a power of two. Between other scales σ′(r′) = σ(r) is not affine in r, and the
+best affine r′ on given data is taken.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from logvar.errors import LogvarError
+from logvar.model import Model
+from logvar.scales import LogFamily, Scale
+from logvar.training.matching import has_head
+from logvar.training.optimizers import AdamState
+from logvar.training.state import TrainState, partition
+
+_ITERATIONS = 20
+
+
+class Affine(NamedTuple):
+    """r′ = factor·r + offset for each latent."""
+
+    factor: Float[np.ndarray, "latent"]
+    offset: Float[np.ndarray, "latent"]
+
+
+def affine_between(old: Scale, new: Scale, raw: Float[np.ndarray, "rows latent"]) -> Affine:
+    """The affine change of raw outputs that keeps σ: exactly, or as well as it can on these.
+
+    Outside the log family it minimizes Σ (log σ′(a·r + c) − log σ(r))² over the rows, for each
+    latent, by Gauss–Newton from where slopes agree at the mean raw output.
+    """
+    latents = raw.shape[1]
+    if isinstance(old, LogFamily) and isinstance(new, LogFamily):
+        return Affine(np.full(latents, old.rate / new.rate), np.zeros(latents))
+    with jax.enable_x64(True):
+        return _fitted(old, new, np.asarray(raw, np.float64))
+
+
+def _fitted(old: Scale, new: Scale, raw: np.ndarray) -> Affine:
+    target = np.asarray(old.log_sigma(raw))
+    with np.errstate(divide="ignore"):  # log 0 = −∞ is a bound that bounds nothing
+        low, high = (np.log(np.asarray(bound, float)) for bound in new.bounds)
+    # What the new scale cannot reach is asked for as near as it comes.
+    margin = 1e-3
+    reachable = np.clip(target, low + margin, high - margin)
+    middle = reachable.mean(axis=0)
+    centre = raw.mean(axis=0)
+    start = np.asarray(new.raw(np.exp(middle)))
+    factor = np.asarray(old.slope(centre)) / np.asarray(new.slope(start))
+    offset = start - factor * centre
+    best, best_error = (factor, offset), np.full(len(factor), np.inf)
+    for _ in range(_ITERATIONS):
+        moved = factor * raw + offset
+        miss = np.asarray(new.log_sigma(moved)) - target
+        error = np.where(np.isfinite(miss).all(0), np.square(miss).mean(axis=0), np.inf)
+        better = error < best_error
+        best = tuple(np.where(better, a, b) for a, b in zip((factor, offset), best, strict=True))
+        best_error = np.where(better, error, best_error)
+        slope = np.asarray(new.slope(moved))
+        # Normal equations of the two unknowns, with raw outputs taken about their mean.
+        u, v = slope * (raw - centre), slope
+        uu, uv, vv = (u * u).sum(0), (u * v).sum(0), (v * v).sum(0)
+        bu, bv = (u * miss).sum(0), (v * miss).sum(0)
+        determinant = uu * vv - uv * uv
+        solvable = determinant > 1e-10 * uu * vv + 1e-300
+        safe = np.where(solvable, determinant, 1.0)
+        to_factor = np.where(solvable, (vv * bu - uv * bv) / safe, 0.0)
+        to_centre = np.where(solvable, (uu * bv - uv * bu) / safe, bv / np.maximum(vv, 1e-300))
+        factor = factor - to_factor
+        offset = offset + to_factor * centre - to_centre
+    return Affine(*best)
+
+
+def convert_model(model: Model, new: Scale, affine: Affine) -> Model:
+    """The model with its head's raw columns changed, under the new scale.
+
+    Raises:
+        LogvarError: the encoder has no head that is one matrix for mean and raw output.
+    """
+    if not has_head(model):
+        raise LogvarError(
+            "convert needs a built-in encoder, whose last layer is one matrix for mean and raw "
+            "output; got one of your own: multiply its last layer yourself, by rate/new rate"
+        )
+    moved = convert_params(model, affine)
+    return eqx.tree_at(lambda model: model.scale, moved, new)
+
+
+def convert_params(params: PyTree, affine: Affine) -> PyTree:
+    """Weights with the head's raw columns changed; everything else is the same arrays."""
+    head = params.encoder.head
+    factor, offset = _columns(affine, head.bias)
+    return eqx.tree_at(
+        lambda tree: (tree.encoder.head.kernel, tree.encoder.head.bias),
+        params,
+        (head.kernel * factor, head.bias * factor + offset),
+    )
+
+
+def convert_state(
+    state: TrainState,
+    affine: Affine,
+    converted: Model,
+    *,
+    old_coordinates: PyTree,
+    same_coordinates: bool,
+) -> TrainState:
+    """A state of training whose weights and optimizer go on under the new scale.
+
+    Args:
+        state: the state under the old scale.
+        affine: the change of raw outputs.
+        converted: the converted model, whose tree the new state takes.
+        old_coordinates: the coordinates that the old run's optimizer worked in.
+        same_coordinates: the new run's optimizer works in the coordinates of the same reference,
+            so its moments stay as they are; otherwise they are moved to the new scale's own.
+    """
+    structure = jax.tree.structure(partition(converted)[0])
+
+    def in_new_tree(tree: PyTree) -> PyTree:
+        # A tree of weights carries its model's scale in its structure.
+        return jax.tree.unflatten(structure, jax.tree.leaves(tree))
+
+    def moved(node: PyTree) -> PyTree:
+        if not isinstance(node, AdamState):
+            return node
+        adam = node if same_coordinates else _moved(node, affine, old_coordinates)
+        return AdamState(adam.steps, in_new_tree(adam.first), in_new_tree(adam.second))
+
+    return dataclasses.replace(
+        state,
+        params=in_new_tree(convert_params(state.params, affine)),
+        best_params=in_new_tree(convert_params(state.best_params, affine)),
+        optimizer=jax.tree.map(
+            moved, state.optimizer, is_leaf=lambda node: isinstance(node, AdamState)
+        ),
+    )
+
+
+def _moved(adam: AdamState, affine: Affine, old_coordinates: PyTree) -> AdamState:
+    """A gradient with respect to a·w is 1/a times as large, its square 1/a²."""
+    first = jax.tree.map(jnp.divide, adam.first, old_coordinates)
+    second = jax.tree.map(lambda v, c: v / (c * c), adam.second, old_coordinates)
+    inverse = Affine(1 / affine.factor, np.zeros_like(affine.offset))
+    squared = Affine(np.square(inverse.factor), inverse.offset)
+    return AdamState(adam.steps, convert_params(first, inverse), convert_params(second, squared))
+
+
+def _columns(affine: Affine, bias: Array) -> tuple[Array, Array]:
+    """(factor, offset) for all columns of a head: the means' columns stay as they are."""
+    half = bias.shape[0] // 2
+    factor = np.concatenate([np.ones(half), affine.factor])
+    offset = np.concatenate([np.zeros(half), affine.offset])
+    return jnp.asarray(factor, bias.dtype), jnp.asarray(offset, bias.dtype)
