@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -116,12 +117,45 @@ def test_scales(place):
 
 @pytest.mark.parametrize(
     "name",
-    ["fit", "evaluate", "encode", "decode", "reconstruct", "sample", "score", "report", "scales"],
+    [
+        "fit",
+        "evaluate",
+        "encode",
+        "decode",
+        "reconstruct",
+        "sample",
+        "score",
+        "report",
+        "scales",
+        "convert",
+    ],
 )
 def test_every_command_has_help_with_an_example(name, tmp_path):
     done = logvar(tmp_path, name, "--help")
     assert done.returncode == 0
     assert f"Example: logvar {name}" in done.stdout
+
+
+def test_convert_writes_a_run_that_loads_and_says_what_changed(place, tmp_path):
+    runs = tmp_path / "runs"
+    shutil.copytree(place / "runs" / "table", runs / "table")
+    shutil.copy(place / "table.npy", tmp_path)
+    done = logvar(tmp_path, "convert", "runs/table", "--scale", "log-std")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("bitwise: on 60 rows σ changes by at most 0 of itself")
+    assert json.loads((runs / "table-log-std" / "conversion.json").read_text())["to"] == "log-std"
+    # The weights are another file; what the model says of a row is the same number.
+    scores = []
+    for name in ("table", "table-log-std"):
+        out = tmp_path / f"{name}-scores.npy"
+        assert logvar(tmp_path, "score", f"runs/{name}", "--out", str(out)).returncode == 0
+        scores.append(np.load(out))
+    np.testing.assert_array_equal(*scores)
+    again = logvar(tmp_path, "convert", "runs/table", "--scale", "log-std")
+    assert again.returncode == 2 and "already exists" in again.stderr
+    wrong = logvar(tmp_path, "convert", "runs/table", "--scale", "log-sd")
+    assert wrong.returncode == 2 and "did you mean 'log-std'" in wrong.stderr
+    assert sorted(path.name for path in runs.iterdir()) == ["table", "table-log-std"]
 
 
 def test_flags_are_the_recipes_settings():

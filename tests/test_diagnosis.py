@@ -39,8 +39,9 @@ def test_a_bad_row_is_named_by_its_number():
     assert "student-t" in diagnosis.remedy
 
 
-def test_a_huge_learning_rate_is_named():
-    diagnosis, text = failure(DIGITS.train, optimizer="sgd", learning_rate=1e4)
+@pytest.mark.parametrize("scale", ["softplus", "scvi"])  # scvi's floor is a field of the scale
+def test_a_huge_learning_rate_is_named(scale):
+    diagnosis, text = failure(DIGITS.train, scale=scale, optimizer="sgd", learning_rate=1e4)
     assert "learning rate" in diagnosis.cause
     assert "a learning rate below 10000" in text
 

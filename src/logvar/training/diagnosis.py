@@ -113,7 +113,7 @@ def _quantities(
         "raw scale output": raw,
         "posterior σ": posterior.sigma[:, 0],
         "latent": z,
-        "KL": jax.vmap(model.prior.kl)(Normal(mean, raw, model.scale)),
+        "KL": jax.vmap(lambda m, r: model.prior.kl(Normal(m, r, model.scale)))(mean, raw),
         "decoder output": outputs,
         "log p(x | z)": log_likelihood,
     } | {
