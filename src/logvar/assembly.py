@@ -20,6 +20,7 @@ from logvar.randomness import Purpose, stream
 from logvar.recipe import Recipe
 from logvar.training.initial_sigma import chosen_sigma, starting_at
 from logvar.training.loop import Plan
+from logvar.training.matching import coordinates, matched
 from logvar.training.step import Fixed
 
 
@@ -241,6 +242,58 @@ def build_plan(recipe: Recipe, prepared: Preparation) -> Plan:
         patience=settings.patience,
         patience_starts=int(np.ceil(recipe.objective.beta_warmup)),
         fixed=Fixed(settings.optimizer, settings.weight_decay, settings.batch_size, prepared),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Everything training needs, built from a recipe and rows."""
+
+    recipe: Recipe
+    decisions: Decisions
+    prepared: Preparation
+    model: Model
+    coordinates: Any
+    rows: np.ndarray
+    validation: np.ndarray | None
+    objective: Objective
+    plan: Plan
+    latent_dim: int
+
+
+def build_run(
+    recipe: Recipe,
+    rows: np.ndarray,
+    validation: np.ndarray | None,
+    encoder: networks.Network | None = None,
+    decoder: networks.Network | None = None,
+) -> Run:
+    """Build a run.
+
+    Raises:
+        LogvarError: the data or a setting do not fit.
+    """
+    decisions = decide(recipe, rows, custom_networks=encoder is not None)
+    if validation is not None:
+        as_decided = recipe.replace(likelihood=decisions.likelihood)
+        decide(as_decided, validation, custom_networks=True)
+    prepared = preparation(recipe, decisions)
+    seed = recipe.training.random_state
+    model = build_model(recipe, decisions, rows.shape[1:], rows, encoder, decoder)
+    into = coordinates(model)
+    if recipe.training.match:
+        model, into = matched(model, recipe.training.match)
+    return Run(
+        recipe,
+        decisions,
+        prepared,
+        model,
+        into,
+        prepared.fix(rows, seed),
+        None if validation is None else prepared.fix(validation, seed),
+        build_objective(recipe, -(-len(rows) // recipe.training.batch_size)),
+        build_plan(recipe, prepared.after_fixing),
+        latent_dim(model, rows.shape[1:]),
     )
 
 

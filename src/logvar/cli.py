@@ -84,6 +84,18 @@ def _fit_from(defaults: Any) -> Any:
             Path | None, tyro.conf.arg(metavar="DIR", help="the run folder; default runs/DATA")
         ] = None,
         overwrite: Annotated[bool, tyro.conf.arg(help="replace an earlier run there")] = False,
+        resume: Annotated[
+            bool, tyro.conf.arg(help="go on with the run that was stopped there")
+        ] = False,
+        allow_changes: Annotated[
+            bool, tyro.conf.arg(help="resume although recipe, data or version changed")
+        ] = False,
+        checkpoint_seconds: Annotated[
+            float, tyro.conf.arg(help="a checkpoint every so many seconds")
+        ] = 60.0,
+        checkpoint_epochs: Annotated[
+            int, tyro.conf.arg(help="and every so many epochs; 0 is off")
+        ] = 0,
         data_dir: DataDir = None,
         importance_samples: Annotated[int, tyro.conf.arg(help="for the final likelihood")] = 100,
     ) -> None:
@@ -95,7 +107,8 @@ def _fit_from(defaults: Any) -> Any:
 
         folder = out or Path("runs") / (Path(data).stem or "data")
         chosen = dataclasses.asdict(settings)
-        commands.fit(data, chosen, folder, overwrite, data_dir, importance_samples)
+        keeping = commands.Keeping(resume, allow_changes, checkpoint_seconds, checkpoint_epochs)
+        commands.fit(data, chosen, folder, overwrite, data_dir, importance_samples, keeping)
 
     return fit
 

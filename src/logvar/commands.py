@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -23,12 +24,23 @@ from logvar.evaluation.summary import Evaluation
 from logvar.loading import load, load_state
 from logvar.recipe import Recipe
 from logvar.report.page import write_report
+from logvar.resuming import Checkpoints
 from logvar.storage import run_folder
+from logvar.storage.checkpoints import FOLDER, newest_checkpoint
 from logvar.storage.files import UnfinishedFolder, write_atomically, writing
 from logvar.training.loop import EpochMetrics
 from logvar.training.progress import ProgressBar
 
-console = Console()
+
+class _Console(Console):
+    """A console whose reader may go away: a run is worth more than its last lines."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+console = _Console()
 
 
 class Rows(NamedTuple):
@@ -39,6 +51,15 @@ class Rows(NamedTuple):
     split: str
 
 
+class Keeping(NamedTuple):
+    """How a run is kept while it trains, and whether an earlier one is gone on with."""
+
+    resume: bool = False
+    changes_allowed: bool = False
+    seconds: float = 60.0
+    epochs: int = 0
+
+
 def fit(
     data: str,
     settings: dict[str, Any],
@@ -46,24 +67,36 @@ def fit(
     overwrite: bool,
     data_dir: str | None,
     importance_samples: int,
+    keeping: Keeping = Keeping(),  # noqa: B008
 ) -> None:
     """Fit on a data set, evaluate on rows that trained no weights, write run folder and report."""
     use_compilation_cache()
     _at_least_one("--importance-samples", importance_samples)
     recipe = Recipe().replace(**settings, data=data).checked()
     catalogue.get(recipe.model.scale)
+    if keeping.resume and _already_finished(out, recipe):
+        return
     dataset = sources.load(data, data_dir)
     signal.signal(signal.SIGTERM, _terminate)
-    folder = UnfinishedFolder(out, overwrite=overwrite, marker=run_folder.MANIFEST)
+    folder = UnfinishedFolder(
+        out,
+        overwrite=overwrite or keeping.resume,
+        marker=run_folder.MANIFEST,
+        keep=keeping.resume,
+    )
     try:
-        vae, seconds, problem = _fitted(recipe, dataset, folder.path)
+        vae, seconds, problem = _fitted(recipe, dataset, folder, keeping)
         vae.write_into(folder.path)
     except BaseException:
-        folder.discard()
+        # What can be gone on from stays; an unfinished folder without it is of no use.
+        found = newest_checkpoint(folder.path / FOLDER)[0]
+        folder.discard() if found is None else folder.leave()
         raise
     # From here on nothing that goes wrong loses what was learned.
-    if problem is not None and vae.ended_ == "not finite":
+    if problem is not None:
         console.print(f"run     {folder.publish()}", highlight=False, soft_wrap=True)
+        if vae.ended_ == "interrupted":
+            console.print("saved; the same command with --resume goes on", highlight=False)
         raise problem
     try:
         judged = judged_rows(dataset, recipe)
@@ -74,8 +107,26 @@ def fit(
         path = folder.publish()
         console.print(f"run     {path}", highlight=False, soft_wrap=True)
     console.print(f"report  {path / run_folder.REPORT}", highlight=False, soft_wrap=True)
-    if problem is not None:
-        raise problem
+
+
+def _already_finished(out: Path, recipe: Recipe) -> bool:
+    """Whether the run that lies there is this one, whole and judged; says so."""
+    if not (out / run_folder.MANIFEST).is_file() or not (out / run_folder.EVALUATION).is_file():
+        return False
+    manifest = run_folder.read_manifest(out)
+    there = Recipe.from_toml((out / run_folder.RECIPE).read_text(encoding="utf-8"))
+    epochs = recipe.training.epochs
+    same = there.replace(epochs=epochs) == recipe
+    whole = manifest.ended == "stopped early" or (
+        manifest.ended == "finished" and manifest.epochs_run >= epochs
+    )
+    if same and whole:
+        console.print(
+            f"{out} is already finished: {manifest.ended} after {manifest.epochs_run} epochs",
+            highlight=False,
+            soft_wrap=True,
+        )
+    return same and whole
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
@@ -84,7 +135,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def _fitted(
-    recipe: Recipe, dataset: sources.Dataset, folder: Path
+    recipe: Recipe, dataset: sources.Dataset, folder: UnfinishedFolder, keeping: Keeping
 ) -> tuple[VAE, list[float], BaseException | None]:
     """Train with a progress bar.
 
@@ -93,9 +144,15 @@ def _fitted(
     """
 
     def record(metrics: EpochMetrics) -> None:
-        with writing(folder), open(folder / run_folder.METRICS, "a", encoding="utf-8") as file:
+        # What a user may follow with tail -f; the whole file is written at the end.
+        path = folder.path / run_folder.METRICS
+        with writing(path), open(path, "a", encoding="utf-8") as file:
             file.write(run_folder.to_json_line(metrics.as_dict()))
 
+    (folder.path / run_folder.METRICS).unlink(missing_ok=True)
+    checkpoints = Checkpoints(
+        folder.path / FOLDER, keeping.seconds, keeping.epochs, keeping.changes_allowed
+    )
     settings = recipe.flat()
     vae = VAE(**{name: settings[name] for name in Recipe.settings()})
     console.print(
@@ -107,7 +164,14 @@ def _fitted(
     problem: BaseException | None = None
     with ProgressBar(console, recipe.training.epochs, len(dataset.train), record) as bar:
         try:
-            vae.fit(dataset.train, watcher=bar, source=recipe.data.data, announce=_announce)
+            vae.fit(
+                dataset.train,
+                watcher=bar,
+                source=recipe.data.data,
+                announce=_announce,
+                checkpoints=checkpoints,
+                resume=[folder.final / FOLDER] if keeping.resume else False,
+            )
         except (KeyboardInterrupt, LogvarError) as error:
             ended = getattr(vae, "ended_", None)
             if ended == "interrupted":
@@ -121,7 +185,7 @@ def _fitted(
 
 
 def _announce(line: str) -> None:
-    console.print(f"auto: {line}", highlight=False, soft_wrap=True)
+    console.print(line, highlight=False, soft_wrap=True)
 
 
 def judged_rows(dataset: sources.Dataset, recipe: Recipe) -> Rows:

@@ -6,6 +6,7 @@ import numbers
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -16,7 +17,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from logvar import assembly, scales
 from logvar.data.order import split
 from logvar.data.preparation import Preparation, as_rows
-from logvar.data.sources import fingerprint
 from logvar.distributions.normal import Normal
 from logvar.errors import LogvarError
 from logvar.evaluation.coding import decode, draw, encode
@@ -25,12 +25,13 @@ from logvar.evaluation.importance import importance_log_likelihood
 from logvar.evaluation.summary import Evaluation, evaluate
 from logvar.evaluation.units import meaning_of
 from logvar.recipe import Recipe
+from logvar.resuming import Checkpoints, Resume, begun, data_of, identity, keeping
 from logvar.scales import Scale
 from logvar.storage import run_folder
+from logvar.storage.checkpoints import FOLDER, save_checkpoint
 from logvar.storage.files import UnfinishedFolder, write_atomically
 from logvar.storage.weights import save_arrays
 from logvar.training.loop import Trained, Watcher, train
-from logvar.training.matching import coordinates, matched
 from logvar.training.pace import Interrupt, Pace
 from logvar.training.state import TrainState
 
@@ -172,6 +173,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         watcher: Watcher | None = None,
         source: str = "",
         announce: Callable[[str], None] | None = None,
+        checkpoints: Checkpoints | None = None,
+        resume: Resume = False,
     ):
         """Train on X.
 
@@ -183,6 +186,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             watcher: what follows training, such as a progress bar.
             source: what X is called in the recipe, so that a run can be repeated from it.
             announce: is told what "auto" stands for and why, before training starts.
+            checkpoints: a folder to keep checkpoints in while training, or `Checkpoints` that say
+                how often.
+            resume: go on from the newest checkpoint in that folder, to the same bytes as if
+                training had never stopped; without one, start over. Other folders to look in may
+                be given instead of True.
 
         Returns:
             self.
@@ -192,44 +200,35 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             KeyboardInterrupt: on Ctrl-C, after the best weights so far were kept.
         """
         recipe = self._recipe().replace(data=source)
-        rows = self._rows(X, reset=True)
-        rows, validation = self._held_out(rows, validation_data, recipe)
-        decisions = assembly.decide(recipe, rows, custom_networks=self.encoder is not None)
-        if announce:
-            for reason in decisions.why:
-                announce(reason)
-        if validation is not None:
-            assembly.decide(
-                recipe.replace(likelihood=decisions.likelihood), validation, custom_networks=True
-            )
-        prepared = assembly.preparation(recipe, decisions)
-        seed = recipe.training.random_state
-        train_rows = prepared.fix(rows, seed)
-        validation_rows = None if validation is None else prepared.fix(validation, seed)
-        model = assembly.build_model(
-            recipe, decisions, rows.shape[1:], rows, self.encoder, self.decoder
-        )
-        into = coordinates(model)
-        if recipe.training.match:
-            model, into = matched(model, recipe.training.match)
-        steps_per_epoch = -(-len(rows) // recipe.training.batch_size)
+        rows, validation = self._held_out(self._rows(X, reset=True), validation_data, recipe)
+        run = assembly.build_run(recipe, rows, validation, self.encoder, self.decoder)
+        tell = announce or (lambda line: None)
+        for reason in run.decisions.why:
+            tell(f"auto: {reason}")
+        this = identity(recipe, data_of(rows, validation))
+        state, history = begun(run, this, checkpoints, resume, tell)
         watcher = watcher or Pace()
+        kept = None if checkpoints is None else keeping(watcher, checkpoints, history, this)
         with Interrupt() as interrupt:
             if isinstance(watcher, Pace):
                 watcher.listen(interrupt)
             trained = train(
-                model,
-                train_rows,
-                validation_rows,
-                assembly.build_objective(recipe, steps_per_epoch),
-                assembly.build_plan(recipe, prepared.after_fixing),
-                watcher,
-                latent_dim=assembly.latent_dim(model, rows.shape[1:]),
-                coordinates=into,
+                run.model,
+                run.rows,
+                run.validation,
+                run.objective,
+                run.plan,
+                kept or watcher,
+                latent_dim=run.latent_dim,
+                coordinates=run.coordinates,
+                state=state,
+                history=history,
             )
-        self._keep(recipe, decisions, prepared, rows, trained)
+        self._keep(run, rows, trained, this.data)
         self.stopped_by_ = interrupt.requested
         self.diagnosis_ = trained.diagnosis
+        if kept is not None and trained.ended == "interrupted":
+            kept.save(trained.state)
         if trained.ended == "not finite":
             raise LogvarError(self._not_finite(trained))
         if trained.ended == "interrupted":
@@ -357,11 +356,12 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def write_into(self, folder: Path) -> None:
         """Write recipe, weights, state, metrics and manifest into a folder that exists."""
-        (folder / run_folder.STATE).parent.mkdir(exist_ok=True)
         write_atomically(folder / run_folder.RECIPE, self.recipe_.to_toml())
         save_arrays(folder / run_folder.WEIGHTS, self.model_)
         if self.state_ is not None:
-            save_arrays(folder / run_folder.STATE, self.state_)
+            this = identity(self.recipe_, self.data_)
+            step = int(self.state_.step)
+            save_checkpoint(folder / FOLDER, step, self.state_, self.history_, this)
         lines = "".join(run_folder.to_json_line(line) for line in self.history_)
         write_atomically(folder / run_folder.METRICS, lines)
         run_folder.write_manifest(folder, self._manifest())
@@ -448,23 +448,18 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return rows[kept], rows[held_out] if len(held_out) else None
 
     def _keep(
-        self,
-        recipe: Recipe,
-        decisions: assembly.Decisions,
-        prepared: Preparation,
-        rows: np.ndarray,
-        trained: Trained,
+        self, run: assembly.Run, rows: np.ndarray, trained: Trained, data: dict[str, Any]
     ) -> None:
         """Set what fitting learned."""
-        self.recipe_ = recipe
-        self.decisions_ = decisions
+        self.recipe_ = run.recipe
+        self.decisions_ = run.decisions
         self.model_ = trained.model
         self.state_: TrainState | None = trained.state
         self.history_ = [metrics.as_dict() for metrics in trained.history]
         self.n_iter_ = len(self.history_)
         self.ended_ = trained.ended
-        self.data_ = {"rows": len(rows), "sha256": fingerprint(rows)}
-        self._set_fitted(prepared, rows.shape[1:], str(rows.dtype))
+        self.data_ = data
+        self._set_fitted(run.prepared, rows.shape[1:], str(rows.dtype))
 
     def _set_fitted(self, prepared: Preparation, shape: tuple[int, ...], dtype: str) -> None:
         self._preparation = prepared

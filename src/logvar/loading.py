@@ -14,6 +14,7 @@ from logvar.model import Model
 from logvar.networks.registry import Network
 from logvar.recipe import Recipe
 from logvar.storage import run_folder
+from logvar.storage.checkpoints import FOLDER, newest_checkpoint
 from logvar.storage.weights import load_arrays
 from logvar.training.matching import coordinates
 from logvar.training.optimizers import direction
@@ -87,15 +88,15 @@ def load_state(vae: VAE, path: str | os.PathLike) -> TrainState | None:
     Raises:
         LogvarError: the state does not fit the run's recipe.
     """
-    file = Path(path) / run_folder.STATE
-    if not file.is_file():
+    checkpoint, _ = newest_checkpoint(Path(path) / FOLDER)
+    if checkpoint is None:
         return None
     settings = vae.recipe_.training
     optimizer = direction(settings.optimizer, settings.weight_decay)
     skeleton = eqx.filter_eval_shape(
         initial_state, vae.model_, optimizer, vae._n_features_out, coordinates(vae.model_)
     )
-    return load_arrays(file, skeleton)
+    return checkpoint.state(skeleton)
 
 
 def fitted(

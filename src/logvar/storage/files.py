@@ -5,6 +5,8 @@ import fcntl
 import hashlib
 import os
 import shutil
+import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,13 +67,14 @@ class UnfinishedFolder:
     afterwards. Until then an interrupted or crashed run leaves the earlier one untouched.
     """
 
-    def __init__(self, final: Path, *, overwrite: bool, marker: str):
+    def __init__(self, final: Path, *, overwrite: bool, marker: str, keep: bool = False):
         """Create the hidden folder and hold a lock on it.
 
         Args:
             final: where the run shall lie.
             overwrite: whether a run that already lies there may be replaced.
             marker: the file by which a folder is known as ours; no other is ever replaced.
+            keep: leave in it what an earlier process left, to go on from there.
 
         Raises:
             LogvarError: something lies at `final`, the place cannot be written, or another
@@ -87,26 +90,39 @@ class UnfinishedFolder:
                 f"{final} exists and is not a run folder (it has no {marker}): it is not replaced; "
                 "choose another --out"
             )
-        self.path = final.with_name(f".{final.name}.unfinished")
+        self.path = unfinished(final)
         with writing(final):
+            self._lock = self._locked()
+            if not keep:
+                for leftover in self.path.iterdir():
+                    shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+            (self.path / _OWNER).write_text(f"process {os.getpid()} on {socket.gethostname()}")
+
+    def _locked(self) -> int:
+        """Lock the folder itself: the lock goes where it goes, and ends with the process."""
+        while True:
             self.path.mkdir(parents=True, exist_ok=True)
-            # The lock lies beside the folder, so that emptying the folder does not remove it.
-            self._lock = open(final.with_name(f".{final.name}.lock"), "wb")  # noqa: SIM115
             try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                descriptor = os.open(self.path, os.O_RDONLY)
+            except FileNotFoundError:
+                continue  # it was published between the two lines above
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                self._lock.close()
+                os.close(descriptor)
                 raise LogvarError(
-                    f"{final} is being written by another process: wait for it, or choose "
-                    "another --out"
+                    f"{self.final} is being written by another process ({_owner(self.path)}): wait "
+                    "for it, or choose another --out"
                 ) from error
-            for leftover in self.path.iterdir():
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+            if self.path.exists() and os.path.samestat(os.fstat(descriptor), self.path.stat()):
+                return descriptor
+            os.close(descriptor)  # what was locked has been published meanwhile: make another
 
     def publish(self) -> Path:
         """Rename the folder into place and return its final path."""
         earlier = self.final.with_name(f".{self.final.name}.replaced")
-        with writing(self.final):
+        with writing(self.final), signals_held():
+            (self.path / _OWNER).unlink(missing_ok=True)
             sync_folder(self.path)
             if earlier.exists():
                 shutil.rmtree(earlier)
@@ -123,7 +139,38 @@ class UnfinishedFolder:
         shutil.rmtree(self.path, ignore_errors=True)
         self._release()
 
+    def leave(self) -> None:
+        """Give up the lock and leave the folder, so that a later process can go on from it."""
+        (self.path / _OWNER).unlink(missing_ok=True)
+        self._release()
+
     def _release(self) -> None:
-        if not self._lock.closed:
-            self.final.with_name(f".{self.final.name}.lock").unlink(missing_ok=True)
-            self._lock.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """Let SIGINT and SIGTERM wait until a few renames belong together on disk."""
+    held = {signal.SIGINT, signal.SIGTERM}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+_OWNER = "owner.txt"
+
+
+def unfinished(final: Path) -> Path:
+    """Where a run is written until it is whole."""
+    return final.with_name(f".{final.name}.unfinished")
+
+
+def _owner(folder: Path) -> str:
+    try:
+        return (folder / _OWNER).read_text(encoding="utf-8")
+    except OSError:
+        return "which has just begun or just ended"

@@ -5,7 +5,7 @@ weights.safetensors   the best weights
 metrics.jsonl         one line per epoch, without clocks: the same run gives the same bytes
 timing.jsonl          the clocks
 evaluation.json       the final figures with their protocols
-checkpoints/          the state of training, from which it can go on
+checkpoints/          states of training, from which it can go on (storage.checkpoints)
 report.html           the report
 conversion.json       for a run moved to another scale: what that changed
 manifest.json         written last: format version, versions, data, hashes of the others
@@ -29,9 +29,8 @@ TIMING = "timing.jsonl"
 EVALUATION = "evaluation.json"
 CONVERSION = "conversion.json"
 MANIFEST = "manifest.json"
-STATE = Path("checkpoints") / "last.safetensors"
 REPORT = "report.html"
-HASHED = (RECIPE, WEIGHTS, METRICS, str(STATE))
+HASHED = (RECIPE, WEIGHTS, METRICS)
 _LARGEST_JSON = 64 * 1024 * 1024
 
 

@@ -4,6 +4,7 @@ No files, clocks or signals here; those reach the loop through a `Watcher`.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -97,8 +98,9 @@ def train(
     latent_dim: int,
     coordinates: PyTree,
     state: TrainState | None = None,
+    history: Sequence[EpochMetrics] = (),
 ) -> Trained:
-    """Train a model on rows that lie on the device, from the start or from a saved state."""
+    """Train a model, from the start or from a saved state with the epochs that led to it."""
     _, static = partition(model)
     if state is None:
         optimizer = direction(plan.fixed.optimizer, plan.fixed.weight_decay)
@@ -113,7 +115,7 @@ def train(
     steps_per_epoch = -(-n // batch_size)
     device_rows = jnp.asarray(_padded(rows, batch_size))
     held_out = None if validation is None or not len(validation) else HeldOut.of(validation)
-    history: list[EpochMetrics] = []
+    history = list(history)
     ended = "finished"
 
     first_epoch, first_step = divmod(int(state.step), steps_per_epoch)

@@ -1,0 +1,120 @@
+"""Going on with a run: what may be gone on from, whether it is the same run, and keeping it so."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import numpy as np
+
+from logvar.assembly import Run
+from logvar.data.sources import fingerprint
+from logvar.errors import LogvarError
+from logvar.recipe import Recipe
+from logvar.storage import run_folder
+from logvar.storage.checkpoints import (
+    Checkpoint,
+    Identity,
+    newest_checkpoint,
+    save_checkpoint,
+)
+from logvar.training.keeping import Keeping
+from logvar.training.loop import EpochMetrics, Watcher
+from logvar.training.optimizers import direction
+from logvar.training.state import TrainState, initial_state
+
+Tell = Callable[[str], None]
+Resume = bool | Sequence[str | os.PathLike]
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoints:
+    """Where checkpoints are kept while fitting, and how often.
+
+    Args:
+        folder: for them alone; the newest two are kept.
+        seconds: one is written when so many have passed since the last.
+        epochs: and after every so many epochs; 0 is off.
+        changes_allowed: resume although the recipe, the data or a version has changed.
+    """
+
+    folder: Path
+    seconds: float = 60.0
+    epochs: int = 0
+    changes_allowed: bool = False
+
+
+def data_of(rows: np.ndarray, validation: np.ndarray | None) -> dict[str, Any]:
+    """What identifies the data of a run."""
+    data = {"rows": len(rows), "sha256": fingerprint(rows)}
+    if validation is not None:
+        data["validation_sha256"] = fingerprint(validation)
+    return data
+
+
+def identity(recipe: Recipe, data: dict[str, Any]) -> Identity:
+    """What a run is made of: its recipe, its data, and the versions that decide the numbers."""
+    # As JSON gives it back: tuples become lists.
+    plain = {k: list(v) if isinstance(v, tuple) else v for k, v in recipe.flat().items()}
+    return Identity(plain, data, run_folder.versions())
+
+
+def begun(
+    run: Run, this: Identity, checkpoints: Checkpoints | None, resume: Resume, tell: Tell
+) -> tuple[TrainState | None, list[EpochMetrics]]:
+    """The state to go on from and the epochs that led to it; none of either to start over.
+
+    Raises:
+        LogvarError: there is nowhere to look, or what is there belongs to another run.
+    """
+    if not resume:
+        return None, []
+    if resume is True and checkpoints is None:
+        raise LogvarError("resume needs checkpoints: give the folder they are in")
+    folders = [] if checkpoints is None else [checkpoints.folder]
+    folders += [] if isinstance(resume, bool) else [Path(folder) for folder in resume]
+    found = find(folders, tell)
+    if found is None:
+        tell("no checkpoint found: starting from the beginning")
+        return None, []
+    differences = this.differences(found.identity)
+    if differences and not (checkpoints is not None and checkpoints.changes_allowed):
+        raise LogvarError(
+            f"{found.path} is a checkpoint of another run ({'; '.join(differences)}): run it as it "
+            "was, start over without resume, or allow changes to go on all the same"
+        )
+    for difference in differences:
+        tell(f"going on in spite of a change: {difference}")
+    tell(f"going on from step {found.step:,}, after {len(found.history)} whole epochs")
+    settings = run.recipe.training
+    optimizer = direction(settings.optimizer, settings.weight_decay)
+    skeleton = eqx.filter_eval_shape(
+        initial_state, run.model, optimizer, run.latent_dim, run.coordinates
+    )
+    return found.state(skeleton), [EpochMetrics(**line) for line in found.history]
+
+
+def find(folders: Sequence[Path], tell: Tell) -> Checkpoint | None:
+    """The whole checkpoint with the most steps in any of these folders."""
+    best = None
+    for folder in folders:
+        checkpoint, passed_over = newest_checkpoint(folder)
+        for reason in passed_over:
+            tell(f"passed over a checkpoint: {reason}")
+        if checkpoint is not None and (best is None or checkpoint.step > best.step):
+            best = checkpoint
+    return best
+
+
+def keeping(
+    watcher: Watcher, checkpoints: Checkpoints, history: list[EpochMetrics], this: Identity
+) -> Keeping:
+    """A watcher that also keeps checkpoints."""
+
+    def save(state: TrainState, history: list[EpochMetrics]) -> None:
+        lines = [metrics.as_dict() for metrics in history]
+        save_checkpoint(checkpoints.folder, int(state.step), state, lines, this)
+
+    return Keeping(watcher, save, history, seconds=checkpoints.seconds, epochs=checkpoints.epochs)

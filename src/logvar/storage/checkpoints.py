@@ -1,0 +1,154 @@
+"""Checkpoints: folders that are whole or do not count.
+
+checkpoints/
+  000000000420/            named after the step
+    state.safetensors      weights, optimizer, counters, best so far
+    metrics.jsonl          the epochs until here
+    checkpoint.json        the marker: written last, with the hashes of the others
+
+A checkpoint is written into a hidden folder, synced, renamed, and marked; a reader trusts nothing
+without a marker whose hashes are right, and takes the newest that is. An older one is removed only
+after the newer one has been read back.
+"""
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import PyTree
+
+from logvar.errors import LogvarError
+from logvar.storage import run_folder
+from logvar.storage.files import sha256, sync_folder, write_atomically, writing
+from logvar.storage.weights import load_arrays, save_arrays
+
+FOLDER = "checkpoints"
+MARKER = "checkpoint.json"
+STATE = "state.safetensors"
+METRICS = "metrics.jsonl"
+KEPT = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Identity:
+    """What must be the same for a run to go on as if it had never stopped."""
+
+    recipe: dict[str, Any]
+    data: dict[str, Any]
+    versions: dict[str, str]
+
+    def differences(self, other: "Identity") -> list[str]:
+        """What differs, in words; more epochs are no difference."""
+        found = []
+        for what in ("recipe", "data", "versions"):
+            mine, theirs = getattr(self, what), getattr(other, what)
+            for key in sorted(mine.keys() | theirs.keys()):
+                if what == "recipe" and key == "epochs":
+                    continue
+                if mine.get(key) != theirs.get(key):
+                    found.append(f"{key} was {theirs.get(key)!r}, is {mine.get(key)!r}")
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A whole checkpoint on disk."""
+
+    path: Path
+    step: int
+    identity: Identity
+    history: list[dict[str, Any]]
+
+    def state(self, skeleton: PyTree) -> PyTree:
+        """Its state of training.
+
+        Raises:
+            LogvarError: it does not fit the skeleton.
+        """
+        return load_arrays(self.path / STATE, skeleton)
+
+
+def save_checkpoint(
+    folder: Path, step: int, state: PyTree, history: list[dict[str, Any]], identity: Identity
+) -> Checkpoint:
+    """Write a checkpoint, read it back, and remove all but the newest `KEPT`.
+
+    Raises:
+        LogvarError: the place cannot be written; every earlier checkpoint is then untouched.
+    """
+    final = folder / f"{step:012d}"
+    partial = folder / f".{final.name}.partial"
+    with writing(final):
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+    save_arrays(partial / STATE, state)
+    write_atomically(partial / METRICS, "".join(map(run_folder.to_json_line, history)))
+    with writing(final):
+        if final.exists():
+            # The same step once more: of the same run it is the same bytes.
+            shutil.rmtree(final)
+        partial.rename(final)
+        sync_folder(folder)
+    hashes = {name: sha256(final / name) for name in (STATE, METRICS)}
+    marker = {
+        "format": run_folder.FORMAT,
+        "step": step,
+        "hashes": hashes,
+        **dataclasses.asdict(identity),
+    }
+    write_atomically(final / MARKER, run_folder.to_json(marker))
+    written = read_checkpoint(final)
+    with writing(folder):
+        for older in sorted(_named(folder))[:-KEPT]:
+            shutil.rmtree(older)
+        for leftover in folder.glob(".*.partial"):
+            shutil.rmtree(leftover, ignore_errors=True)
+    return written
+
+
+def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest whole checkpoint, and what is wrong with those that were passed over."""
+    passed_over: list[str] = []
+    for path in sorted(_named(folder), reverse=True):
+        try:
+            return read_checkpoint(path), passed_over
+        except LogvarError as error:
+            passed_over.append(str(error))
+    return None, passed_over
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint's marker and check its files against it.
+
+    Raises:
+        LogvarError: there is no marker, or it is not that of these files.
+    """
+    marker = path / MARKER
+    if not marker.is_file():
+        raise LogvarError(f"{path} has no {MARKER}: it was never finished")
+    content = run_folder.read_json(marker)
+    expected = {"format": int, "step": int, "hashes": dict, "recipe": dict, "data": dict,
+                "versions": dict}  # fmt: skip
+    if not isinstance(content, dict) or any(
+        not isinstance(content.get(key), kind) for key, kind in expected.items()
+    ):
+        raise LogvarError(f"{marker} is not a marker of logvar: the file was changed")
+    if content["format"] != run_folder.FORMAT:
+        raise LogvarError(
+            f"{path} has format {content['format']}, this version reads {run_folder.FORMAT}"
+        )
+    for name in (STATE, METRICS):
+        file = path / name
+        if not file.is_file() or sha256(file) != content["hashes"].get(name):
+            raise LogvarError(f"{file} is not the file that was checkpointed (its hash differs)")
+    identity = Identity(content["recipe"], content["data"], content["versions"])
+    return Checkpoint(path, content["step"], identity, run_folder.read_lines(path / METRICS))
+
+
+def _named(folder: Path) -> list[Path]:
+    """Folders with a checkpoint's name."""
+    if not folder.is_dir():
+        return []
+    return [path for path in folder.iterdir() if path.name.isdigit() and path.is_dir()]
