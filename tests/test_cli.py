@@ -128,6 +128,7 @@ def test_scales(place):
         "report",
         "scales",
         "convert",
+        "doctor",
     ],
 )
 def test_every_command_has_help_with_an_example(name, tmp_path):

@@ -23,6 +23,9 @@ from logvar.training.loop import Plan
 from logvar.training.matching import coordinates, matched
 from logvar.training.step import Fixed
 
+RESCUES = 3
+"""How often a run with on_divergence="rescue" goes back before it stops."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Decisions:
@@ -241,6 +244,7 @@ def build_plan(recipe: Recipe, prepared: Preparation) -> Plan:
         seed=settings.random_state,
         patience=settings.patience,
         patience_starts=int(np.ceil(recipe.objective.beta_warmup)),
+        rescues=RESCUES if settings.on_divergence == "rescue" else 0,
         fixed=Fixed(settings.optimizer, settings.weight_decay, settings.batch_size, prepared),
     )
 

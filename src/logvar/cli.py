@@ -1,8 +1,8 @@
 """The command line: one function per command, each a few lines.
 
 Only light modules are imported here; the rest loads inside the command that needs it, so that
-`logvar --help` answers at once. Exit codes: 0 done, 2 something given was wrong, 130 and 143
-interrupted by Ctrl-C or SIGTERM.
+`logvar --help` answers at once. Exit codes: 0 done, 1 the doctor found something, 2 something given
+was wrong, 130 and 143 interrupted by Ctrl-C or SIGTERM.
 """
 
 import dataclasses
@@ -233,6 +233,16 @@ def report(run: Run, data: OwnData = None, /, data_dir: DataDir = None) -> None:
     commands.report(run, data, data_dir)
 
 
+def doctor(run: Run, data: OwnData = None, /, data_dir: DataDir = None) -> None:
+    """Say what is wrong with a run, finished or dead: exit code 1 if something is.
+
+    Example: logvar doctor runs/digits
+    """
+    from logvar import commands
+
+    commands.doctor(run, data, data_dir)
+
+
 def scales(
     names: Annotated[
         tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help="scales")
@@ -272,7 +282,8 @@ def main() -> None:
         app = tyro.extras.SubcommandApp()
         fit = _fit_from(_defaults() if sys.argv[1:2] == ["fit"] else Settings())
         for command in (
-            fit, evaluate, encode, decode, reconstruct, score, sample, convert, report, scales
+            fit, evaluate, encode, decode, reconstruct, score, sample, convert, report, doctor,
+            scales,
         ):  # fmt: skip
             app.command(command)
         app.cli(

@@ -18,6 +18,7 @@ from logvar.conversion import convert as convert_estimator
 from logvar.data import sources, tables
 from logvar.data.order import split
 from logvar.data.preparation import as_rows
+from logvar.doctor import ending, health
 from logvar.errors import LogvarError
 from logvar.estimator import VAE
 from logvar.evaluation.summary import Evaluation
@@ -277,6 +278,20 @@ def sample(run: Path, out: Path, n: int, mean: bool, seed: int | None) -> None:
     drawn = load(run).sample(n, mean=mean, random_state=seed)
     tables.write(out, drawn)
     console.print(f"{out}: {len(drawn):,} samples of shape {drawn.shape[1:]}", highlight=False)
+
+
+def doctor(run: Path, data: str | None, data_dir: str | None) -> None:
+    """Print what is wrong with a run; exit code 1 if something is."""
+    use_compilation_cache()
+    findings = list(ending(run))
+    if (run / run_folder.MANIFEST).is_file():
+        vae = load(run)
+        judged = _rows_for(vae, data, data_dir)
+        findings += health(run, judged.rows)
+    for finding in findings:
+        console.print(str(finding), highlight=False, soft_wrap=True, markup=False)
+    if not all(finding.fine for finding in findings):
+        raise SystemExit(1)
 
 
 def report(run: Path, data: str | None, data_dir: str | None) -> None:

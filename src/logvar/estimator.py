@@ -71,6 +71,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         clip_norm: cut the gradient's norm to this; 0 is off.
         validation_fraction: share of rows held out to stop early; 0 holds out none.
         patience: epochs without a better held-out ELBO before stopping; 0 never stops early.
+        on_divergence: when a number is not finite, "stop" with a diagnosis, or "rescue": go back to
+            the best weights, a fifth of the learning rate, gradients cut to norm 1; thrice at most.
         match: train in the coordinates of this other scale of the log family.
         binarization: "none", "threshold", "static" or "dynamic".
         dequantize: add uniform noise of one level to integer data.
@@ -85,6 +87,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         n_iter_: epochs run.
         ended_: "finished", "stopped early", "interrupted" or "not finite".
         stopped_by_: the signal that interrupted fitting, or None.
+        rescues_: the diagnosis of each time that fitting went back and on.
         diagnosis_: what became NaN or infinite first, and why, where fitting ended for it.
         n_features_in_: columns of a table, or features of an example.
 
@@ -125,6 +128,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         clip_norm=0.0,
         validation_fraction=0.1,
         patience=20,
+        on_divergence="stop",
         match="",
         binarization="none",
         dequantize=False,
@@ -157,6 +161,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.clip_norm = clip_norm
         self.validation_fraction = validation_fraction
         self.patience = patience
+        self.on_divergence = on_divergence
         self.match = match
         self.binarization = binarization
         self.dequantize = dequantize
@@ -227,6 +232,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self._keep(run, rows, trained, this.data)
         self.stopped_by_ = interrupt.requested
         self.diagnosis_ = trained.diagnosis
+        self.rescues_ = list(trained.rescued)
+        for diagnosis in trained.rescued:
+            tell(f"rescued: {diagnosis}")
         if kept is not None and trained.ended == "interrupted":
             kept.save(trained.state)
         if trained.ended == "not finite":
@@ -502,6 +510,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             ended=self.ended_,
             epochs_run=self.n_iter_,
             custom=custom,
+            diagnosis=str(getattr(self, "diagnosis_", None) or ""),
+            rescues=tuple(map(str, getattr(self, "rescues_", ()))),
         )
 
     def __sklearn_tags__(self):

@@ -63,6 +63,9 @@ class TrainingSettings:
     clip_norm: Annotated[float, "cut the gradient's norm to this; 0 is off"] = 0.0
     validation_fraction: Annotated[float, "share of rows held out; 0 holds out none"] = 0.1
     patience: Annotated[int, "epochs without a better held-out ELBO; 0 never stops early"] = 20
+    on_divergence: Annotated[
+        str, "when a number is not finite: stop, or rescue (back to the best weights, slower)"
+    ] = "stop"
     match: Annotated[str, "train in the coordinates of this other scale of the log family"] = ""
     random_state: Annotated[int, "seed of everything random"] = 0
 
@@ -146,6 +149,8 @@ class Recipe:
         for name in ("learning_rate", "noise_sigma", "degrees_of_freedom"):
             if not 0 < values[name] < math.inf:
                 raise LogvarError(f"{name} is {values[name]!r}: expected a positive number")
+        if values["on_divergence"] not in ("stop", "rescue"):
+            raise unknown_name("on_divergence", values["on_divergence"], ("stop", "rescue"))
         start = values["initial_sigma"]
         if isinstance(start, str) and start not in ("auto", "as-is"):
             raise LogvarError(

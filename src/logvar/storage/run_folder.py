@@ -52,6 +52,10 @@ class Manifest:
     epochs_run: int
     custom: dict[str, str]
     """Class names of the user's own networks, where there are any."""
+    diagnosis: str = ""
+    """What broke, where a number that is not finite ended the run."""
+    rescues: tuple[str, ...] = ()
+    """The same for each time that the run went back and on."""
     format: int = FORMAT
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     hashes: dict[str, str] = dataclasses.field(default_factory=dict)

@@ -24,6 +24,10 @@ from logvar.training.state import Totals, TrainState, initial_state, partition, 
 from logvar.training.step import Chunk, Epoch, Fixed, Hyper, Task, run_chunk
 
 _FEW_ROWS = 8192
+RESCUE_SLOWER = 5.0
+"""A rescue divides the learning rate by this."""
+RESCUE_CLIP_NORM = 1.0
+"""And cuts the gradient's norm to this."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +43,8 @@ class Plan:
     patience_starts: int
     """The epoch from which patience counts: the end of β's warm-up."""
     fixed: Fixed
+    rescues: int = 0
+    """How often to go back and on after a step that is not finite."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +57,8 @@ class EpochMetrics:
     train: dict[str, float]
     validation: dict[str, float] | None
     best_epoch: int
+    rescues: int
+    """How often training went back until here."""
 
     def as_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -85,6 +93,8 @@ class Trained:
     """"finished", "stopped early", "interrupted" or "not finite"."""
     diagnosis: Diagnosis | None = None
     """What the first number that was not finite was, and why, where training ended for it."""
+    rescued: Sequence[Diagnosis] = ()
+    """The same for each time that training went back and on."""
 
 
 def train(
@@ -105,48 +115,92 @@ def train(
     if state is None:
         optimizer = direction(plan.fixed.optimizer, plan.fixed.weight_decay)
         state = initial_state(model, optimizer, latent_dim, coordinates)
-    hyper = Hyper(
-        jnp.asarray(plan.learning_rate, jnp.float32),
-        jnp.asarray(plan.clip_norm, jnp.float32),
-        jnp.asarray(plan.seed, jnp.int32),
-    )
-    task = Task(static, objective, coordinates, hyper, plan.fixed)
+    task = _task(Task(static, objective, coordinates, _hyper(plan, 0), plan.fixed), plan, state)
     n, batch_size = len(rows), plan.fixed.batch_size
     steps_per_epoch = -(-n // batch_size)
     device_rows = jnp.asarray(_padded(rows, batch_size))
     held_out = None if validation is None or not len(validation) else HeldOut.of(validation)
     history = list(history)
-    ended = "finished"
+    ended, diagnosis, rescued = "finished", None, []
 
-    first_epoch, first_step = divmod(int(state.step), steps_per_epoch)
-    for index in range(first_epoch, plan.epochs):
+    index, first_step = divmod(int(state.step), steps_per_epoch)
+    while index < plan.epochs:
         if _should_stop_early(plan, held_out, state, index):
             ended = "stopped early"
             break
         order = jnp.asarray(epoch_order(n, batch_size, plan.seed, index))
         epoch = Epoch(device_rows, order, jnp.asarray(n), jnp.asarray(index))
-        t = first_step if index == first_epoch else 0
-        while t < steps_per_epoch and int(state.failed_step) < 0:
-            if watcher.stop_requested():
-                ended = "interrupted"
-                break
-            stop = min(t + watcher.chunk_steps(), steps_per_epoch)
-            bounds = jnp.asarray(t, jnp.int32), jnp.asarray(stop, jnp.int32)
-            state = run_chunk(Chunk(task, epoch, *bounds), state)
-            t = stop
-            watcher.on_chunk(index + 1, t, steps_per_epoch, state)
+        state, stopped = _run_epoch(task, epoch, state, first_step, steps_per_epoch, watcher)
+        first_step = 0
         if int(state.failed_step) >= 0:
-            ended = "not finite"
-        if ended != "finished":
+            diagnosis = _diagnosis(state, rows, task, plan)
+            if int(state.rescues) >= plan.rescues:
+                ended = "not finite"
+                break
+            rescued.append(diagnosis)
+            state = _rescued(state, static, plan, coordinates, index * steps_per_epoch)
+            task, diagnosis = _task(task, plan, state), None
+            continue
+        if stopped:
+            ended = "interrupted"
             break
         metrics, state = _close_epoch(index + 1, state, static, held_out, plan)
         history.append(metrics)
         watcher.on_epoch(metrics, state)
+        index += 1
 
     best = _best_model(model, state, held_out)
     best = fit_noise(best, rows, plan.fixed.preparation, plan.seed)
-    diagnosis = _diagnosis(state, rows, task, plan) if ended == "not finite" else None
-    return Trained(best, state, history, ended, diagnosis)
+    return Trained(best, state, history, ended, diagnosis, rescued)
+
+
+def _run_epoch(
+    task: Task, epoch: Epoch, state: TrainState, first: int, steps: int, watcher: Watcher
+) -> tuple[TrainState, bool]:
+    """Run what is left of an epoch in chunks; whether the user asked to stop before its end."""
+    t = first
+    while t < steps and int(state.failed_step) < 0:
+        if watcher.stop_requested():
+            return state, True
+        stop = min(t + watcher.chunk_steps(), steps)
+        bounds = jnp.asarray(t, jnp.int32), jnp.asarray(stop, jnp.int32)
+        state = run_chunk(Chunk(task, epoch, *bounds), state)
+        t = stop
+        watcher.on_chunk(int(epoch.number) + 1, t, steps, state)
+    return state, False
+
+
+def _hyper(plan: Plan, rescues: int) -> Hyper:
+    """The numbers of the plan, as so many rescues have changed them."""
+    clip_norm = plan.clip_norm
+    if rescues:
+        clip_norm = min(clip_norm or RESCUE_CLIP_NORM, RESCUE_CLIP_NORM)
+    return Hyper(
+        jnp.asarray(plan.learning_rate / RESCUE_SLOWER**rescues, jnp.float32),
+        jnp.asarray(clip_norm, jnp.float32),
+        jnp.asarray(plan.seed, jnp.int32),
+    )
+
+
+def _task(task: Task, plan: Plan, state: TrainState) -> Task:
+    """How often a run was rescued is part of its state, so a resumed one goes on as it would."""
+    return task._replace(hyper=_hyper(plan, int(state.rescues)))
+
+
+def _rescued(
+    state: TrainState, static: Any, plan: Plan, coordinates: PyTree, step: int
+) -> TrainState:
+    """Back to the best weights and the beginning of the epoch, with a fresh optimizer."""
+    model = eqx.combine(state.best_params, static)
+    optimizer = direction(plan.fixed.optimizer, plan.fixed.weight_decay)
+    fresh = initial_state(model, optimizer, state.totals.terms.kl.shape[0], coordinates)
+    return dataclasses.replace(
+        fresh,
+        step=jnp.asarray(step, jnp.int32),
+        rescues=state.rescues + 1,
+        best_elbo=state.best_elbo,
+        best_epoch=state.best_epoch,
+    )
 
 
 def _diagnosis(state: TrainState, rows: np.ndarray, task: Task, plan: Plan) -> Diagnosis:
@@ -186,6 +240,9 @@ def _close_epoch(
                 best_elbo=jnp.asarray(validation["elbo"], jnp.float32),
                 best_epoch=jnp.asarray(epoch, jnp.int32),
             )
+    elif plan.rescues:
+        # Nothing is held out to tell the best by: what a rescue goes back to is the last epoch.
+        state = dataclasses.replace(state, best_params=unshared(state.params))
     metrics = EpochMetrics(
         epoch=epoch,
         step=int(state.step),
@@ -193,6 +250,7 @@ def _close_epoch(
         train=summarize(train_means),
         validation=validation,
         best_epoch=int(state.best_epoch),
+        rescues=int(state.rescues),
     )
     latent_dim = state.totals.terms.kl.shape[0]
     return metrics, dataclasses.replace(state, totals=unshared(Totals.zero(latent_dim)))

@@ -38,7 +38,10 @@ class TrainState(eqx.Module):
     """Steps taken; the epoch is step // steps per epoch."""
     failed_step: Int[Array, ""]
     """The step whose loss or gradient was not finite and was therefore not taken; −1 is none."""
+    rescues: Int[Array, ""]
+    """How often training went back after a step that was not finite."""
     best_params: PyTree
+    """The weights with the best held-out ELBO, which a rescue goes back to."""
     best_elbo: Float[Array, ""]
     best_epoch: Int[Array, ""]
     """The epoch after which the held-out ELBO was best, counted from 1; 0 is none yet."""
@@ -67,6 +70,7 @@ def initial_state(
         totals=Totals.zero(latent_dim),
         step=jnp.zeros((), jnp.int32),
         failed_step=jnp.full((), -1, jnp.int32),
+        rescues=jnp.zeros((), jnp.int32),
         best_params=params,
         best_elbo=jnp.full((), -jnp.inf, jnp.float32),
         best_epoch=jnp.zeros((), jnp.int32),

@@ -1,0 +1,71 @@
+"""What `logvar doctor` does: read a run, finished or dead, and say what is wrong with it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from logvar.evaluation.elbo import elbo_terms
+from logvar.evaluation.health import Finding, examine
+from logvar.evaluation.noise import summarize_noise
+from logvar.loading import load
+from logvar.storage import run_folder
+from logvar.storage.checkpoints import FOLDER, newest_checkpoint
+from logvar.storage.files import unfinished
+
+
+def ending(run: Path) -> list[Finding]:
+    """How a run ended, from its folder alone.
+
+    Raises:
+        LogvarError: there is no run, neither whole nor unfinished.
+    """
+    findings = _of_the_unfinished(run)
+    if not (run / run_folder.MANIFEST).is_file():
+        if not findings:
+            run_folder.read_manifest(run)
+        return findings
+    manifest = run_folder.read_manifest(run)
+    text = f"{manifest.ended} after {manifest.epochs_run} epochs"
+    fine = manifest.ended in ("finished", "stopped early")
+    if manifest.ended == "interrupted":
+        text += "; the same command with --resume goes on"
+    if manifest.diagnosis:
+        text += f"; {manifest.diagnosis}"
+    findings.insert(0, Finding("ending", fine, text))
+    findings += [Finding("rescued", False, text) for text in manifest.rescues]
+    return findings
+
+
+def _of_the_unfinished(run: Path) -> list[Finding]:
+    folder = unfinished(run)
+    if not folder.is_dir():
+        return []
+    checkpoint, passed_over = newest_checkpoint(folder / FOLDER)
+    findings = [Finding("checkpoint", False, f"passed over: {reason}") for reason in passed_over]
+    if checkpoint is None:
+        text = "a run was begun here and has no checkpoint yet: it is still at work, or starts over"
+    else:
+        text = (
+            f"a run was begun here and has not ended: its newest checkpoint is at step "
+            f"{checkpoint.step:,}, after {len(checkpoint.history)} epochs; if no process is at "
+            "work on it, the same command with --resume goes on"
+        )
+    return [Finding("unfinished", False, text), *findings]
+
+
+def health(run: Path, rows: np.ndarray) -> Sequence[Finding]:
+    """What is wrong with the model of a whole run, judged on these rows."""
+    vae = load(run)
+    stored, preparation = vae._stored(rows)
+    terms = elbo_terms(vae.model_, stored, preparation, vae._seed)
+    if not np.isfinite(terms.raw).all():
+        return [Finding("model", False, "its raw outputs are not finite: nothing more can be said")]
+    settings = vae.recipe_.training
+    return examine(
+        vae.model_.scale,
+        terms,
+        summarize_noise(vae.model_, stored, preparation, vae._seed),
+        learning_rate=settings.learning_rate,
+        optimizer=settings.optimizer,
+    )

@@ -1,0 +1,136 @@
+"""What is wrong with a trained model, in words with numbers: for `logvar doctor`."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+
+from logvar import scales
+from logvar.evaluation.elbo import RowTerms
+from logvar.evaluation.noise import NoiseSummary
+from logvar.evaluation.summary import ACTIVE_VARIANCE
+from logvar.scales import Clamped, Floored, Scale
+
+_COLLAPSED = 0.05
+"""Nats of KL below which a latent carries nothing."""
+_LARGE_STEP = 0.05
+"""A step in log σ that changes σ by 5 % at once."""
+_FLAT = 1e-2
+"""A slope below this share of the scale's slope at σ = 1 hardly moves σ."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    fine: bool
+    text: str
+
+    def __str__(self) -> str:
+        return f"{'fine' if self.fine else 'LOOK'}  {self.what}: {self.text}"
+
+
+def examine(
+    scale: Scale,
+    row_terms: RowTerms,
+    noise: NoiseSummary | None,
+    *,
+    learning_rate: float,
+    optimizer: str,
+) -> list[Finding]:
+    """Look for dead latents, collapse, a saturated scale, an inert floor, too large a step in
+    log σ, and a decoder whose σ lies at its floor."""
+    findings = [
+        _latents(row_terms),
+        _range(scale, row_terms.raw),
+        _saturation(scale, row_terms.raw),
+    ]
+    findings.append(_step(scale, row_terms.raw, learning_rate, optimizer))
+    if isinstance(scale, Floored):
+        findings.append(_floor(scale, row_terms.raw))
+    if noise is not None:
+        findings.append(_noise(noise))
+    return findings
+
+
+def _latents(row_terms: RowTerms) -> Finding:
+    kl = row_terms.kl.mean(0, dtype=np.float64)
+    spread = row_terms.mean.var(0, dtype=np.float64)
+    dead = np.flatnonzero((spread <= ACTIVE_VARIANCE) | (kl < _COLLAPSED))
+    if len(dead) == len(kl):
+        return Finding(
+            "posterior collapse",
+            False,
+            f"no latent carries information (KL {kl.sum():.3g} nats in all): the decoder ignores "
+            "z; try beta_warmup=20, free_bits=0.1, or fewer layers in the decoder",
+        )
+    if len(dead):
+        shown = ", ".join(map(str, dead[:8])) + (", …" if len(dead) > 8 else "")
+        return Finding(
+            "dead latents",
+            False,
+            f"{len(dead)} of {len(kl)} carry nothing ({shown}): harmless, and latent_dim="
+            f"{len(kl) - len(dead)} would do",
+        )
+    return Finding("latents", True, f"all {len(kl)} carry information, {kl.sum():.3g} nats in all")
+
+
+def _range(scale: Scale, raw: np.ndarray) -> Finding:
+    low, high = scale.safe_range(jnp.float32)
+    outside = float(np.mean(~((raw >= low) & (raw <= high))))
+    text = f"[{raw.min():.4g}, {raw.max():.4g}] in a safe range of [{low:.4g}, {high:.4g}]"
+    if outside:
+        text += f", {outside:.2%} outside: σ² is 0 or infinite there; lower learning_rate, or clamp"
+    return Finding("raw outputs", not outside, text)
+
+
+def _saturation(scale: Scale, raw: np.ndarray) -> Finding:
+    low, high = (float(np.max(np.asarray(bound))) for bound in scale.bounds)
+    at = 1.0 if low < 1 < high else float(np.sqrt(max(low, 1e-30) * min(high, 1e30)))
+    usual = float(np.max(np.abs(np.asarray(scale.slope(scale.raw(at))))))
+    slope = np.abs(np.asarray(scale.slope(jnp.asarray(raw))))
+    flat = float(np.mean(slope < _FLAT * usual))
+    name = scales.describe(scale)
+    if not flat:
+        return Finding("saturation", True, f"σ moves with every raw output of {name}")
+    clipped = isinstance(scale, Clamped) and scale.hard
+    remedy = "its gradient is 0 there; drop hard=True" if clipped else "widen its bounds"
+    return Finding(
+        "saturation",
+        False,
+        f"{flat:.1%} of raw outputs lie where σ of {name} hardly moves: {remedy}",
+    )
+
+
+def _step(scale: Scale, raw: np.ndarray, learning_rate: float, optimizer: str) -> Finding:
+    slope = np.abs(np.asarray(scale.slope(jnp.asarray(raw)), float))
+    middle = float(np.median(slope))
+    adam = optimizer != "sgd"
+    step = learning_rate * (middle if adam else middle**2)
+    text = (
+        f"one {'Adam' if adam else 'SGD'} step of {learning_rate:g} moves log σ by about {step:.2g}"
+    )
+    text += "" if adam else " times its gradient"
+    if step > _LARGE_STEP:
+        return Finding(
+            "step in log σ", False, f"{text}: lower learning_rate, or a scale with less slope"
+        )
+    return Finding("step in log σ", True, text)
+
+
+def _floor(scale: Floored, raw: np.ndarray) -> Finding:
+    minimum = float(np.max(np.asarray(scale.minimum)))
+    minimum = minimum if scale.of == "sigma" else minimum**0.5
+    smallest = float(np.min(np.asarray(scale.sigma(jnp.asarray(raw)))))
+    if smallest < 1.1 * minimum:
+        return Finding(
+            "floor", False, f"σ reaches its floor of {minimum:.3g}: lower it to see how far"
+        )
+    inert = smallest > 100 * minimum
+    text = f"the smallest σ is {smallest:.3g}, the floor {minimum:.3g}"
+    return Finding("floor", True, text + (": it does nothing" if inert else ""))
+
+
+def _noise(noise: NoiseSummary) -> Finding:
+    return Finding("observation noise", noise.share_at_floor == 0, str(noise))

@@ -1,0 +1,27 @@
+"""The short version of `make crash`: a few kills at random moments, compared byte by byte."""
+
+import signal
+
+import numpy as np
+import pytest
+
+from tests.crash.harness import Place
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return Place(tmp_path_factory.mktemp("a place to crash"))
+
+
+@pytest.mark.parametrize("kill", range(6))
+def test_a_killed_run_goes_on_to_the_same_bytes(place, kill):
+    after = np.random.default_rng(kill).uniform(0.3, 1.0) * place.seconds
+    place.interrupt(f"run{kill}", signal.SIGKILL, after, cold=False)
+    assert place.finish(f"run{kill}") == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_the_run_goes_on_to_the_same_bytes(place, number):
+    out = f"stopped by {number.name}"
+    place.interrupt(out, number, 0.7 * place.seconds, cold=False)
+    assert place.finish(out) == []

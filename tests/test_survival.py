@@ -1,0 +1,141 @@
+"""Rescue and the doctor: what goes back and on, and what is found in runs with planted faults."""
+
+import equinox as eqx
+import numpy as np
+import pytest
+from sklearn.datasets import load_iris
+
+import logvar
+from logvar.doctor import ending, health
+from logvar.resuming import Checkpoints
+from tests.test_training import DIGITS
+
+X = load_iris().data
+EXPLODES = {"scale": "log-std", "learning_rate": 0.3, "epochs": 6, "patience": 0, "latent_dim": 4}
+
+
+def test_a_rescued_run_goes_on_from_its_best_weights_and_is_recorded(tmp_path):
+    told = []
+    vae = logvar.VAE(**EXPLODES, on_divergence="rescue").fit(DIGITS.train, announce=told.append)
+    assert vae.ended_ == "finished" and len(vae.rescues_) >= 1
+    assert vae.history_[-1]["rescues"] == len(vae.rescues_)
+    assert np.isfinite(vae.elbo(DIGITS.test)).all()
+    assert any(line.startswith("rescued: step") for line in told)
+    path = vae.save(tmp_path / "run")
+    found = ending(path)
+    assert [f.what for f in found] == ["ending"] + ["rescued"] * len(vae.rescues_)
+    with pytest.raises(logvar.LogvarError, match="Likely cause"):
+        logvar.VAE(**EXPLODES).fit(DIGITS.train)
+
+
+def test_rescues_are_bounded():
+    hopeless = EXPLODES | {"learning_rate": 1e9, "optimizer": "sgd", "epochs": 20}
+    vae = logvar.VAE(**hopeless, on_divergence="rescue")
+    with pytest.raises(logvar.LogvarError, match="Likely cause"):
+        vae.fit(DIGITS.train[:300])
+    assert len(vae.rescues_) == 3
+
+
+def test_a_rescued_run_resumes_to_the_same_bytes(tmp_path):
+    settings = EXPLODES | {"on_divergence": "rescue"}
+    whole = logvar.VAE(**settings).fit(DIGITS.train)
+    kept = Checkpoints(tmp_path, seconds=0)
+    logvar.VAE(**(settings | {"epochs": 2})).fit(DIGITS.train, checkpoints=kept)
+    rest = logvar.VAE(**settings).fit(DIGITS.train, checkpoints=kept, resume=True)
+    assert rest.history_ == whole.history_
+
+
+def test_on_divergence_is_checked():
+    with pytest.raises(logvar.LogvarError, match="did you mean 'rescue'"):
+        logvar.VAE(on_divergence="rescu").fit(X)
+
+
+def examined(tmp_path, rows=X, change=None, **settings):
+    vae = logvar.VAE(**({"latent_dim": 2, "epochs": 60, "learning_rate": 5e-3} | settings)).fit(
+        rows
+    )
+    if change:
+        vae.model_ = change(vae.model_)
+    path = vae.save(tmp_path / "run")
+    return {finding.what: finding for finding in health(path, rows)}
+
+
+def test_a_healthy_run_has_no_findings(tmp_path):
+    found = examined(tmp_path)
+    assert all(finding.fine for finding in found.values()), [str(f) for f in found.values()]
+
+
+def head(change):
+    def changed(model):
+        kernel, bias = model.encoder.head.kernel, model.encoder.head.bias
+        where = lambda m: (m.encoder.head.kernel, m.encoder.head.bias)  # noqa: E731
+        return eqx.tree_at(where, model, change(kernel, bias))
+
+    return changed
+
+
+def test_planted_faults_are_found(tmp_path):
+    collapsed = head(lambda kernel, bias: (0 * kernel, 0 * bias))
+    found = examined(tmp_path / "collapsed", change=collapsed)
+    assert not found["posterior collapse"].fine
+
+    half = head(
+        lambda kernel, bias: (
+            kernel.at[:, 0].set(0).at[:, 2].set(0),
+            bias.at[0].set(0).at[2].set(0),
+        )
+    )
+    found = examined(tmp_path / "dead", change=half)
+    assert "1 of 2 carry nothing (0)" in found["dead latents"].text
+
+    far = head(lambda kernel, bias: (kernel, bias.at[2:].set(-100.0)))
+    found = examined(tmp_path / "far", change=far)
+    assert "outside" in found["raw outputs"].text and not found["raw outputs"].fine
+
+    clipped = "clamped(log-variance, low=-2, high=2, hard=True)"
+    found = examined(
+        tmp_path / "clipped", change=head(lambda k, b: (k, b.at[2:].set(-30.0))), scale=clipped
+    )
+    assert (
+        "100.0% of raw outputs" in found["saturation"].text
+        and "hard=True" in found["saturation"].text
+    )
+
+    found = examined(tmp_path / "floored", scale="floored(log-std, minimum=1e-6)")
+    assert "it does nothing" in found["floor"].text
+    found = examined(
+        tmp_path / "at floor", scale="floored(log-std, minimum=0.1)",
+        change=head(lambda k, b: (k, b.at[2:].set(-30.0))),
+    )  # fmt: skip
+    assert not found["floor"].fine
+
+    found = examined(tmp_path / "fast", learning_rate=0.2, scale="softplus", epochs=2)
+    assert "lower learning_rate" in found["step in log σ"].text
+
+    rows = np.column_stack([X, np.zeros(len(X))])
+    found = examined(tmp_path / "noise", rows, noise="per-feature", noise_floor=0.5, epochs=300,
+                     learning_rate=0.02, patience=0)  # fmt: skip
+    assert not found["observation noise"].fine and "at the floor" in found["observation noise"].text
+
+
+def test_the_doctor_reads_runs_that_are_dead_or_never_were(tmp_path):
+    from logvar.storage.files import unfinished
+
+    run = tmp_path / "run"
+    kept = Checkpoints(unfinished(run) / "checkpoints", seconds=0)
+    logvar.VAE(latent_dim=2, epochs=2).fit(X, checkpoints=kept)
+    (only,) = ending(run)
+    assert "has not ended" in only.text and "--resume goes on" in only.text
+    newest = max(kept.folder.iterdir())
+    (newest / "state.safetensors").write_bytes(b"half")
+    assert any("passed over" in finding.text for finding in ending(run))
+    with pytest.raises(logvar.LogvarError, match="is not a folder"):
+        ending(tmp_path / "nowhere")
+
+
+def test_a_diverged_runs_folder_keeps_its_diagnosis(tmp_path):
+    vae = logvar.VAE(**EXPLODES)
+    with pytest.raises(logvar.LogvarError):
+        vae.fit(DIGITS.train)
+    (only,) = ending(vae.save(tmp_path / "run"))
+    assert not only.fine and "not finite" in only.text and "Remedy:" in only.text
