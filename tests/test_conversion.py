@@ -19,6 +19,11 @@ def trained(**settings):
     return logvar.VAE(**(SETTINGS | {"epochs": 4} | settings)).fit(DIGITS.train[:300])
 
 
+@pytest.fixture(scope="module")
+def well_trained():
+    return trained(epochs=30, learning_rate=5e-3)
+
+
 def head_columns(factor, tree):
     head = tree.encoder.head
     columns = np.where(np.arange(head.bias.shape[0]) < head.bias.shape[0] // 2, 1.0, factor)
@@ -104,8 +109,8 @@ def test_a_matched_run_keeps_its_reference():
 @pytest.mark.parametrize(
     "name", ["softplus", "stdplus", "exp-linear", "nvae", "bounded", "softplus-precision"]
 )
-def test_other_scales_get_the_best_match_with_its_error_stated(name):
-    vae = trained(epochs=30, learning_rate=5e-3)
+def test_other_scales_get_the_best_match_with_its_error_stated(well_trained, name):
+    vae = well_trained
     moved, change = convert(vae, name, DIGITS.train)
     assert change.kind == "best local match"
     before, after = vae.posterior(DIGITS.train), moved.posterior(DIGITS.train)
@@ -143,9 +148,8 @@ def test_a_collapsed_latent_is_matched_at_its_one_value():
     np.testing.assert_allclose(sigma, np.exp(raw), rtol=1e-5)
 
 
-def test_a_scale_that_cannot_reach_says_how_far_off_it_is():
-    vae = trained(epochs=60, learning_rate=1e-2)
-    _, change = convert(vae, "clamped(log-std, low=-0.2, high=0.2)", DIGITS.train)
+def test_a_scale_that_cannot_reach_says_how_far_off_it_is(well_trained):
+    _, change = convert(well_trained, "clamped(log-std, low=-0.2, high=0.2)", DIGITS.train)
     assert change.sigma > 0.1
 
 

@@ -151,12 +151,12 @@ def test_right_code_raises_no_alarm_and_is_named(name):
         assert found.readings["kl"].means == (expected,)
 
 
-@pytest.mark.parametrize("n_samples", [2, 5, 50])
+@pytest.mark.parametrize("n_samples", [2, 20])
 @pytest.mark.parametrize("name", NAMES)
 def test_no_alarm_at_small_sample_sizes(name, n_samples):
     mine = functions(name)
     mine["sample"] = lambda mean, raw, key: logvar.Normal(mean, raw, name).sample(key)
-    for seed in range(8):
+    for seed in range(4):
         found = logvar.probe(**mine, n_samples=n_samples, seed=seed)
         assert found.consistent, str(found)
 

@@ -42,7 +42,7 @@ def test_nothing_is_pickled(run):
 
 def test_metrics_hold_no_clocks(run):
     line = json.loads((run / "metrics.jsonl").read_text().splitlines()[0])
-    assert set(line) == {"epoch", "step", "loss", "train", "validation", "best_epoch"}
+    assert set(line) == {"epoch", "step", "loss", "train", "validation", "best_epoch", "rescues"}
 
 
 DAMAGES = {

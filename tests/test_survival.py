@@ -1,5 +1,7 @@
 """Rescue and the doctor: what goes back and on, and what is found in runs with planted faults."""
 
+import copy
+
 import equinox as eqx
 import numpy as np
 import pytest
@@ -50,18 +52,25 @@ def test_on_divergence_is_checked():
         logvar.VAE(on_divergence="rescu").fit(X)
 
 
-def examined(tmp_path, rows=X, change=None, **settings):
-    vae = logvar.VAE(**({"latent_dim": 2, "epochs": 60, "learning_rate": 5e-3} | settings)).fit(
-        rows
-    )
+@pytest.fixture(scope="module")
+def healthy():
+    return logvar.VAE(latent_dim=2, epochs=60, learning_rate=5e-3).fit(X)
+
+
+def examined(tmp_path, vae, rows=X, change=None):
+    vae = copy.copy(vae)
     if change:
         vae.model_ = change(vae.model_)
     path = vae.save(tmp_path / "run")
     return {finding.what: finding for finding in health(path, rows)}
 
 
-def test_a_healthy_run_has_no_findings(tmp_path):
-    found = examined(tmp_path)
+def fitted(rows=X, **settings):
+    return logvar.VAE(**({"latent_dim": 2, "epochs": 3} | settings)).fit(rows)
+
+
+def test_a_healthy_run_has_no_findings(tmp_path, healthy):
+    found = examined(tmp_path, healthy)
     assert all(finding.fine for finding in found.values()), [str(f) for f in found.values()]
 
 
@@ -74,48 +83,42 @@ def head(change):
     return changed
 
 
-def test_planted_faults_are_found(tmp_path):
+def test_planted_faults_are_found(tmp_path, healthy):
     collapsed = head(lambda kernel, bias: (0 * kernel, 0 * bias))
-    found = examined(tmp_path / "collapsed", change=collapsed)
+    found = examined(tmp_path / "collapsed", healthy, change=collapsed)
     assert not found["posterior collapse"].fine
 
-    half = head(
-        lambda kernel, bias: (
-            kernel.at[:, 0].set(0).at[:, 2].set(0),
-            bias.at[0].set(0).at[2].set(0),
-        )
-    )
-    found = examined(tmp_path / "dead", change=half)
+    def without_first(kernel, bias):
+        return kernel.at[:, 0].set(0).at[:, 2].set(0), bias.at[0].set(0).at[2].set(0)
+
+    found = examined(tmp_path / "dead", healthy, change=head(without_first))
     assert "1 of 2 carry nothing (0)" in found["dead latents"].text
 
     far = head(lambda kernel, bias: (kernel, bias.at[2:].set(-100.0)))
-    found = examined(tmp_path / "far", change=far)
+    found = examined(tmp_path / "far", healthy, change=far)
     assert "outside" in found["raw outputs"].text and not found["raw outputs"].fine
 
-    clipped = "clamped(log-variance, low=-2, high=2, hard=True)"
-    found = examined(
-        tmp_path / "clipped", change=head(lambda k, b: (k, b.at[2:].set(-30.0))), scale=clipped
-    )
-    assert (
-        "100.0% of raw outputs" in found["saturation"].text
-        and "hard=True" in found["saturation"].text
-    )
+    clipped = fitted(scale="clamped(log-variance, low=-2, high=2, hard=True)")
+    found = examined(tmp_path / "clipped", clipped, change=far)
+    assert "100.0% of raw outputs" in found["saturation"].text
+    assert "hard=True" in found["saturation"].text
 
-    found = examined(tmp_path / "floored", scale="floored(log-std, minimum=1e-6)")
-    assert "it does nothing" in found["floor"].text
-    found = examined(
-        tmp_path / "at floor", scale="floored(log-std, minimum=0.1)",
-        change=head(lambda k, b: (k, b.at[2:].set(-30.0))),
-    )  # fmt: skip
-    assert not found["floor"].fine
+    inert = fitted(scale="floored(log-std, minimum=1e-6)")
+    assert "it does nothing" in examined(tmp_path / "inert", inert)["floor"].text
+    reached = fitted(scale="floored(log-std, minimum=0.1)")
+    assert not examined(tmp_path / "reached", reached, change=far)["floor"].fine
 
-    found = examined(tmp_path / "fast", learning_rate=0.2, scale="softplus", epochs=2)
-    assert "lower learning_rate" in found["step in log σ"].text
+    fast = fitted(scale="softplus", learning_rate=0.2, epochs=2)
+    assert "lower learning_rate" in examined(tmp_path / "fast", fast)["step in log σ"].text
 
+
+def test_a_decoder_at_its_floor_is_found(tmp_path):
     rows = np.column_stack([X, np.zeros(len(X))])
-    found = examined(tmp_path / "noise", rows, noise="per-feature", noise_floor=0.5, epochs=300,
-                     learning_rate=0.02, patience=0)  # fmt: skip
-    assert not found["observation noise"].fine and "at the floor" in found["observation noise"].text
+    vae = fitted(
+        rows, noise="per-feature", noise_floor=0.5, epochs=300, learning_rate=0.02, patience=0
+    )
+    found = examined(tmp_path, vae, rows)["observation noise"]
+    assert not found.fine and "at the floor" in found.text
 
 
 def test_the_doctor_reads_runs_that_are_dead_or_never_were(tmp_path):

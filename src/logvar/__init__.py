@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from logvar.keras import import_keras as import_keras
     from logvar.loading import load as load
     from logvar.probing.probe import probe as probe
+    from logvar.resuming import Checkpoints as Checkpoints
 
 _HOMES = {
     "scales": "logvar.scales",
@@ -30,6 +31,7 @@ _HOMES = {
     "load": "logvar.loading",
     "import_keras": "logvar.keras",
     "probe": "logvar.probing.probe",
+    "Checkpoints": "logvar.resuming",
 }
 
 __all__ = [*_HOMES, "__version__"]

@@ -115,7 +115,7 @@ def _already_finished(out: Path, recipe: Recipe) -> bool:
     if not (out / run_folder.MANIFEST).is_file() or not (out / run_folder.EVALUATION).is_file():
         return False
     manifest = run_folder.read_manifest(out)
-    there = Recipe.from_toml((out / run_folder.RECIPE).read_text(encoding="utf-8"))
+    there = Recipe.from_toml(run_folder.read_recipe(out))
     epochs = recipe.training.epochs
     same = there.replace(epochs=epochs) == recipe
     whole = manifest.ended == "stopped early" or (

@@ -51,7 +51,7 @@ def load(
     """
     folder = Path(path)
     manifest = run_folder.read_manifest(folder)
-    recipe = Recipe.from_toml((folder / run_folder.RECIPE).read_text(encoding="utf-8"))
+    recipe = Recipe.from_toml(run_folder.read_recipe(folder))
     if manifest.custom and encoder is None:
         raise LogvarError(
             f"{folder} holds a run with networks of its own ({manifest.custom.get('encoder')}, "

@@ -40,8 +40,8 @@ class Checkpoints:
         changes_allowed: resume although the recipe, the data or a version has changed.
     """
 
-    folder: Path
-    seconds: float = 60.0
+    folder: str | os.PathLike
+    seconds: int | float = 60
     epochs: int = 0
     changes_allowed: bool = False
 
@@ -73,7 +73,7 @@ def begun(
         return None, []
     if resume is True and checkpoints is None:
         raise LogvarError("resume needs checkpoints: give the folder they are in")
-    folders = [] if checkpoints is None else [checkpoints.folder]
+    folders = [] if checkpoints is None else [Path(checkpoints.folder)]
     folders += [] if isinstance(resume, bool) else [Path(folder) for folder in resume]
     found = find(folders, tell)
     if found is None:
@@ -115,6 +115,6 @@ def keeping(
 
     def save(state: TrainState, history: list[EpochMetrics]) -> None:
         lines = [metrics.as_dict() for metrics in history]
-        save_checkpoint(checkpoints.folder, int(state.step), state, lines, this)
+        save_checkpoint(Path(checkpoints.folder), int(state.step), state, lines, this)
 
     return Keeping(watcher, save, history, seconds=checkpoints.seconds, epochs=checkpoints.epochs)

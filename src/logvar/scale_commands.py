@@ -99,7 +99,7 @@ def _plot(names: tuple[str, ...], plot: Path, run: Path | None) -> None:
         if not path.is_file():
             raise LogvarError(f"{run} has no {path.name}: expected a run that `logvar fit` wrote")
         seen = run_folder.read_json(path)["raw_outputs"]
-        recipe = Recipe.from_toml((run / run_folder.RECIPE).read_text(encoding="utf-8"))
+        recipe = Recipe.from_toml(run_folder.read_recipe(run))
         scale = recipe.model.scale
         raw_outputs = (seen["counts"], seen["edges"], f"{run} under {scale}")
         chosen = chosen if scale in chosen else [scale, *chosen]

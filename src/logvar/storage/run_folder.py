@@ -100,7 +100,10 @@ def read_manifest(folder: Path) -> Manifest:
             f"logvar version in {path}, or fit again"
         )
     fields = {field.name for field in dataclasses.fields(Manifest)}
-    required = {"shape", "dtype", "likelihood", "network", "divisor", "hashes"}
+    required = {
+        "shape", "dtype", "likelihood", "network", "divisor", "hashes", "data", "ended",
+        "epochs_run", "custom",
+    }  # fmt: skip
     missing = (fields & required) - content.keys()
     if missing or content.keys() - fields:
         wrong = min(missing or content.keys() - fields)
@@ -117,6 +120,7 @@ def read_manifest(folder: Path) -> Manifest:
                 "folder again, or fit again"
             )
     content["shape"] = tuple(content["shape"])
+    content["rescues"] = tuple(content.get("rescues", ()))
     return Manifest(**content)
 
 
@@ -133,7 +137,12 @@ def _check_manifest_types(path: Path, content: dict[str, Any]) -> None:
         and content["divisor"] > 0
         and isinstance(content["hashes"], dict)
         and {RECIPE, WEIGHTS} <= content["hashes"].keys()
-        and isinstance(content.get("custom", {}), dict)
+        and all(isinstance(content.get(key, {}), dict) for key in ("custom", "data", "versions"))
+        and all(isinstance(v, str) for v in content.get("custom", {}).values())
+        and all(isinstance(content.get(key, ""), str) for key in ("ended", "diagnosis"))
+        and type(content.get("epochs_run", 0)) is int
+        and isinstance(content.get("rescues", []), list)
+        and all(isinstance(text, str) for text in content.get("rescues", []))
     )
     if not fine:
         raise LogvarError(f"{path} has entries of the wrong kind; the file was changed: fit again")
@@ -178,6 +187,21 @@ def read_json(path: Path) -> Any:
         raise LogvarError(
             f"{path} cannot be read as JSON ({error}); the file was changed"
         ) from error
+
+
+def read_recipe(folder: Path) -> str:
+    """The text of a run's recipe.
+
+    Raises:
+        LogvarError: it is missing, too large or no text.
+    """
+    path = folder / RECIPE
+    try:
+        if path.stat().st_size > _LARGEST_JSON:
+            raise LogvarError(f"{path} has {path.stat().st_size} bytes: too large for a recipe")
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LogvarError(f"{path} cannot be read ({error}); the file was changed") from error
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -53,19 +53,23 @@ class Diagnosis:
 
 
 def diagnose(
-    state: TrainState, rows: np.ndarray, indices: np.ndarray, position: tuple[int, int], task: Task
+    state: TrainState,
+    rows: np.ndarray,
+    indices: np.ndarray,
+    position: tuple[int, int],
+    task: Task,
 ) -> Diagnosis:
     """Repeat a step that failed and say what broke.
 
     Args:
         state: the state before that step.
-        rows: the stored rows of its batch.
-        indices: their places in the training set.
+        rows: the stored rows of its batch, padded as they were.
+        indices: the places in the training set of those that are no padding.
         position: (epoch, step in the epoch).
         task: what the step was compiled for.
     """
     model: Model = eqx.combine(state.params, task.static)
-    seen = _quantities(model, state, jnp.asarray(rows), position, task)
+    seen = _quantities(state, jnp.asarray(rows), len(indices), position, task)
     raw = np.asarray(seen["raw scale output"])
     finite_raw = raw[np.isfinite(raw)] if np.isfinite(raw).any() else np.zeros(1)
     cause, remedy = _cause(model, state, seen, indices, float(task.hyper.learning_rate))
@@ -80,47 +84,58 @@ def diagnose(
     )
 
 
+_FORWARD = (
+    "input", "posterior mean", "raw scale output", "posterior σ", "latent", "KL", "decoder output",
+    "log p(x | z)",
+)  # fmt: skip
+
+
 def _quantities(
-    model: Model, state: TrainState, rows: Array, position: tuple[int, int], task: Task
+    state: TrainState, rows: Array, valid: int, position: tuple[int, int], task: Task
 ) -> dict[str, np.ndarray]:
     """All quantities of the step in the order of computation; rows first, gradients last."""
+    at = jnp.asarray(position[0], jnp.int32), jnp.asarray(position[1], jnp.int32)
+    forward, gradients = _computed(state, rows, jnp.asarray(valid), at, task)
+    named = dict(zip(_FORWARD, (np.asarray(values)[:valid] for values in forward), strict=True))
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        named[f"gradient of {name}"] = np.asarray(leaf)
+    return named
+
+
+@eqx.filter_jit  # one program: operation by operation it would take seconds
+def _computed(
+    state: TrainState, rows: Array, valid: Array, position: tuple[Array, Array], task: Task
+) -> tuple[tuple[Array, ...], PyTree]:
     hyper, fixed = task.hyper, task.fixed
-    at = tuple(jnp.asarray(index) for index in position)
-    # Noise was drawn for a full batch; fewer rows take its beginning.
-    samples = task.objective.n_samples
+    model: Model = eqx.combine(state.params, task.static)
     latent_dim = state.totals.terms.kl.shape[-1]
-    eps = jax.random.normal(
-        stream(hyper.seed, Purpose.NOISE, *at), (fixed.batch_size, samples, latent_dim)
-    )[: len(rows)]
-    x = fixed.preparation(rows, stream(hyper.seed, Purpose.BINARIZATION, *at))
-    standardized = jax.vmap(model.likelihood.standardize)(x)
+    noise_key = stream(hyper.seed, Purpose.NOISE, *position)
+    eps = jax.random.normal(noise_key, (fixed.batch_size, task.objective.n_samples, latent_dim))
+    x = fixed.preparation(rows, stream(hyper.seed, Purpose.BINARIZATION, *position))
     mean, raw = jax.vmap(model.encode)(x)
     posterior = Normal(mean[:, None], raw[:, None], model.scale)
     z = posterior.reparameterize(eps)
     outputs = jax.vmap(jax.vmap(model.decode))(z)
-    log_likelihood = jax.vmap(lambda x, o: jax.vmap(lambda o: model.likelihood.log_prob(x, o))(o))(
-        x, outputs
-    )
-    weight = jnp.ones(len(rows))
+
+    def log_likelihoods(x: Array, outputs: Array) -> Array:
+        return jax.vmap(lambda o: model.likelihood.log_prob(x, o))(outputs)
 
     def loss(params: PyTree) -> Array:
+        weight = (jnp.arange(fixed.batch_size) < valid).astype(jnp.float32)
         return task.objective(eqx.combine(params, task.static), x, eps, weight, state.step)[0]
 
-    gradients = jax.tree_util.tree_leaves_with_path(jax.grad(loss)(state.params))
-    quantities = {
-        "input": standardized,
-        "posterior mean": mean,
-        "raw scale output": raw,
-        "posterior σ": posterior.sigma[:, 0],
-        "latent": z,
-        "KL": jax.vmap(lambda m, r: model.prior.kl(Normal(m, r, model.scale)))(mean, raw),
-        "decoder output": outputs,
-        "log p(x | z)": log_likelihood,
-    } | {
-        f"gradient of {jax.tree_util.keystr(path, simple=True, separator='.')}": leaf
-        for path, leaf in gradients
-    }
-    return {name: np.asarray(value) for name, value in quantities.items()}
+    forward = (
+        jax.vmap(model.likelihood.standardize)(x),
+        mean,
+        raw,
+        posterior.sigma[:, 0],
+        z,
+        jax.vmap(lambda m, r: model.prior.kl(Normal(m, r, model.scale)))(mean, raw),
+        outputs,
+        jax.vmap(log_likelihoods)(x, outputs),
+    )
+    return forward, jax.grad(loss)(state.params)
 
 
 def _first_bad(seen: dict[str, np.ndarray], indices: np.ndarray) -> str:

@@ -26,7 +26,7 @@ class Keeping:
         save: Save,
         history: Sequence[EpochMetrics],
         *,
-        seconds: float,
+        seconds: int | float,
         epochs: int,
     ):
         self._watcher = watcher

@@ -207,9 +207,8 @@ def _diagnosis(state: TrainState, rows: np.ndarray, task: Task, plan: Plan) -> D
     """Look at the batch of the step that was not taken."""
     n, batch_size = len(rows), plan.fixed.batch_size
     epoch, t = divmod(int(state.failed_step), -(-n // batch_size))
-    order = epoch_order(n, batch_size, plan.seed, epoch)
-    taken = order[t * batch_size : min((t + 1) * batch_size, n)]
-    return diagnose(state, rows[taken], taken, (epoch, t), task)
+    batch = epoch_order(n, batch_size, plan.seed, epoch)[t * batch_size : (t + 1) * batch_size]
+    return diagnose(state, rows[batch], batch[: n - t * batch_size], (epoch, t), task)
 
 
 def _padded(rows: np.ndarray, batch_size: int) -> np.ndarray:
