@@ -185,6 +185,8 @@ def feature_fit(rows: np.ndarray, decoded: np.ndarray) -> str:
     figure, (ax,) = _new(9, 2.4)
     ax.bar(range(len(shown)), shown, color=BLUE, width=0.7)
     ax.set_ylim(min(0, float(shown.min())) - 0.02, 1.02)
+    if len(shown) <= 20:
+        ax.set_xticks(range(len(shown)))
     ax.set_xlabel("feature" + (" (the first 60)" if len(explained) > 60 else ""), fontsize=9)
     ax.set_ylabel("share of variance explained", fontsize=9)
     return _svg(figure)
