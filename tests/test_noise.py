@@ -32,7 +32,9 @@ def test_every_mode_trains_saves_and_loads(likelihood, noise, tmp_path):
 
 def test_optimal_noise_is_frozen_at_the_residuals_of_the_training_set():
     """One row's score does not depend on the rows scored with it, and σ² is their mean square."""
-    vae = logvar.VAE(**QUICK, noise="optimal", validation_fraction=0.0).fit(X)
+    # Few large steps: the residuals of the last epoch are not those of its end.
+    quick = QUICK | {"epochs": 3, "learning_rate": 0.05, "batch_size": 32}
+    vae = logvar.VAE(**quick, noise="optimal", validation_fraction=0.0).fit(X)
     np.testing.assert_array_equal(vae.elbo(X)[:3], vae.elbo(X[:3]))
     noise, likelihood = vae.model_.likelihood.noise, vae.model_.likelihood
     sigma = float(noise.scale.sigma(noise.raw))
@@ -46,7 +48,7 @@ def test_optimal_noise_is_frozen_at_the_residuals_of_the_training_set():
         return vae.elbo(X, analytic_kl=True).mean(dtype=float)
 
     del likelihood
-    assert score_at(sigma) > max(score_at(sigma * 1.02), score_at(sigma / 1.02))
+    assert score_at(sigma) > max(score_at(sigma * 1.01), score_at(sigma / 1.01))
 
 
 def test_optimal_noise_reaches_a_better_bound_than_a_fixed_one():
@@ -86,6 +88,16 @@ def test_dequantized_density_and_probability_of_levels_cost_about_the_same_bits(
     )
     # The pixels' own entropy: binomial(255, 0.3), σ = 7.32, ½ log2(2πe σ²) = 4.92 bits.
     assert a == pytest.approx(4.92, abs=0.25) and b == pytest.approx(4.92, abs=0.25)
+
+
+def test_dequantized_bits_bound_the_entropy_of_the_data():
+    """Fair coins cost 1 bit each; noise of less than one level would make them look cheaper."""
+    coins = np.random.default_rng(0).integers(0, 2, size=(400, 3)).astype(np.uint8)
+    settings = QUICK | {"epochs": 100, "learning_rate": 0.01}
+    vae = logvar.VAE(**settings, likelihood="normal", dequantize=True).fit(coins)
+    figure = vae.evaluate(coins, n_importance=50)["bits_per_dimension"]
+    assert 1.0 <= figure.value < 1.4
+    assert "bounds the row's probability" in figure.how
 
 
 def test_a_noise_without_a_closed_form_is_refused():

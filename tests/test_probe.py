@@ -161,6 +161,19 @@ def test_no_alarm_at_small_sample_sizes(name, n_samples):
         assert found.consistent, str(found)
 
 
+@pytest.mark.parametrize("n_samples", [2, 7])
+def test_the_alarm_is_as_rare_as_it_says(n_samples):
+    """300 right samplers, each with noise of its own: at a level of 5 % some 15 would be alarms."""
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        found = logvar.probe(
+            sample=lambda m, r, rng=rng: m + np.exp(r) * rng.standard_normal(m.shape),
+            kl=lambda mean, r: 0.5 * (np.expm1(2 * r) - 2 * r + mean**2),
+            n_samples=n_samples,
+        )
+        assert found.consistent, str(found)
+
+
 def test_summed_functions_and_rng_samplers_are_read_too():
     scale = logvar.scales.get("softplus")
     found = logvar.probe(

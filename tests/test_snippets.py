@@ -117,6 +117,15 @@ def test_draws_of_printed_code_have_the_right_spread():
     assert drawn.std() == pytest.approx(float(logvar.scales.get("softplus").sigma(1.0)), rel=0.03)
 
 
+@pytest.mark.parametrize("framework", ["numpy", "jax"])
+def test_far_below_the_logarithm_is_still_right(framework):
+    """log(1 + e^r) is 0 in float32 from r = −104 on, and in float64 from −746."""
+    for name, expected in (("softplus", -800.0), ("softplus-variance", -400.0)):
+        code = {}
+        exec(listing(name, framework), code)
+        assert float(code["log_sigma"](arrays(framework, -800.0, np.float32))) == expected
+
+
 def test_a_collapsed_latents_kl_keeps_its_digits_in_float32():
     """½(e^r − 1 − r) as people write it is 232 % off at r = 1e-4."""
     code = {}

@@ -67,8 +67,9 @@ def slope_is_the_derivative(scale: Scale) -> None:
 
 
 def gradients_follow_the_slope(scale: Scale) -> None:
-    """ds/dr = s·d, and dKL/dr = (s² − 1)·d."""
-    raw = some_raws(scale)
+    """ds/dr = s·d, and dKL/dr = (s² − 1)·d, also where formulas meet: at whole numbers."""
+    joints = np.array([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0])
+    raw = np.concatenate([some_raws(scale), joints])
     sigma, slope = np.asarray(scale.sigma(raw)), np.asarray(scale.slope(raw))
     np.testing.assert_allclose(derivative(scale.sigma, raw), sigma * slope, rtol=1e-9)
     expected = (sigma**2 - 1) * slope

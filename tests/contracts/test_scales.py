@@ -94,6 +94,7 @@ def forms(name):
         return {
             "inverse": back / sigma - 1,
             "slope": (scale.slope(raw) - derivative) / (jnp.abs(derivative) + 1e-300),
+            "growth": jax.grad(scale.sigma)(raw) / sigma - derivative,
             "variance": scale.variance(raw) / sigma**2 - 1,
             "log": jnp.exp(scale.log_sigma(raw)) / sigma - 1,
         }

@@ -27,7 +27,9 @@ def _negative_part(raw: Values) -> Values:
 
 def _saturation(raw: Values) -> Values:
     """1 − e^{−r} for r ≥ 0; far out by exp, whose derivative does not round to zero as expm1's."""
-    return jnp.where(raw > 1, 1 - jnp.exp(-raw), -jnp.expm1(-jnp.minimum(raw, 1.0)))
+    # (jnp.minimum would halve the derivative where r is 1 exactly.)
+    near = jnp.where(raw > 1, 1.0, raw)
+    return jnp.where(raw > 1, 1 - jnp.exp(-raw), -jnp.expm1(-near))
 
 
 class ExpLinear(Scale):

@@ -32,8 +32,9 @@ class Stdplus(Scale):
         return _variance(raw)
 
     def _sigma(self, raw: Values) -> Values:
-        above = jnp.sqrt(_variance(jnp.maximum(raw, 1.0)))
-        return jnp.where(raw > 1, above, jnp.exp(_log_sigma(jnp.minimum(raw, 1.0))))
+        # jnp.maximum and jnp.minimum would halve the derivative where r is 1 exactly.
+        above = jnp.sqrt(_variance(jnp.where(raw > 1, raw, 1.0)))
+        return jnp.where(raw > 1, above, jnp.exp(_log_sigma(jnp.where(raw > 1, 1.0, raw))))
 
     def _kl_excess(self, raw: Values) -> Values:
         return 0.5 * jnp.square(raw)
