@@ -18,7 +18,7 @@ import numpy as np
 
 FINAL = ("weights.safetensors", "metrics.jsonl", "evaluation.json", "recipe.toml")
 SETTINGS = [
-    "--latent-dim", "2", "--hidden", "32", "--epochs", "60", "--patience", "0", "--batch-size", "16",
+    "--latent-dim", "2", "--hidden", "32", "--patience", "0", "--batch-size", "16",
     "--likelihood", "bernoulli", "--binarization", "dynamic", "--importance-samples", "400", "--learning-rate", "0.003",
 ]  # fmt: skip
 
@@ -26,8 +26,9 @@ SETTINGS = [
 class Place:
     """A folder with data and an unbroken run to compare with."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, epochs: int = 60):
         self.folder = folder
+        self.epochs = epochs
         rng = np.random.default_rng(0)
         np.save(folder / "table.npy", rng.random((400, 12)).astype(np.float32))
         self.seconds = self._timed("whole")
@@ -46,6 +47,7 @@ class Place:
         """Start a fit; `cold` compiles everything anew."""
         command = [sys.executable, "-m", "logvar", "fit", "table.npy", *SETTINGS, "--out", out]
         command += ["--checkpoint-seconds", "0", *(["--resume"] if resume else [])]
+        command += ["--epochs", str(self.epochs)]
         cache = "" if cold else str(self.folder / "cache")
         return subprocess.Popen(
             command, cwd=self.folder, env=os.environ | {"LOGVAR_CACHE": cache, "COLUMNS": "200"},

@@ -10,7 +10,7 @@ from tests.crash.harness import Place
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    return Place(tmp_path_factory.mktemp("a place to crash"))
+    return Place(tmp_path_factory.mktemp("a place to crash"), epochs=20)
 
 
 @pytest.mark.parametrize("kill", range(6))
