@@ -62,7 +62,7 @@ def examined(tmp_path, vae, rows=X, change=None):
     if change:
         vae.model_ = change(vae.model_)
     path = vae.save(tmp_path / "run")
-    return {finding.what: finding for finding in health(path, rows)}
+    return {finding.what: finding for finding in health(logvar.load(path), rows)}
 
 
 def fitted(rows=X, **settings):

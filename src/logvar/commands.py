@@ -287,7 +287,7 @@ def doctor(run: Path, data: str | None, data_dir: str | None) -> None:
     if (run / run_folder.MANIFEST).is_file():
         vae = load(run)
         judged = _rows_for(vae, data, data_dir)
-        findings += health(run, judged.rows)
+        findings += health(vae, judged.rows)
     for finding in findings:
         console.print(str(finding), highlight=False, soft_wrap=True, markup=False)
     if not all(finding.fine for finding in findings):

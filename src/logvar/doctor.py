@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from logvar.estimator import VAE
 from logvar.evaluation.elbo import elbo_terms
 from logvar.evaluation.health import Finding, examine
 from logvar.evaluation.noise import summarize_noise
-from logvar.loading import load
 from logvar.storage import run_folder
 from logvar.storage.checkpoints import FOLDER, newest_checkpoint
 from logvar.storage.files import unfinished
@@ -54,9 +54,8 @@ def _of_the_unfinished(run: Path) -> list[Finding]:
     return [Finding("unfinished", False, text), *findings]
 
 
-def health(run: Path, rows: np.ndarray) -> Sequence[Finding]:
-    """What is wrong with the model of a whole run, judged on these rows."""
-    vae = load(run)
+def health(vae: VAE, rows: np.ndarray) -> Sequence[Finding]:
+    """What is wrong with a fitted model, judged on these rows."""
     stored, preparation = vae._stored(rows)
     terms = elbo_terms(vae.model_, stored, preparation, vae._seed)
     if not np.isfinite(terms.raw).all():

@@ -93,8 +93,7 @@ def _plot(names: tuple[str, ...], plot: Path, run: Path | None) -> None:
     chosen = list(names)
     raw_outputs = None
     if run is not None:
-        manifest = run_folder.read_manifest(run)
-        del manifest
+        run_folder.read_manifest(run)  # refuses what is no whole run
         path = run / run_folder.EVALUATION
         if not path.is_file():
             raise LogvarError(f"{run} has no {path.name}: expected a run that `logvar fit` wrote")
