@@ -30,6 +30,38 @@ def test_a_rescued_run_goes_on_from_its_best_weights_and_is_recorded(tmp_path):
         logvar.VAE(**EXPLODES).fit(DIGITS.train)
 
 
+RUNS_AWAY = {
+    "scale": "log-variance",
+    "learning_rate": 1.0,
+    "optimizer": "sgd",
+    "epochs": 4,
+    "patience": 0,
+}
+
+
+def test_a_rescue_gives_a_scale_that_ran_away_bounds_without_changing_the_model(tmp_path):
+    settings = RUNS_AWAY | {"on_divergence": "rescue"}
+    whole = logvar.VAE(**settings).fit(DIGITS.train)
+    assert "raw outputs beyond" in whole.rescues_[0].cause
+    described = logvar.scales.describe(whole.model_.scale)
+    assert described == "clamped(log-variance, low=-15.0, high=10.0, straight_through=True)"
+    assert whole.recipe_.model.scale == "log-variance"
+    # Between its bounds the scale is the same to the bit.
+    raw = np.linspace(-29, 19, 1001, dtype=np.float32)
+    plain = logvar.scales.get("log-variance")
+    np.testing.assert_array_equal(whole.model_.scale.sigma(raw), plain.sigma(raw))
+    # The run folder, and a resumed run, know it.
+    again = logvar.load(whole.save(tmp_path / "run"))
+    np.testing.assert_array_equal(again.transform(DIGITS.test), whole.transform(DIGITS.test))
+    np.testing.assert_array_equal(again.score(DIGITS.test), whole.score(DIGITS.test))
+    assert logvar.scales.describe(again.model_.scale) == described
+    kept = Checkpoints(tmp_path / "kept", seconds=0)
+    logvar.VAE(**(settings | {"epochs": 2})).fit(DIGITS.train, checkpoints=kept)
+    rest = logvar.VAE(**settings).fit(DIGITS.train, checkpoints=kept, resume=True)
+    assert rest.history_ == whole.history_
+    assert logvar.scales.describe(rest.model_.scale) == described
+
+
 def test_rescues_are_bounded():
     hopeless = EXPLODES | {"learning_rate": 1e9, "optimizer": "sgd", "epochs": 20}
     vae = logvar.VAE(**hopeless, on_divergence="rescue")

@@ -232,8 +232,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self._keep(run, rows, trained, this.data)
         self.stopped_by_ = interrupt.requested
         self.diagnosis_ = trained.diagnosis
-        self.rescues_ = list(trained.rescued)
-        for diagnosis in trained.rescued:
+        self.rescues_ = list(trained.rescues)
+        for diagnosis in trained.rescues:
             tell(f"rescued: {diagnosis}")
         if kept is not None and trained.ended == "interrupted":
             kept.save(trained.state)
@@ -510,6 +510,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             ended=self.ended_,
             epochs_run=self.n_iter_,
             custom=custom,
+            scale=scales.describe(self.model_.scale),
             diagnosis=str(getattr(self, "diagnosis_", None) or ""),
             rescues=tuple(map(str, getattr(self, "rescues_", ()))),
         )

@@ -67,7 +67,9 @@ def load(
     decisions = assembly.Decisions(
         manifest.likelihood, manifest.network, float(manifest.divisor), ()
     )
-    skeleton = assembly.skeleton(recipe, decisions, manifest.shape, encoder, decoder)
+    # A rescue may have given the scale bounds, which the recipe to repeat the run does not have.
+    of_weights = recipe.replace(scale=manifest.scale or recipe.model.scale)
+    skeleton = assembly.skeleton(of_weights, decisions, manifest.shape, encoder, decoder)
     return fitted(
         recipe,
         decisions,

@@ -37,10 +37,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--optimizers", nargs="+", default=["sgd", "adam"])
+    parser.add_argument("--answers", nargs="+", default=["stop", "rescue"])
     chosen = parser.parse_args()
     names = [n for n, e in logvar.scales.REGISTRY.items() if not e.wraps and n not in SAME]
     unexplained = 0
-    for on_divergence in ("stop", "rescue"):
+    for on_divergence in chosen.answers:
         for optimizer in chosen.optimizers:
             totals: collections.Counter[str] = collections.Counter()
             plain = 0

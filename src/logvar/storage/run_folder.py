@@ -52,6 +52,8 @@ class Manifest:
     epochs_run: int
     custom: dict[str, str]
     """Class names of the user's own networks, where there are any."""
+    scale: str = ""
+    """The scale of these weights: the recipe's, within bounds if a rescue set them."""
     diagnosis: str = ""
     """What broke, where a number that is not finite ended the run."""
     rescues: tuple[str, ...] = ()
@@ -139,7 +141,7 @@ def _check_manifest_types(path: Path, content: dict[str, Any]) -> None:
         and {RECIPE, WEIGHTS} <= content["hashes"].keys()
         and all(isinstance(content.get(key, {}), dict) for key in ("custom", "data", "versions"))
         and all(isinstance(v, str) for v in content.get("custom", {}).values())
-        and all(isinstance(content.get(key, ""), str) for key in ("ended", "diagnosis"))
+        and all(isinstance(content.get(key, ""), str) for key in ("ended", "diagnosis", "scale"))
         and type(content.get("epochs_run", 0)) is int
         and isinstance(content.get("rescues", []), list)
         and all(isinstance(text, str) for text in content.get("rescues", []))

@@ -5,6 +5,7 @@ function of (seed, epoch, step): the failure can be repeated and looked at.
 """
 
 import dataclasses
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -42,6 +43,8 @@ class Diagnosis:
     raw_range: tuple[float, float]
     """The raw scale outputs of the batch."""
     safe_range: tuple[float, float]
+    runaway_sigma: bool = False
+    """Whether σ itself ran away, so that bounds on the scale are part of the remedy."""
 
     def __str__(self) -> str:
         low, high = self.raw_range
@@ -72,15 +75,16 @@ def diagnose(
     seen = _quantities(state, jnp.asarray(rows), len(indices), position, task)
     raw = np.asarray(seen["raw scale output"])
     finite_raw = raw[np.isfinite(raw)] if np.isfinite(raw).any() else np.zeros(1)
-    cause, remedy = _cause(model, state, seen, indices, float(task.hyper.learning_rate))
+    cause = _cause(model, state, seen, indices, float(task.hyper.learning_rate))
     return Diagnosis(
         step=int(state.failed_step) + 1,
         epoch=position[0] + 1,
         quantity=_first_bad(seen, indices),
-        cause=cause,
-        remedy=remedy,
+        cause=cause.text,
+        remedy=cause.remedy,
         raw_range=(float(finite_raw.min()), float(finite_raw.max())),
         safe_range=model.scale.safe_range(jnp.float32),
+        runaway_sigma=cause.runaway_sigma,
     )
 
 
@@ -160,18 +164,26 @@ def _first_bad(seen: dict[str, np.ndarray], indices: np.ndarray) -> str:
     )
 
 
+class _Cause(NamedTuple):
+    """A likely cause and what to do about it."""
+
+    text: str
+    remedy: str
+    runaway_sigma: bool = False
+
+
 def _cause(
     model: Model,
     state: TrainState,
     seen: dict[str, np.ndarray],
     indices: np.ndarray,
     learning_rate: float,
-) -> tuple[str, str]:
-    """(likely cause, remedy), the most specific one that fits."""
+) -> _Cause:
+    """The likely cause, the most specific one that fits."""
     inputs = np.abs(seen["input"].reshape(len(indices), -1))
     if not inputs.max() <= max(_FAR, _APART * float(np.median(inputs))):
         row, column = np.unravel_index(int(np.argmax(inputs)), inputs.shape)
-        return (
+        return _Cause(
             f"bad data: row {int(indices[row])}, feature {int(column)} lies {inputs.max():.3g} "
             "standard deviations from the mean",
             "remove or repair that row, or use likelihood='student-t'",
@@ -182,22 +194,22 @@ def _cause(
     if isinstance(noise, ObservationNoise) and noise.mode != "per-example":
         sigma = float(jnp.min(noise.scale.sigma(noise.raw)))
         if not sigma > _SMALL_NOISE:
-            return (
+            return _Cause(
                 f"the observation noise fell to σ = {sigma:.2g} of a feature's spread, where the "
                 "density has no bound",
                 "noise_floor=1e-3 or more",
             )
     if weights > _LARGE_WEIGHT:
-        return (f"the learning rate: weights have grown to {weights:.3g}", slower)
+        return _Cause(f"the learning rate: weights have grown to {weights:.3g}", slower)
     raw = seen["raw scale output"]
     low, high = model.scale.safe_range(jnp.float32)
     name = scales.describe(model.scale)
-    bounded = f"a scale with bounds such as clamped({name}, low=-7, high=3)"
+    bounded = f"{slower}; or a scale with bounds such as clamped({name}, low=-7, high=3)"
     if not raw.max() <= high:
-        return (f"raw outputs beyond where σ² of {name} overflows", f"{slower}; or {bounded}")
+        return _Cause(f"raw outputs beyond where σ² of {name} overflows", bounded, True)
     if not raw.min() >= low:
-        return (f"raw outputs below where σ² of {name} is 0", f"{slower}; or {bounded}")
+        return _Cause(f"raw outputs below where σ² of {name} is 0", bounded, True)
     sigma = float(seen["posterior σ"].max())
     if sigma > _LARGE_SIGMA:
-        return (f"σ has grown to {sigma:.3g} under {name}", f"{slower}; or {bounded}")
-    return (f"the learning rate {learning_rate:g} is too large for these data", slower)
+        return _Cause(f"σ has grown to {sigma:.3g} under {name}", bounded, True)
+    return _Cause(f"the learning rate {learning_rate:g} is too large for these data", slower)

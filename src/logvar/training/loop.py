@@ -20,14 +20,11 @@ from logvar.model import Model
 from logvar.objectives import Objective, Terms
 from logvar.training.diagnosis import Diagnosis, diagnose
 from logvar.training.optimizers import direction
+from logvar.training.rescue import remedy, rescued, under_its_scale
 from logvar.training.state import Totals, TrainState, initial_state, partition, unshared
 from logvar.training.step import Chunk, Epoch, Fixed, Hyper, Task, run_chunk
 
 _FEW_ROWS = 8192
-RESCUE_SLOWER = 5.0
-"""A rescue divides the learning rate by this."""
-RESCUE_CLIP_NORM = 1.0
-"""And cuts the gradient's norm to this."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +90,7 @@ class Trained:
     """"finished", "stopped early", "interrupted" or "not finite"."""
     diagnosis: Diagnosis | None = None
     """What the first number that was not finite was, and why, where training ended for it."""
-    rescued: Sequence[Diagnosis] = ()
+    rescues: Sequence[Diagnosis] = ()
     """The same for each time that training went back and on."""
 
 
@@ -111,17 +108,17 @@ def train(
     history: Sequence[EpochMetrics] = (),
 ) -> Trained:
     """Train a model, from the start or from a saved state with the epochs that led to it."""
-    _, static = partition(model)
     if state is None:
         optimizer = direction(plan.fixed.optimizer, plan.fixed.weight_decay)
         state = initial_state(model, optimizer, latent_dim, coordinates)
-    task = _task(Task(static, objective, coordinates, _hyper(plan, 0), plan.fixed), plan, state)
+    model, state, coordinates = under_its_scale(model, state, coordinates)
+    task = _task(model, objective, coordinates, plan, state)
     n, batch_size = len(rows), plan.fixed.batch_size
     steps_per_epoch = -(-n // batch_size)
     device_rows = jnp.asarray(_padded(rows, batch_size))
     held_out = None if validation is None or not len(validation) else HeldOut.of(validation)
     history = list(history)
-    ended, diagnosis, rescued = "finished", None, []
+    ended, diagnosis, rescues = "finished", None, []
 
     index, first_step = divmod(int(state.step), steps_per_epoch)
     while index < plan.epochs:
@@ -137,21 +134,23 @@ def train(
             if int(state.rescues) >= plan.rescues:
                 ended = "not finite"
                 break
-            rescued.append(diagnosis)
-            state = _rescued(state, static, plan, coordinates, index * steps_per_epoch)
-            task, diagnosis = _task(task, plan, state), None
+            rescues.append(diagnosis)
+            first, bound = index * steps_per_epoch, diagnosis.runaway_sigma
+            state = rescued(state, task.static, plan.fixed, coordinates, first, bound=bound)
+            model, state, coordinates = under_its_scale(model, state, coordinates)
+            task, diagnosis = _task(model, objective, coordinates, plan, state), None
             continue
         if stopped:
             ended = "interrupted"
             break
-        metrics, state = _close_epoch(index + 1, state, static, held_out, plan)
+        metrics, state = _close_epoch(index + 1, state, task.static, held_out, plan)
         history.append(metrics)
         watcher.on_epoch(metrics, state)
         index += 1
 
     best = _best_model(model, state, held_out)
     best = fit_noise(best, rows, plan.fixed.preparation, plan.seed)
-    return Trained(best, state, history, ended, diagnosis, rescued)
+    return Trained(best, state, history, ended, diagnosis, rescues)
 
 
 def _run_epoch(
@@ -170,37 +169,17 @@ def _run_epoch(
     return state, False
 
 
-def _hyper(plan: Plan, rescues: int) -> Hyper:
-    """The numbers of the plan, as so many rescues have changed them."""
-    clip_norm = plan.clip_norm
-    if rescues:
-        clip_norm = min(clip_norm or RESCUE_CLIP_NORM, RESCUE_CLIP_NORM)
-    return Hyper(
-        jnp.asarray(plan.learning_rate / RESCUE_SLOWER**rescues, jnp.float32),
-        jnp.asarray(clip_norm, jnp.float32),
+def _task(
+    model: Model, objective: Objective, coordinates: PyTree, plan: Plan, state: TrainState
+) -> Task:
+    """How often a run was rescued is part of its state, so a resumed one goes on as it would."""
+    now = remedy(plan.learning_rate, plan.clip_norm, int(state.rescues))
+    hyper = Hyper(
+        jnp.asarray(now.learning_rate, jnp.float32),
+        jnp.asarray(now.clip_norm, jnp.float32),
         jnp.asarray(plan.seed, jnp.int32),
     )
-
-
-def _task(task: Task, plan: Plan, state: TrainState) -> Task:
-    """How often a run was rescued is part of its state, so a resumed one goes on as it would."""
-    return task._replace(hyper=_hyper(plan, int(state.rescues)))
-
-
-def _rescued(
-    state: TrainState, static: Any, plan: Plan, coordinates: PyTree, step: int
-) -> TrainState:
-    """Back to the best weights and the beginning of the epoch, with a fresh optimizer."""
-    model = eqx.combine(state.best_params, static)
-    optimizer = direction(plan.fixed.optimizer, plan.fixed.weight_decay)
-    fresh = initial_state(model, optimizer, state.totals.terms.kl.shape[0], coordinates)
-    return dataclasses.replace(
-        fresh,
-        step=jnp.asarray(step, jnp.int32),
-        rescues=state.rescues + 1,
-        best_elbo=state.best_elbo,
-        best_epoch=state.best_epoch,
-    )
+    return Task(partition(model)[1], objective, coordinates, hyper, plan.fixed)
 
 
 def _diagnosis(state: TrainState, rows: np.ndarray, task: Task, plan: Plan) -> Diagnosis:

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from logvar.model import Model
 from logvar.objectives import Terms
@@ -40,6 +40,8 @@ class TrainState(eqx.Module):
     """The step whose loss or gradient was not finite and was therefore not taken; −1 is none."""
     rescues: Int[Array, ""]
     """How often training went back after a step that was not finite."""
+    bounded: Bool[Array, ""]
+    """Whether one of those times gave the scale bounds."""
     best_params: PyTree
     """The weights with the best held-out ELBO, which a rescue goes back to."""
     best_elbo: Float[Array, ""]
@@ -71,6 +73,7 @@ def initial_state(
         step=jnp.zeros((), jnp.int32),
         failed_step=jnp.full((), -1, jnp.int32),
         rescues=jnp.zeros((), jnp.int32),
+        bounded=jnp.zeros((), bool),
         best_params=params,
         best_elbo=jnp.full((), -jnp.inf, jnp.float32),
         best_epoch=jnp.zeros((), jnp.int32),

@@ -1,0 +1,104 @@
+"""Going back and on after a step that was not finite.
+
+What a rescue changes is a function of the state alone (how often, and whether the scale was given
+bounds), so a resumed run goes on as the unbroken one would.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from logvar.model import Model
+from logvar.scales import Scale
+from logvar.scales.wrappers import Clamped
+from logvar.training.optimizers import direction
+from logvar.training.state import TrainState, initial_state, partition
+from logvar.training.step import Fixed
+
+SLOWER = 5.0
+"""A rescue divides the learning rate by this."""
+CLIP_NORM = 1.0
+"""And cuts the gradient's norm to this."""
+LOWEST, HIGHEST = -15.0, 10.0
+"""Where σ itself ran away, log σ is kept between these: there σ², the KL and their squares are far
+from overflow in float32."""
+
+
+class Remedy(NamedTuple):
+    """The learning rate and clipping after so many rescues."""
+
+    learning_rate: float
+    clip_norm: float
+
+
+def remedy(learning_rate: float, clip_norm: float, rescues: int) -> Remedy:
+    """What so many rescues make of a learning rate and of clipping; 0 is no clipping."""
+    if rescues:
+        clip_norm = min(clip_norm or CLIP_NORM, CLIP_NORM)
+    return Remedy(learning_rate / SLOWER**rescues, clip_norm)
+
+
+def bounded(scale: Scale) -> Scale:
+    """The scale within bounds that leave every σ between them as it is, to the bit, and lead back
+    inside from without."""
+    return Clamped(scale, LOWEST, HIGHEST, straight_through=True)
+
+
+def is_bounded(scale: Scale) -> bool:
+    """Whether a scale is what `bounded` makes."""
+    return isinstance(scale, Clamped) and bool(eqx.tree_equal(scale, bounded(scale.scale)))
+
+
+def under_its_scale(
+    model: Model, state: TrainState, coordinates: PyTree
+) -> tuple[Model, TrainState, PyTree]:
+    """Everything under the scale that the state was trained with: bounded, if a rescue bounded it.
+
+    A tree of weights, moments or coordinates carries its model's scale in its structure.
+    """
+    if not bool(state.bounded):
+        return model, state, coordinates
+    if not is_bounded(model.scale):
+        model = eqx.tree_at(lambda model: model.scale, model, bounded(model.scale))
+    structure: Any = jax.tree.structure(partition(model)[0])
+    old: Any = jax.tree.structure(state.params)
+
+    def is_weights(node: PyTree) -> bool:
+        found: Any = jax.tree.structure(node)
+        return found == old
+
+    def moved(node: PyTree) -> PyTree:
+        return jax.tree.unflatten(structure, jax.tree.leaves(node)) if is_weights(node) else node
+
+    state, coordinates = jax.tree.map(moved, (state, coordinates), is_leaf=is_weights)
+    return model, state, coordinates
+
+
+def rescued(
+    state: TrainState, static: Any, fixed: Fixed, coordinates: PyTree, step: int, *, bound: bool
+) -> TrainState:
+    """Back to the best weights and the beginning of the epoch, with a fresh optimizer.
+
+    Args:
+        state: the state that failed.
+        static: the part of its model that does not train.
+        fixed: what names the optimizer.
+        coordinates: those that the optimizer works in.
+        step: the first step of the epoch.
+        bound: give the scale bounds from here on.
+    """
+    model = eqx.combine(state.best_params, static)
+    optimizer = direction(fixed.optimizer, fixed.weight_decay)
+    fresh = initial_state(model, optimizer, state.totals.terms.kl.shape[0], coordinates)
+    return dataclasses.replace(
+        fresh,
+        step=jnp.asarray(step, jnp.int32),
+        rescues=state.rescues + 1,
+        bounded=state.bounded | bound,
+        best_elbo=state.best_elbo,
+        best_epoch=state.best_epoch,
+    )
