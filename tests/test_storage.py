@@ -143,3 +143,29 @@ def test_presets_are_valid_and_written_down(name):
 def test_a_bad_recipe_is_one_clear_error(text, message):
     with pytest.raises(logvar.LogvarError, match=message):
         Recipe.from_toml(text)
+
+
+def test_a_kill_between_the_two_renames_of_overwriting_loses_nothing(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "manifest.json").write_text("earlier")
+    folder = UnfinishedFolder(run, overwrite=True, marker="manifest.json")
+    (folder.path / "manifest.json").write_text("new")
+    replace, calls = os.replace, []
+
+    def killed_at_the_second(old, new):
+        calls.append(old)
+        if len(calls) == 2:
+            raise SystemExit("killed")
+        replace(old, new)
+
+    monkeypatch.setattr(os, "replace", killed_at_the_second)
+    with pytest.raises(SystemExit):
+        folder.publish()
+    monkeypatch.setattr(os, "replace", replace)
+    os.close(folder._lock)
+    assert not run.exists()
+    again = UnfinishedFolder(run, overwrite=True, marker="manifest.json", keep=True)
+    assert (run / "manifest.json").read_text() == "earlier"
+    assert (again.publish() / "manifest.json").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]

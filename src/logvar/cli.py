@@ -107,7 +107,7 @@ def _fit_from(defaults: Any) -> Any:
 
         folder = out or Path("runs") / (Path(data).stem or "data")
         chosen = dataclasses.asdict(settings)
-        keeping = commands.Keeping(resume, allow_changes, checkpoint_seconds, checkpoint_epochs)
+        keeping = commands.Kept(resume, allow_changes, checkpoint_seconds, checkpoint_epochs)
         commands.fit(data, chosen, folder, overwrite, data_dir, importance_samples, keeping)
 
     return fit

@@ -52,7 +52,7 @@ class Rows(NamedTuple):
     split: str
 
 
-class Keeping(NamedTuple):
+class Kept(NamedTuple):
     """How a run is kept while it trains, and whether an earlier one is gone on with."""
 
     resume: bool = False
@@ -68,7 +68,7 @@ def fit(
     overwrite: bool,
     data_dir: str | None,
     importance_samples: int,
-    keeping: Keeping = Keeping(),  # noqa: B008
+    keeping: Kept = Kept(),  # noqa: B008
 ) -> None:
     """Fit on a data set, evaluate on rows that trained no weights, write run folder and report."""
     use_compilation_cache()
@@ -136,7 +136,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def _fitted(
-    recipe: Recipe, dataset: sources.Dataset, folder: UnfinishedFolder, keeping: Keeping
+    recipe: Recipe, dataset: sources.Dataset, folder: UnfinishedFolder, keeping: Kept
 ) -> tuple[VAE, list[float], BaseException | None]:
     """Train with a progress bar.
 

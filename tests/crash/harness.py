@@ -21,6 +21,7 @@ SETTINGS = [
     "--latent-dim", "2", "--hidden", "32", "--patience", "0", "--batch-size", "16",
     "--likelihood", "bernoulli", "--binarization", "dynamic", "--importance-samples", "400", "--learning-rate", "0.003",
 ]  # fmt: skip
+MOMENTS = ("loading or compiling", "training", "writing a checkpoint", "evaluation or report")
 
 
 class Place:
@@ -63,6 +64,18 @@ class Place:
         process.communicate(timeout=120)
         return self.moment(out), time.monotonic() - sent
 
+    def interrupt_in(self, out: str, number: int, moment: str, times: int = 1) -> float:
+        """Send a signal as soon as a run is seen at a moment; the seconds until exit."""
+        process = self.start(out, resume=False, cold=moment == "loading or compiling")
+        while self.moment(out) != moment:
+            assert process.poll() is None, f"the run ended before it was seen {moment}"
+            time.sleep(0.002)
+        for _ in range(times):
+            process.send_signal(number)
+        sent = time.monotonic()
+        process.communicate(timeout=120)
+        return time.monotonic() - sent
+
     def moment(self, out: str) -> str:
         """What a process that was ended was doing, as its folder tells."""
         if (self.folder / out / "manifest.json").is_file():
@@ -96,16 +109,25 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--signal", choices=["SIGKILL", "SIGTERM", "SIGINT"], default="SIGKILL")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--each-moment", action="store_true", help="one moment after another")
     chosen = parser.parse_args()
     rng = np.random.default_rng(chosen.seed)
     number = getattr(signal, chosen.signal)
     moments: collections.Counter[str] = collections.Counter()
     same, slowest = 0, 0.0
+    in_turn = MOMENTS if chosen.each_moment else ()
     with tempfile.TemporaryDirectory() as folder:
         place = Place(Path(folder))
         print(f"an unbroken run takes {place.seconds:.1f} s from a warm cache")
         for kill in range(chosen.kills):
             out = f"run{kill}"
+            if in_turn:
+                wanted = in_turn[kill % len(in_turn)]
+                seconds = place.interrupt_in(out, number, wanted)
+                different = place.finish(out)
+                print(f"{wanted}: out after {seconds:.1f} s; {different or 'the same bytes'}")
+                slowest, same = max(slowest, seconds), same + (not different)
+                continue
             cold = kill % 5 == 4
             after = rng.uniform(0.3, place.seconds * (1.5 if cold else 1.0))
             moment, seconds = place.interrupt(out, number, after, cold=cold)

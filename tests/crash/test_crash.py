@@ -20,8 +20,16 @@ def test_a_killed_run_goes_on_to_the_same_bytes(place, kill):
     assert place.finish(f"run{kill}") == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_and_the_run_goes_on_to_the_same_bytes(place, number):
-    out = f"stopped by {number.name}"
-    place.interrupt(out, number, 0.7 * place.seconds, cold=False)
+@pytest.mark.parametrize(
+    ("number", "moment", "times"),
+    [
+        (signal.SIGINT, "loading or compiling", 1),
+        (signal.SIGTERM, "training", 1),
+        (signal.SIGINT, "training", 2),
+        (signal.SIGTERM, "evaluation or report", 1),
+    ],
+)
+def test_a_signal_saves_wherever_it_arrives(place, number, moment, times):
+    out = f"{number.name} {times} {moment}"
+    place.interrupt_in(out, number, moment, times)
     assert place.finish(out) == []

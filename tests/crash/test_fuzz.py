@@ -1,9 +1,15 @@
 """The short version of `make crash`'s fuzzing."""
 
-from tests.crash.fuzz import run_all
+from tests.crash import fuzz, fuzz_files
 
 
 def test_mutated_run_folders_load_right_or_give_one_error():
-    outcomes, wrong = run_all(80, seed=1)
+    outcomes, wrong = fuzz.run_all(80, seed=1)
     assert wrong == []
     assert outcomes["one error"] > 40
+
+
+def test_mutated_data_files_and_recipes_are_read_or_answered_in_one_line():
+    outcomes, wrong = fuzz_files.run_all(150, seed=1)
+    assert wrong == []
+    assert outcomes["read"] > 100 and outcomes["one line"] > 100

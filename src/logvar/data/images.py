@@ -33,6 +33,7 @@ def read_folder(folder: Path) -> tuple[np.ndarray, None, np.ndarray | None, None
             Image.DecompressionBombError,
             OSError,
             SyntaxError,
+            ValueError,
         ) as error:
             raise LogvarError(
                 f"{path} is not a whole image ({error}): repair or remove it"

@@ -1,5 +1,7 @@
 """Arrays and tables in files, in and out: .npy, .npz, .csv, .parquet."""
 
+import tokenize
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -10,13 +12,29 @@ from logvar.errors import LogvarError
 from logvar.storage.files import write_atomically
 
 WRITABLE = (".npy", ".csv", ".parquet")
+# What NumPy and zipfile raise on bytes they cannot make sense of, found by tests.crash.fuzz_files.
+_BROKEN = (
+    ValueError,
+    OSError,
+    EOFError,
+    KeyError,
+    MemoryError,
+    OverflowError,
+    RuntimeError,  # NotImplementedError too: a compression or encryption that zipfile lacks
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def read_npy(path: Path) -> np.ndarray:
     """Read one array; pickled objects are refused, not loaded."""
     try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        with warnings.catch_warnings():
+            # That a file was written by Python 2 helps nobody who wants to read it.
+            warnings.simplefilter("ignore", UserWarning)
+            return np.load(path, allow_pickle=False)
+    except _BROKEN as error:
         raise _unreadable(path, "a whole .npy file of numbers", error) from error
 
 
@@ -28,7 +46,8 @@ def read_npz(path: Path) -> np.ndarray:
             "or rename a single array to .npy"
         )
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # NumPy leaves a file open that it opened itself and cannot read.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             names = archive.files
             name = next((n for n in ("X", "x", "data") if n in names), None)
             if name is None and len(names) != 1:
@@ -39,7 +58,7 @@ def read_npz(path: Path) -> np.ndarray:
             return archive[name or names[0]]
     except LogvarError:
         raise
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except _BROKEN as error:
         raise _unreadable(path, "a whole .npz archive of numbers", error) from error
 
 
@@ -51,7 +70,8 @@ def read_csv(path: Path) -> np.ndarray:
     options = csv.ReadOptions(autogenerate_column_names=_starts_with_numbers(path))
     try:
         table = csv.read_csv(path, read_options=options)
-    except (pa.ArrowInvalid, OSError) as error:
+        _ = table.column_names  # decoded when asked for
+    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
         raise _unreadable(
             path, "a table with the same number of columns in each row", error
         ) from error
@@ -65,7 +85,8 @@ def read_parquet(path: Path) -> np.ndarray:
 
     try:
         table = parquet.read_table(path)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        _ = table.column_names  # decoded when asked for
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, "a whole parquet file", error) from error
     return _numbers(path, table)
 

@@ -81,6 +81,7 @@ class UnfinishedFolder:
                 process is writing the same run.
         """
         self.final = final
+        _put_back(final)
         if final.exists() and not overwrite:
             raise LogvarError(
                 f"{final} already exists: choose another --out, or give --overwrite to replace it"
@@ -120,7 +121,7 @@ class UnfinishedFolder:
 
     def publish(self) -> Path:
         """Rename the folder into place and return its final path."""
-        earlier = self.final.with_name(f".{self.final.name}.replaced")
+        earlier = replaced(self.final)
         with writing(self.final), signals_held():
             (self.path / _OWNER).unlink(missing_ok=True)
             sync_folder(self.path)
@@ -167,6 +168,18 @@ _OWNER = "owner.txt"
 def unfinished(final: Path) -> Path:
     """Where a run is written until it is whole."""
     return final.with_name(f".{final.name}.unfinished")
+
+
+def replaced(final: Path) -> Path:
+    """Where an earlier run lies while a new one takes its place."""
+    return final.with_name(f".{final.name}.replaced")
+
+
+def _put_back(final: Path) -> None:
+    """Undo the first of two renames, if a process was killed between them."""
+    if replaced(final).is_dir() and not final.exists():
+        with writing(final):
+            os.replace(replaced(final), final)
 
 
 def _owner(folder: Path) -> str:
