@@ -113,6 +113,8 @@ def main() -> None:
     chosen = parser.parse_args()
     rng = np.random.default_rng(chosen.seed)
     number = getattr(signal, chosen.signal)
+    # A shell's background job ignores Ctrl-C, and so would the runs it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     moments: collections.Counter[str] = collections.Counter()
     same, slowest = 0, 0.0
     in_turn = MOMENTS if chosen.each_moment else ()

@@ -118,13 +118,20 @@ def held_out_terms(
 ) -> Terms:
     """The mean terms over a held-out set: one sample per row, closed-form KL, the same noise
     every time, so that epochs differ by the model alone."""
+    return held_out_rows(params, static, held_out, preparation, seed)[0]
+
+
+def held_out_rows(
+    params: PyTree, static: Any, held_out: HeldOut, preparation: Preparation, seed: Int[Array, ""]
+) -> tuple[Terms, Float[Array, "blocks block latent"]]:
+    """The same means, and the raw scale outputs of each row."""
     task = _Task(eqx.combine(params, static), preparation, seed, True, 1)
 
-    def block(rows_words_weight: tuple[Array, Array, Array]) -> Terms:
+    def block(rows_words_weight: tuple[Array, Array, Array]) -> tuple[Terms, Any]:
         rows, words, weight = rows_words_weight
         out = _keyed_block(task, rows, words)
-        return Terms(jnp.dot(weight, out.log_likelihood), weight @ out.kl)
+        return Terms(jnp.dot(weight, out.log_likelihood), weight @ out.kl), out.raw
 
-    sums = lax.map(block, tuple(held_out))
+    sums, raw = lax.map(block, tuple(held_out))
     count = jnp.sum(held_out.weight)
-    return jax.tree.map(lambda value: jnp.sum(value, axis=0) / count, sums)
+    return jax.tree.map(lambda value: jnp.sum(value, axis=0) / count, sums), raw

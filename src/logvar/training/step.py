@@ -91,7 +91,8 @@ def step(
     gradient = jax.tree.map(jnp.multiply, gradient, coordinates)
     seen = jax.tree.map(jnp.divide, state.params, coordinates)
     norm = optax.tree.norm(gradient)
-    finite = jnp.isfinite(value) & jnp.isfinite(norm)
+    # A member of a fleet that has failed stays as it was while the others go on.
+    finite = jnp.isfinite(value) & jnp.isfinite(norm) & (state.failed_step < 0)
     clipped = (hyper.clip_norm > 0) & (norm > hyper.clip_norm)
     factor = jnp.where(clipped, hyper.clip_norm / norm, 1.0)
     gradient = jax.tree.map(lambda g: g * factor, gradient)

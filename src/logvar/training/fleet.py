@@ -1,0 +1,240 @@
+"""Many models at once: the pure step of a single run, stacked over seeds and learning rates.
+
+The members of a fleet share the rows, the objective and the shape of the model; each has its own
+weights, seed (so its own order and noise), learning rate, clipping and coordinates. One compiled
+program trains them all. Small models spend most of a step on overhead that a fleet pays once.
+Early stopping and divergence are each member's own: a member that has failed stays as it was, and
+one that has stopped keeps its best weights, while the others go on.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float, Int, PyTree
+
+from logvar.data.order import epoch_order
+from logvar.evaluation.elbo import HeldOut, held_out_rows
+from logvar.model import Model
+from logvar.objectives import Objective
+from logvar.training.loop import Plan, Watcher
+from logvar.training.optimizers import direction
+from logvar.training.state import Totals, TrainState, initial_state, partition, unshared
+from logvar.training.step import Epoch, Fixed, Hyper, Task, step
+
+QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
+_ROWS_FOR_QUANTILES = 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """What is a member's own."""
+
+    model: Model
+    coordinates: PyTree
+    seed: int
+    learning_rate: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Raised:
+    """A member after training."""
+
+    model: Model
+    """With the weights of the best held-out ELBO."""
+    ended: str
+    """"finished", "stopped early" or "not finite"."""
+    failed_step: int
+    """The step that was not finite, counted from 1; 0 is none."""
+    best_epoch: int
+    best_elbo: float
+    """Held-out ELBO of the best weights, nats per example."""
+    curve: list[dict[str, Any]]
+    """One entry per epoch: held-out ELBO and quantiles of the held-out raw outputs."""
+
+
+class _Fleet(NamedTuple):
+    """What stays the same from step to step; leaves of the last two have a member axis."""
+
+    static: Any
+    objective: Objective
+    fixed: Fixed
+    hyper: Hyper
+    coordinates: PyTree
+
+
+def train_fleet(
+    members: Sequence[Member],
+    rows: np.ndarray,
+    validation: np.ndarray,
+    objective: Objective,
+    plan: Plan,
+    watcher: Watcher,
+    *,
+    latent_dim: int,
+    on_epoch: Callable[[int, int], None] = lambda epoch, training: None,
+) -> list[Raised]:
+    """Train all members; each ends as its single run would, to rounding.
+
+    Args:
+        members: models of one structure.
+        rows: training rows, shared.
+        validation: held-out rows, by which each member stops early and its best weights are kept.
+        objective: shared.
+        plan: epochs, patience and what a step is compiled for; seeds and learning rates are the
+            members' own.
+        watcher: says how long a chunk may be.
+        latent_dim: number of latents.
+        on_epoch: is told the epoch and how many members are still training.
+    """
+    fleet, states = _assembled(members, objective, plan, latent_dim)
+    n, batch_size = len(rows), plan.fixed.batch_size
+    steps = -(-n // batch_size)
+    device_rows, held_out = jnp.asarray(rows), HeldOut.of(validation)
+    seeds = [member.seed for member in members]
+    active = np.ones(len(members), bool)
+    curves: list[list[dict[str, Any]]] = [[] for _ in members]
+    stopped = np.zeros(len(members), bool)
+
+    for index in range(plan.epochs):
+        orders = np.stack([epoch_order(n, batch_size, seed, index) for seed in seeds])
+        epoch = Epoch(device_rows, jnp.asarray(orders), jnp.asarray(n), jnp.asarray(index))
+        t = 0
+        while t < steps:
+            stop = min(t + watcher.chunk_steps(), steps)
+            states = _run_steps(fleet, epoch, (jnp.asarray(t), jnp.asarray(stop)), states)
+            t = stop
+            watcher.on_chunk(index + 1, t, steps, states)
+        states, seen = _close(fleet, held_out, jnp.asarray(active), jnp.asarray(index + 1), states)
+        elbo, quantiles, best_epoch, failed = (np.asarray(value) for value in seen)
+        for i in np.flatnonzero(active & (failed < 0)):
+            entry = {"epoch": index + 1, "validation_elbo": float(elbo[i])}
+            names = (f"raw_{q:g}" for q in QUANTILES)
+            curves[i].append(entry | dict(zip(names, map(float, quantiles[i]), strict=True)))
+        waited = index + 1 - np.maximum(best_epoch, plan.patience_starts)
+        stopped |= active & (failed < 0) & bool(plan.patience) & (waited >= plan.patience)
+        active &= (failed < 0) & ~stopped
+        on_epoch(index + 1, int(active.sum()))
+        if not active.any():
+            break
+    return [
+        _raised(states, fleet.static, i, curves[i], bool(stopped[i])) for i in range(len(seeds))
+    ]
+
+
+def _assembled(
+    members: Sequence[Member], objective: Objective, plan: Plan, latent_dim: int
+) -> tuple[_Fleet, TrainState]:
+    """The members' states and numbers, stacked."""
+    _, static = partition(members[0].model)
+    optimizer = direction(plan.fixed.optimizer, plan.fixed.weight_decay)
+    each = [initial_state(m.model, optimizer, latent_dim, m.coordinates) for m in members]
+    hyper = Hyper(
+        jnp.asarray([m.learning_rate for m in members], jnp.float32),
+        jnp.full(len(members), plan.clip_norm, jnp.float32),
+        jnp.asarray([m.seed for m in members], jnp.int32),
+    )
+    fleet = _Fleet(static, objective, plan.fixed, hyper, _stacked([m.coordinates for m in members]))
+    return fleet, _stacked(each)
+
+
+def _stacked(trees: Sequence[PyTree]) -> PyTree:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+class _Bounds(NamedTuple):
+    fleet: _Fleet
+    epoch: Epoch
+    start: Int[Array, ""]
+    stop: Int[Array, ""]
+
+
+def _run_steps(fleet: _Fleet, epoch: Epoch, bounds: tuple[Array, Array], states: TrainState) -> Any:
+    return _run_chunk(_Bounds(fleet, epoch, *bounds), states)
+
+
+def _chunk(bounds: _Bounds, states: TrainState) -> TrainState:
+    """Steps [start, stop) of an epoch for all members, in one compiled loop."""
+    fleet, epoch, start, stop = bounds
+    batch_size = fleet.fixed.batch_size
+
+    def member(state: TrainState, order: Array, hyper: Hyper, coordinates: PyTree, t: Array) -> Any:
+        first = t * batch_size
+        indices = lax.dynamic_slice(order, (first,), (batch_size,))
+        weight = (first + jnp.arange(batch_size) < epoch.n).astype(jnp.float32)
+        task = Task(fleet.static, fleet.objective, coordinates, hyper, fleet.fixed)
+        return step(state, epoch.rows[indices], weight, (epoch.number, t), task)
+
+    def unfinished(carry: tuple[Array, TrainState]) -> Array:
+        return (carry[0] < stop) & jnp.any(carry[1].failed_step < 0)
+
+    def body(carry: tuple[Array, TrainState]) -> tuple[Array, TrainState]:
+        t, states = carry
+        all_members = jax.vmap(member, in_axes=(0, 0, 0, 0, None))
+        return t + 1, all_members(states, epoch.order, fleet.hyper, fleet.coordinates, t)
+
+    return lax.while_loop(unfinished, body, (start, states))[1]
+
+
+_run_chunk = eqx.filter_jit(_chunk, donate="all-except-first")
+
+
+class _Seen(NamedTuple):
+    """What the host learns of an epoch, for each member."""
+
+    elbo: Float[Array, "members"]
+    quantiles: Float[Array, "members quantiles"]
+    best_epoch: Int[Array, "members"]
+    failed_step: Int[Array, "members"]
+
+
+@eqx.filter_jit
+def _close(
+    fleet: _Fleet, held_out: HeldOut, active: Array, epoch: Array, states: TrainState
+) -> tuple[TrainState, _Seen]:
+    """Evaluate the held-out rows, keep the best weights of those that still train, empty totals."""
+
+    def member(state: TrainState, seed: Array, active: Array) -> tuple[TrainState, Any]:
+        preparation = fleet.fixed.preparation
+        means, raw = held_out_rows(state.params, fleet.static, held_out, preparation, seed)
+        elbo = means.elbo
+        valid = (held_out.weight.reshape(-1) > 0)[:_ROWS_FOR_QUANTILES]
+        some = raw.reshape(-1, raw.shape[-1])[:_ROWS_FOR_QUANTILES]
+        at = jnp.asarray(QUANTILES)
+        quantiles = jnp.nanquantile(jnp.where(valid[:, None], some, jnp.nan), at)
+        better = active & (state.failed_step < 0) & (elbo > state.best_elbo)
+        best = jax.tree.map(
+            lambda new, old: jnp.where(better, new, old), state.params, state.best_params
+        )
+        state = dataclasses.replace(
+            state,
+            best_params=best,
+            best_elbo=jnp.where(better, elbo, state.best_elbo),
+            best_epoch=jnp.where(better, epoch.astype(jnp.int32), state.best_epoch),
+            totals=Totals.zero(state.totals.terms.kl.shape[-1]),
+        )
+        return state, _Seen(elbo, quantiles, state.best_epoch, state.failed_step)
+
+    states, seen = jax.vmap(member)(states, fleet.hyper.seed, active)
+    return unshared(states), seen
+
+
+def _raised(
+    states: TrainState, static: Any, index: int, curve: list[dict[str, Any]], stopped: bool
+) -> Raised:
+    state: TrainState = jax.tree.map(lambda leaf: leaf[index], states)
+    failed = int(state.failed_step)
+    params = state.best_params if int(state.best_epoch) > 0 else state.params
+    return Raised(
+        model=eqx.combine(params, static),
+        ended="not finite" if failed >= 0 else "stopped early" if stopped else "finished",
+        failed_step=failed + 1,
+        best_epoch=int(state.best_epoch),
+        best_elbo=float(state.best_elbo),
+        curve=curve,
+    )

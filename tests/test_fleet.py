@@ -1,0 +1,118 @@
+"""Many models at once: each member ends as its single run does."""
+
+import jax
+import numpy as np
+import pytest
+
+from logvar import assembly
+from logvar.data.order import split
+from logvar.data.sources import load
+from logvar.recipe import Recipe
+from logvar.training.fleet import Member, train_fleet
+from logvar.training.loop import train
+from logvar.training.pace import Pace
+
+DIGITS = load("digits").train[:400]
+TRAIN, HELD_OUT = (DIGITS[rows] for rows in split(len(DIGITS), 0.2, 0))
+SETTINGS = {
+    "latent_dim": 3,
+    "hidden": (16,),
+    "batch_size": 50,
+    "epochs": 12,
+    "binarization": "dynamic",
+}
+
+
+class Steps(Pace):
+    """Chunks of a fixed length."""
+
+    def __init__(self, steps=4):
+        super().__init__()
+        self._steps = steps
+
+    def chunk_steps(self):
+        return self._steps
+
+    def on_chunk(self, *arguments):
+        pass
+
+
+def runs(rates, seeds, **settings):
+    recipes = [
+        Recipe().replace(**(SETTINGS | settings), learning_rate=rate, random_state=seed)
+        for rate in rates
+        for seed in seeds
+    ]
+    return [assembly.build_run(recipe, TRAIN, HELD_OUT) for recipe in recipes]
+
+
+def fleet(runs, watcher=None, **options):
+    members = [Member(r.model, r.coordinates, r.plan.seed, r.plan.learning_rate) for r in runs]
+    first = runs[0]
+    return train_fleet(
+        members, first.rows, first.validation, first.objective, first.plan, watcher or Steps(),
+        latent_dim=first.latent_dim, **options,
+    )  # fmt: skip
+
+
+def single(run):
+    return train(
+        run.model, run.rows, run.validation, run.objective, run.plan, Steps(),
+        latent_dim=run.latent_dim, coordinates=run.coordinates,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"scale": "softplus", "optimizer": "sgd", "clip_norm": 1.0}]
+)
+def test_a_member_equals_its_single_run_to_rounding(settings):
+    several = runs((1e-3, 1e-2), (0, 1), patience=0, **settings)
+    for run, member in zip(several, fleet(several), strict=True):
+        alone = single(run)
+        assert member.ended == alone.ended == "finished"
+        elbos = [line.validation["elbo"] for line in alone.history]
+        np.testing.assert_allclose([e["validation_elbo"] for e in member.curve], elbos, rtol=2e-5)
+        for ours, theirs in zip(
+            jax.tree.leaves(member.model), jax.tree.leaves(alone.model), strict=True
+        ):
+            np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=2e-4)
+
+
+def test_members_stop_early_each_on_its_own():
+    several = runs((3e-2, 1e-4), (0, 1), patience=2, epochs=40)
+    seen = []
+    members = fleet(several, on_epoch=lambda epoch, training: seen.append(training))
+    alone = [single(run) for run in several]
+    for member, run in zip(members, alone, strict=True):
+        assert member.ended == run.ended
+        assert len(member.curve) == len(run.history)
+        assert member.best_epoch == int(run.state.best_epoch)
+        assert member.best_elbo == pytest.approx(float(run.state.best_elbo), rel=1e-4)
+    assert len({len(member.curve) for member in members}) > 1
+    assert seen == sorted(seen, reverse=True) and seen[0] == 4
+
+
+def test_a_diverged_member_stays_as_it_was_and_the_others_go_on():
+    several = runs((1e-3, 1e9), (0,), optimizer="sgd", patience=0)
+    good, bad = fleet(several)
+    alone = single(several[1])
+    assert good.ended == "finished" and bad.ended == alone.ended == "not finite"
+    assert bad.failed_step == alone.diagnosis.step
+    assert good.best_elbo == pytest.approx(float(single(several[0]).state.best_elbo), rel=1e-5)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(bad.model))
+
+
+def test_the_length_of_a_chunk_changes_nothing():
+    several = runs((1e-3,), (0, 1), epochs=3)
+    for one, other in zip(fleet(several, Steps(1)), fleet(several, Steps(100)), strict=True):
+        assert one.curve == other.curve
+
+
+def test_quantiles_are_those_of_the_held_out_raw_outputs():
+    (run,) = runs((1e-3,), (0,), epochs=1, binarization="none")
+    (member,) = fleet([run])
+    raw = np.asarray(jax.vmap(member.model.encode)(HELD_OUT)[1])
+    for name, at in (("raw_0", 0), ("raw_0.05", 0.05), ("raw_0.5", 0.5), ("raw_1", 1)):
+        np.testing.assert_allclose(
+            member.curve[-1][name], np.quantile(raw, at), rtol=1e-3, atol=1e-5
+        )
