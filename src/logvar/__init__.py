@@ -11,6 +11,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from logvar import scales as scales
+    from logvar.comparing import Comparison as Comparison
+    from logvar.comparing import compare as compare
     from logvar.distributions.normal import Normal as Normal
     from logvar.distributions.normal import reparameterize as reparameterize
     from logvar.errors import LogvarError as LogvarError
@@ -32,6 +34,8 @@ _HOMES = {
     "import_keras": "logvar.keras",
     "probe": "logvar.probing.probe",
     "Checkpoints": "logvar.resuming",
+    "compare": "logvar.comparing",
+    "Comparison": "logvar.comparing",
 }
 
 __all__ = [*_HOMES, "__version__"]

@@ -40,21 +40,29 @@ DataDir = Annotated[
 ]
 
 
-def _flags() -> type:
+def _flags(name: str, without: tuple[str, ...] = ()) -> type:
     """The recipe's settings as flags: declared there, and only there."""
     fields = []
     for section in dataclasses.fields(Recipe):
         for field in dataclasses.fields(section.default):  # type: ignore[arg-type]
-            if field.name == "data":
+            if field.name in ("data", *without):
                 continue
             kind, text = field.type.__origin__, field.type.__metadata__[0]  # type: ignore[union-attr]
-            name = "seed" if field.name == "random_state" else None
-            flag = Annotated[kind, tyro.conf.arg(help=text, name=name)]  # type: ignore[valid-type]
+            flag_name = "seed" if field.name == "random_state" else None
+            flag = Annotated[kind, tyro.conf.arg(help=text, name=flag_name)]  # type: ignore[valid-type]
             fields.append((field.name, flag, dataclasses.field(default=field.default)))
-    return dataclasses.make_dataclass("Settings", fields, frozen=True)
+    return dataclasses.make_dataclass(name, fields, frozen=True)
 
 
-Settings = _flags()
+Settings = _flags("Settings")
+# What `logvar compare` sets itself: logvar.study.experiment.OWN, to which a test holds it.
+ComparedSettings = _flags(
+    "ComparedSettings",
+    (
+        "scale", "learning_rate", "random_state", "initial_sigma", "match", "validation_fraction",
+        "on_divergence",
+    ),
+)  # fmt: skip
 
 
 def _defaults() -> Any:
@@ -223,6 +231,53 @@ def convert(
     commands.convert(run, data, data_dir, scale, out, overwrite, match)
 
 
+def compare(
+    data: Data,
+    /,
+    settings: tyro.conf.OmitArgPrefixes[ComparedSettings] = ComparedSettings(  # type: ignore[valid-type]  # noqa: B008
+        epochs=80, patience=10
+    ),
+    scales: Annotated[
+        str, tyro.conf.arg(metavar="NAMES", help="with commas between; the reference first")
+    ] = "log-variance,log-std,softplus",
+    learning_rates: Annotated[
+        str, tyro.conf.arg(metavar="RATES", help="the grid")
+    ] = "1e-3,3e-3,1e-2",
+    seeds: Annotated[int, tyro.conf.arg(help="runs in each cell, paired; at least 2")] = 8,
+    arms: Annotated[
+        str, tyro.conf.arg(metavar="ARMS", help="as is, matched (same start and step in log σ)")
+    ] = "as is,matched",
+    margin: Annotated[float, tyro.conf.arg(help="nats that count as no difference")] = 0.2,
+    level: Annotated[float, tyro.conf.arg(help="confidence of all intervals together")] = 0.95,
+    splits: Annotated[int, tyro.conf.arg(help="random splits of the data")] = 1,
+    importance_samples: Annotated[int, tyro.conf.arg(help="per test row")] = 50,
+    out: Annotated[
+        Path | None, tyro.conf.arg(metavar="DIR", help="the folder; default runs/compare-DATA")
+    ] = None,
+    overwrite: Annotated[bool, tyro.conf.arg(help="replace an earlier comparison there")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Compare scales on DATA: verdicts with intervals, a table of runs, a report.
+
+    Killed halfway, the same command goes on. Example: logvar compare digits --seeds 8
+    """
+    from logvar import compare_command
+
+    folder = out or Path("runs") / f"compare-{Path(data).stem or 'data'}"
+    experiment = {
+        "scales": compare_command.top_level_commas(scales),
+        "learning_rates": compare_command.numbers(learning_rates, "--learning-rates"),
+        "seeds": seeds,
+        "arms": compare_command.top_level_commas(arms),
+        "margin": margin,
+        "level": level,
+        "splits": splits,
+        "importance_samples": importance_samples,
+    }
+    chosen = experiment | dataclasses.asdict(settings)
+    compare_command.compare(data, data_dir, folder, overwrite, chosen)
+
+
 def report(run: Run, data: OwnData = None, /, data_dir: DataDir = None) -> None:
     """Draw a run's report again.
 
@@ -283,7 +338,7 @@ def main() -> None:
         fit = _fit_from(_defaults() if sys.argv[1:2] == ["fit"] else Settings())
         for command in (
             fit, evaluate, encode, decode, reconstruct, score, sample, convert, report, doctor,
-            scales,
+            scales, compare,
         ):  # fmt: skip
             app.command(command)
         app.cli(

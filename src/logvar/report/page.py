@@ -10,6 +10,8 @@ from scipy.special import ndtri
 
 from logvar.evaluation.summary import Evaluation
 from logvar.report import figures
+from logvar.report.layout import page, section
+from logvar.scales import describe
 from logvar.storage.files import write_atomically
 
 if TYPE_CHECKING:
@@ -55,8 +57,8 @@ def _page(
     shape = rows.shape[1:]
     is_image = len(shape) in (2, 3) and (len(shape) == 2 or shape[2] in (1, 3))
     sections = [
-        _section("Numbers", _numbers(evaluation)),
-        _section(
+        section("Numbers", _numbers(evaluation)),
+        section(
             "Training",
             figures.curves(vae.history_) if vae.history_ else "<p>No epoch was finished.</p>",
             _training_caption(vae.history_),
@@ -66,7 +68,7 @@ def _page(
         sections += _image_sections(vae, rows, shape)
     else:
         sections.append(
-            _section(
+            section(
                 "Reconstruction", figures.feature_fit(rows[:5000], vae.reconstruct(rows[:5000]))
             )
         )
@@ -76,7 +78,7 @@ def _page(
         picture = figures.latent_map(codes, None if labels is None else labels[:5000], shown)
         which = "" if codes.shape[1] == 2 else ", the two latents with the largest KL"
         sections.append(
-            _section(
+            section(
                 "Latent map",
                 picture,
                 f"Posterior means of {len(codes):,} rows ({evaluation.protocol.split}){which}.",
@@ -85,7 +87,7 @@ def _page(
         )
     if is_image and codes.shape[1] == 2:
         sections.append(
-            _section(
+            section(
                 "Manifold",
                 _manifold(vae, shape),
                 "Decoded latents at the standard normal's quantiles .05 … .95.",
@@ -93,14 +95,14 @@ def _page(
             )
         )
     sections += [
-        _section(
+        section(
             "KL per latent",
             figures.kl_per_latent(evaluation.kl_per_latent),
             f"{evaluation.active_units} of {len(evaluation.kl_per_latent)} latents are active "
             "(variance of the posterior mean above 0.01).",
             half=True,
         ),
-        _section(
+        section(
             "Raw scale outputs",
             figures.raw_histogram(
                 raw.counts, raw.edges, raw.safe_low, raw.safe_high, recipe.model.scale
@@ -109,10 +111,10 @@ def _page(
             f"{raw.share_outside:.2%} outside.",
             half=True,
         ),
-        _section("Recipe", f"<pre>{html.escape(recipe.to_toml())}</pre>"),
+        section("Recipe", f"<pre>{html.escape(recipe.to_toml())}</pre>"),
     ]
     facts = _facts(vae, evaluation, shape, seconds)
-    return _TEMPLATE.format(title=html.escape(name), facts=facts, sections="\n".join(sections))
+    return page(name, "fitted with logvar", facts, sections)
 
 
 def _training_caption(history: list[dict]) -> str:
@@ -124,13 +126,15 @@ def _training_caption(history: list[dict]) -> str:
     )
 
 
-def _facts(vae: "VAE", evaluation: Evaluation, shape: tuple[int, ...], seconds: list[float]) -> str:
+def _facts(
+    vae: "VAE", evaluation: Evaluation, shape: tuple[int, ...], seconds: list[float]
+) -> list[str]:
     recipe = vae.recipe_
     size = " × ".join(str(n) for n in shape)
     parts = [
         f"{vae.data_['rows']:,} training examples of {size}",
         f"network {vae.decisions_.network}, {len(evaluation.kl_per_latent)} latents",
-        f"scale {recipe.model.scale}",
+        f"scale {describe(vae.model_.scale)}",
         f"likelihood {vae.decisions_.likelihood}",
         f"binarization {recipe.data.binarization}",
         f"{recipe.training.optimizer}, learning rate {recipe.training.learning_rate:g}, "
@@ -140,7 +144,7 @@ def _facts(vae: "VAE", evaluation: Evaluation, shape: tuple[int, ...], seconds: 
     ]
     if seconds:
         parts.append(f"{statistics.median(seconds):.2g} s per epoch")
-    return "".join(f"<li>{html.escape(part)}</li>" for part in parts)
+    return parts
 
 
 def _numbers(evaluation: Evaluation) -> str:
@@ -177,12 +181,12 @@ def _image_sections(vae: "VAE", rows: np.ndarray, shape: tuple[int, ...]) -> lis
 
     pairs = np.concatenate([images(scaled), images(decoded)])
     return [
-        _section(
+        section(
             "Reconstructions",
             figures.tiles(pairs, len(chosen)),
             "Originals above, decoded posterior means below.",
         ),
-        _section(
+        section(
             "Samples",
             figures.tiles(images(drawn), _SHOWN),
             "E[x | z] for z drawn from the prior.",
@@ -207,48 +211,3 @@ def _manifold(vae: "VAE", shape: tuple[int, ...]) -> str:
     return figures.tiles(
         images.reshape(-1, shape[0], shape[1], channels), n, gap=int(shape[0] < 16)
     )
-
-
-def _section(title: str, body: str, caption: str = "", *, half: bool = False) -> str:
-    below = f"<p class=caption>{html.escape(caption)}</p>" if caption else ""
-    kind = "half" if half else "whole"
-    return f"<section class={kind}><h2>{title}</h2>{body}{below}</section>"
-
-
-_TEMPLATE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>logvar · {title}</title>
-<style>
-:root {{ color: #1d2733; background: #f4f5f3; font: 15px/1.5 system-ui, sans-serif; }}
-body {{ max-width: 62rem; margin: 2.5rem auto; padding: 0 1.2rem; }}
-h1 {{ font-size: 1.7rem; margin: 0 0 .3rem; letter-spacing: -.01em; }}
-h1 small {{ font-weight: 400; color: #7a8794; }}
-h2 {{ font-size: 1rem; margin: 0 0 .7rem; }}
-ul.facts {{ list-style: none; padding: 0; margin: 0 0 1.6rem; color: #4a5663; }}
-ul.facts li {{ display: inline; }}
-ul.facts li + li::before {{ content: " · "; color: #b4bcc4; }}
-main {{ display: flex; flex-wrap: wrap; gap: 1rem; }}
-section {{ background: #fff; border: 1px solid #e3e6e3; border-radius: 8px; padding: 1.1rem 1.3rem;
-  box-sizing: border-box; }}
-section.whole {{ flex: 1 1 100%; }}
-section.half {{ flex: 1 1 26rem; min-width: 0; }}
-section svg, img.plot {{ max-width: 100%; height: auto; display: block; }}
-img.pixels {{ width: 100%; image-rendering: pixelated; display: block; border-radius: 4px; }}
-section.half img.pixels {{ max-width: 27rem; }}
-table {{ border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }}
-td {{ padding: .3rem .6rem .3rem 0; border-top: 1px solid #edefec; white-space: nowrap; }}
-td.number {{ text-align: right; font-weight: 600; }}
-td.error, td.how {{ color: #7a8794; }}
-td.how {{ white-space: normal; }}
-p {{ margin: .2rem 0 .8rem; }}
-p.caption {{ color: #7a8794; font-size: .88rem; margin: .7rem 0 0; }}
-pre {{ margin: 0; font-size: .82rem; overflow-x: auto; }}
-</style></head><body>
-<h1>{title} <small>fitted with logvar</small></h1>
-<ul class="facts">{facts}</ul>
-<main>
-{sections}
-</main>
-</body></html>
-"""

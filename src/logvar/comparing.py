@@ -1,0 +1,285 @@
+"""`logvar.compare`: does the scale matter on these data?"""
+
+import csv
+import dataclasses
+import io
+import json
+import math
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from logvar.data.preparation import as_rows
+from logvar.data.sources import fingerprint
+from logvar.errors import LogvarError
+from logvar.recipe import Recipe
+from logvar.report.comparison import write_comparison
+from logvar.storage import run_folder
+from logvar.storage.files import UnfinishedFolder, write_atomically
+from logvar.study.arms import ARMS
+from logvar.study.experiment import OWN, Experiment, Outcome, Rows, Unit, rows_of, run_unit, units
+from logvar.study.verdicts import Table, Verdict, conclusions, judge, warnings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SCALES = ("log-variance", "log-std", "softplus")
+LEARNING_RATES = (1e-3, 3e-3, 1e-2)
+EPOCHS = 80
+PATIENCE = 10
+RUNS, VERDICTS, CURVES = "runs.csv", "verdicts.json", "curves.csv"
+TIMES, EXPERIMENT, REPORT = "timing.csv", "experiment.json", "report.html"
+_PARTS = "parts"
+
+Progress = Callable[[Unit, int, int, int], None]
+"""(unit, epoch or 0 when it is done, runs of it that still train, runs of the whole)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """What an experiment showed."""
+
+    experiment: Experiment
+    data: dict[str, Any]
+    records: list[dict[str, Any]]
+    """One row per trained model."""
+    curves: list[dict[str, Any]]
+    """One row per model and epoch: held-out ELBO and quantiles of raw outputs."""
+    seconds: list[tuple[str, float]]
+    """(scale, seconds to train, compilation included) of each unit."""
+    verdicts: list[Verdict]
+    notes: list[str]
+    """What to know before believing the verdicts."""
+
+    @property
+    def runs(self) -> "pa.Table":
+        """One row per trained model, as an Arrow table: `.to_pandas()`, `.to_pylist()`."""
+        import pyarrow as pa
+
+        return pa.Table.from_pylist(_plain(self.records))
+
+    @property
+    def conclusions(self) -> list[str]:
+        """One sentence for each scale."""
+        return conclusions(self.verdicts)
+
+    def __str__(self) -> str:
+        return "\n".join([*self.conclusions, *(f"note: {note}" for note in self.notes)])
+
+    def write_into(self, folder: Path) -> None:
+        """Write runs.csv, curves.csv, timing.csv, verdicts.json and report.html."""
+        write_atomically(folder / RUNS, _csv(self.records))
+        write_atomically(folder / CURVES, _csv(self.curves))
+        times = [{"scale": name, "seconds": round(s, 3)} for name, s in self.seconds]
+        write_atomically(folder / TIMES, _csv(times))
+        plain = [_plain(verdict.as_dict()) for verdict in self.verdicts]
+        write_atomically(folder / VERDICTS, run_folder.to_json(plain))
+        write_comparison(folder / REPORT, self)
+
+
+def compare(
+    X: Any,
+    *,
+    scales: Sequence[str] = SCALES,
+    learning_rates: Sequence[float] = LEARNING_RATES,
+    seeds: int = 8,
+    arms: Sequence[str] = ARMS,
+    margin: float = 0.2,
+    level: float = 0.95,
+    splits: int = 1,
+    test_data: Any = None,
+    test_fraction: float = 0.2,
+    validation_fraction: float = 0.1,
+    importance_samples: int = 50,
+    out: str | os.PathLike | None = None,
+    overwrite: bool = False,
+    name: str = "",
+    progress: Progress = lambda unit, epoch, training, runs: None,
+    **settings: Any,
+) -> Comparison:
+    """Train the same model under several scales, and say what the difference is.
+
+    Every scale is trained as is (the line of code swapped, all else left) and matched (same first
+    σ, same step in log σ), at each learning rate, with the same seeds: same split, order, noise
+    and first weights. Runs are compared in pairs with the first scale, the reference, by their
+    test ELBO in nats per example at β = 1; best learning rates are chosen on validation rows.
+
+    Args:
+        X: (rows, features) or images, as for `VAE.fit`.
+        scales: the reference first.
+        learning_rates: the grid.
+        seeds: runs in each cell, at least 2.
+        arms: "as is", "matched" or both.
+        margin: nats per example that count as no difference.
+        level: confidence that all intervals of a family hold together (Bonferroni).
+        splits: random splits of the data; more than one adds the data's randomness.
+        test_data: rows to report on; otherwise a share of X.
+        test_fraction: that share.
+        validation_fraction: share of the others that stops runs early and chooses rates.
+        importance_samples: per test row, for the log-likelihood.
+        out: a folder for runs.csv, verdicts.json and report.html. A comparison that was killed
+            goes on from it.
+        overwrite: replace an earlier comparison there.
+        name: what the data are called in the report.
+        progress: is told what trains (`Progress`).
+        **settings: any setting of `VAE` but those that the experiment sets; `epochs` is 80 and
+            `patience` 10 unless given.
+
+    Returns:
+        A `Comparison`: `runs`, `verdicts`, `conclusions`; print it.
+
+    Raises:
+        LogvarError: something given does not fit; one line says what.
+
+    Example:
+        >>> import logvar
+        >>> from sklearn.datasets import load_iris
+        >>> result = logvar.compare(
+        ...     load_iris().data, scales=["log-variance", "log-std"], learning_rates=[0.01],
+        ...     seeds=2, latent_dim=2, hidden=(8,), epochs=3)
+        >>> [v.verdict for v in result.verdicts if v.arm == "matched"][0]
+        'identical by construction'
+    """
+    rows = as_rows(X)
+    test = None if test_data is None else as_rows(test_data, "test_data")
+    if test is not None and test.shape[1:] != rows.shape[1:]:
+        raise LogvarError(f"test_data has examples of {test.shape[1:]}, X of {rows.shape[1:]}")
+    experiment = Experiment(
+        tuple(scales), tuple(map(float, learning_rates)), seeds, tuple(arms), float(margin), level,
+        splits, test_fraction, validation_fraction, importance_samples, _recipe(settings, name),
+    )  # fmt: skip
+    _check_sizes(experiment, rows, test)
+    data = {"name": name, "rows": len(rows), "shape": list(rows.shape[1:])}
+    data["sha256"] = fingerprint(rows)
+    data["test_sha256"] = "" if test is None else fingerprint(test)
+    if out is None:
+        return _run(experiment, data, rows, test, None, progress)
+    folder = UnfinishedFolder(Path(out), overwrite=overwrite, marker=VERDICTS, keep=True)
+    try:
+        _same_experiment(folder.path, experiment, data)
+        result = _run(experiment, data, rows, test, folder.path / _PARTS, progress)
+        result.write_into(folder.path)
+    except BaseException:
+        folder.leave()
+        raise
+    folder.publish()
+    return result
+
+
+def _recipe(settings: dict[str, Any], name: str) -> Recipe:
+    for own in OWN:
+        if own in settings:
+            raise LogvarError(
+                f"compare sets {own} itself: give scales, learning_rates, seeds or arms instead"
+            )
+    return Recipe().replace(**({"epochs": EPOCHS, "patience": PATIENCE} | settings), data=name)
+
+
+def _check_sizes(experiment: Experiment, rows: np.ndarray, test: np.ndarray | None) -> None:
+    parts = rows_of(experiment, rows, test, 0) if len(rows) > 3 else None
+    if parts is None or min(map(len, (parts.train, parts.validation, parts.test))) < 2:
+        raise LogvarError(
+            f"X has {len(rows)} rows: too few to train, choose and report on rows of their own"
+        )
+
+
+def _run(
+    experiment: Experiment,
+    data: dict[str, Any],
+    X: np.ndarray,
+    test: np.ndarray | None,
+    parts: Path | None,
+    progress: Progress,
+) -> Comparison:
+    """Run what has not been run, and judge."""
+    outcomes: list[tuple[Unit, Outcome]] = []
+    rows: tuple[int, Rows] | None = None
+    for unit in units(experiment, X, test):
+        outcome = None if parts is None else _read(parts, unit)
+        if outcome is None:
+            if rows is None or rows[0] != unit.split:
+                rows = unit.split, rows_of(experiment, X, test, unit.split)
+            outcome = run_unit(experiment, rows[1], unit, _telling(progress, unit, experiment.runs))
+            if parts is not None:
+                _write(parts, unit, outcome)
+        progress(unit, 0, 0, experiment.runs)
+        outcomes.append((unit, outcome))
+    records = [line for _, outcome in outcomes for line in outcome.runs]
+    table = Table(experiment, records, np.concatenate([o.row_elbos for _, o in outcomes]))
+    split = rows_of(experiment, X, test, 0)
+    verdicts = judge(table, len(split.test) / len(split.train))
+    data |= {part: len(getattr(split, part)) for part in ("train", "validation", "test")}
+    return Comparison(
+        experiment,
+        data,
+        records,
+        [entry for _, outcome in outcomes for entry in outcome.curves],
+        [(unit.scale, outcome.seconds) for unit, outcome in outcomes],
+        verdicts,
+        warnings(experiment, verdicts, len(split.test)),
+    )
+
+
+def _telling(progress: Progress, unit: Unit, runs: int) -> Callable[[int, int], None]:
+    return lambda epoch, training: progress(unit, epoch, training, runs)
+
+
+def _same_experiment(folder: Path, experiment: Experiment, data: dict[str, Any]) -> None:
+    """Note what is compared, or check that what was begun here is the same."""
+    stated = _plain(dataclasses.asdict(experiment) | {"data": data})
+    stated["versions"] = run_folder.versions()
+    path = folder / EXPERIMENT
+    text = run_folder.to_json(stated)
+    if path.is_file() and path.read_text(encoding="utf-8") != text:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        changed = [key for key in stated if json.loads(text)[key] != before.get(key)]
+        raise LogvarError(
+            f"{folder} holds an unfinished comparison with other settings ({', '.join(changed)} "
+            "differ): repeat it as it was, remove that folder, or choose another --out"
+        )
+    write_atomically(path, text)
+
+
+def _write(parts: Path, unit: Unit, outcome: Outcome) -> None:
+    parts.mkdir(exist_ok=True)
+    buffer = io.BytesIO()
+    np.save(buffer, outcome.row_elbos, allow_pickle=False)
+    write_atomically(parts / f"{_file(unit)}.npy", buffer.getvalue())
+    content = {"runs": outcome.runs, "curves": outcome.curves, "seconds": outcome.seconds}
+    write_atomically(parts / f"{_file(unit)}.json", run_folder.to_json(_plain(content)))
+
+
+def _read(parts: Path, unit: Unit) -> Outcome | None:
+    """What a unit showed before a kill; the JSON is written last, so with it all is there."""
+    path = parts / f"{_file(unit)}.json"
+    if not path.is_file():
+        return None
+    content = json.loads(path.read_text(encoding="utf-8"))
+    runs = [{k: math.nan if v is None else v for k, v in line.items()} for line in content["runs"]]
+    elbos = np.load(path.with_suffix(".npy"), allow_pickle=False)
+    return Outcome(runs, elbos, content["curves"], content["seconds"])
+
+
+def _file(unit: Unit) -> str:
+    return "".join(c if c.isalnum() or c in "-." else "_" for c in unit.name)
+
+
+def _plain(value: Any) -> Any:
+    """As strict JSON has it: no NaN, no infinity, no tuples."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _csv(records: list[dict[str, Any]]) -> str:
+    """A table as CSV; what is not a number is an empty cell."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(records[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: "" if v is None else v for k, v in _plain(r).items()} for r in records)
+    return text.getvalue()

@@ -1,0 +1,1 @@
+"""Comparing scales: arms, runs, measurements, statistics, verdicts."""

@@ -1,0 +1,282 @@
+"""An experiment: which models are trained, on which rows, and what each of them shows."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from logvar import assembly, scales
+from logvar.data.order import split
+from logvar.errors import LogvarError, unknown_name
+from logvar.recipe import Recipe
+from logvar.study.arms import ARMS, AS_IS, MATCHED, begin, first_raw
+from logvar.study.measuring import Measured, measure
+from logvar.training.fleet import Member, Raised, train_fleet
+from logvar.training.optimizers import direction
+from logvar.training.pace import Pace
+from logvar.training.state import initial_state, partition
+from logvar.training.step import Hyper, Task, step
+
+AT_ONCE = 16
+"""Members of one fleet: more gain little on a CPU, and a kill repeats at most one fleet."""
+MEMORY = 2 * 1024**3
+"""Bytes that a fleet may take, by an upper bound."""
+OWN = (
+    "scale", "learning_rate", "random_state", "initial_sigma", "match", "validation_fraction",
+    "on_divergence",
+)  # fmt: skip
+"""Settings that the experiment sets itself."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """What is compared, and how the comparison is judged."""
+
+    scales: tuple[str, ...]
+    """The first is the reference."""
+    learning_rates: tuple[float, ...]
+    seeds: int
+    arms: tuple[str, ...]
+    margin: float
+    """Nats per example that count as no difference."""
+    level: float
+    """Confidence that all intervals hold together."""
+    splits: int
+    test_fraction: float
+    validation_fraction: float
+    importance_samples: int
+    recipe: Recipe
+    """All else that a run is made of."""
+
+    def __post_init__(self) -> None:
+        if self.seeds < 2:
+            raise LogvarError(
+                f"seeds is {self.seeds}: expected at least 2, because one run per scale cannot "
+                "tell a difference from luck; 8 is a good start"
+            )
+        found = [scales.describe(scales.get(scale)) for scale in self.scales]
+        if len(set(found)) < 2 or len(set(found)) < len(found):
+            raise LogvarError(
+                f"scales are {', '.join(self.scales)}: expected at least two different ones, the "
+                "reference first"
+            )
+        for arm in self.arms:
+            if arm not in ARMS:
+                raise unknown_name("arm", arm, ARMS)
+        if not self.arms:
+            raise LogvarError(f"arms is empty: expected some of {', '.join(ARMS)}")
+        rates = self.learning_rates
+        if not rates or not all(0 < rate < math.inf for rate in rates):
+            raise LogvarError(f"learning_rates are {rates}: expected positive numbers")
+        if len(set(rates)) < len(rates):
+            raise LogvarError(f"learning_rates are {rates}: one stands twice")
+        for name in ("margin", "level", "test_fraction", "validation_fraction"):
+            value, high = getattr(self, name), math.inf if name == "margin" else 1
+            if not 0 < value < high:
+                raise LogvarError(f"{name} is {value!r}: expected a number between 0 and {high}")
+        for name in ("splits", "importance_samples"):
+            if getattr(self, name) < 1:
+                raise LogvarError(f"{name} is {getattr(self, name)}: expected at least 1")
+        if MATCHED in self.arms:
+            for scale in self.scales[1:]:
+                first_raw(scales.get(scale), scales.get(self.reference))
+
+    @property
+    def reference(self) -> str:
+        return self.scales[0]
+
+    def arms_of(self, scale: str) -> tuple[str, ...]:
+        """The arms of a scale; the reference is its own match."""
+        return (AS_IS,) if scale == self.reference else self.arms
+
+    @property
+    def runs(self) -> int:
+        """How many models are trained."""
+        cells = sum(len(self.arms_of(scale)) for scale in self.scales) * len(self.learning_rates)
+        return self.splits * cells * self.seeds
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """One split: rows to train on, to choose by, and to report on."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+
+def rows_of(experiment: Experiment, X: np.ndarray, test: np.ndarray | None, number: int) -> Rows:
+    """The split of that number; a test set of its own is used if there is one split only."""
+    if test is None or experiment.splits > 1:
+        everything = X if test is None else np.concatenate([X, test])
+        kept, held_out = split(len(everything), experiment.test_fraction, number)
+        X, test = everything[kept], everything[held_out]
+    trained, chosen_by = split(len(X), experiment.validation_fraction, number)
+    return Rows(X[trained], X[chosen_by], test)
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """A cell of the experiment, or some of its seeds: trained at once, and again after a kill.
+
+    All units have the same number of members, or one fewer, whatever the scale and the arm: so runs
+    that are equal in exact arithmetic come out of the same compiled program.
+    """
+
+    split: int
+    scale: str
+    arm: str
+    rate: float
+    number: int
+    seeds: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.split}-{self.scale}-{self.arm}-{self.rate:g}-{self.number}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a unit showed: a row of the table for each run, and each run's ELBO of each test row."""
+
+    runs: list[dict[str, Any]]
+    row_elbos: np.ndarray
+    curves: list[dict[str, Any]]
+    seconds: float
+
+
+def units(experiment: Experiment, X: np.ndarray, test: np.ndarray | None) -> Iterator[Unit]:
+    """All units in the order in which they run; a function of the experiment and the data."""
+    size = min(AT_ONCE, members_that_fit(experiment, rows_of(experiment, X, test, 0)))
+    parts = np.array_split(np.arange(experiment.seeds), -(-experiment.seeds // size))
+    for number in range(experiment.splits):
+        for scale in experiment.scales:
+            for arm in experiment.arms_of(scale):
+                for rate in experiment.learning_rates:
+                    for part, seeds in enumerate(parts):
+                        yield Unit(number, scale, arm, rate, part, tuple(map(int, seeds)))
+
+
+def run_unit(
+    experiment: Experiment,
+    rows: Rows,
+    unit: Unit,
+    on_epoch: Callable[[int, int], None] = lambda epoch, training: None,
+) -> Outcome:
+    """Train and measure the runs of a unit."""
+    scale, reference = scales.get(unit.scale), scales.get(experiment.reference)
+    # What all members share is that of seed 0: rows, whose static binarization has a seed, too.
+    shared = _build(experiment, rows, 0)
+    members = []
+    for seed in unit.seeds:
+        model, into = begin(_build(experiment, rows, seed).model, scale, reference, unit.arm)
+        members.append(Member(model, into, seed, unit.rate))
+    started = time.perf_counter()
+    raised = train_fleet(
+        members,
+        shared.rows,
+        held_out(shared),
+        shared.objective,
+        shared.plan,
+        Pace(),
+        latent_dim=shared.latent_dim,
+        on_epoch=on_epoch,
+    )
+    seconds = time.perf_counter() - started
+    lines, elbos, curves = [], [], []
+    for seed, member in zip(unit.seeds, raised, strict=True):
+        figures, row_elbos = _measured(experiment, rows, shared, member, reference, seed)
+        run = _run(experiment, unit, seed)
+        lines.append(run | _ending(member) | figures._asdict())
+        curves += [run | entry for entry in member.curve]
+        elbos.append(row_elbos)
+    return Outcome(lines, np.stack(elbos), curves, seconds)
+
+
+def _build(experiment: Experiment, rows: Rows, seed: int) -> assembly.Run:
+    """The parts of a run with untouched raw outputs, under the reference's name."""
+    recipe = experiment.recipe.replace(
+        scale=experiment.reference, initial_sigma="as-is", match="", random_state=seed
+    )
+    return assembly.build_run(recipe.checked(), rows.train, rows.validation)
+
+
+def held_out(run: assembly.Run) -> np.ndarray:
+    """The rows to choose by; an experiment always has some."""
+    assert run.validation is not None
+    return run.validation
+
+
+def _measured(
+    experiment: Experiment,
+    rows: Rows,
+    run: assembly.Run,
+    member: Raised,
+    reference: scales.Scale,
+    seed: int,
+) -> tuple[Measured, np.ndarray]:
+    if member.failed_step:
+        # A run that failed has no figures: its best weights before would flatter it.
+        nothing = {field: math.nan for field in Measured._fields}
+        return Measured(**nothing), np.full(len(rows.test), np.nan, np.float32)  # type: ignore[arg-type]
+    return measure(
+        member.model,
+        reference,
+        run.prepared.fix(rows.test, 0),
+        run.prepared.after_fixing,
+        run.objective,
+        seed=seed,
+        importance_samples=experiment.importance_samples,
+        analytic_kl=experiment.recipe.objective.analytic_kl,
+    )
+
+
+def _run(experiment: Experiment, unit: Unit, seed: int) -> dict[str, Any]:
+    """What tells a run from the others: the first columns of the tables."""
+    return {
+        "scale": unit.scale,
+        "arm": unit.arm,
+        "optimizer": experiment.recipe.training.optimizer,
+        "learning_rate": unit.rate,
+        "seed": seed,
+        "split": unit.split,
+    }
+
+
+def _ending(member: Raised) -> dict[str, Any]:
+    return {
+        "diverged": bool(member.failed_step),
+        "diverged_at_step": member.failed_step,
+        "ended": member.ended,
+        "epochs": len(member.curve),
+        "best_epoch": member.best_epoch,
+        "validation_elbo": math.nan if member.failed_step else member.best_elbo,
+    }
+
+
+def members_that_fit(experiment: Experiment, rows: Rows) -> int:
+    """How many models fit the memory of a fleet, by an upper bound from the step's own program."""
+    run = _build(experiment, rows, 0)
+    return max(1, int(MEMORY // _bytes_of_a_member(run)))
+
+
+def _bytes_of_a_member(run: assembly.Run) -> int:
+    """All arrays that one step of one member makes, as if none were ever given back."""
+    optimizer = direction(run.plan.fixed.optimizer, run.plan.fixed.weight_decay)
+    hyper = Hyper(jnp.zeros(()), jnp.zeros(()), jnp.zeros((), jnp.int32))
+    task = Task(partition(run.model)[1], run.objective, run.coordinates, hyper, run.plan.fixed)
+    state = initial_state(run.model, optimizer, run.latent_dim, run.coordinates)
+    batch = jnp.zeros((run.plan.fixed.batch_size, *run.rows.shape[1:]), run.rows.dtype)
+    at = (jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
+    program = jax.make_jaxpr(
+        lambda state, batch: step(state, batch, jnp.ones(len(batch)), at, task)
+    )
+    arrays = [v.aval for e in program(state, batch).jaxpr.eqns for v in e.outvars]
+    made = sum(math.prod(a.shape) * a.dtype.itemsize for a in arrays if hasattr(a, "shape"))
+    held = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    return 2 * held + made

@@ -1,0 +1,187 @@
+"""What is measured on each trained model, on rows that trained nothing."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PyTree
+
+from logvar.data.preparation import Preparation
+from logvar.evaluation.elbo import RowTerms, elbo_terms
+from logvar.evaluation.importance import importance_log_likelihood
+from logvar.evaluation.summary import ACTIVE_VARIANCE
+from logvar.model import Model
+from logvar.objectives import Objective, terms
+from logvar.randomness import Purpose, row_key, row_noise, row_words
+from logvar.scales import Scale
+from logvar.study.arms import slope_mismatch
+from logvar.training.matching import has_head
+from logvar.training.state import partition
+
+DRAWS = 16
+"""Draws of ε per row for the noise of gradients."""
+ROWS = 32
+"""Rows for gradients and curvature."""
+
+
+class Measured(NamedTuple):
+    """The figures of one model, nats per example where they are densities."""
+
+    test_elbo: float
+    test_log_likelihood: float
+    test_reconstruction: float
+    test_kl: float
+    active_units: int
+    raw_low: float
+    raw_median: float
+    raw_high: float
+    sigma_low: float
+    sigma_median: float
+    sigma_high: float
+    gradient_noise: float
+    """Variance over ε of ∂loss/∂r, the mean over rows and latents."""
+    gradient_noise_predicted: float
+    """2d²(1 − σ²)² with a KL in closed form, 2d² with a sampled one: a Gaussian posterior at its
+    optimum (docs/why-log-variance.md)."""
+    curvature: float
+    """∂²loss/∂r², the mean over rows and latents."""
+    curvature_predicted: float
+    """2d², the Fisher information of r."""
+    gradient_share: float
+    """The raw outputs' share of the squared norm of the whole gradient."""
+    slope_mismatch: float
+    """Root mean square of the log ratio of matched steps in log σ to the reference's."""
+
+
+def measure(
+    model: Model,
+    reference: Scale,
+    rows: np.ndarray,
+    preparation: Preparation,
+    objective: Objective,
+    *,
+    seed: int,
+    importance_samples: int,
+    analytic_kl: bool,
+) -> tuple[Measured, Float[np.ndarray, "rows"]]:
+    """The figures of a model, and the ELBO of each row.
+
+    Args:
+        model: the trained model.
+        reference: the scale it is compared with.
+        rows: test rows.
+        preparation: how they become inputs.
+        objective: what was maximized.
+        seed: of the evaluation's noise; the same for runs that are paired.
+        importance_samples: per row, for the log-likelihood.
+        analytic_kl: whether the objective's KL was in closed form.
+    """
+    each = elbo_terms(model, rows, preparation, seed)
+    likelihood = importance_log_likelihood(model, rows, preparation, seed, importance_samples)
+    raw = each.raw
+    at = np.quantile(raw, (0.05, 0.5, 0.95))
+    sigma = np.sort(np.asarray(model.scale.sigma(at.astype(np.float32))))
+    some = rows[:ROWS]
+    seen = _gradients(
+        *partition(model),
+        objective,
+        preparation,
+        analytic_kl,
+        some,
+        row_words(some),
+        jnp.asarray(seed, jnp.int32),  # an array: another number would be another program
+    )
+    with np.errstate(invalid="ignore"):
+        mismatch = slope_mismatch(model.scale, reference, raw)
+    figures = Measured(
+        test_elbo=_mean(each.elbo),
+        test_log_likelihood=_mean(likelihood.log_likelihood),
+        test_reconstruction=_mean(each.log_likelihood),
+        test_kl=_mean(each.kl.sum(-1)),
+        active_units=_active(each),
+        raw_low=float(at[0]),
+        raw_median=float(at[1]),
+        raw_high=float(at[2]),
+        sigma_low=float(sigma[0]),
+        sigma_median=float(sigma[1]),
+        sigma_high=float(sigma[2]),
+        **{name: float(value) for name, value in seen._asdict().items()},
+        slope_mismatch=float(np.sqrt(np.nanmean(np.square(mismatch)))),
+    )
+    return figures, each.elbo
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean(dtype=np.float64))
+
+
+def _active(each: RowTerms) -> int:
+    return int(np.sum(each.mean.var(0, dtype=np.float64) > ACTIVE_VARIANCE))
+
+
+class _Gradients(NamedTuple):
+    gradient_noise: Array
+    gradient_noise_predicted: Array
+    curvature: Array
+    curvature_predicted: Array
+    gradient_share: Array
+
+
+@eqx.filter_jit
+def _gradients(
+    params: PyTree,
+    static: Any,
+    objective: Objective,
+    preparation: Preparation,
+    analytic_kl: bool,
+    rows: np.ndarray,
+    words: np.ndarray,
+    seed: Int[Array, ""],
+) -> _Gradients:
+    model: Model = eqx.combine(params, static)
+    keys = jax.vmap(lambda word: row_key(seed, Purpose.BINARIZATION, word))(jnp.asarray(words))
+    x = jax.vmap(preparation)(jnp.asarray(rows), keys)
+    mean, raw = jax.vmap(model.encode)(x)
+    latent_dim = raw.shape[-1]
+    eps = jax.vmap(lambda word: row_noise(seed, word, DRAWS, latent_dim))(jnp.asarray(words))
+
+    def loss(raw: Array, mean: Array, x: Array, eps: Array) -> Array:
+        return -terms(model, x, (mean, raw), eps, analytic_kl).elbo
+
+    def of_row(raw: Array, mean: Array, x: Array, eps: Array) -> tuple[Array, Array]:
+        draws = jax.vmap(lambda e: jax.grad(loss)(raw, mean, x, e))(eps)
+        average = jax.grad(lambda r: jnp.mean(jax.vmap(lambda e: loss(r, mean, x, e))(eps)))
+        bends = jax.vmap(lambda basis: jnp.vdot(jax.jvp(average, (raw,), (basis,))[1], basis))
+        return jnp.var(draws, axis=0, ddof=1), bends(jnp.eye(latent_dim))
+
+    noise, curvature = jax.vmap(of_row)(raw, mean, x, eps)
+    d = model.scale.slope(raw)
+    rest = jnp.square(1 - model.scale.variance(raw)) if analytic_kl else 1.0
+    return _Gradients(
+        jnp.mean(noise),
+        jnp.mean(2 * jnp.square(d) * rest),
+        jnp.mean(curvature),
+        jnp.mean(2 * jnp.square(d)),
+        _share(model, params, static, objective, x, eps),
+    )
+
+
+def _share(
+    model: Model, params: PyTree, static: Any, objective: Objective, x: Array, eps: Array
+) -> Array:
+    """The raw outputs' columns' share of the squared norm of the gradient on these rows."""
+    if not has_head(model):
+        return jnp.asarray(jnp.nan)
+
+    def loss(params: PyTree) -> Array:
+        few = eps[:, : objective.n_samples]
+        return objective(eqx.combine(params, static), x, few, jnp.ones(len(x)), 1 << 30)[0]
+
+    gradient = jax.grad(loss)(params)
+    total = sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(gradient))
+    head = gradient.encoder.head
+    half = head.bias.shape[0] // 2
+    ours = jnp.sum(jnp.square(head.kernel[:, half:])) + jnp.sum(jnp.square(head.bias[half:]))
+    return ours / total

@@ -1,0 +1,80 @@
+"""Arms: as is keeps raw outputs, matched keeps σ and the step in log σ."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import logvar
+from logvar import assembly, scales
+from logvar.data.sources import load
+from logvar.recipe import Recipe
+from logvar.study.arms import AS_IS, MATCHED, begin, factor, slope_mismatch
+from logvar.training.loop import train
+from tests.test_fleet import Steps
+
+ROWS = load("digits").train[:300]
+REFERENCE = scales.get("log-variance")
+
+
+def run(**settings):
+    recipe = Recipe().replace(
+        **({"latent_dim": 3, "hidden": (16,), "epochs": 2, "initial_sigma": "as-is"} | settings)
+    )
+    return assembly.build_run(recipe, ROWS[:250], ROWS[250:])
+
+
+@pytest.mark.parametrize("name", ["log-std", "softplus", "stdplus", "log-precision"])
+def test_as_is_keeps_the_raw_outputs(name):
+    model = run().model
+    changed, coordinates = begin(model, scales.get(name), REFERENCE, AS_IS)
+    np.testing.assert_array_equal(model.encode(ROWS[0])[1], changed.encode(ROWS[0])[1])
+    assert all(leaf == 1 for leaf in jax.tree.leaves(coordinates))
+
+
+@pytest.mark.parametrize("name", ["log-std", "softplus", "stdplus", "log-precision", "exp-linear"])
+def test_matched_starts_at_the_same_sigma_and_moves_it_as_far(name):
+    """One Adam step from the start moves log σ alike, to first order in the step."""
+    built = run(learning_rate=1e-5)
+    scale = scales.get(name)
+    model, into = begin(built.model, scale, REFERENCE, MATCHED)
+
+    def log_sigma(model):
+        mean, raw = jax.vmap(model.encode)(jnp.asarray(ROWS[:20]))
+        return np.asarray(model.scale.log_sigma(raw), np.float64), np.asarray(mean)
+
+    # Small raw outputs, so that all is to first order around σ₀.
+    def small(model, c):
+        kernel = model.encoder.head.kernel.at[:, 3:].multiply(1e-3)
+        return eqx.tree_at(lambda m: m.encoder.head.kernel, model, kernel)
+
+    reference, matched = small(built.model, 1), small(model, factor(scale, REFERENCE))
+    np.testing.assert_allclose(log_sigma(matched)[0], log_sigma(reference)[0], atol=2e-5)
+
+    def after_one_step(model, coordinates):
+        state = train(
+            model, built.rows[:128], None, built.objective, built.plan, Steps(), latent_dim=3,
+            coordinates=coordinates,
+        ).state  # fmt: skip
+        return eqx.combine(state.params, eqx.partition(model, model.trainable())[1])
+
+    moved = log_sigma(after_one_step(matched, into))[0] - log_sigma(matched)[0]
+    expected = log_sigma(after_one_step(reference, built.coordinates))[0] - log_sigma(reference)[0]
+    assert np.abs(expected).max() > 1e-5
+    np.testing.assert_allclose(moved, expected, rtol=0.02, atol=2e-7)
+
+
+def test_the_slope_left_over_is_zero_in_the_log_family_and_what_it_is_elsewhere():
+    raw = np.linspace(-3, 3, 7, dtype=np.float32)
+    np.testing.assert_allclose(slope_mismatch(scales.get("log-std"), REFERENCE, raw), 0, atol=1e-6)
+    softplus = scales.get("softplus")
+    # softplus: d = sig(r)/softplus(r), against 1/2 for log-variance, scaled to agree at σ = 1.
+    d = 1 / (1 + np.exp(-raw)) / np.log1p(np.exp(raw))
+    expected = np.log(d * (0.5 / 0.632121)) - np.log(0.5)
+    np.testing.assert_allclose(slope_mismatch(softplus, REFERENCE, raw), expected, atol=1e-5)
+
+
+def test_a_scale_that_does_not_reach_the_start_is_refused_for_the_matched_arm():
+    with pytest.raises(logvar.LogvarError, match=r"cannot start at σ = 1.*arms=\['as is'\]"):
+        begin(run().model, scales.get("clamped(log-std, low=-5, high=-1)"), REFERENCE, MATCHED)
