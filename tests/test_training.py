@@ -194,3 +194,15 @@ def test_one_compilation_serves_all_chunks_epochs_and_learning_rates():
     run(Chunks(2), learning_rate=3e-4, epochs=3, beta=0.5)
     run(Chunks(5), random_state=7, clip_norm=1.0)
     assert run_chunk._cached._cache_size() == before
+
+
+def test_the_pace_stays_finite_over_thousands_of_short_epochs():
+    from unittest.mock import Mock
+
+    from logvar.training.pace import Pace
+    from logvar.training.state import TrainState
+
+    pace, state = Pace(), Mock(spec=TrainState, step=Mock())
+    for epoch in range(3000):
+        assert 1 <= pace.chunk_steps() <= 1_000_000
+        pace.on_chunk(epoch, 1, 1, state)

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,6 +163,7 @@ def compare(
         _same_experiment(folder.path, experiment, data)
         result = _run(experiment, data, rows, test, folder.path / _PARTS, progress)
         result.write_into(folder.path)
+        shutil.rmtree(folder.path / _PARTS)
     except BaseException:
         folder.leave()
         raise

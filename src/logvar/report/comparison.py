@@ -144,7 +144,7 @@ def _measured(comparison: "Comparison", best: dict[tuple[str, str], float]) -> s
     return _table(["scale", "arm", "rate", *_COLUMNS.values()], lines)
 
 
-def _mean(values: Sequence[float]) -> float:
+def _mean(values: Sequence[float | int | None]) -> float:
     finite = [v for v in values if v is not None and math.isfinite(v)]
     return float(np.mean(finite)) if finite else math.nan
 

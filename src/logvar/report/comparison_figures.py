@@ -67,7 +67,7 @@ def _limits(records: Records) -> tuple[float, float]:
         return 0.0, 1.0
     top, middle = float(values.max()), float(np.median(values))
     bottom = max(float(values.min()), top - 4 * (top - middle) - 1e-3)
-    margin = 0.08 * (top - bottom)
+    margin = 0.08 * (top - bottom) + 1e-3
     return bottom - margin, top + margin
 
 

@@ -89,8 +89,8 @@ def measure(
         objective,
         preparation,
         analytic_kl,
-        some,
-        row_words(some),
+        jnp.asarray(some),
+        jnp.asarray(row_words(some)),
         jnp.asarray(seed, jnp.int32),  # an array: another number would be another program
     )
     with np.errstate(invalid="ignore"):
@@ -136,16 +136,16 @@ def _gradients(
     objective: Objective,
     preparation: Preparation,
     analytic_kl: bool,
-    rows: np.ndarray,
-    words: np.ndarray,
+    rows: Array,
+    words: Array,
     seed: Int[Array, ""],
 ) -> _Gradients:
     model: Model = eqx.combine(params, static)
-    keys = jax.vmap(lambda word: row_key(seed, Purpose.BINARIZATION, word))(jnp.asarray(words))
-    x = jax.vmap(preparation)(jnp.asarray(rows), keys)
+    keys = jax.vmap(lambda word: row_key(seed, Purpose.BINARIZATION, word))(words)
+    x = jax.vmap(preparation)(rows, keys)
     mean, raw = jax.vmap(model.encode)(x)
     latent_dim = raw.shape[-1]
-    eps = jax.vmap(lambda word: row_noise(seed, word, DRAWS, latent_dim))(jnp.asarray(words))
+    eps = jax.vmap(lambda word: row_noise(seed, word, DRAWS, latent_dim))(words)
 
     def loss(raw: Array, mean: Array, x: Array, eps: Array) -> Array:
         return -terms(model, x, (mean, raw), eps, analytic_kl).elbo

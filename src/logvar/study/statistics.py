@@ -14,6 +14,7 @@ from scipy import stats
 
 POWER = 0.8
 MOST_SEEDS = 10_000
+_CERTAIN = 1e4  # standard errors: beyond, the noncentral t cannot be computed, nor need it be
 
 Differences = Float[np.ndarray, "pairs"]
 
@@ -64,7 +65,7 @@ def failures_differ(ours: np.ndarray, theirs: np.ndarray, alpha: float) -> bool:
     only_ours, only_theirs = int(np.sum(ours & ~theirs)), int(np.sum(theirs & ~ours))
     if only_ours + only_theirs == 0:
         return False
-    return stats.binomtest(only_ours, only_ours + only_theirs).pvalue < alpha
+    return bool(stats.binomtest(only_ours, only_ours + only_theirs).pvalue < alpha)
 
 
 def proportion_interval(count: int, n: int, level: float = 0.95) -> tuple[float, float]:
@@ -105,7 +106,8 @@ def _power(mean: float, spread: float, margin: float, alpha: float, n: int) -> f
         return 1.0
     critical = float(stats.t.ppf(1 - alpha / 2, n - 1))
     # Noncentral t; the usual approximation to the power of two one-sided tests.
-    difference = float(stats.nct.sf(critical, n - 1, abs(mean) / error))
+    shift = abs(mean) / error
+    difference = 1.0 if shift > _CERTAIN else float(stats.nct.sf(critical, n - 1, shift))
     above = float(stats.nct.cdf(-critical, n - 1, (mean - margin) / error))
     below = float(stats.nct.cdf(critical, n - 1, (mean + margin) / error))
     return float(np.nanmax([difference, above - below, 0.0]))

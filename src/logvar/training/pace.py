@@ -9,6 +9,7 @@ from logvar.training.loop import EpochMetrics
 from logvar.training.state import TrainState
 
 _SECONDS_PER_CHUNK = 0.25
+_LONGEST_CHUNK = 1_000_000
 
 
 class Pace:
@@ -35,7 +36,8 @@ class Pace:
         seconds = max(time.perf_counter() - self._since, 1e-6)
         # At most fourfold at a time: the first chunk's time is mostly compilation.
         ideal = int(self._steps * _SECONDS_PER_CHUNK / seconds)
-        self._steps = max(1, min(4 * self._steps, ideal))
+        # An epoch may be shorter than a chunk, and then nothing else would hold its length back.
+        self._steps = max(1, min(4 * self._steps, ideal, _LONGEST_CHUNK))
 
     def on_epoch(self, metrics: EpochMetrics, state: TrainState) -> None:
         pass

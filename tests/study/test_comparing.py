@@ -1,0 +1,255 @@
+"""logvar.compare, whole: what it returns and writes, resumes and refuses."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import logvar
+from logvar import comparing
+from logvar.data.sources import load
+from logvar.recipe import Recipe
+from logvar.study.experiment import OWN, Experiment, Outcome, members_that_fit, rows_of, units
+from logvar.study.measuring import Measured
+from logvar.training.fleet import QUANTILES
+
+DIGITS = load("digits").train[:240]
+SMALL = {
+    "scales": ["log-variance", "log-std"], "learning_rates": [1e-3, 1e-2], "seeds": 2,
+    "latent_dim": 2, "hidden": (8,), "epochs": 3, "batch_size": 40, "importance_samples": 3,
+}  # fmt: skip
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("a whole") / "comparison"
+    return logvar.compare(DIGITS, out=folder, name="digits", **SMALL), folder
+
+
+def test_one_row_per_model_and_the_columns_that_were_promised(whole):
+    result, folder = whole
+    runs = pd.read_csv(folder / "runs.csv")
+    assert len(runs) == result.experiment.runs == 2 * 2 * 3 == len(result.runs.to_pandas())
+    assert {"scale", "arm", "optimizer", "learning_rate", "seed", "test_elbo", "diverged"} <= set(
+        runs
+    )
+    assert (
+        runs[["test_elbo", "test_kl", "curvature", "gradient_noise", "gradient_share"]]
+        .notna()
+        .all()
+        .all()
+    )
+    np.testing.assert_allclose(runs.test_elbo, result.runs["test_elbo"].to_numpy())
+    verdicts = json.loads((folder / "verdicts.json").read_text())
+    wanted = {
+        "scale",
+        "reference",
+        "arm",
+        "learning_rate",
+        "n",
+        "difference",
+        "low",
+        "high",
+        "margin",
+        "verdict",
+    }
+    assert all(wanted <= verdict.keys() for verdict in verdicts)
+    # Two arms, at best rates and at each of two rates.
+    assert len(verdicts) == 2 * 3
+    report = (folder / "report.html").read_text()
+    assert report.index("Verdicts") < report.index("Test ELBO against learning rate")
+    assert "identical by construction" in report
+    assert not (folder / "parts").exists()
+
+
+def test_log_variance_and_matched_log_std_are_identical_run_for_run(whole):
+    runs = whole[0].runs.to_pandas()
+    one = runs[runs.scale == "log-variance"].reset_index()
+    other = runs[(runs.scale == "log-std") & (runs.arm == "matched")].reset_index()
+    for column in ("validation_elbo", "test_elbo", "test_log_likelihood", "test_kl", "best_epoch"):
+        assert (one[column] == other[column]).all(), column
+    as_is = runs[(runs.scale == "log-std") & (runs.arm == "as is")].reset_index()
+    assert (one.test_elbo != as_is.test_elbo).all()
+    matched = [v for v in whole[0].verdicts if v.scale == "log-std" and v.arm == "matched"]
+    assert {v.verdict for v in matched} == {"identical by construction"}
+
+
+def test_a_comparison_that_was_killed_goes_on_to_the_same_results(whole, tmp_path):
+    folder = tmp_path / "comparison"
+    trained = []
+
+    def kill(unit, epoch, training, runs):
+        if epoch == 0:
+            trained.append(unit.name)
+            if len(trained) == 4:
+                raise Killed
+
+    with pytest.raises(Killed):
+        logvar.compare(DIGITS, out=folder, name="digits", progress=kill, **SMALL)
+    assert not folder.exists()
+    (tmp_path / ".comparison.unfinished" / "parts" / "junk.json.partial").write_text("{")
+    with pytest.raises(logvar.LogvarError, match=r"other settings \(seeds differ\)"):
+        logvar.compare(DIGITS, out=folder, name="digits", **(SMALL | {"seeds": 3}))
+    epochs = []
+    logvar.compare(
+        DIGITS, out=folder, name="digits",
+        progress=lambda unit, epoch, *rest: epochs.append(unit.name) if epoch else None, **SMALL,
+    )  # fmt: skip
+    assert len(set(epochs)) == 6 - 4, "what was trained is not trained again"
+    for name in ("runs.csv", "curves.csv", "verdicts.json"):
+        assert (folder / name).read_bytes() == (whole[1] / name).read_bytes(), name
+    with pytest.raises(logvar.LogvarError, match="already exists"):
+        logvar.compare(DIGITS, out=folder, name="digits", **SMALL)
+
+
+def test_without_a_folder_nothing_is_written_and_the_verdicts_are_the_same(
+    whole, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    few = SMALL | {"learning_rates": [1e-2]}
+    result = logvar.compare(DIGITS, name="digits", **few)
+    assert list(tmp_path.iterdir()) == []
+    ours = [r["test_elbo"] for r in result.records]
+    theirs = [
+        r["test_elbo"] for r in whole[0].records
+        if r["learning_rate"] == 1e-2
+    ]  # fmt: skip
+    assert ours == theirs
+    assert "log-std as is" in str(result)
+
+
+def test_rows_for_training_choosing_and_reporting_are_disjoint():
+    X = np.arange(200, dtype=np.float32)[:, None]
+    for splits, test in ((1, None), (3, None), (2, X[150:])):
+        chosen = Experiment(
+            ("log-variance", "log-std"),
+            (1e-3,),
+            2,
+            ("as is",),
+            0.2,
+            0.95,
+            splits,
+            0.25,
+            0.1,
+            5,
+            Recipe(),
+        )
+        seen = []
+        for number in range(splits):
+            rows = rows_of(chosen, X[:150] if test is not None else X, test, number)
+            parts = [set(part[:, 0].tolist()) for part in (rows.train, rows.validation, rows.test)]
+            assert sum(map(len, parts)) == len(set.union(*parts)) == 200
+            seen.append(frozenset(parts[2]))
+        assert len(set(seen)) == splits
+
+
+def test_a_fleet_is_split_where_memory_ends(monkeypatch):
+    chosen = Experiment(
+        ("log-variance", "log-std"), (1e-3,), 6, ("as is", "matched"), 0.2, 0.95, 1, 0.2, 0.1, 5,
+        Recipe().replace(hidden=(8,)),
+    )  # fmt: skip
+    assert [len(unit.seeds) for unit in units(chosen, DIGITS, None)] == [6, 6, 6]
+    at_once = members_that_fit(chosen, rows_of(chosen, DIGITS, None, 0))
+    assert at_once > 16
+    from logvar.study import experiment
+
+    monkeypatch.setattr(experiment, "MEMORY", experiment.MEMORY * 4 / at_once)
+    parts = [unit.seeds for unit in units(chosen, DIGITS, None)]
+    assert {len(seeds) for seeds in parts} == {3} and len(parts) == 6
+
+
+def test_a_scale_that_diverges_everywhere_is_reported_and_not_dropped():
+    few = SMALL | {
+        "scales": ["log-variance", "log-std"],
+        "learning_rates": [1e8],
+        "optimizer": "sgd",
+    }
+    result = logvar.compare(DIGITS, **few)
+    assert len(result.records) == 6 and all(r["diverged"] for r in result.records)
+    assert all(r["diverged_at_step"] > 0 and np.isnan(r["test_elbo"]) for r in result.records)
+    assert {v.verdict for v in result.verdicts} == {"diverged"}
+    assert "2 of 2 runs diverged against 2 of 2" in str(result)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seeds": 1}, "one run per scale cannot tell a difference from luck"),
+        ({"scales": ["log-variance", "softpus"]}, "did you mean 'softplus'"),
+        ({"learning_rate": 1e-3}, "compare sets learning_rate itself"),
+        ({"epoch": 3}, "did you mean 'epochs'"),
+        ({"test_data": np.zeros((5, 3))}, "test_data has examples of"),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(tmp_path, change, message):
+    with pytest.raises(logvar.LogvarError, match=message):
+        logvar.compare(DIGITS, out=tmp_path / "out", **(SMALL | change))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_too_few_rows_are_refused():
+    with pytest.raises(logvar.LogvarError, match="too few to train, choose and report"):
+        logvar.compare(DIGITS[:5], **SMALL)
+
+
+def test_the_command_line_has_the_same_settings_and_defaults():
+    from logvar.cli import ComparedSettings
+
+    names = {field for field in ComparedSettings.__dataclass_fields__}
+    assert names == set(Recipe.settings()) - set(OWN)
+    assert (comparing.EPOCHS, comparing.PATIENCE) == (80, 10)
+
+
+def untrained(experiment, rows, unit, on_epoch):
+    """What a unit might have shown, without training it."""
+    on_epoch(1, 2)
+    figures = dict.fromkeys(Measured._fields, 1.0)
+    runs = [
+        {"scale": unit.scale, "arm": unit.arm, "optimizer": "adam", "learning_rate": unit.rate,
+         "seed": seed, "split": 0, "diverged": False, "diverged_at_step": 0, "ended": "finished",
+         "epochs": 1, "best_epoch": 1, "validation_elbo": -1.0} | figures
+        for seed in unit.seeds
+    ]  # fmt: skip
+    curve = [
+        {f"raw_{q:g}": 0.0 for q in QUANTILES} | {"epoch": 1, "validation_elbo": -1.0} | run
+        for run in runs
+    ]
+    return Outcome(runs, np.ones((len(runs), len(rows.test))), curve, 0.5)
+
+
+def test_the_command_compares_and_refuses(tmp_path, monkeypatch, capsys):
+    import sys
+
+    from logvar import cli
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LOGVAR_CACHE", "")
+    monkeypatch.setattr(comparing, "run_unit", untrained)
+    np.save("table.npy", np.random.default_rng(0).normal(size=(120, 4)))
+    arguments = [
+        "logvar", "compare", "table.npy", "--scales", "log-variance,clamped(log-std, low=-5, high=3)",
+        "--learning-rates", "1e-2", "--seeds", "2", "--epochs", "2", "--hidden", "8", "--latent-dim", "2",
+        "--arms", "as is", "--importance-samples", "2", "--out", "out",
+    ]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", arguments)
+    cli.main()
+    shown = capsys.readouterr().out
+    assert "clamped(log-std, low=-5, high=3) as is" in shown and "report  out/report.html" in shown
+    for change, message in (
+        ([], "already holds a comparison"),
+        (["--learning-rates", "1e-2;1", "--out", "other"], "--learning-rates is '1e-2;1'"),
+        (["--seeds", "1", "--out", "other"], "one run per scale"),
+    ):
+        monkeypatch.setattr(sys, "argv", arguments + change)
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        error = capsys.readouterr().err
+        assert caught.value.code == 2 and message in error and len(error.splitlines()) == 1
+    shutil.rmtree("out")
+    assert [path.name for path in tmp_path.iterdir()] == ["table.npy"]
