@@ -1,9 +1,10 @@
-# `make demo` shows it, `make test` checks it, `make crash` kills it, `make clean` removes what they made.
+# `make demo` shows it, `make test` checks it, `make crash` kills it, `make bench` measures it side by
+# side with its peers, `make clean` removes what they made.
 # All paths are relative, so the checkout may lie in a folder with spaces in its name.
 PYTHON ?= python3
 RUN = .venv/bin/python
 
-.PHONY: demo test check crash clean
+.PHONY: demo test check crash bench clean
 
 demo: .venv/installed
 	$(RUN) -m logvar fit digits --latent-dim 2 --out runs/digits --overwrite
@@ -11,11 +12,23 @@ demo: .venv/installed
 test: check
 	$(RUN) -m pytest -n 2 --dist worksteal
 
-# The long version of the crash tests: about ten minutes.
+# The long version of the crash tests: about half an hour.
 crash: .venv/tested
 	$(RUN) -m tests.crash.harness --kills 50
-	$(RUN) -m tests.crash.harness --kills 10 --signal SIGTERM --seed 1
-	$(RUN) -m tests.crash.harness --kills 10 --signal SIGINT --seed 2
+	$(RUN) -m tests.crash.harness --kills 8 --signal SIGTERM --each-moment
+	$(RUN) -m tests.crash.harness --kills 8 --signal SIGINT --each-moment
+	$(RUN) -m tests.crash.fuzz --mutations 2000
+	$(RUN) -m tests.crash.fuzz_files --mutations 2000
+	$(RUN) -m tests.crash.divergence
+
+# Needs MNIST: in LOGVAR_DATA, or `make bench LOGVAR_DATA=folder`.
+bench: .venv/tested benchmarks/.venv/peers
+	LOGVAR_DATA="$(LOGVAR_DATA)" $(RUN) benchmarks/run.py
+
+benchmarks/.venv/peers: benchmarks/peers.txt
+	$(PYTHON) tools/make_venv.py benchmarks/.venv
+	benchmarks/.venv/bin/python -m pip install --quiet --requirement benchmarks/peers.txt
+	touch benchmarks/.venv/peers
 
 check: .venv/tested
 	$(RUN) -m ruff check .
@@ -34,4 +47,4 @@ check: .venv/tested
 	touch .venv/tested
 
 clean:
-	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv benchmarks/.venv runs .pytest_cache .mypy_cache .ruff_cache

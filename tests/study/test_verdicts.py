@@ -142,7 +142,9 @@ def test_runs_that_diverge_count_as_failures():
         return NAN if scale == "log-std" else plain(scale, arm, rate, split, seed)
 
     verdict = verdicts(experiment(), all_fail)[AS_IS, BEST_RATE, 0.001]
-    assert verdict.verdict == DIVERGED and "10 of 10" in verdict.text
+    assert verdict.verdict == FAILS_MORE and "10 of 10 runs diverged" in verdict.text
+    few = verdicts(experiment(seeds=3), all_fail)[AS_IS, BEST_RATE, 0.001]
+    assert few.verdict == DIVERGED and "3 of 3 runs diverged against 0 of 3" in few.text
 
     def most_fail(scale, arm, rate, split, seed):
         return NAN if scale == "log-std" and seed < 18 else plain(scale, arm, rate, split, seed)

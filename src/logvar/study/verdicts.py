@@ -178,10 +178,10 @@ def _kind(
     interval: Interval, margin: float, failures: tuple[int, int], of: int, differ: bool
 ) -> str:
     ours, theirs = failures
-    if ours == of or theirs == of:
-        return DIVERGED
     if differ:
         return FAILS_MORE if ours > theirs else FAILS_LESS
+    if ours == of or theirs == of:
+        return DIVERGED
     same = ours == theirs
     if same and interval.low == interval.high == 0:
         return IDENTICAL
@@ -215,9 +215,10 @@ def _text(
     if kind in (BETTER, WORSE):
         return f"{scale} {kind} by {abs(interval.mean):.2g} nats ({numbers}){survivors}"
     if kind in (FAILS_MORE, FAILS_LESS):
-        return f"{scale} {kind}: {counts}; among survivors {numbers}"
+        among = f"; among survivors {numbers}" if interval.n > 1 else ""
+        return f"{scale} {kind}: {counts}{among}"
     if kind == DIVERGED:
-        return f"{counts}: no pair to compare" if interval.n == 0 else f"{counts}; {numbers}"
+        return f"{counts}: no pair to compare"
     more = "even 10,000 seeds would hardly settle it"
     if experiment.splits > 1:
         more = "more splits would tell"

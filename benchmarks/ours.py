@@ -1,0 +1,170 @@
+"""logvar's side of each comparison."""
+
+import dataclasses
+import time
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from data import mnist
+
+import logvar
+from logvar import assembly
+from logvar.data.order import epoch_order, split
+from logvar.data.sources import load
+from logvar.recipe import PRESETS, Recipe
+from logvar.training.fleet import Member, train_fleet
+from logvar.training.loop import train
+from logvar.training.optimizers import direction
+from logvar.training.pace import Pace
+from logvar.training.state import initial_state, partition
+from logvar.training.step import Chunk, Epoch, Hyper, Task, run_chunk
+
+MLP = {
+    "network": "mlp", "hidden": (512,), "latent_dim": 20, "batch_size": 128, "likelihood": "bernoulli",
+}  # fmt: skip
+
+
+def steps(recipe, rows, count):
+    """A compiled chunk of so many steps on data that is already on the device."""
+    run = assembly.build_run(recipe, rows, None)
+    optimizer = direction(recipe.training.optimizer, 0.0)
+    state = initial_state(run.model, optimizer, run.latent_dim, run.coordinates)
+    numbers = (recipe.training.learning_rate, 0.0)
+    hyper = Hyper(*(jnp.asarray(n, jnp.float32) for n in numbers), jnp.asarray(0, jnp.int32))
+    task = Task(partition(run.model)[1], run.objective, run.coordinates, hyper, run.plan.fixed)
+    order = epoch_order(len(rows), run.plan.fixed.batch_size, 0, 0)
+    epoch = Epoch(jnp.asarray(run.rows), jnp.asarray(order), jnp.asarray(len(rows)), jnp.asarray(0))
+    bounds = jnp.asarray(0, jnp.int32), jnp.asarray(count, jnp.int32)
+    held = [state]
+
+    def repeat():
+        held[0] = run_chunk(Chunk(task, epoch, *bounds), held[0])
+        jax.block_until_ready(held[0].params)
+
+    return repeat, count
+
+
+def tutorial_step():
+    return steps(Recipe().replace(**PRESETS["tutorial"]), mnist()[0], 100)
+
+
+def mlp_step():
+    return steps(Recipe().replace(**MLP), mnist()[0], 100)
+
+
+def mlp_epoch():
+    """A whole epoch as the user gets it: order, conversion, metrics and progress included."""
+    rows = mnist()[0]
+    recipe = Recipe().replace(**MLP, epochs=1, validation_fraction=0.0, patience=0)
+    run = assembly.build_run(recipe, rows, None)
+    states = [None]
+
+    def repeat():
+        # The next epoch of the same run: what `fit` does between two lines of its progress bar.
+        done = 0 if states[0] is None else int(states[0].step) // -(-len(rows) // 128)
+        plan = dataclasses.replace(run.plan, epochs=done + 1)
+        trained = train(
+            run.model, run.rows, None, run.objective, plan, Pace(), latent_dim=run.latent_dim,
+            coordinates=run.coordinates, state=states[0],
+        )  # fmt: skip
+        states[0] = trained.state
+
+    return repeat, 1
+
+
+def digits_runs():
+    rows = load("digits").train
+    trained, held_out = split(len(rows), 0.1, 0)
+    recipe = Recipe().replace(epochs=20, patience=0)
+    return [
+        assembly.build_run(recipe.replace(random_state=s), rows[trained], rows[held_out])
+        for s in range(16)
+    ]
+
+
+def fleet():
+    runs = digits_runs()
+    first = runs[0]
+    members = [Member(r.model, r.coordinates, s, 1e-3) for s, r in enumerate(runs)]
+
+    def repeat():
+        train_fleet(
+            members, first.rows, first.validation, first.objective, first.plan, Pace(),
+            latent_dim=first.latent_dim,
+        )  # fmt: skip
+
+    return repeat, 1
+
+
+def singles():
+    """Sixteen fits as a user would make them: the estimator, one after the other."""
+    rows = load("digits").train
+
+    def repeat():
+        for seed in range(16):
+            logvar.VAE(epochs=20, patience=0, random_state=seed).fit(rows)
+
+    return repeat, 1
+
+
+def trained_mlp():
+    train_rows, test_rows = mnist()
+    vae = logvar.VAE(**MLP, epochs=1, patience=0, validation_fraction=0.0).fit(train_rows[:5000])
+    return vae, train_rows, test_rows
+
+
+def likelihood():
+    vae, _, test_rows = trained_mlp()
+    return lambda: vae.score_samples(test_rows[:1000], n_samples=500), 1
+
+
+def encode():
+    vae, train_rows, _ = trained_mlp()
+    return lambda: vae.transform(train_rows), 1
+
+
+def scaling(rows):
+    """The MLP's step on so many rows of random pixels: seconds for each step."""
+
+    def setup():
+        data = np.random.default_rng(0).integers(0, 255, (rows, 64), dtype=np.uint8)
+        recipe = Recipe().replace(hidden=(256, 128), likelihood="bernoulli", network="mlp")
+        return steps(recipe, data, 70)
+
+    return setup
+
+
+def product():
+    """One matrix product of 1024³, the machine's own rate: seconds for each."""
+    x = jnp.ones((1024, 1024))
+    multiply = eqx.filter_jit(lambda a, b: a @ b)
+
+    def repeat():
+        for _ in range(10):
+            jax.block_until_ready(multiply(x, x))
+
+    return repeat, 10
+
+
+WORKS = {
+    "logvar-tutorial-step": tutorial_step,
+    "logvar-mlp-step": mlp_step,
+    "logvar-mlp-epoch": mlp_epoch,
+    "logvar-fleet": fleet,
+    "logvar-singles": singles,
+    "logvar-likelihood": likelihood,
+    "logvar-encode": encode,
+    "logvar-product": product,
+    **{f"logvar-rows-{n}": scaling(n) for n in (10_000, 100_000, 1_000_000)},
+}
+
+if __name__ == "__main__":
+    # How long each takes here, without a peer: python ours.py
+    for name, setup in WORKS.items():
+        run, units = setup()
+        run()
+        started = time.perf_counter()
+        run()
+        print(f"{name:<24} {(time.perf_counter() - started) / units:.5f} s")

@@ -1,0 +1,229 @@
+"""Side by side with the peers: `make bench`, or `python benchmarks/run.py [NAME …]`.
+
+Each pair runs in two processes that take turns, repetition by repetition, so that whatever the
+machine does to one it does to the other. Medians, quartiles and ratios are printed and written to
+benchmarks/results/.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PEERS = HERE / ".venv" / "bin" / "python"
+
+# name: (ours, peer, at most, wished, repetitions)
+PAIRS = {
+    "tutorial step, batch 32, against TensorFlow": ("logvar-tutorial-step", "tensorflow-tutorial-step", 1.0, 0.7, 9),
+    "tutorial step, batch 32, against PyTorch": ("logvar-tutorial-step", "torch-tutorial-step", 0.6, 0.4, 9),
+    "MLP 784-512-20, batch 128, whole epoch, against pythae": ("logvar-mlp-epoch", "pythae-epoch", 0.25, 0.2, 5),
+    "16 digits models as a fleet, against 16 fits": ("logvar-fleet", "logvar-singles", 0.4, 0.2, 3),
+    "likelihood, 500 samples × 1,000 images, against pythae": ("logvar-likelihood", "pythae-likelihood", 0.3, 0.15, 3),
+    "encode 60,000 images, against PyTorch": ("logvar-encode", "torch-encode", 0.8, 0.5, 9),
+}  # fmt: skip
+# Floating-point operations of one step: 3 products (forward, two gradients; the first layer needs
+# one gradient) of 2·inputs·outputs for each example.
+MLP_FLOPS = 128 * 2 * (2 * 784 * 512 + 3 * (512 * 40 + 20 * 512 + 512 * 784))
+TUTORIAL_FLOPS = 32 * 2 * (
+    2 * 13 * 13 * 9 * 32
+    + 3 * (6 * 6 * 9 * 32 * 64 + 2304 * 4 + 2 * 1568 + 7 * 7 * 9 * 32 * 64 + 14 * 14 * 9 * 64 * 32 + 28 * 28 * 9 * 32)
+)  # fmt: skip
+LOGVAR = [sys.executable, "-m", "logvar"]
+
+
+class Side:
+    """A worker process, set up and warm."""
+
+    def __init__(self, name):
+        python = sys.executable if name.startswith("logvar-") else str(PEERS)
+        self.process = subprocess.Popen(
+            [python, "worker.py", name], cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+        if self.process.stdout.readline().strip() != "ready":
+            sys.exit(f"{name} could not be set up: run {python} benchmarks/worker.py {name}")
+
+    def go(self):
+        print("go", file=self.process.stdin, flush=True)
+        return float(self.process.stdout.readline())
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def alternately(ours, peer, repetitions):
+    """Seconds of both, taking turns."""
+    sides = Side(ours), Side(peer)
+    seconds = [[], []]
+    for repetition in range(repetitions):
+        for i in (0, 1) if repetition % 2 == 0 else (1, 0):
+            seconds[i].append(sides[i].go())
+    for side in sides:
+        side.end()
+    return seconds
+
+
+def quartiles(values):
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return [low, high]
+
+
+def row(name, ours, peer=None, floor=None, at_most=None, wished=None):
+    """A row of the table; the ratio is of medians, and its spread that of paired ratios."""
+    found = {"name": name, "ours": statistics.median(ours), "spread": quartiles(ours)}
+    against = None
+    if peer is not None:
+        against = statistics.median(peer)
+        pairs = [a / b for a, b in zip(ours, peer, strict=True)]
+        found |= {"peer": against, "peer_spread": quartiles(peer), "ratio_spread": quartiles(pairs)}
+    if floor is not None:
+        found["floor"] = floor
+        against = against or floor
+    found["ratio"] = None if against is None else found["ours"] / against
+    found |= {"at_most": at_most, "wished": wished}
+    print(line(found), flush=True)
+    return found
+
+
+def line(found):
+    text = f"{found['name']:<58} {found['ours']:.5f} s"
+    if found.get("peer") is not None:
+        text += f"  peer {found['peer']:.5f} s"
+    if found.get("floor") is not None:
+        text += f"  floor {found['floor']:.5f} s"
+    if found["ratio"] is not None:
+        text += f"  ratio {found['ratio']:.2f}"
+    if found["at_most"] is not None:
+        against = found["ratio"] if found["ratio"] is not None else found["ours"]
+        text += f" (at most {found['at_most']:g}: {'yes' if against <= found['at_most'] else 'NO'})"
+    return text
+
+
+def timed(command, repetitions, **options):
+    """Seconds of whole processes."""
+    seconds = []
+    for _ in range(repetitions):
+        started = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True, **options)
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def products(rows):
+    side = Side("logvar-product")
+    seconds = [side.go() for _ in range(7)]
+    side.end()
+    rate = 2 * 1024**3 / min(seconds)
+    rows.append(row("matrix product 1024³", seconds))
+    print(f"    the machine's rate: {rate / 1e9:.0f} GFLOP/s")
+    return rate
+
+
+def steps(rows, rate):
+    side = Side("logvar-mlp-step")
+    seconds = [side.go() for _ in range(9)]
+    side.end()
+    name = "MLP 784-512-20, batch 128, a step over its floor"
+    rows.append(row(name, seconds, floor=MLP_FLOPS / rate, at_most=1.4, wished=1.2))
+
+
+def growth(rows):
+    for n in (10_000, 100_000, 1_000_000):
+        side = Side(f"logvar-rows-{n}")
+        rows.append(row(f"a step on {n:,} rows of 64", [side.go() for _ in range(7)]))
+        side.end()
+
+
+def startup(rows):
+    python = sys.executable
+    null = timed([python, "-c", "pass"], 9)
+    bare = timed([python, "-c", "import logvar"], 9)
+    rows.append(row("import logvar, over an empty process", [a - b for a, b in zip(bare, null, strict=True)], at_most=0.2, wished=0.1))  # fmt: skip
+    jax = timed([python, "-c", "import jax"], 7)
+    vae = timed([python, "-c", "import logvar; logvar.VAE"], 7)
+    rows.append(row("first logvar.VAE, over import jax", vae, jax, at_most=3.0, wished=2.0))
+    rows.append(row("logvar --help", timed([*LOGVAR, "--help"], 9), at_most=0.4, wished=0.2))
+    with tempfile.TemporaryDirectory() as folder:
+        environment = os.environ | {"LOGVAR_CACHE": f"{folder}/cache"}
+        command = [*LOGVAR, "fit", "digits", "--overwrite", "--out", f"{folder}/digits"]
+        timed(command, 1, env=environment)
+        rows.append(row("logvar fit digits, whole process, second run", timed(command, 3, env=environment), at_most=10.0, wished=6.0))  # fmt: skip
+
+
+def memory(rows):
+    """The peak of a process that trains on MNIST, over the data as uint8."""
+    code = (
+        "import resource, logvar; from data import mnist; rows = mnist()[0];"
+        "vae = logvar.VAE(network='mlp', hidden=(512,), latent_dim=20, epochs=2, patience=0).fit(rows);"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, check=True
+    )
+    peak = float(done.stdout.split()[-1])
+    print(f"{'peak while training on MNIST':<58} {peak:.0f} MB, data as uint8 47 MB (at most 647)")
+    rows.append(
+        {"name": "peak memory while training on MNIST, MB", "megabytes": peak, "at_most": 647}
+    )
+
+
+PARTS = {"growth": growth, "startup": startup, "memory": memory}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("only", nargs="*", help=f"parts of names, or: floor {' '.join(PARTS)}")
+    parser.add_argument("--data-dir", default=os.environ.get("LOGVAR_DATA"), help="where MNIST is")
+    chosen = parser.parse_args()
+    if not chosen.data_dir:
+        sys.exit("give --data-dir, or set LOGVAR_DATA: the folder with MNIST")
+    os.environ["LOGVAR_DATA"] = str(Path(chosen.data_dir).resolve())
+    wanted = lambda name: not chosen.only or any(part in name for part in chosen.only)  # noqa: E731
+    rows = []
+    rate = products(rows)
+    if wanted("floor"):
+        steps(rows, rate)
+    for name, (ours, peer, at_most, wished, repetitions) in PAIRS.items():
+        if wanted(name):
+            seconds = alternately(ours, peer, repetitions)
+            floor = TUTORIAL_FLOPS / rate if "tutorial" in name else None
+            rows.append(row(name, *seconds, floor, at_most, wished))
+    for name, part in PARTS.items():
+        if wanted(name):
+            part(rows)
+    write(rows, rate)
+
+
+def write(rows, rate):
+    now = datetime.datetime.now(datetime.UTC)
+    content = {
+        "date": now.isoformat(timespec="seconds"),
+        "machine": {
+            "processor": processor(), "cores": os.cpu_count(), "system": platform.system(),
+            "python": platform.python_version(), "gigaflops": rate / 1e9,
+        },
+        "rows": rows,
+    }  # fmt: skip
+    path = HERE / "results" / f"{now:%Y-%m-%d-%H%M%S}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(path.relative_to(HERE.parent))
+
+
+def processor():
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    return next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), platform.machine())  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
