@@ -73,7 +73,7 @@ def main(path):
         start = time.perf_counter()
         for batch in data:
             train(batch)
-        print(f"epoch {epoch + 1}: {time.perf_counter() - start:.2f} s", flush=True)  # noqa: T201
+        print(f"epoch {epoch + 1}: {time.perf_counter() - start:.2f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -25,9 +25,8 @@ def main():
             ("log S² − bias", np.log(variance / SIGMA**2) - bias, 0.0),
         ):
             error = 2 * values.std() / np.sqrt(ROWS)
-            print(
-                f"n = {n:<3} {name:<18} {values.mean():+.4f} ± {error:.4f}   predicted {predicted:+.4f}"
-            )
+            print(f"n = {n:<3} {name:<18} {values.mean():+.4f} ± {error:.4f}", end="")
+            print(f"   predicted {predicted:+.4f}")
         print()
 
 

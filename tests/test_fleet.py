@@ -1,6 +1,8 @@
 """Many models at once: each member ends as its single run does."""
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -116,3 +118,21 @@ def test_quantiles_are_those_of_the_held_out_raw_outputs():
         np.testing.assert_allclose(
             member.curve[-1][name], np.quantile(raw, at), rtol=1e-3, atol=1e-5
         )
+
+
+def test_nothing_goes_to_the_host_within_an_epoch():
+    """The compiled loop calls nothing outside: no callback, no feed, no transfer per step."""
+    from logvar.training import fleet as module
+    from logvar.training.step import Epoch
+
+    several = runs((1e-3,), (0, 1), epochs=1)
+    members = [Member(r.model, r.coordinates, r.plan.seed, 1e-3) for r in several]
+    first = several[0]
+    stacked, states = module._assembled(members, first.objective, first.plan, first.latent_dim)
+    orders = np.zeros((2, 350), np.int32)
+    epoch = Epoch(*map(jnp.asarray, (first.rows, orders, len(first.rows), 0)))
+    bounds = module._Bounds(stacked, epoch, jnp.asarray(0), jnp.asarray(7))
+    program = str(eqx.filter_make_jaxpr(module._chunk)(bounds, states)[0])
+    assert "while" in program
+    for outside in ("callback", "infeed", "outfeed", "device_put", "debug_print"):
+        assert outside not in program, outside

@@ -190,10 +190,10 @@ def test_split_is_disjoint_and_complete():
 
 def test_one_compilation_serves_all_chunks_epochs_and_learning_rates():
     run(Chunks(3), learning_rate=1e-3)
-    before = run_chunk._cached._cache_size()
+    before = run_chunk.programs()
     run(Chunks(2), learning_rate=3e-4, epochs=3, beta=0.5)
     run(Chunks(5), random_state=7, clip_norm=1.0)
-    assert run_chunk._cached._cache_size() == before
+    assert run_chunk.programs() == before
 
 
 def test_the_pace_stays_finite_over_thousands_of_short_epochs():

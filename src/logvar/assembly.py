@@ -133,7 +133,7 @@ def _likelihood(recipe: Recipe, name: str, rows: np.ndarray) -> likelihoods.Like
         settings.noise_floor,
         settings.degrees_of_freedom,
     )
-    return likelihoods.build(name, rows.astype(np.float32, copy=False), noise)
+    return likelihoods.build(name, rows, noise)
 
 
 def build_model(

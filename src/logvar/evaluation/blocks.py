@@ -6,12 +6,13 @@ a program is compiled once per function and shape of example, and memory is boun
 
 from collections.abc import Callable
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import PyTree
+
+from logvar.networks.compiling import compiled
 
 BLOCK = 128
 BLOCKS_AT_ONCE = 32
@@ -51,6 +52,6 @@ def _blocks(rows: np.ndarray, blocks: int) -> np.ndarray:
     return rows.reshape(blocks, BLOCK, *rows.shape[1:])
 
 
-@eqx.filter_jit
+@compiled
 def _map_blocks(function: Callable, arguments: PyTree, stacked: list) -> PyTree:
     return lax.map(lambda block: function(arguments, *block), [jnp.asarray(a) for a in stacked])

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from logvar.data.preparation import Preparation
 from logvar.evaluation.blocks import BLOCK, in_blocks
 from logvar.model import Model
+from logvar.networks.compiling import compiled
 from logvar.objectives import Terms, terms
 from logvar.randomness import Purpose, row_key, row_noise, row_words
 
@@ -112,7 +113,7 @@ class HeldOut(NamedTuple):
         return cls(jnp.asarray(stacked), jnp.asarray(words), jnp.asarray(weight))
 
 
-@eqx.filter_jit
+@compiled
 def held_out_terms(
     params: PyTree, static: Any, held_out: HeldOut, preparation: Preparation, seed: Int[Array, ""]
 ) -> Terms:

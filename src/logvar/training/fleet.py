@@ -8,7 +8,6 @@ one that has stopped keeps its best weights, while the others go on.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from logvar.data.order import epoch_order
 from logvar.evaluation.elbo import HeldOut, held_out_rows
 from logvar.model import Model
+from logvar.networks.compiling import compiled
 from logvar.objectives import Objective
 from logvar.training.loop import Plan, Watcher
 from logvar.training.optimizers import direction
@@ -57,17 +57,6 @@ class Raised:
     """Held-out ELBO of the best weights, nats per example."""
     curve: list[dict[str, Any]]
     """One entry per epoch: held-out ELBO and quantiles of the held-out raw outputs."""
-
-
-# On CPU, JAX 0.10 hands each matrix product to a library that takes batched ones at 120 GFLOP/s;
-# XLA's own take them at 190, and a fleet's step 0.8 of the time (measured on two cores). A single
-# run's are not batched, and gain nothing. Naming one fusion type switches the others off.
-_OPTIONS = (
-    {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_CONVOLUTION"}
-    if jax.__version_info__ < (0, 11)
-    else None
-)
-_compiled: Any = functools.partial(eqx.filter_jit, compiler_options=_OPTIONS)
 
 
 class _Fleet(NamedTuple):
@@ -193,7 +182,7 @@ def _chunk(bounds: _Bounds, states: TrainState) -> TrainState:
     return lax.while_loop(unfinished, body, (start, states))[1]
 
 
-_run_chunk = _compiled(_chunk, donate="all-except-first")
+_run_chunk = compiled(_chunk, donate="all-except-first")
 
 
 class _Seen(NamedTuple):
@@ -205,7 +194,7 @@ class _Seen(NamedTuple):
     failed_step: Int[Array, "members"]
 
 
-@_compiled
+@compiled
 def _close(
     fleet: _Fleet, held_out: HeldOut, active: Array, epoch: Array, states: TrainState
 ) -> tuple[TrainState, _Seen]:

@@ -15,6 +15,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Int32, PyTree
 
 from logvar.data.preparation import Preparation
+from logvar.networks.compiling import compiled
 from logvar.objectives import Objective
 from logvar.randomness import Purpose, stream
 from logvar.training.optimizers import direction
@@ -154,4 +155,4 @@ def _run_chunk(chunk: Chunk, state: TrainState) -> TrainState:
     return lax.while_loop(unfinished, body, (start, state))[1]
 
 
-run_chunk = eqx.filter_jit(_run_chunk, donate="all-except-first")
+run_chunk = compiled(_run_chunk, donate="all-except-first")
