@@ -12,7 +12,6 @@ from logvar.data.sources import load
 
 DIGITS = load("digits")
 X = load_iris().data
-PLAIN = [name for name, entry in logvar.scales.REGISTRY.items() if not entry.wraps]
 
 
 def failure(X, **settings):
@@ -57,8 +56,9 @@ def test_a_noise_that_falls_to_zero_is_named():
     assert "noise_floor" in diagnosis.remedy
 
 
-@pytest.mark.parametrize("name", PLAIN)
-def test_every_scale_trains_at_a_large_learning_rate_or_says_why_not(name):
+# `python -m tests.crash.divergence` has every scale, at five rates and with two optimizers.
+@pytest.mark.parametrize("name", ["log-variance", "log-std", "softplus", "stdplus"])
+def test_a_scale_trains_at_a_large_learning_rate_or_says_why_not(name):
     vae = logvar.VAE(latent_dim=2, scale=name, learning_rate=0.1, epochs=2, hidden=(64,))
     try:
         vae.fit(DIGITS.train[:640])

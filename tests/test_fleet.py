@@ -64,11 +64,8 @@ def single(run):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "settings", [{}, {"scale": "softplus", "optimizer": "sgd", "clip_norm": 1.0}]
-)
-def test_a_member_equals_its_single_run_to_rounding(settings):
-    several = runs((1e-3, 1e-2), (0, 1), patience=0, **settings)
+def test_a_member_equals_its_single_run_to_rounding():
+    several = runs((1e-3, 1e-2), (0, 1), patience=0, clip_norm=30.0)
     for run, member in zip(several, fleet(several), strict=True):
         alone = single(run)
         assert member.ended == alone.ended == "finished"

@@ -24,7 +24,6 @@ def test_a_killed_run_goes_on_to_the_same_bytes(place, kill):
     ("number", "moment", "times"),
     [
         (signal.SIGINT, "loading or compiling", 1),
-        (signal.SIGTERM, "training", 1),
         (signal.SIGINT, "training", 2),
         (signal.SIGTERM, "evaluation or report", 1),
     ],

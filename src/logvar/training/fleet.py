@@ -123,9 +123,8 @@ def train_fleet(
         on_epoch(index + 1, int(active.sum()))
         if not active.any():
             break
-    return [
-        _raised(states, fleet.static, i, curves[i], bool(stopped[i])) for i in range(len(seeds))
-    ]
+    ends = jax.tree.map(np.asarray, states)  # taken apart on the host, where that costs nothing
+    return [_raised(ends, fleet.static, i, curves[i], bool(stopped[i])) for i in range(len(seeds))]
 
 
 def _assembled(
@@ -134,14 +133,27 @@ def _assembled(
     """The members' states and numbers, stacked."""
     _, static = partition(members[0].model)
     optimizer = direction(plan.fixed.optimizer, plan.fixed.weight_decay)
-    each = [initial_state(m.model, optimizer, latent_dim, m.coordinates) for m in members]
+    models = _stacked([partition(member.model)[0] for member in members])
+    coordinates = _stacked([member.coordinates for member in members])
+    states = _started(models, static, optimizer, latent_dim, coordinates)
     hyper = Hyper(
         jnp.asarray([m.learning_rate for m in members], jnp.float32),
         jnp.full(len(members), plan.clip_norm, jnp.float32),
         jnp.asarray([m.seed for m in members], jnp.int32),
     )
-    fleet = _Fleet(static, objective, plan.fixed, hyper, _stacked([m.coordinates for m in members]))
-    return fleet, _stacked(each)
+    return _Fleet(static, objective, plan.fixed, hyper, coordinates), states
+
+
+@eqx.filter_jit
+def _started(
+    models: PyTree, static: Any, optimizer: Any, latent_dim: int, coordinates: PyTree
+) -> Any:
+    """The states of all members before the first step."""
+
+    def member(params: PyTree, coordinates: PyTree) -> TrainState:
+        return initial_state(eqx.combine(params, static), optimizer, latent_dim, coordinates)
+
+    return jax.vmap(member)(models, coordinates)
 
 
 def _stacked(trees: Sequence[PyTree]) -> PyTree:
@@ -226,11 +238,13 @@ def _close(
 
 
 def _raised(
-    states: TrainState, static: Any, index: int, curve: list[dict[str, Any]], stopped: bool
+    states: Any, static: Any, index: int, curve: list[dict[str, Any]], stopped: bool
 ) -> Raised:
-    state: TrainState = jax.tree.map(lambda leaf: leaf[index], states)
+    """One member out of states that lie on the host."""
+    state = jax.tree.map(lambda leaf: leaf[index], states)
     failed = int(state.failed_step)
     params = state.best_params if int(state.best_epoch) > 0 else state.params
+    params = jax.tree.map(jnp.asarray, params)
     return Raised(
         model=eqx.combine(params, static),
         ended="not finite" if failed >= 0 else "stopped early" if stopped else "finished",
