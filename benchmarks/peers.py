@@ -11,33 +11,11 @@ BATCH, LATENTS, HIDDEN = 128, 20, 512
 def tensorflow_tutorial_step():
     """The tutorial's step: tf.function, Keras layers, batches of 32 from tf.data."""
     import tensorflow as tf
+    from tensorflow_tutorial import log_normal, networks
 
-    layers = tf.keras.layers
-    encoder = tf.keras.Sequential(
-        [
-            layers.Input((28, 28, 1)),
-            layers.Conv2D(32, 3, strides=2, activation="relu"),
-            layers.Conv2D(64, 3, strides=2, activation="relu"),
-            layers.Flatten(),
-            layers.Dense(4),
-        ]
-    )
-    decoder = tf.keras.Sequential(
-        [
-            layers.Input((2,)),
-            layers.Dense(7 * 7 * 32, activation="relu"),
-            layers.Reshape((7, 7, 32)),
-            layers.Conv2DTranspose(64, 3, strides=2, padding="same", activation="relu"),
-            layers.Conv2DTranspose(32, 3, strides=2, padding="same", activation="relu"),
-            layers.Conv2DTranspose(1, 3, padding="same"),
-        ]
-    )
+    encoder, decoder = networks()
     optimizer = tf.keras.optimizers.Adam(1e-4)
     variables = encoder.trainable_variables + decoder.trainable_variables
-
-    def log_normal(z, mean, log_variance):
-        inside = (z - mean) ** 2 * tf.exp(-log_variance) + log_variance + np.log(2 * np.pi)
-        return tf.reduce_sum(-0.5 * inside, axis=1)
 
     @tf.function
     def step(x):

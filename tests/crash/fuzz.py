@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -151,8 +152,9 @@ def read(run: Path, expected: np.ndarray) -> str:
     return "loaded right" if np.array_equal(codes, expected) else "loaded, other numbers"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def command_line(run_all: Callable[[int, int], tuple[collections.Counter, list[str]]]) -> None:
+    """Mutate as often as the command line says, print outcomes, and exit 1 if something went wrong."""
+    parser = argparse.ArgumentParser()
     parser.add_argument("--mutations", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
@@ -191,4 +193,4 @@ def run_all(mutations: int, seed: int) -> tuple[collections.Counter, list[str]]:
 
 
 if __name__ == "__main__":
-    main()
+    command_line(run_all)

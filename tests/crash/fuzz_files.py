@@ -3,12 +3,10 @@
 python -m tests.crash.fuzz_files --mutations 2000        # of each kind
 """
 
-import argparse
 import collections
 import gzip
 import resource
 import struct
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,6 +20,7 @@ from PIL import Image
 import logvar
 from logvar.data import sources
 from logvar.recipe import Recipe
+from tests.crash.fuzz import command_line
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 255, (6, 9, 9), dtype=np.uint8)
@@ -115,17 +114,5 @@ def run_all(mutations: int, seed: int) -> tuple[collections.Counter, list[str]]:
     return outcomes, wrong
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--mutations", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=0)
-    chosen = parser.parse_args()
-    outcomes, wrong = run_all(chosen.mutations, chosen.seed)
-    for outcome, count in outcomes.most_common():
-        print(f"{count:>6}  {outcome}")
-    print("\n".join(wrong) or "none hung, crashed or took memory")
-    sys.exit(bool(wrong))
-
-
 if __name__ == "__main__":
-    main()
+    command_line(run_all)

@@ -58,7 +58,6 @@ div.wide {{ overflow-x: auto; }}
 ul.verdicts {{ padding-left: 1.1rem; margin: 0; }}
 ul.verdicts li {{ margin: .35rem 0; }}
 ul.verdicts.notes {{ color: #7a8794; margin-top: .8rem; }}
-b.scale {{ font-weight: 600; }}
 p {{ margin: .2rem 0 .8rem; }}
 p.caption {{ color: #7a8794; font-size: .88rem; margin: .7rem 0 0; }}
 pre {{ margin: 0; font-size: .82rem; overflow-x: auto; }}
