@@ -14,6 +14,7 @@ import tyro
 
 from logvar.errors import LogvarError
 from logvar.recipe import PRESETS, Recipe, preset
+from logvar.signals import leaving_unheard
 
 if TYPE_CHECKING:
     import numpy as np
@@ -341,11 +342,12 @@ def main() -> None:
             scales, compare,
         ):  # fmt: skip
             app.command(command)
-        app.cli(
-            prog="logvar",
-            description="Variational autoencoders in which the scale parameterization is one "
-            "explicit object.",
-        )
+        with leaving_unheard(harmless=lambda: True):
+            app.cli(
+                prog="logvar",
+                description="Variational autoencoders in which the scale parameterization is one "
+                "explicit object.",
+            )
     except LogvarError as error:
         print(f"logvar: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
         sys.exit(2)

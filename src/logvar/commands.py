@@ -26,6 +26,7 @@ from logvar.loading import load, load_state
 from logvar.recipe import Recipe
 from logvar.report.page import write_report
 from logvar.resuming import Checkpoints
+from logvar.signals import leaving_unheard
 from logvar.storage import run_folder
 from logvar.storage.checkpoints import FOLDER, newest_checkpoint
 from logvar.storage.files import UnfinishedFolder, write_atomically, writing
@@ -163,7 +164,8 @@ def _fitted(
         soft_wrap=True,
     )
     problem: BaseException | None = None
-    with ProgressBar(console, recipe.training.epochs, len(dataset.train), record) as bar:
+    bar = ProgressBar(console, recipe.training.epochs, len(dataset.train), record)
+    with bar, leaving_unheard(harmless=lambda: not bar.trained):
         try:
             vae.fit(
                 dataset.train,

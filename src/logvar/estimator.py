@@ -27,12 +27,13 @@ from logvar.evaluation.units import meaning_of
 from logvar.recipe import Recipe
 from logvar.resuming import Checkpoints, Resume, begun, data_of, identity, keeping
 from logvar.scales import Scale
+from logvar.signals import Interrupt
 from logvar.storage import run_folder
 from logvar.storage.checkpoints import FOLDER, save_checkpoint
 from logvar.storage.files import UnfinishedFolder, write_atomically
 from logvar.storage.weights import save_arrays
 from logvar.training.loop import Trained, Watcher, train
-from logvar.training.pace import Interrupt, Pace
+from logvar.training.pace import Pace
 from logvar.training.state import TrainState
 
 

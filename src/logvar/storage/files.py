@@ -5,11 +5,11 @@ import fcntl
 import hashlib
 import os
 import shutil
-import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from logvar import signals
 from logvar.errors import LogvarError
 
 
@@ -122,7 +122,7 @@ class UnfinishedFolder:
     def publish(self) -> Path:
         """Rename the folder into place and return its final path."""
         earlier = replaced(self.final)
-        with writing(self.final), signals_held():
+        with writing(self.final), signals.held():
             (self.path / _OWNER).unlink(missing_ok=True)
             sync_folder(self.path)
             if earlier.exists():
@@ -149,17 +149,6 @@ class UnfinishedFolder:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
-
-
-@contextlib.contextmanager
-def signals_held() -> Iterator[None]:
-    """Let SIGINT and SIGTERM wait until a few renames belong together on disk."""
-    held = {signal.SIGINT, signal.SIGTERM}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _OWNER = "owner.txt"

@@ -1,10 +1,8 @@
-"""The shells around the loop: how long a chunk is, and how a run is asked to stop."""
+"""The shell around the loop: how long a chunk is."""
 
-import signal
-import threading
 import time
-from types import FrameType
 
+from logvar.signals import Interrupt
 from logvar.training.loop import EpochMetrics
 from logvar.training.state import TrainState
 
@@ -23,7 +21,7 @@ class Pace:
         self._since = time.perf_counter()
         self._interrupt: Interrupt | None = None
 
-    def listen(self, interrupt: "Interrupt") -> None:
+    def listen(self, interrupt: Interrupt) -> None:
         """Let a signal stop the run."""
         self._interrupt = interrupt
 
@@ -44,32 +42,3 @@ class Pace:
 
     def stop_requested(self) -> bool:
         return self._interrupt is not None and self._interrupt.requested is not None
-
-
-class Interrupt:
-    """Within this context the first SIGINT or SIGTERM asks to stop; a second one kills at once.
-
-    Signals can only be caught in the main thread; elsewhere they are left alone.
-    """
-
-    def __init__(self) -> None:
-        self.requested: int | None = None
-        self._before: dict[int, object] = {}
-
-    def __enter__(self) -> "Interrupt":
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._ask)
-        return self
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.requested = number
-        self._restore()
-
-    def _restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
-        self._before.clear()
-
-    def __exit__(self, *exception: object) -> None:
-        self._restore()

@@ -28,6 +28,8 @@ class ProgressBar(Pace):
         super().__init__()
         self._record = record
         self.epoch_seconds: list[float] = []
+        self.trained = False
+        """Whether there is anything to lose."""
         self._examples = examples
         self._epoch_started = time.perf_counter()
         self._validation: dict[str, float] | None = None
@@ -55,6 +57,7 @@ class ProgressBar(Pace):
 
     def on_chunk(self, epoch: int, done: int, of: int, state: TrainState) -> None:
         super().on_chunk(epoch, done, of, state)
+        self.trained = True
         if self._bar.disable:
             return
         shown = self._validation

@@ -1,0 +1,131 @@
+"""SIGINT and SIGTERM: asked to stop, held back for a moment, or heard where nobody listens.
+
+Python runs a signal's handler between two of its own instructions, so a signal that comes while a
+library compiles waits until that returns. `leaving_unheard` is for those.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupt:
+    """Within this context the first SIGINT or SIGTERM asks to stop; a second one kills at once.
+
+    Signals can only be caught in the main thread; elsewhere they are left alone.
+    """
+
+    def __init__(self) -> None:
+        self.requested: int | None = None
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> "Interrupt":
+        if threading.current_thread() is threading.main_thread():
+            for number in STOPPING:
+                self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.requested = number
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+        self._before.clear()
+
+    def __exit__(self, *exception: object) -> None:
+        self._restore()
+
+
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """Let SIGINT and SIGTERM wait until a few renames belong together on disk.
+
+    Handlers are exchanged, not masked: a mask holds for one thread, and a library's threads would
+    still take the signal, whereupon Python runs the handler in the main thread after all.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, frame: came.append(number))
+        for number in STOPPING
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
+
+
+@contextlib.contextmanager
+def leaving_unheard(harmless: Callable[[], bool], seconds: float = 3.0) -> Iterator[None]:
+    """Within this context a signal that the main thread does not hear ends the process.
+
+    That is when the main thread stays inside one call of a library, a compilation as a rule, for
+    so many seconds. What lies on disk is as whole as after SIGKILL. A second signal that is not
+    heard ends the process at once. The exit code is 128 + the signal's number.
+
+    Args:
+        harmless: whether nothing would be lost; asked in another thread.
+        seconds: how long the main thread has to hear the first signal.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    # Python writes a signal's number here the moment it comes, whatever the main thread does.
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    watch = threading.Thread(target=_watch, args=(reading, harmless, seconds), daemon=True)
+    watch.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(writing)
+        watch.join()
+        os.close(reading)
+
+
+def _watch(reading: int, harmless: Callable[[], bool], seconds: float) -> None:
+    """Read the signals that come until the pipe is closed."""
+    while came := os.read(reading, 1):
+        if came[0] in STOPPING:
+            _leave_if_unheard(came[0], reading, harmless, seconds)
+
+
+def _leave_if_unheard(
+    number: int, reading: int, harmless: Callable[[], bool], seconds: float
+) -> None:
+    """Return once the main thread has taken a step; the handler runs before its next one."""
+    frame, instruction = _place()
+    patient_until = time.monotonic() + seconds
+    while True:
+        again = select.select([reading], [], [], 0.05)[0]
+        now = _place()
+        if now[0] is not frame or now[1] != instruction:
+            return
+        if again or (time.monotonic() > patient_until and harmless()):
+            shown = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides the cursor
+            line = f"{shown}\nlogvar: stopped in a compilation; what was saved before it is whole\n"
+            os.write(2, line.encode())
+            os._exit(128 + number)
+
+
+def _place() -> tuple[FrameType, int]:
+    """Where the main thread is: its frame, and the instruction in it."""
+    frame = sys._current_frames()[threading.main_thread().ident or 0]
+    return frame, frame.f_lasti
