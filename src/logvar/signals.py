@@ -5,6 +5,7 @@ library compiles waits until that returns. `leaving_unheard` is for those.
 """
 
 import contextlib
+import ctypes
 import os
 import select
 import signal
@@ -15,6 +16,14 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
+_heard = threading.Event()
+
+
+@ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
+def _notice(_: int | None) -> int:
+    """What the interpreter calls in the main thread, between two instructions."""
+    _heard.set()
+    return 0
 
 
 class Interrupt:
@@ -110,22 +119,14 @@ def _watch(reading: int, harmless: Callable[[], bool], seconds: float) -> None:
 def _leave_if_unheard(
     number: int, reading: int, harmless: Callable[[], bool], seconds: float
 ) -> None:
-    """Return once the main thread has taken a step; the handler runs before its next one."""
-    frame, instruction = _place()
+    """Return once the main thread is between two instructions: there the handler runs too."""
+    _heard.clear()
+    ctypes.pythonapi.Py_AddPendingCall(_notice, None)
     patient_until = time.monotonic() + seconds
-    while True:
-        again = select.select([reading], [], [], 0.05)[0]
-        now = _place()
-        if now[0] is not frame or now[1] != instruction:
-            return
+    while not _heard.wait(0.05):
+        again = select.select([reading], [], [], 0)[0]
         if again or (time.monotonic() > patient_until and harmless()):
             shown = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides the cursor
             line = f"{shown}\nlogvar: stopped in a compilation; what was saved before it is whole\n"
             os.write(2, line.encode())
             os._exit(128 + number)
-
-
-def _place() -> tuple[FrameType, int]:
-    """Where the main thread is: its frame, and the instruction in it."""
-    frame = sys._current_frames()[threading.main_thread().ident or 0]
-    return frame, frame.f_lasti
