@@ -16,7 +16,6 @@ from run import MLP_FLOPS
 from logvar import assembly
 from logvar.recipe import Recipe
 from logvar.training.fleet import Member, train_fleet
-from logvar.training.pace import Pace
 
 MLP_NUMBERS = 2 * 784 * 512 + 512 * 40 + 20 * 512
 TOUCHED = 12 * 4  # bytes for each weight and step: gradient, moments and weight, read and written
@@ -54,7 +53,7 @@ def fleet_of(count):
 
     def run():
         train_fleet(
-            members, first.rows, first.validation, first.objective, first.plan, Pace(),
+            members, first.rows, first.validation, first.objective, first.plan,
             latent_dim=first.latent_dim,
         )  # fmt: skip
 

@@ -91,7 +91,7 @@ def fleet():
 
     def repeat():
         train_fleet(
-            members, first.rows, first.validation, first.objective, first.plan, Pace(),
+            members, first.rows, first.validation, first.objective, first.plan,
             latent_dim=first.latent_dim,
         )  # fmt: skip
 

@@ -48,12 +48,12 @@ def runs(rates, seeds, **settings):
     return [assembly.build_run(recipe, TRAIN, HELD_OUT) for recipe in recipes]
 
 
-def fleet(runs, watcher=None, **options):
+def fleet(runs, pace=Steps, **options):
     members = [Member(r.model, r.coordinates, r.plan.seed, r.plan.learning_rate) for r in runs]
     first = runs[0]
     return train_fleet(
-        members, first.rows, first.validation, first.objective, first.plan, watcher or Steps(),
-        latent_dim=first.latent_dim, **options,
+        members, first.rows, first.validation, first.objective, first.plan,
+        latent_dim=first.latent_dim, pace=pace, **options,
     )  # fmt: skip
 
 
@@ -75,6 +75,32 @@ def test_a_member_equals_its_single_run_to_rounding():
             jax.tree.leaves(member.model), jax.tree.leaves(alone.model), strict=True
         ):
             np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=2e-4)
+
+
+def test_shares_change_nothing():
+    """Nor does it matter which of them is done first: four members in one, two and four shares."""
+    several = runs((3e-2, 1e-4), (0, 1), patience=2, epochs=8)
+    whole = fleet(several, shares=1)
+    for shares in (2, 4):
+        for one, other in zip(whole, fleet(several, shares=shares), strict=True):
+            assert (one.ended, one.best_epoch) == (other.ended, other.best_epoch)
+            np.testing.assert_allclose(
+                [e["validation_elbo"] for e in one.curve],
+                [e["validation_elbo"] for e in other.curve], rtol=2e-5,
+            )  # fmt: skip
+
+
+def test_an_interruption_in_one_share_ends_the_others():
+    several = runs((1e-3,), (0, 1, 2, 3), patience=0, epochs=100_000)
+
+    class Interrupted(Steps):
+        def on_chunk(self, epoch, *rest):
+            if epoch == 3:
+                raise KeyboardInterrupt
+
+    paces = iter([Interrupted(), Steps()])
+    with pytest.raises(KeyboardInterrupt):
+        fleet(several, lambda: next(paces), shares=2)
 
 
 def test_members_stop_early_each_on_its_own():
@@ -103,7 +129,9 @@ def test_a_diverged_member_stays_as_it_was_and_the_others_go_on():
 
 def test_the_length_of_a_chunk_changes_nothing():
     several = runs((1e-3,), (0, 1), epochs=3)
-    for one, other in zip(fleet(several, Steps(1)), fleet(several, Steps(100)), strict=True):
+    for one, other in zip(
+        fleet(several, lambda: Steps(1)), fleet(several, lambda: Steps(100)), strict=True
+    ):
         assert one.curve == other.curve
 
 

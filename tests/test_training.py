@@ -126,10 +126,38 @@ def test_adam_equals_optaxs():
     state, other = ours.init(params), theirs.init(params)
     for k in range(5):
         gradient = {"w": jnp.asarray([0.1, 1e-5, -3.0]) * (k - 1.5)}
-        towards, state = ours.update(gradient, state, params)
+        towards, state = ours.update(gradient, state, params, jnp.asarray(True))
         with jax.numpy_dtype_promotion("standard"):
             expected, other = theirs.update(gradient, other, params)
         np.testing.assert_allclose(towards["w"], expected["w"], rtol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "adam-keras", "sgd"])
+def test_an_optimizer_stays_as_it_was_where_a_step_is_not_taken(name):
+    params = {"w": jnp.asarray([1.0, -2.0])}
+    optimizer = direction(name, 0.1)
+    good = {"w": jnp.asarray([0.3, 0.1])}
+    _, state = optimizer.update(good, optimizer.init(params), params, jnp.asarray(True))
+    bad = {"w": jnp.asarray([jnp.nan, jnp.inf])}
+    _, after = optimizer.update(bad, state, params, jnp.asarray(False))
+    assert as_bytes(after) == as_bytes(state)
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [
+        ("adamw", optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(0.1))),
+        ("adam", optax.chain(optax.add_decayed_weights(0.1), optax.scale_by_adam())),
+        ("sgd", optax.add_decayed_weights(0.1)),
+    ],
+)
+def test_weight_decay_is_decoupled_for_adamw_and_a_penalty_otherwise(name, theirs):
+    params, gradient = {"w": jnp.asarray([1.0, -2.0])}, {"w": jnp.asarray([0.3, 0.1])}
+    ours = direction(name, 0.1)
+    towards, _ = ours.update(gradient, ours.init(params), params, jnp.asarray(True))
+    with jax.numpy_dtype_promotion("standard"):
+        expected, _ = theirs.update(gradient, theirs.init(params), params)
+    np.testing.assert_allclose(towards["w"], expected["w"], rtol=1e-5)
 
 
 def test_early_stopping_restores_the_best_weights():

@@ -5,7 +5,6 @@ to minimize with the plain terms of the ELBO at β = 1, which are what gets repo
 """
 
 import abc
-from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
@@ -72,7 +71,7 @@ def terms(
 ) -> Terms:
     """The ELBO's terms for one example, its code and one draw of noise."""
     drawn = draw(model, code, eps, analytic_kl)
-    return Terms(jnp.sum(model.likelihood.log_prob(x, drawn.outputs)), drawn.kl)
+    return Terms(model.likelihood.total(x, drawn.outputs), drawn.kl)
 
 
 def batch_terms(model: Model, x: Batch, eps: Noise, weight: PerExample, analytic_kl: bool) -> Terms:
@@ -82,22 +81,20 @@ def batch_terms(model: Model, x: Batch, eps: Noise, weight: PerExample, analytic
     log p(x | z).
     """
 
-    def draws(x: Example, eps: Float[Array, "samples latent"]) -> Drawn:
-        code = model.encode(x)
-        return jax.vmap(lambda e: draw(model, code, e, analytic_kl))(eps)
+    batch, samples, latent_dim = eps.shape
 
-    drawn = jax.vmap(draws)(x, eps)
-    likelihood = model.likelihood
+    def each_sample(of_example: Array) -> Array:
+        return jnp.repeat(of_example, samples, axis=0)
 
-    def of_each(function: Callable) -> Array:
-        return jax.vmap(lambda x, outputs: jax.vmap(lambda o: function(x, o))(outputs))(
-            x, drawn.outputs
-        )
-
-    residual = of_each(likelihood.residual)
+    # One axis for examples and samples: over two, the products of the gradient need transposes.
+    codes = jax.tree.map(each_sample, jax.vmap(model.encode)(x))
+    noise = eps.reshape(batch * samples, latent_dim)
+    drawn = jax.vmap(lambda code, e: draw(model, code, e, analytic_kl))(codes, noise)
+    likelihood, seen = model.likelihood, each_sample(x)
+    residual = jax.vmap(likelihood.residual)(seen, drawn.outputs).reshape(batch, samples)
     fitted = likelihood.fitted(_average(jnp.mean(residual, axis=1), weight))
-    log_likelihood = of_each(lambda x, outputs: jnp.sum(fitted.log_prob(x, outputs)))
-    return Terms(log_likelihood, drawn.kl, residual)
+    log_likelihood = jax.vmap(fitted.total)(seen, drawn.outputs).reshape(batch, samples)
+    return Terms(log_likelihood, drawn.kl.reshape(batch, samples, latent_dim), residual)
 
 
 class Objective(eqx.Module):

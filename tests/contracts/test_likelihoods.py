@@ -55,6 +55,20 @@ def case(name, mode):
 
 
 @pytest.mark.parametrize(("name", "mode"), CASES)
+def test_the_total_is_the_sum_and_so_is_its_slope(name, mode, float64):
+    likelihood, outputs = case(name, mode), some_outputs(case(name, mode))
+    x = jnp.asarray(ROWS[0] % 2 if name == "bernoulli" else ROWS[0], outputs.dtype)
+    np.testing.assert_allclose(
+        likelihood.total(x, outputs), jnp.sum(likelihood.log_prob(x, outputs)), rtol=1e-12
+    )
+    slopes = [
+        jax.grad(lambda o, f=f: jnp.sum(f(x, o)))(outputs)
+        for f in (likelihood.total, likelihood.log_prob)
+    ]
+    np.testing.assert_allclose(*slopes, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "mode"), CASES)
 def test_probabilities_add_up_to_one(name, mode, float64):
     likelihood = case(name, mode)
     outputs = some_outputs(likelihood)

@@ -54,7 +54,7 @@ def test_five_steps_of_keras_adam():
     for k in range(5):
         loss, gradient = jax.value_and_grad(lambda m, k=k: loss_of(m, k)[0])(m)
         assert_close(loss, STEPS[f"step{k}/loss"])
-        towards, state = optimizer.update(gradient, state, m)
+        towards, state = optimizer.update(gradient, state, m, jnp.asarray(True))
         m = jax.tree.map(lambda p, d: p - 1e-4 * d, m, towards)
     for name, layer in LAYERS.items():
         for part in ("kernel", "bias"):
@@ -68,7 +68,9 @@ def test_the_textbooks_adam_would_miss_them():
     steps = {}
     for name in ("adam", "adam-keras"):
         optimizer = direction(name, 0.0)
-        steps[name], _ = optimizer.update(gradient, optimizer.init(gradient), gradient)
+        steps[name], _ = optimizer.update(
+            gradient, optimizer.init(gradient), gradient, jnp.asarray(True)
+        )
     assert abs(steps["adam"]["w"][0] - steps["adam-keras"]["w"][0]) > 0.1
 
 

@@ -34,6 +34,11 @@ class Preparation:
         if self.binarization not in BINARIZATIONS:
             raise unknown_name("binarization", self.binarization, BINARIZATIONS)
 
+    @property
+    def draws(self) -> bool:
+        """Whether the key is used."""
+        return self.dequantize or self.binarization == "dynamic"
+
     def __call__(self, row: Array, key: PRNGKeyArray) -> Float[Array, "*shape"]:
         """Turn a stored row (or a batch) into what the model sees; `key` is for its noise."""
         x = row.astype(jnp.float32)

@@ -1,10 +1,11 @@
 """Binary features, and intensities read as probabilities."""
 
 import jax
-from jaxtyping import PRNGKeyArray
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from logvar.distributions.likelihood import Example, Likelihood, Outputs
-from logvar.scales.numerics import softplus
+from logvar.scales.numerics import folded, softplus, sum_of_softplus
 
 
 class Bernoulli(Likelihood):
@@ -16,6 +17,9 @@ class Bernoulli(Likelihood):
 
     def log_prob(self, x: Example, outputs: Outputs) -> Example:
         return x * outputs - softplus(outputs)
+
+    def total(self, x: Example, outputs: Outputs) -> Float[Array, ""]:
+        return jnp.sum(folded(x * outputs)) - sum_of_softplus(outputs)
 
     def mean(self, outputs: Outputs) -> Example:
         return jax.nn.sigmoid(outputs)

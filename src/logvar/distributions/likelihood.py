@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from logvar.scales.numerics import folded
+
 Example = Float[Array, "*shape"]
 Outputs = Float[Array, "..."]
 """What the decoder puts out for one example: its shape, or with a first axis of `heads`."""
@@ -16,8 +18,8 @@ Outputs = Float[Array, "..."]
 class Likelihood(eqx.Module):
     """p(x | outputs) for one example, elementwise over its features.
 
-    Densities are in nats and in the data's own units; sum over features yourself. A new one is a
-    class with `log_prob`, `mean` and `sample`, and one line in `logvar.distributions.registry`.
+    Densities are in nats and in the data's own units. A new one is a class with `log_prob`, `mean`
+    and `sample`, and one line in `logvar.distributions.registry`.
     """
 
     @property
@@ -28,6 +30,10 @@ class Likelihood(eqx.Module):
     @abc.abstractmethod
     def log_prob(self, x: Example, outputs: Outputs) -> Example:
         """log p(x | outputs) for each feature."""
+
+    def total(self, x: Example, outputs: Outputs) -> Float[Array, ""]:
+        """log p(x | outputs): the sum of `log_prob`, for a class that has it cheaper."""
+        return jnp.sum(folded(self.log_prob(x, outputs)))
 
     @abc.abstractmethod
     def mean(self, outputs: Outputs) -> Example:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.nn import logsumexp
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from logvar.data.preparation import Preparation
@@ -13,6 +14,10 @@ from logvar.evaluation.blocks import in_blocks
 from logvar.model import Model
 from logvar.objectives import terms
 from logvar.randomness import Purpose, row_key, row_words
+
+AT_ONCE = 8
+"""Samples of each row in one pass: noise costs a pass more than it costs a number, and the matrix
+products are of a good size. One at a time takes 1.6 times as long."""
 
 
 class RowLikelihood(NamedTuple):
@@ -36,7 +41,7 @@ def importance_log_likelihood(
 ) -> RowLikelihood:
     """Estimate log p(x) of each row with k importance samples (Burda et al. 2016).
 
-    A block of rows is encoded once; then samples are taken one at a time and summed on the way,
+    A block of rows is encoded once; then samples are taken eight at a time and summed on the way,
     so memory does not grow with k or with the number of rows. Sample j of a row is a function
     of (seed, the row's bytes, j): more samples extend the same sequence.
     """
@@ -55,13 +60,17 @@ def _block(task: _Task, rows: Array, words: Array) -> RowLikelihood:
         eps = jax.random.normal(jax.random.fold_in(key, j), (latent_dim,))
         return terms(task.model, x, code, eps, analytic_kl=False).elbo
 
-    def add_sample(j: Array, sums: tuple[Array, Array]) -> tuple[Array, Array]:
-        at_j = jax.vmap(lambda x, code, key: log_weight(x, code, key, j))
-        log_weights = at_j(x, codes, keys)
-        return jnp.logaddexp(sums[0], log_weights), jnp.logaddexp(sums[1], 2 * log_weights)
+    def add_samples(group: Array, sums: tuple[Array, Array]) -> tuple[Array, Array]:
+        j = group * AT_ONCE + jnp.arange(AT_ONCE)
+        of_row = jax.vmap(log_weight, in_axes=(None, None, None, 0))
+        log_weights = jax.vmap(of_row, in_axes=(0, 0, 0, None))(x, codes, keys, j)
+        log_weights = jnp.where(j < task.n_samples, log_weights, -jnp.inf)
+        added = logsumexp(log_weights, axis=1), logsumexp(2 * log_weights, axis=1)
+        return jnp.logaddexp(sums[0], added[0]), jnp.logaddexp(sums[1], added[1])
 
     empty = jnp.full(len(rows), -jnp.inf)
-    log_sum, log_sum_of_squares = lax.fori_loop(0, task.n_samples, add_sample, (empty, empty))
+    groups = (task.n_samples + AT_ONCE - 1) // AT_ONCE
+    log_sum, log_sum_of_squares = lax.fori_loop(0, groups, add_samples, (empty, empty))
     k = task.n_samples.astype(jnp.float32)
     # Var[log mean w] ≈ (E[w²]/E[w]² − 1)/k.
     relative_square = jnp.exp(log_sum_of_squares - 2 * log_sum) * k

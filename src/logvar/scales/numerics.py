@@ -61,6 +61,42 @@ def softplus(t: Values) -> Values:
     return jax.nn.softplus(t)
 
 
+def folded(
+    values: Values, combine: Callable[[Values, Values], Values] = jnp.add
+) -> Float[Array, "folded"]:
+    """The values combined eightfold, half onto half, as far as their number can be halved.
+
+    Sums over many numbers start so: XLA adds up a row one number after another, each addition
+    waiting for the last, where halves are added at the full width of the machine. The rounding
+    error is smaller, too.
+    """
+    flat = values.reshape(-1)
+    for _ in range(3):
+        half, odd = divmod(flat.size, 2)
+        if odd or not half:
+            break
+        flat = combine(flat[:half], flat[half:])
+    return flat
+
+
+@jax.custom_jvp
+def sum_of_softplus(t: Values) -> Float[Array, ""]:
+    """Σ softplus(t) over all entries, with one logarithm for up to eight of them.
+
+    Σ log1p(e^{−|t|}) is the logarithm of a product, and q in 1 + q = (1 + a)(1 + b) is a + b + ab,
+    which loses nothing however small a and b are. The logarithms are half the cost of a Bernoulli
+    likelihood.
+    """
+    q = folded(jnp.exp(-jnp.abs(t)), lambda a, b: a + b + a * b)
+    return jnp.sum(folded(jnp.maximum(t, 0.0)) + jnp.log1p(q))
+
+
+@sum_of_softplus.defjvp
+def _sum_of_softplus_jvp(primals: tuple[Values], tangents: tuple[Values]) -> tuple[Values, Values]:
+    (t,), (tangent,) = primals, tangents
+    return sum_of_softplus(t), jnp.sum(jax.nn.sigmoid(t) * tangent)
+
+
 @functools.cache
 def softplus_root(beta: float) -> tuple[float, float]:
     """The r with softplus(βr) = β, as a float32 and the rest: their sum is good to 1e-24.

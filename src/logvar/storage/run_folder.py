@@ -68,7 +68,7 @@ def versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in _DECIDING}
 
 
-_DECIDING = ("logvar", "jax", "jaxlib", "equinox", "optax", "numpy")
+_DECIDING = ("logvar", "jax", "jaxlib", "equinox", "numpy")
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -18,9 +18,8 @@ from logvar.study.arms import ARMS, AS_IS, MATCHED, begin, first_raw
 from logvar.study.measuring import Measured, measure
 from logvar.training.fleet import Member, Raised, train_fleet
 from logvar.training.optimizers import direction
-from logvar.training.pace import Pace
 from logvar.training.state import initial_state, partition
-from logvar.training.step import Hyper, Task, step
+from logvar.training.step import Hyper, Keys, Task, step
 
 AT_ONCE = 16
 """Members of one fleet: more gain little on a CPU, and a kill repeats at most one fleet."""
@@ -183,7 +182,6 @@ def run_unit(
         held_out(shared),
         shared.objective,
         shared.plan,
-        Pace(),
         latent_dim=shared.latent_dim,
         on_epoch=on_epoch,
     )
@@ -272,9 +270,9 @@ def _bytes_of_a_member(run: assembly.Run) -> int:
     task = Task(partition(run.model)[1], run.objective, run.coordinates, hyper, run.plan.fixed)
     state = initial_state(run.model, optimizer, run.latent_dim, run.coordinates)
     batch = jnp.zeros((run.plan.fixed.batch_size, *run.rows.shape[1:]), run.rows.dtype)
-    at = (jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
+    keys = Keys.of_epoch(hyper.seed, jnp.asarray(0))
     program = jax.make_jaxpr(
-        lambda state, batch: step(state, batch, jnp.ones(len(batch)), at, task)
+        lambda state, batch: step(state, batch, jnp.ones(len(batch)), keys, task)
     )
     arrays = [v.aval for e in program(state, batch).jaxpr.eqns for v in e.outvars]
     made = sum(math.prod(a.shape) * a.dtype.itemsize for a in arrays if hasattr(a, "shape"))

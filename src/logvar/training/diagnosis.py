@@ -17,9 +17,8 @@ from logvar import scales
 from logvar.distributions.noise import ObservationNoise
 from logvar.distributions.normal import Normal
 from logvar.model import Model
-from logvar.randomness import Purpose, stream
 from logvar.training.state import TrainState
-from logvar.training.step import Task
+from logvar.training.step import Keys, Task
 
 _FAR, _APART = 20, 100
 """An input is taken for bad data beyond so many standard deviations, and so many times as far out
@@ -111,12 +110,12 @@ def _quantities(
 def _computed(
     state: TrainState, rows: Array, valid: Array, position: tuple[Array, Array], task: Task
 ) -> tuple[tuple[Array, ...], PyTree]:
-    hyper, fixed = task.hyper, task.fixed
+    fixed = task.fixed
     model: Model = eqx.combine(state.params, task.static)
     latent_dim = state.totals.terms.kl.shape[-1]
-    noise_key = stream(hyper.seed, Purpose.NOISE, *position)
-    eps = jax.random.normal(noise_key, (fixed.batch_size, task.objective.n_samples, latent_dim))
-    x = fixed.preparation(rows, stream(hyper.seed, Purpose.BINARIZATION, *position))
+    keys = Keys.of_epoch(task.hyper.seed, position[0]).at(position[1])
+    eps = jax.random.normal(keys.noise, (fixed.batch_size, task.objective.n_samples, latent_dim))
+    x = fixed.preparation(rows, keys.binarization)
     mean, raw = jax.vmap(model.encode)(x)
     posterior = Normal(mean[:, None], raw[:, None], model.scale)
     z = posterior.reparameterize(eps)

@@ -2,13 +2,18 @@
 
 The members of a fleet share the rows, the objective and the shape of the model; each has its own
 weights, seed (so its own order and noise), learning rate, clipping and coordinates. One compiled
-program trains them all. Small models spend most of a step on overhead that a fleet pays once.
+program trains them all. Small models spend most of a step on overhead that a fleet pays once. On a
+CPU each core trains its own share: the products of small models are too small to be shared out.
 Early stopping and divergence are each member's own: a member that has failed stays as it was, and
 one that has stopped keeps its best weights, while the others go on.
 """
 
+import contextlib
 import dataclasses
+import os
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -25,8 +30,9 @@ from logvar.networks.compiling import compiled
 from logvar.objectives import Objective
 from logvar.training.loop import Plan, Watcher
 from logvar.training.optimizers import direction
+from logvar.training.pace import Pace
 from logvar.training.state import Totals, TrainState, initial_state, partition, unshared
-from logvar.training.step import Epoch, Fixed, Hyper, Task, step
+from logvar.training.step import Epoch, Fixed, Hyper, Keys, Task, step
 
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 _ROWS_FOR_QUANTILES = 1024
@@ -75,9 +81,10 @@ def train_fleet(
     validation: np.ndarray,
     objective: Objective,
     plan: Plan,
-    watcher: Watcher,
     *,
     latent_dim: int,
+    shares: int | None = None,
+    pace: Callable[[], Watcher] = Pace,
     on_epoch: Callable[[int, int], None] = lambda epoch, training: None,
 ) -> list[Raised]:
     """Train all members; each ends as its single run would, to rounding.
@@ -89,14 +96,79 @@ def train_fleet(
         objective: shared.
         plan: epochs, patience and what a step is compiled for; seeds and learning rates are the
             members' own.
-        watcher: says how long a chunk may be.
         latent_dim: number of latents.
-        on_epoch: is told the epoch and how many members are still training.
+        shares: equal parts that train side by side, each in a thread; by default as many as there
+            are cores for, or one on an accelerator.
+        pace: makes a watcher for each share, which says how long a chunk may be.
+        on_epoch: is told, from those threads, an epoch that a share has closed and how many
+            members are still training.
     """
+    shares = _shares(len(members)) if shares is None else shares
+    size = len(members) // shares
+    on_device = jnp.asarray(rows), HeldOut.of(validation)
+    together = _Together(on_epoch, [size] * shares)
+
+    def train(index: int) -> list[Raised]:
+        share, watching = members[index * size :][:size], _Watching(index, pace(), together)
+        return _train_share(share, on_device, len(rows), objective, plan, latent_dim, watching)
+
+    with ThreadPoolExecutor(shares) as pool:
+        try:
+            raised = list(pool.map(train, range(shares)))
+        except BaseException:
+            together.leave.set()  # Ctrl-C comes to the main thread; the others are asked to end
+            raise
+    return [member for share in raised for member in share]
+
+
+def _shares(members: int) -> int:
+    """One for each core, if they come out equal and of two members or more."""
+    if jax.default_backend() != "cpu":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    fitting = (n for n in range(cores or 1, 1, -1) if members % n == 0 and members // n > 1)
+    return next(fitting, 1)
+
+
+class _Together:
+    """What the shares of a fleet have in common while they train."""
+
+    def __init__(self, on_epoch: Callable[[int, int], None], training: list[int]):
+        self.leave = threading.Event()
+        self.compiling = threading.Lock()
+        """Held during a share's first epoch, so that shares of one size compile once."""
+        self._on_epoch, self._training = on_epoch, training
+        self._telling = threading.Lock()
+
+    def tell(self, share: int, epoch: int, training: int) -> None:
+        """A share has closed an epoch and so many of its members go on."""
+        with self._telling:
+            self._training[share] = training
+            self._on_epoch(epoch, sum(self._training))
+
+
+class _Watching(NamedTuple):
+    """What surrounds the training of a share."""
+
+    share: int
+    pace: Watcher
+    together: _Together
+
+
+def _train_share(
+    members: Sequence[Member],
+    on_device: tuple[Array, HeldOut],
+    n: int,
+    objective: Objective,
+    plan: Plan,
+    latent_dim: int,
+    watching: _Watching,
+) -> list[Raised]:
+    share, pace, together = watching
     fleet, states = _assembled(members, objective, plan, latent_dim)
-    n, batch_size = len(rows), plan.fixed.batch_size
+    batch_size = plan.fixed.batch_size
     steps = -(-n // batch_size)
-    device_rows, held_out = jnp.asarray(rows), HeldOut.of(validation)
+    device_rows, held_out = on_device
     seeds = [member.seed for member in members]
     active = np.ones(len(members), bool)
     curves: list[list[dict[str, Any]]] = [[] for _ in members]
@@ -105,13 +177,15 @@ def train_fleet(
     for index in range(plan.epochs):
         orders = np.stack([epoch_order(n, batch_size, seed, index) for seed in seeds])
         epoch = Epoch(device_rows, jnp.asarray(orders), jnp.asarray(n), jnp.asarray(index))
-        t = 0
-        while t < steps:
-            stop = min(t + watcher.chunk_steps(), steps)
-            states = _run_steps(fleet, epoch, (jnp.asarray(t), jnp.asarray(stop)), states)
-            t = stop
-            watcher.on_chunk(index + 1, t, steps, states)
-        states, seen = _close(fleet, held_out, jnp.asarray(active), jnp.asarray(index + 1), states)
+        with together.compiling if index == 0 else contextlib.nullcontext():
+            t = 0
+            while t < steps and not together.leave.is_set():
+                stop = min(t + pace.chunk_steps(), steps)
+                states = _run_steps(fleet, epoch, (jnp.asarray(t), jnp.asarray(stop)), states)
+                t = stop
+                pace.on_chunk(index + 1, t, steps, states)
+            at = jnp.asarray(index + 1)
+            states, seen = _close(fleet, held_out, jnp.asarray(active), at, states)
         elbo, quantiles, best_epoch, failed = (np.asarray(value) for value in seen)
         for i in np.flatnonzero(active & (failed < 0)):
             entry = {"epoch": index + 1, "validation_elbo": float(elbo[i])}
@@ -120,8 +194,8 @@ def train_fleet(
         waited = index + 1 - np.maximum(best_epoch, plan.patience_starts)
         stopped |= active & (failed < 0) & bool(plan.patience) & (waited >= plan.patience)
         active &= (failed < 0) & ~stopped
-        on_epoch(index + 1, int(active.sum()))
-        if not active.any():
+        together.tell(share, index + 1, int(active.sum()))
+        if together.leave.is_set() or not active.any():
             break
     ends = jax.tree.map(np.asarray, states)  # taken apart on the host, where that costs nothing
     return [_raised(ends, fleet.static, i, curves[i], bool(stopped[i])) for i in range(len(seeds))]
@@ -175,21 +249,24 @@ def _chunk(bounds: _Bounds, states: TrainState) -> TrainState:
     """Steps [start, stop) of an epoch for all members, in one compiled loop."""
     fleet, epoch, start, stop = bounds
     batch_size = fleet.fixed.batch_size
+    keys = jax.vmap(Keys.of_epoch, in_axes=(0, None))(fleet.hyper.seed, epoch.number)
 
-    def member(state: TrainState, order: Array, hyper: Hyper, coordinates: PyTree, t: Array) -> Any:
+    def member(
+        state: TrainState, order: Array, hyper: Hyper, coordinates: PyTree, keys: Keys, t: Array
+    ) -> TrainState:
         first = t * batch_size
         indices = lax.dynamic_slice(order, (first,), (batch_size,))
         weight = (first + jnp.arange(batch_size) < epoch.n).astype(jnp.float32)
         task = Task(fleet.static, fleet.objective, coordinates, hyper, fleet.fixed)
-        return step(state, epoch.rows[indices], weight, (epoch.number, t), task)
+        return step(state, epoch.rows[indices], weight, keys.at(t), task)
 
     def unfinished(carry: tuple[Array, TrainState]) -> Array:
         return (carry[0] < stop) & jnp.any(carry[1].failed_step < 0)
 
     def body(carry: tuple[Array, TrainState]) -> tuple[Array, TrainState]:
         t, states = carry
-        all_members = jax.vmap(member, in_axes=(0, 0, 0, 0, None))
-        return t + 1, all_members(states, epoch.order, fleet.hyper, fleet.coordinates, t)
+        all_members = jax.vmap(member, in_axes=(0, 0, 0, 0, 0, None))
+        return t + 1, all_members(states, epoch.order, fleet.hyper, fleet.coordinates, keys, t)
 
     return lax.while_loop(unfinished, body, (start, states))[1]
 

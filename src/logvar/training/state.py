@@ -5,11 +5,11 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from logvar.model import Model
 from logvar.objectives import Terms
+from logvar.training.optimizers import Optimizer
 
 
 class Totals(eqx.Module):
@@ -61,7 +61,7 @@ def unshared(tree: PyTree) -> PyTree:
 
 
 def initial_state(
-    model: Model, optimizer: optax.GradientTransformation, latent_dim: int, coordinates: PyTree
+    model: Model, optimizer: Optimizer, latent_dim: int, coordinates: PyTree
 ) -> TrainState:
     """The state before the first step."""
     params, _ = partition(model)

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optax
 from jax import lax
-from jaxtyping import Array, Float, Int, Int32, PyTree
+from jaxtyping import Array, Float, Int, Int32, PRNGKeyArray, PyTree
 
 from logvar.data.preparation import Preparation
 from logvar.networks.compiling import compiled
 from logvar.objectives import Objective
 from logvar.randomness import Purpose, stream
+from logvar.scales.numerics import folded
 from logvar.training.optimizers import direction
 from logvar.training.state import Totals, TrainState
 
@@ -62,12 +62,24 @@ class Task(NamedTuple):
     fixed: Fixed
 
 
+class Keys(NamedTuple):
+    """Where a step's random numbers come from: functions of (seed, epoch, step)."""
+
+    binarization: PRNGKeyArray
+    noise: PRNGKeyArray
+
+    @classmethod
+    def of_epoch(cls, seed: Int[Array, ""], epoch: Int[Array, ""]) -> "Keys":
+        """What the steps of an epoch share, to be made once outside their loop."""
+        return cls(*(stream(seed, p, epoch) for p in (Purpose.BINARIZATION, Purpose.NOISE)))
+
+    def at(self, t: Int[Array, ""]) -> "Keys":
+        """The keys of the epoch's step t."""
+        return Keys(*(jax.random.fold_in(key, t) for key in self))
+
+
 def step(
-    state: TrainState,
-    batch: Array,
-    weight: Float[Array, "batch"],
-    position: tuple[Int[Array, ""], Int[Array, ""]],
-    task: Task,
+    state: TrainState, batch: Array, weight: Float[Array, "batch"], keys: Keys, task: Task
 ) -> TrainState:
     """Take one optimizer step on one batch; a step that is not finite is noted and not taken.
 
@@ -75,15 +87,13 @@ def step(
         state: the state before.
         batch: stored rows (batch, *shape).
         weight: 1 for a row, 0 for padding.
-        position: (epoch, step in the epoch), which with the seed decides all noise.
+        keys: of this step.
         task: objective, optimizer and the rest.
     """
     static, objective, coordinates, hyper, fixed = task
-    binarization_key = stream(hyper.seed, Purpose.BINARIZATION, *position)
-    noise_key = stream(hyper.seed, Purpose.NOISE, *position)
-    x = fixed.preparation(batch, binarization_key)
+    x = fixed.preparation(batch, keys.binarization)
     latent_dim = state.totals.terms.kl.shape[-1]
-    eps = jax.random.normal(noise_key, (fixed.batch_size, objective.n_samples, latent_dim))
+    eps = jax.random.normal(keys.noise, (fixed.batch_size, objective.n_samples, latent_dim))
 
     def loss(params: PyTree):
         return objective(eqx.combine(params, static), x, eps, weight, state.step)
@@ -91,7 +101,7 @@ def step(
     (value, terms), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
     gradient = jax.tree.map(jnp.multiply, gradient, coordinates)
     seen = jax.tree.map(jnp.divide, state.params, coordinates)
-    norm = optax.tree.norm(gradient)
+    norm = jnp.sqrt(sum(jnp.sum(folded(g * g)) for g in jax.tree.leaves(gradient)))
     # A member of a fleet that has failed stays as it was while the others go on.
     finite = jnp.isfinite(value) & jnp.isfinite(norm) & (state.failed_step < 0)
     clipped = (hyper.clip_norm > 0) & (norm > hyper.clip_norm)
@@ -99,7 +109,7 @@ def step(
     gradient = jax.tree.map(lambda g: g * factor, gradient)
 
     optimizer = direction(fixed.optimizer, fixed.weight_decay)
-    towards, optimizer_state = optimizer.update(gradient, state.optimizer, seen)
+    towards, optimizer_state = optimizer.update(gradient, state.optimizer, seen, finite)
     towards = jax.tree.map(jnp.multiply, towards, coordinates)
     params = jax.tree.map(lambda p, d: p - hyper.learning_rate * d, state.params, towards)
 
@@ -109,16 +119,16 @@ def step(
         state.totals.loss + value * count,
         state.totals.count + count,
     )
-    after = (params, optimizer_state, totals, state.step + 1)
-    before = (state.params, state.optimizer, state.totals, state.step)
+    after = (params, totals, state.step + 1)
+    before = (state.params, state.totals, state.step)
     # XLA fuses this choice into the update it guards: it costs no pass over memory of its own.
     kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, before)
     return dataclasses.replace(
         state,
         params=kept[0],
-        optimizer=kept[1],
-        totals=kept[2],
-        step=kept[3],
+        optimizer=optimizer_state,
+        totals=kept[1],
+        step=kept[2],
         failed_step=jnp.where(finite, state.failed_step, state.step),
     )
 
@@ -139,6 +149,7 @@ def _run_chunk(chunk: Chunk, state: TrainState) -> TrainState:
     """
     task, epoch, start, stop = chunk
     batch_size = task.fixed.batch_size
+    keys = Keys.of_epoch(task.hyper.seed, epoch.number)
 
     def unfinished(carry: tuple[Array, TrainState]) -> Array:
         t, state = carry
@@ -149,7 +160,7 @@ def _run_chunk(chunk: Chunk, state: TrainState) -> TrainState:
         first = t * batch_size
         indices = lax.dynamic_slice(epoch.order, (first,), (batch_size,))
         weight = (first + jnp.arange(batch_size) < epoch.n).astype(jnp.float32)
-        state = step(state, epoch.rows[indices], weight, (epoch.number, t), task)
+        state = step(state, epoch.rows[indices], weight, keys.at(t), task)
         return t + 1, state
 
     return lax.while_loop(unfinished, body, (start, state))[1]
