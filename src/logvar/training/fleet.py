@@ -31,7 +31,7 @@ from logvar.objectives import Objective
 from logvar.training.loop import Plan, Watcher
 from logvar.training.optimizers import direction
 from logvar.training.pace import Pace
-from logvar.training.state import Totals, TrainState, initial_state, partition, unshared
+from logvar.training.state import Totals, TrainState, initial_state, partition
 from logvar.training.step import Epoch, Fixed, Hyper, Keys, Task, step
 
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
@@ -136,7 +136,7 @@ class _Together:
     def __init__(self, on_epoch: Callable[[int, int], None], training: list[int]):
         self.leave = threading.Event()
         self.compiling = threading.Lock()
-        """Held during a share's first epoch, so that shares of one size compile once."""
+        """Held while a share calls a program for the first time, so that the others find it."""
         self._on_epoch, self._training = on_epoch, training
         self._telling = threading.Lock()
 
@@ -177,15 +177,17 @@ def _train_share(
     for index in range(plan.epochs):
         orders = np.stack([epoch_order(n, batch_size, seed, index) for seed in seeds])
         epoch = Epoch(device_rows, jnp.asarray(orders), jnp.asarray(n), jnp.asarray(index))
+        t = 0
+        while t < steps and not together.leave.is_set():
+            stop = min(t + pace.chunk_steps(), steps)
+            chunk = _Bounds(fleet, epoch, jnp.asarray(t), jnp.asarray(stop))
+            with together.compiling if index == t == 0 else contextlib.nullcontext():
+                states = _run_chunk(chunk, states)
+            t = stop
+            pace.on_chunk(index + 1, t, steps, states)
+        closing = _Closing(fleet, held_out, jnp.asarray(active), jnp.asarray(index + 1))
         with together.compiling if index == 0 else contextlib.nullcontext():
-            t = 0
-            while t < steps and not together.leave.is_set():
-                stop = min(t + pace.chunk_steps(), steps)
-                states = _run_steps(fleet, epoch, (jnp.asarray(t), jnp.asarray(stop)), states)
-                t = stop
-                pace.on_chunk(index + 1, t, steps, states)
-            at = jnp.asarray(index + 1)
-            states, seen = _close(fleet, held_out, jnp.asarray(active), at, states)
+            states, seen = _close(closing, states)
         elbo, quantiles, best_epoch, failed = (np.asarray(value) for value in seen)
         for i in np.flatnonzero(active & (failed < 0)):
             entry = {"epoch": index + 1, "validation_elbo": float(elbo[i])}
@@ -241,10 +243,6 @@ class _Bounds(NamedTuple):
     stop: Int[Array, ""]
 
 
-def _run_steps(fleet: _Fleet, epoch: Epoch, bounds: tuple[Array, Array], states: TrainState) -> Any:
-    return _run_chunk(_Bounds(fleet, epoch, *bounds), states)
-
-
 def _chunk(bounds: _Bounds, states: TrainState) -> TrainState:
     """Steps [start, stop) of an epoch for all members, in one compiled loop."""
     fleet, epoch, start, stop = bounds
@@ -283,11 +281,22 @@ class _Seen(NamedTuple):
     failed_step: Int[Array, "members"]
 
 
-@compiled
-def _close(
-    fleet: _Fleet, held_out: HeldOut, active: Array, epoch: Array, states: TrainState
-) -> tuple[TrainState, _Seen]:
-    """Evaluate the held-out rows, keep the best weights of those that still train, empty totals."""
+class _Closing(NamedTuple):
+    """What the end of an epoch needs beside the states."""
+
+    fleet: _Fleet
+    held_out: HeldOut
+    active: Array
+    """(members,) which of them still train."""
+    epoch: Array
+
+
+def _closed(closing: _Closing, states: TrainState) -> tuple[TrainState, _Seen]:
+    """Evaluate the held-out rows, keep the best weights of those that still train, empty totals.
+
+    The states are donated: a copy of all weights and moments would take as long as a step.
+    """
+    fleet, held_out, active, epoch = closing
 
     def member(state: TrainState, seed: Array, active: Array) -> tuple[TrainState, Any]:
         preparation = fleet.fixed.preparation
@@ -310,8 +319,10 @@ def _close(
         )
         return state, _Seen(elbo, quantiles, state.best_epoch, state.failed_step)
 
-    states, seen = jax.vmap(member)(states, fleet.hyper.seed, active)
-    return unshared(states), seen
+    return jax.vmap(member)(states, fleet.hyper.seed, active)
+
+
+_close = compiled(_closed, donate="all-except-first")
 
 
 def _raised(
