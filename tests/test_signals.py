@@ -35,6 +35,23 @@ with leaving_unheard(lambda: True, seconds=0.1):
         pass
 print("went on", flush=True)
 """
+# What is raised in a callback of the garbage collector, the interpreter reports and forgets.
+IGNORING = """
+import gc, os, signal, time
+from logvar.signals import unwinding
+def callback(phase, info):
+    if phase == "start":
+        gc.callbacks.remove(callback)
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(1000):
+            pass
+gc.callbacks.append(callback)
+with unwinding():
+    print("inside", flush=True)
+    gc.collect()
+    time.sleep(5)
+print("nothing came", flush=True)
+"""
 
 
 @pytest.fixture
@@ -77,6 +94,19 @@ def test_a_signal_that_is_heard_is_left_to_its_handler(started):
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
     assert (process.returncode, output) == (0, "went on\n")
+
+
+def test_a_signal_whose_exception_went_nowhere_comes_again(started):
+    process = started(IGNORING)
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output, errors) == (128 + signal.SIGTERM, "", "")
+
+
+def test_other_ignored_exceptions_are_still_reported(started):
+    process = started(IGNORING.replace("os.kill(os.getpid(), signal.SIGTERM)", "1 / 0"))
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output) == (0, "nothing came\n")
+    assert "ZeroDivisionError" in errors
 
 
 def test_a_held_signal_waits_even_where_other_threads_would_take_it():

@@ -14,7 +14,7 @@ import tyro
 
 from logvar.errors import LogvarError
 from logvar.recipe import PRESETS, Recipe, preset
-from logvar.signals import leaving_unheard
+from logvar.signals import leaving_unheard, unwinding
 
 if TYPE_CHECKING:
     import numpy as np
@@ -342,7 +342,7 @@ def main() -> None:
             scales, compare,
         ):  # fmt: skip
             app.command(command)
-        with leaving_unheard(harmless=lambda: True):
+        with unwinding(), leaving_unheard(harmless=lambda: True):
             app.cli(
                 prog="logvar",
                 description="Variational autoencoders in which the scale parameterization is one "

@@ -6,7 +6,6 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any, NamedTuple
 
 import jax
@@ -79,7 +78,6 @@ def fit(
     if keeping.resume and _already_finished(out, recipe):
         return
     dataset = sources.load(data, data_dir)
-    signal.signal(signal.SIGTERM, _terminate)
     folder = UnfinishedFolder(
         out,
         overwrite=overwrite or keeping.resume,
@@ -129,11 +127,6 @@ def _already_finished(out: Path, recipe: Recipe) -> bool:
             soft_wrap=True,
         )
     return same and whole
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    """Let SIGTERM unwind as Ctrl-C does, so that a run is published or discarded, not left."""
-    raise SystemExit(128 + number)
 
 
 def _fitted(

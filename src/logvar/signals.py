@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any, NoReturn
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 _heard = threading.Event()
@@ -80,6 +81,50 @@ def held() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def unwinding() -> Iterator[None]:
+    """Within this context SIGINT and SIGTERM raise, so that whoever writes can clean up.
+
+    What is raised inside a callback of the garbage collector goes nowhere: the interpreter
+    reports it as ignored and goes on. JAX has such a callback, imports have others, and one
+    Ctrl-C in six was lost while a command started. Those come again a moment later.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, _unwind) for number in STOPPING}
+    report = sys.unraisablehook
+
+    def ignored(unraisable: Any) -> None:
+        for kind, number in ((KeyboardInterrupt, signal.SIGINT), (SystemExit, signal.SIGTERM)):
+            if issubclass(unraisable.exc_type, kind):
+                again = threading.Timer(0.02, os.kill, (os.getpid(), number))
+                again.daemon = True
+                again.start()
+                return
+        report(unraisable)
+
+    sys.unraisablehook = ignored
+    try:
+        yield
+    finally:
+        sys.unraisablehook = report
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _unwind(number: int, frame: FrameType | None) -> None:
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise SystemExit(128 + number)
+
+
+def _leave(number: int, line: str) -> NoReturn:
+    shown = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides the cursor
+    os.write(2, f"{shown}\nlogvar: {line}\n".encode())
+    os._exit(128 + number)
+
+
+@contextlib.contextmanager
 def leaving_unheard(harmless: Callable[[], bool], seconds: float = 3.0) -> Iterator[None]:
     """Within this context a signal that the main thread does not hear ends the process.
 
@@ -104,6 +149,7 @@ def leaving_unheard(harmless: Callable[[], bool], seconds: float = 3.0) -> Itera
         yield
     finally:
         signal.set_wakeup_fd(before)
+        _heard.set()
         os.close(writing)
         watch.join()
         os.close(reading)
@@ -125,8 +171,7 @@ def _leave_if_unheard(
     patient_until = time.monotonic() + seconds
     while not _heard.wait(0.05):
         again = select.select([reading], [], [], 0)[0]
+        if again and not os.read(reading, 1):
+            return  # closed: the main thread is on its way out
         if again or (time.monotonic() > patient_until and harmless()):
-            shown = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides the cursor
-            line = f"{shown}\nlogvar: stopped in a compilation; what was saved before it is whole\n"
-            os.write(2, line.encode())
-            os._exit(128 + number)
+            _leave(number, "stopped in a compilation; what was saved before it is whole")

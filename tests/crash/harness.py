@@ -134,6 +134,8 @@ def main() -> None:
             after = rng.uniform(0.3, place.seconds * (1.5 if cold else 1.0))
             moment, seconds = place.interrupt(out, number, after, cold=cold)
             slowest = max(slowest, seconds)
+            if number != signal.SIGKILL and seconds > 5:
+                print(f"signal {kill} after {after:.2f} s ({moment}): out after {seconds:.1f} s")
             different = place.finish(out)
             moments[moment] += 1
             same += not different
