@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from data import mnist
+from run import SIZES
 
 import logvar
 from logvar import assembly
@@ -136,6 +137,18 @@ def scaling(rows):
     return setup
 
 
+def sized(batch, width, latents):
+    """A step of an MLP of that size on MNIST: seconds for each."""
+
+    def setup():
+        recipe = Recipe().replace(
+            **MLP | {"batch_size": batch, "hidden": (width,), "latent_dim": latents}
+        )
+        return steps(recipe, mnist()[0][: 20 * batch], 20)
+
+    return setup
+
+
 def product():
     """One matrix product of 1024³, the machine's own rate: seconds for each."""
     x = jnp.ones((1024, 1024))
@@ -158,6 +171,7 @@ WORKS = {
     "logvar-encode": encode,
     "logvar-product": product,
     **{f"logvar-rows-{n}": scaling(n) for n in (10_000, 100_000, 1_000_000)},
+    **{"logvar-size-" + "-".join(map(str, size)): sized(*size) for size in SIZES},
 }
 
 if __name__ == "__main__":

@@ -29,14 +29,29 @@ PAIRS = {
     "likelihood, 500 samples × 1,000 images, against pythae": ("logvar-likelihood", "pythae-likelihood", 0.3, 0.15, 3),
     "encode 60,000 images, against PyTorch": ("logvar-encode", "torch-encode", 0.8, 0.5, 9),
 }  # fmt: skip
+
+
+# (batch, width, latents): around the MLP above, one changed at a time
+SIZES = [
+    *((batch, 512, 20) for batch in (32, 128, 512, 2048)),
+    *((128, width, 20) for width in (128, 2048)),
+    *((128, 512, latents) for latents in (2, 200)),
+]
+LOGVAR = [sys.executable, "-m", "logvar"]
+
+
 # Floating-point operations of one step: 3 products (forward, two gradients; the first layer needs
 # one gradient) of 2·inputs·outputs for each example.
-MLP_FLOPS = 128 * 2 * (2 * 784 * 512 + 3 * (512 * 40 + 20 * 512 + 512 * 784))
+def mlp_flops(batch, width, latents):
+    """Of one step of an MLP 784-width-latents."""
+    return batch * 2 * (2 * 784 * width + 3 * (width * 2 * latents + latents * width + width * 784))
+
+
+MLP_FLOPS = mlp_flops(128, 512, 20)
 TUTORIAL_FLOPS = 32 * 2 * (
     2 * 13 * 13 * 9 * 32
     + 3 * (6 * 6 * 9 * 32 * 64 + 2304 * 4 + 2 * 1568 + 7 * 7 * 9 * 32 * 64 + 14 * 14 * 9 * 64 * 32 + 28 * 28 * 9 * 32)
 )  # fmt: skip
-LOGVAR = [sys.executable, "-m", "logvar"]
 
 
 class Side:
@@ -143,6 +158,17 @@ def growth(rows):
         side.end()
 
 
+def sizes(rows):
+    """Time per step against batch, width and latents, one changed at a time."""
+    rate = 2 * 1024**3 / rows[0]["ours"]
+    for size in SIZES:
+        side = Side("logvar-size-" + "-".join(map(str, size)))
+        seconds = [side.go() for _ in range(7)]
+        side.end()
+        name = "MLP 784-{1}-{2}, batch {0}, a step".format(*size)
+        rows.append(row(name, seconds, floor=mlp_flops(*size) / rate))
+
+
 def startup(rows):
     python = sys.executable
     null = timed([python, "-c", "pass"], 9)
@@ -176,7 +202,7 @@ def memory(rows):
     )
 
 
-PARTS = {"growth": growth, "startup": startup, "memory": memory}
+PARTS = {"sizes": sizes, "growth": growth, "startup": startup, "memory": memory}
 
 
 def main():

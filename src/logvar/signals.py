@@ -118,9 +118,10 @@ def _unwind(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def _leave(number: int, line: str) -> NoReturn:
+def _leave(number: int) -> NoReturn:
     shown = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides the cursor
-    os.write(2, f"{shown}\nlogvar: {line}\n".encode())
+    line = "logvar: stopped in a compilation; what was saved before it is whole"
+    os.write(2, f"{shown}\n{line}\n".encode())
     os._exit(128 + number)
 
 
@@ -174,4 +175,4 @@ def _leave_if_unheard(
         if again and not os.read(reading, 1):
             return  # closed: the main thread is on its way out
         if again or (time.monotonic() > patient_until and harmless()):
-            _leave(number, "stopped in a compilation; what was saved before it is whole")
+            _leave(number)

@@ -164,6 +164,7 @@ def _train_share(
     latent_dim: int,
     watching: _Watching,
 ) -> list[Raised]:
+    """Train some of the members, from the first epoch to the last of them that goes on."""
     share, pace, together = watching
     fleet, states = _assembled(members, objective, plan, latent_dim)
     batch_size = plan.fixed.batch_size
