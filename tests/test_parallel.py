@@ -16,7 +16,7 @@ X = load_iris().data
 
 
 def test_a_parallel_grid_search_gives_the_numbers_of_a_serial_one():
-    grid = {"scale": ["log-variance", "softplus"]}
+    grid = {"latent_dim": [1, 2], "scale": ["log-variance", "softplus"]}
     vae = logvar.VAE(epochs=2, hidden=(8,))
     scores = [
         GridSearchCV(vae, grid, cv=2, n_jobs=jobs).fit(X).cv_results_["mean_test_score"]

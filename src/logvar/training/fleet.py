@@ -32,7 +32,7 @@ from logvar.training.loop import Plan, Watcher
 from logvar.training.optimizers import direction
 from logvar.training.pace import Pace
 from logvar.training.state import Totals, TrainState, initial_state, partition
-from logvar.training.step import Epoch, Fixed, Hyper, Keys, Task, step
+from logvar.training.step import Epoch, Fixed, Hyper, Keys, Task, batch_at, step
 
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 _ROWS_FOR_QUANTILES = 1024
@@ -253,11 +253,9 @@ def _chunk(bounds: _Bounds, states: TrainState) -> TrainState:
     def member(
         state: TrainState, order: Array, hyper: Hyper, coordinates: PyTree, keys: Keys, t: Array
     ) -> TrainState:
-        first = t * batch_size
-        indices = lax.dynamic_slice(order, (first,), (batch_size,))
-        weight = (first + jnp.arange(batch_size) < epoch.n).astype(jnp.float32)
+        batch, weight = batch_at(epoch, order, t, batch_size)
         task = Task(fleet.static, fleet.objective, coordinates, hyper, fleet.fixed)
-        return step(state, epoch.rows[indices], weight, keys.at(t), task)
+        return step(state, batch, weight, keys.at(t), task)
 
     def unfinished(carry: tuple[Array, TrainState]) -> Array:
         return (carry[0] < stop) & jnp.any(carry[1].failed_step < 0)

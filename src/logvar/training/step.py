@@ -133,6 +133,15 @@ def step(
     )
 
 
+def batch_at(
+    epoch: Epoch, order: Int32[Array, "padded"], t: Int[Array, ""], size: int
+) -> tuple[Array, Float[Array, "batch"]]:
+    """The rows of an epoch's step t in an order, and their weights: 0 for padding."""
+    first = t * size
+    indices = lax.dynamic_slice(order, (first,), (size,))
+    return epoch.rows[indices], (first + jnp.arange(size) < epoch.n).astype(jnp.float32)
+
+
 class Chunk(NamedTuple):
     """Steps [start, stop) of an epoch."""
 
@@ -157,10 +166,8 @@ def _run_chunk(chunk: Chunk, state: TrainState) -> TrainState:
 
     def body(carry: tuple[Array, TrainState]) -> tuple[Array, TrainState]:
         t, state = carry
-        first = t * batch_size
-        indices = lax.dynamic_slice(epoch.order, (first,), (batch_size,))
-        weight = (first + jnp.arange(batch_size) < epoch.n).astype(jnp.float32)
-        state = step(state, epoch.rows[indices], weight, keys.at(t), task)
+        batch, weight = batch_at(epoch, epoch.order, t, batch_size)
+        state = step(state, batch, weight, keys.at(t), task)
         return t + 1, state
 
     return lax.while_loop(unfinished, body, (start, state))[1]
