@@ -64,8 +64,11 @@ def single(run):
     )  # fmt: skip
 
 
-def test_a_member_equals_its_single_run_to_rounding():
-    several = runs((1e-3, 1e-2), (0, 1), patience=0, clip_norm=30.0)
+@pytest.mark.parametrize(
+    "settings", [{"clip_norm": 30.0}, {"scale": "softplus", "optimizer": "sgd", "clip_norm": 1.0}]
+)
+def test_a_member_equals_its_single_run_to_rounding(settings):
+    several = runs((1e-3, 1e-2), (0, 1), patience=0, **settings)
     for run, member in zip(several, fleet(several), strict=True):
         alone = single(run)
         assert member.ended == alone.ended == "finished"
