@@ -51,8 +51,8 @@ def tutorial_step():
     return steps(Recipe().replace(**PRESETS["tutorial"]), mnist()[0], 100)
 
 
-def mlp_step():
-    return steps(Recipe().replace(**MLP), mnist()[0], 100)
+def mlp_step(precision="float32"):
+    return steps(Recipe().replace(**MLP, precision=precision), mnist()[0], 100)
 
 
 def mlp_epoch():
@@ -75,18 +75,18 @@ def mlp_epoch():
     return repeat, 1
 
 
-def digits_runs():
+def digits_runs(precision):
     rows = load("digits").train
     trained, held_out = split(len(rows), 0.1, 0)
-    recipe = Recipe().replace(epochs=20, patience=0)
+    recipe = Recipe().replace(epochs=20, patience=0, precision=precision)
     return [
         assembly.build_run(recipe.replace(random_state=s), rows[trained], rows[held_out])
         for s in range(16)
     ]
 
 
-def fleet():
-    runs = digits_runs()
+def fleet(precision="float32"):
+    runs = digits_runs(precision)
     first = runs[0]
     members = [Member(r.model, r.coordinates, s, 1e-3) for s, r in enumerate(runs)]
 
@@ -164,8 +164,10 @@ def product():
 WORKS = {
     "logvar-tutorial-step": tutorial_step,
     "logvar-mlp-step": mlp_step,
+    "logvar-mlp-step-bfloat16": lambda: mlp_step("bfloat16"),
     "logvar-mlp-epoch": mlp_epoch,
     "logvar-fleet": fleet,
+    "logvar-fleet-bfloat16": lambda: fleet("bfloat16"),
     "logvar-singles": singles,
     "logvar-likelihood": likelihood,
     "logvar-encode": encode,

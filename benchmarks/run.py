@@ -28,6 +28,8 @@ PAIRS = {
     "16 digits models as a fleet, against 16 fits": ("logvar-fleet", "logvar-singles", 0.4, 0.2, 3),
     "likelihood, 500 samples × 1,000 images, against pythae": ("logvar-likelihood", "pythae-likelihood", 0.3, 0.15, 3),
     "encode 60,000 images, against PyTorch": ("logvar-encode", "torch-encode", 0.8, 0.5, 9),
+    "MLP step in bfloat16, against float32": ("logvar-mlp-step-bfloat16", "logvar-mlp-step", None, None, 9),
+    "16 digits models in bfloat16, against float32": ("logvar-fleet-bfloat16", "logvar-fleet", None, None, 3),
 }  # fmt: skip
 
 
@@ -151,16 +153,15 @@ def steps(rows, rate):
     rows.append(row(name, seconds, floor=MLP_FLOPS / rate, at_most=1.4, wished=1.2))
 
 
-def growth(rows):
+def growth(rows, rate):
     for n in (10_000, 100_000, 1_000_000):
         side = Side(f"logvar-rows-{n}")
         rows.append(row(f"a step on {n:,} rows of 64", [side.go() for _ in range(7)]))
         side.end()
 
 
-def sizes(rows):
+def sizes(rows, rate):
     """Time per step against batch, width and latents, one changed at a time."""
-    rate = 2 * 1024**3 / rows[0]["ours"]
     for size in SIZES:
         side = Side("logvar-size-" + "-".join(map(str, size)))
         seconds = [side.go() for _ in range(7)]
@@ -169,7 +170,7 @@ def sizes(rows):
         rows.append(row(name, seconds, floor=mlp_flops(*size) / rate))
 
 
-def startup(rows):
+def startup(rows, rate):
     python = sys.executable
     null = timed([python, "-c", "pass"], 9)
     bare = timed([python, "-c", "import logvar"], 9)
@@ -185,7 +186,7 @@ def startup(rows):
         rows.append(row("logvar fit digits, whole process, second run", timed(command, 3, env=environment), at_most=10.0, wished=6.0))  # fmt: skip
 
 
-def memory(rows):
+def memory(rows, rate):
     """The peak of a process that trains on MNIST, over the data as uint8."""
     code = (
         "import resource, logvar; from data import mnist; rows = mnist()[0];"
@@ -225,7 +226,7 @@ def main():
             rows.append(row(name, *seconds, floor, at_most, wished))
     for name, part in PARTS.items():
         if wanted(name):
-            part(rows)
+            part(rows, rate)
     write(rows, rate)
 
 

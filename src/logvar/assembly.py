@@ -15,6 +15,7 @@ from logvar.distributions.registry import LIKELIHOODS, NoiseSettings
 from logvar.errors import LogvarError, unknown_name
 from logvar.model import Model
 from logvar.networks import registry as networks
+from logvar.networks.precision import Precision
 from logvar.objectives import ELBO, OBJECTIVES, ImportanceWeighted, Objective
 from logvar.randomness import Purpose, stream
 from logvar.recipe import Recipe
@@ -245,7 +246,13 @@ def build_plan(recipe: Recipe, prepared: Preparation) -> Plan:
         patience=settings.patience,
         patience_starts=int(np.ceil(recipe.objective.beta_warmup)),
         rescues=RESCUES if settings.on_divergence == "rescue" else 0,
-        fixed=Fixed(settings.optimizer, settings.weight_decay, settings.batch_size, prepared),
+        fixed=Fixed(
+            settings.optimizer,
+            settings.weight_decay,
+            settings.batch_size,
+            prepared,
+            Precision(settings.precision),
+        ),
     )
 
 

@@ -69,6 +69,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         learning_rate: step size.
         optimizer: "adam", "adamw", "adam-keras" or "sgd".
         weight_decay: decoupled for adamw, an L2 penalty otherwise.
+        precision: of the networks' products in training: "float32", or "bfloat16", which some
+            machines repay; evaluation and scores are float32.
         clip_norm: cut the gradient's norm to this; 0 is off.
         validation_fraction: share of rows held out to stop early; 0 holds out none.
         patience: epochs without a better held-out ELBO before stopping; 0 never stops early.
@@ -126,6 +128,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         learning_rate=1e-3,
         optimizer="adam",
         weight_decay=0.0,
+        precision="float32",
         clip_norm=0.0,
         validation_fraction=0.1,
         patience=20,
@@ -159,6 +162,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.learning_rate = learning_rate
         self.optimizer = optimizer
         self.weight_decay = weight_decay
+        self.precision = precision
         self.clip_norm = clip_norm
         self.validation_fraction = validation_fraction
         self.patience = patience

@@ -60,6 +60,10 @@ class TrainingSettings:
     learning_rate: Annotated[float, "step size"] = 1e-3
     optimizer: Annotated[str, "adam, adamw, adam-keras or sgd"] = "adam"
     weight_decay: Annotated[float, "decoupled for adamw, an L2 penalty otherwise"] = 0.0
+    precision: Annotated[
+        str,
+        "of the networks' products in training: float32, or bfloat16, which some machines repay",
+    ] = "float32"
     clip_norm: Annotated[float, "cut the gradient's norm to this; 0 is off"] = 0.0
     validation_fraction: Annotated[float, "share of rows held out; 0 holds out none"] = 0.1
     patience: Annotated[int, "epochs without a better held-out ELBO; 0 never stops early"] = 20
@@ -151,6 +155,8 @@ class Recipe:
                 raise LogvarError(f"{name} is {values[name]!r}: expected a positive number")
         if values["on_divergence"] not in ("stop", "rescue"):
             raise unknown_name("on_divergence", values["on_divergence"], ("stop", "rescue"))
+        if values["precision"] not in ("float32", "bfloat16"):
+            raise unknown_name("precision", values["precision"], ("float32", "bfloat16"))
         start = values["initial_sigma"]
         if isinstance(start, str) and start not in ("auto", "as-is"):
             raise LogvarError(

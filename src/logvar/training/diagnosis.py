@@ -17,6 +17,7 @@ from logvar import scales
 from logvar.distributions.noise import ObservationNoise
 from logvar.distributions.normal import Normal
 from logvar.model import Model
+from logvar.networks.precision import as_asked, at_precision
 from logvar.training.state import TrainState
 from logvar.training.step import Keys, Task
 
@@ -111,34 +112,41 @@ def _computed(
     state: TrainState, rows: Array, valid: Array, position: tuple[Array, Array], task: Task
 ) -> tuple[tuple[Array, ...], PyTree]:
     fixed = task.fixed
-    model: Model = eqx.combine(state.params, task.static)
     latent_dim = state.totals.terms.kl.shape[-1]
     keys = Keys.of_epoch(task.hyper.seed, position[0]).at(position[1])
     eps = jax.random.normal(keys.noise, (fixed.batch_size, task.objective.n_samples, latent_dim))
     x = fixed.preparation(rows, keys.binarization)
-    mean, raw = jax.vmap(model.encode)(x)
-    posterior = Normal(mean[:, None], raw[:, None], model.scale)
-    z = posterior.reparameterize(eps)
-    outputs = jax.vmap(jax.vmap(model.decode))(z)
 
-    def log_likelihoods(x: Array, outputs: Array) -> Array:
-        return jax.vmap(lambda o: model.likelihood.log_prob(x, o))(outputs)
+    def model_of(params: PyTree) -> Model:
+        return at_precision(eqx.combine(params, task.static), fixed.precision)
+
+    def forward(params: PyTree) -> tuple[Array, ...]:
+        model = model_of(params)
+        mean, raw = jax.vmap(model.encode)(x)
+        posterior = Normal(mean[:, None], raw[:, None], model.scale)
+        z = posterior.reparameterize(eps)
+        outputs = jax.vmap(jax.vmap(model.decode))(z)
+
+        def log_likelihoods(x: Array, outputs: Array) -> Array:
+            return jax.vmap(lambda o: model.likelihood.log_prob(x, o))(outputs)
+
+        return (
+            jax.vmap(model.likelihood.standardize)(x),
+            mean,
+            raw,
+            posterior.sigma[:, 0],
+            z,
+            jax.vmap(lambda m, r: model.prior.kl(Normal(m, r, model.scale)))(mean, raw),
+            outputs,
+            jax.vmap(log_likelihoods)(x, outputs),
+        )
 
     def loss(params: PyTree) -> Array:
         weight = (jnp.arange(fixed.batch_size) < valid).astype(jnp.float32)
-        return task.objective(eqx.combine(params, task.static), x, eps, weight, state.step)[0]
+        return task.objective(model_of(params), x, eps, weight, state.step)[0]
 
-    forward = (
-        jax.vmap(model.likelihood.standardize)(x),
-        mean,
-        raw,
-        posterior.sigma[:, 0],
-        z,
-        jax.vmap(lambda m, r: model.prior.kl(Normal(m, r, model.scale)))(mean, raw),
-        outputs,
-        jax.vmap(log_likelihoods)(x, outputs),
-    )
-    return forward, jax.grad(loss)(state.params)
+    both = as_asked(lambda params: (forward(params), jax.grad(loss)(params)), fixed.precision)
+    return both(state.params)
 
 
 def _first_bad(seen: dict[str, np.ndarray], indices: np.ndarray) -> str:

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int, Int32, PRNGKeyArray, PyTree
 
 from logvar.data.preparation import Preparation
 from logvar.networks.compiling import compiled
+from logvar.networks.precision import Precision, as_asked, at_precision
 from logvar.objectives import Objective
 from logvar.randomness import Purpose, stream
 from logvar.scales.numerics import folded
@@ -38,6 +39,8 @@ class Fixed(NamedTuple):
     weight_decay: float
     batch_size: int
     preparation: Preparation
+    precision: Precision = Precision.FLOAT32
+    """Of the networks' products, forward and backward."""
 
 
 class Epoch(NamedTuple):
@@ -96,9 +99,11 @@ def step(
     eps = jax.random.normal(keys.noise, (fixed.batch_size, objective.n_samples, latent_dim))
 
     def loss(params: PyTree):
-        return objective(eqx.combine(params, static), x, eps, weight, state.step)
+        model = at_precision(eqx.combine(params, static), fixed.precision)
+        return objective(model, x, eps, weight, state.step)
 
-    (value, terms), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
+    differentiated = as_asked(jax.value_and_grad(loss, has_aux=True), fixed.precision)
+    (value, terms), gradient = differentiated(state.params)
     gradient = jax.tree.map(jnp.multiply, gradient, coordinates)
     seen = jax.tree.map(jnp.divide, state.params, coordinates)
     norm = jnp.sqrt(sum(jnp.sum(folded(g * g)) for g in jax.tree.leaves(gradient)))
