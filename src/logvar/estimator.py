@@ -10,9 +10,6 @@ from typing import Any
 
 import numpy as np
 from jax.typing import ArrayLike
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from logvar import assembly, scales
 from logvar.data.order import split
@@ -24,6 +21,7 @@ from logvar.evaluation.elbo import elbo_terms
 from logvar.evaluation.importance import importance_log_likelihood
 from logvar.evaluation.summary import Evaluation, evaluate
 from logvar.evaluation.units import meaning_of
+from logvar.protocol import Estimator, check_fitted
 from logvar.recipe import Recipe
 from logvar.resuming import Checkpoints, Resume, begun, data_of, identity, keeping
 from logvar.scales import Scale
@@ -37,7 +35,7 @@ from logvar.training.pace import Pace
 from logvar.training.state import TrainState
 
 
-class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class VAE(Estimator):
     """A variational autoencoder.
 
     Examples x are rows of a table or images (rows, height, width[, channels]). All densities are
@@ -252,13 +250,13 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """q(z | x) for each row: a `Normal` of shape (rows, latent)."""
         return Normal(*self._encode(X), self.model_.scale)
 
-    def transform(self, X) -> np.ndarray:
-        """The posterior means, (rows, latent), float32."""
-        return self._encode(X)[0]
+    def transform(self, X) -> Any:
+        """The posterior means, (rows, latent), float32; a frame where `set_output` asks for one."""
+        return self.in_container(self._encode(X)[0], X)
 
     def inverse_transform(self, Z) -> np.ndarray:
         """Decode latents (rows, latent) to E[x | z] in the data's own units."""
-        check_is_fitted(self)
+        check_fitted(self, "model_")
         Z = as_rows(Z, "Z").astype(np.float32)
         expected = self._n_features_out
         if Z.ndim != 2 or Z.shape[1] != expected:
@@ -269,7 +267,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def reconstruct(self, X) -> np.ndarray:
         """Encode and decode: E[x | z] at the posterior mean."""
-        return self.inverse_transform(self.transform(X))
+        return self.inverse_transform(self._encode(X)[0])
 
     def sample(self, n_samples: int = 1, *, mean: bool = False, random_state=None) -> np.ndarray:
         """Draw from the model: z from the prior, then x from p(x | z).
@@ -279,7 +277,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             mean: return E[x | z] instead of a draw of x, which is what pictures show.
             random_state: seed; the estimator's own by default.
         """
-        check_is_fitted(self)
+        check_fitted(self, "model_")
         if not isinstance(n_samples, numbers.Integral) or n_samples < 1:
             raise LogvarError(f"n_samples is {n_samples!r}: expected an integer of at least 1")
         seed = self._seed if random_state is None else _seed(random_state)
@@ -358,7 +356,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Raises:
             LogvarError: the place exists or cannot be written.
         """
-        check_is_fitted(self)
+        check_fitted(self, "model_")
         folder = UnfinishedFolder(Path(path), overwrite=overwrite, marker=run_folder.MANIFEST)
         try:
             self.write_into(folder.path)
@@ -404,7 +402,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 f"{self.n_features_in_} features as input: resize X, or fit a new model"
             )
         if rows.ndim == 2:
-            validate_data(self, X, reset=reset, skip_check_array=True)
+            self.check_columns(X, reset=reset)
         if not reset:
             return rows.reshape(-1, *self._shape)
         self.n_features_in_ = math.prod(rows.shape[1:])
@@ -421,7 +419,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Under the Bernoulli likelihood uint8 rows are pixels (0 to 255) and floating-point rows
         are intensities (0 to 1), whichever of them the model was fitted on.
         """
-        check_is_fitted(self)
+        check_fitted(self, "model_")
         rows = self._rows(X, reset=False)
         preparation = self._preparation
         if self.decisions_.likelihood == "bernoulli":
@@ -520,12 +518,6 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             rescues=tuple(map(str, getattr(self, "rescues_", ()))),
         )
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float32"]
-        tags.input_tags.three_d_array = True
-        return tags
-
 
 def _seed(random_state) -> int:
     if isinstance(random_state, numbers.Integral) and not isinstance(random_state, bool):
@@ -534,6 +526,8 @@ def _seed(random_state) -> int:
                 f"random_state is {random_state!r}: expected an integer from 0 to 2147483647"
             )
         return int(random_state)
+    from sklearn.utils import check_random_state  # None, or a RandomState: rarely asked for
+
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 

@@ -9,10 +9,12 @@ scaling the head's raw columns by ½/d(σ) makes the start of every scale that o
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from logvar import scales
 from logvar.errors import LogvarError
 from logvar.model import Model
+from logvar.networks.layers import Dense
 from logvar.scales import Scale
 from logvar.training.matching import has_head
 
@@ -64,14 +66,17 @@ def starting_at(model: Model, sigma: float, scale: Scale, *, required: bool) -> 
                 "to what), or use initial_sigma='as-is'"
             )
         return model
+    started = _starting_at(model.encoder.head, jnp.asarray(sigma, jnp.float32), scale)  # type: ignore[attr-defined]
+    return eqx.tree_at(lambda model: model.encoder.head, model, started)
+
+
+@eqx.filter_jit  # one program: operation by operation it would compile twelve
+def _starting_at(head: Dense, sigma: Float[Array, ""], scale: Scale) -> Dense:
     raw = jnp.asarray(scale.raw(sigma), jnp.float32)
     factor = _REFERENCE_SLOPE / scale.slope(raw)
-    head = model.encoder.head  # type: ignore[attr-defined]
     columns = head.bias.shape[0]
     is_raw = jnp.arange(columns) >= columns // 2
     limited = jnp.clip(factor, -_LARGEST_FACTOR, _LARGEST_FACTOR)
     kernel = head.kernel * jnp.where(is_raw, limited, 1.0)
     bias = jnp.where(is_raw, raw, head.bias)
-    return eqx.tree_at(
-        lambda model: (model.encoder.head.kernel, model.encoder.head.bias), model, (kernel, bias)
-    )
+    return eqx.tree_at(lambda head: (head.kernel, head.bias), head, (kernel, bias))

@@ -9,6 +9,7 @@ gradient clipping at once, for any optimizer; for a power of two it is exact to 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import PyTree
 
 from logvar import scales
@@ -67,13 +68,14 @@ def coordinates(model: Model, factor: float = 1.0) -> PyTree:
     are the same compiled program: another program may add the gradient's norm in another order.
     """
     params, _ = partition(model)
-    ones = jax.tree.map(lambda leaf: jnp.ones((), leaf.dtype), params)
+    # Made on the host, where nothing has to be compiled for it.
+    ones = jax.tree.map(lambda leaf: jnp.asarray(np.ones((), leaf.dtype)), params)
     if not has_head(model):
         return ones
     columns = params.encoder.head.bias.shape[0]
-    per_column = jnp.where(jnp.arange(columns) < columns // 2, 1.0, factor)
+    per_column = np.where(np.arange(columns) < columns // 2, 1.0, factor).astype(np.float32)
     return eqx.tree_at(
         lambda tree: (tree.encoder.head.kernel, tree.encoder.head.bias),
         ones,
-        (per_column[None, :], per_column),
+        (jnp.asarray(per_column[None, :]), jnp.asarray(per_column)),
     )

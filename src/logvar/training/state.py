@@ -60,6 +60,7 @@ def unshared(tree: PyTree) -> PyTree:
     return jax.tree.map(jnp.copy, tree)
 
 
+@eqx.filter_jit  # one program: array by array it would compile twenty
 def initial_state(
     model: Model, optimizer: Optimizer, latent_dim: int, coordinates: PyTree
 ) -> TrainState:
