@@ -13,6 +13,7 @@ from PIL import Image
 
 import logvar
 from logvar.data import idx, sources, tables
+from logvar.data.order import taken
 from logvar.data.preparation import Preparation
 
 TABLE = np.random.default_rng(0).normal(size=(20, 3))
@@ -173,3 +174,14 @@ def test_dynamic_binarization_is_drawn_anew():
     one, two = (prepare(rows, jax.random.key(k)) for k in (0, 1))
     assert (one != two).any()
     assert float(one.mean()) == pytest.approx(0.3, abs=0.05)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_taken_rows_are_used_where_they_lie(kind):
+    rows = np.random.default_rng(0).integers(0, 255, (50, 3, 7)).astype(kind)
+    indices = np.array([49, 0, 7, 7, 31])
+    found = taken(rows, indices)
+    assert found.dtype == kind
+    np.testing.assert_array_equal(found, rows[indices])
+    if jax.default_backend() == "cpu":
+        assert jax.device_put(found).unsafe_buffer_pointer() == found.ctypes.data

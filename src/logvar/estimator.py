@@ -12,7 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from logvar import assembly, scales
-from logvar.data.order import split
+from logvar.data.order import split, taken
 from logvar.data.preparation import Preparation, as_rows
 from logvar.distributions.normal import Normal
 from logvar.errors import LogvarError
@@ -456,7 +456,7 @@ class VAE(Estimator):
             return rows, validation
         settings = recipe.training
         kept, held_out = split(len(rows), settings.validation_fraction, settings.random_state)
-        return rows[kept], rows[held_out] if len(held_out) else None
+        return taken(rows, kept), rows[held_out] if len(held_out) else None
 
     def _keep(
         self, run: assembly.Run, rows: np.ndarray, trained: Trained, data: dict[str, Any]

@@ -1,9 +1,13 @@
 """Which rows are held out, and in which order the others are visited."""
 
+import math
+
 import numpy as np
 from jaxtyping import Int32
 
 from logvar.randomness import Purpose, host_stream
+
+_ALIGNMENT = 64
 
 
 def split(n: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -16,6 +20,17 @@ def split(n: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     held_out = min(max(1, round(n * fraction)), n - 1)
     order = host_stream(seed, Purpose.SPLIT).permutation(n)
     return np.sort(order[held_out:]), np.sort(order[:held_out])
+
+
+def taken(rows: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """rows[indices], in memory that begins where a CPU program may use it without a copy."""
+    shape = (len(indices), *rows.shape[1:])
+    size = math.prod(shape) * rows.dtype.itemsize
+    memory = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    found = memory[start : start + size].view(rows.dtype).reshape(shape)
+    # With the mode that checks indices, NumPy would fill a copy first.
+    return np.take(rows, indices, axis=0, out=found, mode="clip")
 
 
 def epoch_order(n: int, batch_size: int, seed: int, epoch: int) -> Int32[np.ndarray, "padded"]:

@@ -189,7 +189,9 @@ def _train_share(
         closing = _Closing(fleet, held_out, jnp.asarray(active), jnp.asarray(index + 1))
         with together.compiling if index == 0 else contextlib.nullcontext():
             states, seen = _close(closing, states)
-        elbo, quantiles, best_epoch, failed = (np.asarray(value) for value in seen)
+        elbo, raw, best_epoch, failed = (np.asarray(value) for value in seen)
+        raw = raw[:, : int(np.sum(held_out.weight))].reshape(len(members), -1)
+        quantiles = np.quantile(raw, QUANTILES, axis=1).T  # XLA sorts ten times as long
         for i in np.flatnonzero(active & (failed < 0)):
             entry = {"epoch": index + 1, "validation_elbo": float(elbo[i])}
             names = (f"raw_{q:g}" for q in QUANTILES)
@@ -275,7 +277,8 @@ class _Seen(NamedTuple):
     """What the host learns of an epoch, for each member."""
 
     elbo: Float[Array, "members"]
-    quantiles: Float[Array, "members quantiles"]
+    raw: Float[Array, "members rows latent"]
+    """Raw scale outputs of the first held-out rows, padding included."""
     best_epoch: Int[Array, "members"]
     failed_step: Int[Array, "members"]
 
@@ -301,10 +304,7 @@ def _closed(closing: _Closing, states: TrainState) -> tuple[TrainState, _Seen]:
         preparation = fleet.fixed.preparation
         means, raw = held_out_rows(state.params, fleet.static, held_out, preparation, seed)
         elbo = means.elbo
-        valid = (held_out.weight.reshape(-1) > 0)[:_ROWS_FOR_QUANTILES]
         some = raw.reshape(-1, raw.shape[-1])[:_ROWS_FOR_QUANTILES]
-        at = jnp.asarray(QUANTILES)
-        quantiles = jnp.nanquantile(jnp.where(valid[:, None], some, jnp.nan), at)
         better = active & (state.failed_step < 0) & (elbo > state.best_elbo)
         best = jax.tree.map(
             lambda new, old: jnp.where(better, new, old), state.params, state.best_params
@@ -316,7 +316,7 @@ def _closed(closing: _Closing, states: TrainState) -> tuple[TrainState, _Seen]:
             best_epoch=jnp.where(better, epoch.astype(jnp.int32), state.best_epoch),
             totals=Totals.zero(state.totals.terms.kl.shape[-1]),
         )
-        return state, _Seen(elbo, quantiles, state.best_epoch, state.failed_step)
+        return state, _Seen(elbo, some, state.best_epoch, state.failed_step)
 
     return jax.vmap(member)(states, fleet.hyper.seed, active)
 

@@ -115,7 +115,7 @@ def train(
     task = _task(model, objective, coordinates, plan, state)
     n, batch_size = len(rows), plan.fixed.batch_size
     steps_per_epoch = -(-n // batch_size)
-    device_rows = jnp.asarray(_padded(rows, batch_size))
+    device_rows = jax.device_put(_padded(rows, batch_size))  # jnp.asarray would copy
     held_out = None if validation is None or not len(validation) else HeldOut.of(validation)
     history = list(history)
     ended, diagnosis, rescues = "finished", None, []
