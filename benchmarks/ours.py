@@ -47,8 +47,9 @@ def steps(recipe, rows, count):
     return repeat, count
 
 
-def tutorial_step():
-    return steps(Recipe().replace(**PRESETS["tutorial"]), mnist()[0], 100)
+def tutorial_step(precision="float32"):
+    recipe = Recipe().replace(**PRESETS["tutorial"], precision=precision)
+    return steps(recipe, mnist()[0], 100)
 
 
 def mlp_step(precision="float32"):
@@ -75,18 +76,18 @@ def mlp_epoch():
     return repeat, 1
 
 
-def digits_runs(precision):
+def digits_runs():
     rows = load("digits").train
     trained, held_out = split(len(rows), 0.1, 0)
-    recipe = Recipe().replace(epochs=20, patience=0, precision=precision)
+    recipe = Recipe().replace(epochs=20, patience=0)
     return [
         assembly.build_run(recipe.replace(random_state=s), rows[trained], rows[held_out])
         for s in range(16)
     ]
 
 
-def fleet(precision="float32"):
-    runs = digits_runs(precision)
+def fleet():
+    runs = digits_runs()
     first = runs[0]
     members = [Member(r.model, r.coordinates, s, 1e-3) for s, r in enumerate(runs)]
 
@@ -163,11 +164,11 @@ def product():
 
 WORKS = {
     "logvar-tutorial-step": tutorial_step,
+    "logvar-tutorial-step-bfloat16": lambda: tutorial_step("bfloat16"),
     "logvar-mlp-step": mlp_step,
     "logvar-mlp-step-bfloat16": lambda: mlp_step("bfloat16"),
     "logvar-mlp-epoch": mlp_epoch,
     "logvar-fleet": fleet,
-    "logvar-fleet-bfloat16": lambda: fleet("bfloat16"),
     "logvar-singles": singles,
     "logvar-likelihood": likelihood,
     "logvar-encode": encode,

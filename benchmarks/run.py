@@ -29,7 +29,7 @@ PAIRS = {
     "likelihood, 500 samples × 1,000 images, against pythae": ("logvar-likelihood", "pythae-likelihood", 0.3, 0.15, 3),
     "encode 60,000 images, against PyTorch": ("logvar-encode", "torch-encode", 0.8, 0.5, 9),
     "MLP step in bfloat16, against float32": ("logvar-mlp-step-bfloat16", "logvar-mlp-step", None, None, 9),
-    "16 digits models in bfloat16, against float32": ("logvar-fleet-bfloat16", "logvar-fleet", None, None, 3),
+    "tutorial step in bfloat16, against float32": ("logvar-tutorial-step-bfloat16", "logvar-tutorial-step", None, None, 9),
 }  # fmt: skip
 
 

@@ -23,6 +23,8 @@ from jax.extend import core
 from jaxtyping import Array, Float
 
 _ASKED = lax.DotAlgorithmPreset.BF16_BF16_F32
+_SMALL = 16
+"""With fewer rows, columns or terms there is nothing to gain."""
 
 
 class Precision(enum.Enum):
@@ -86,34 +88,50 @@ def _equation(equation: Any) -> Any:
 
 
 def _product(left: Array, right: Array, dimensions: lax.DotDimensionNumbers) -> Array:
-    """The product of rounded factors; the left one always rows times terms of the sum.
-
-    XLA's library for CPUs takes bfloat16 in that form only; of the others, XLA 0.10 computes some
-    in float32 and fails on some. The barriers keep it from turning factors and product back. The
-    gradient of a kernel comes as terms times rows, and turned: it is computed the other way round,
-    which turns a factor instead of the product.
-    """
+    """The product of rounded factors: in bfloat16 where XLA's library for CPUs can, which is two
+    matrices of some size; otherwise of the same numbers in float32."""
     (left_sum, right_sum), (left_batch, right_batch) = dimensions
     left_free = [i for i in range(left.ndim) if i not in (*left_sum, *left_batch)]
     right_free = [i for i in range(right.ndim) if i not in (*right_sum, *right_batch)]
-    shape = [left.shape[i] for i in (*left_batch, *left_free)]
-    shape += [right.shape[i] for i in right_free]
-    one = _parted(left.astype(jnp.bfloat16), left_batch, left_free, left_sum)
-    other = _parted(right.astype(jnp.bfloat16), right_batch, right_free, right_sum)
-    swapped = left_free and left_sum and left_free[0] > left_sum[0]
-    if swapped:
-        one, other = other, one
-    product = lax.dot_general(
-        lax.optimization_barrier(one), other, (((2,), (2,)), ((0,), (0,))),
-        preferred_element_type=jnp.float32,
-    )  # fmt: skip
-    product = lax.optimization_barrier(product)
-    return (jnp.matrix_transpose(product) if swapped else product).reshape(shape)
+    sizes = [
+        math.prod(factor.shape[i] for i in axes)
+        for factor, axes in ((left, left_free), (right, right_free), (left, left_sum))
+    ]
+    if left_batch or min(sizes) < _SMALL:
+        bits = jnp.finfo(jnp.bfloat16)
+        left, right = (lax.reduce_precision(x, bits.nexp, bits.nmant) for x in (left, right))
+        return lax.dot_general(left, right, dimensions, precision=lax.Precision.HIGHEST)
+    shape = [left.shape[i] for i in left_free] + [right.shape[i] for i in right_free]
+    one, other = (left, left_free, left_sum), (right, right_free, right_sum)
+    # The gradient of a kernel comes as (terms, rows) and is turned afterwards: the other way round
+    # a factor is turned instead of the product.
+    if left_free[0] > left_sum[0]:
+        return jnp.matrix_transpose(_matrix(other, one)).reshape(shape)
+    return _matrix(one, other).reshape(shape)
+
+
+_Factor = tuple[Array, Sequence[int], Sequence[int]]
+
+
+def _matrix(left: _Factor, right: _Factor) -> Float[Array, "1 rows columns"]:
+    """Rows times columns, of factors with their free and their summed axes.
+
+    The library takes bfloat16 with the left factor as (rows, terms) only. Of other forms, XLA 0.10
+    computes some in float32, fails on some and aborts on some; the barriers, and a batch of one,
+    keep it from making them, and from turning the product while weights are updated.
+    """
+    factors = lax.optimization_barrier(_parted(*left)), _parted(*right)
+    product = lax.dot_general(factors[0], factors[1], _PRODUCT, preferred_element_type=jnp.float32)
+    return lax.optimization_barrier(product)
+
+
+_PRODUCT = (((2,), (2,)), ((0,), (0,)))
 
 
 def _parted(
-    factor: Array, batch: Sequence[int], free: Sequence[int], summed: Sequence[int]
-) -> Float[Array, "batch free summed"]:
-    """The factor with its axes gathered into three."""
-    shape = [math.prod(factor.shape[i] for i in axes) for axes in (batch, free, summed)]
-    return jnp.transpose(factor, (*batch, *free, *summed)).reshape(shape)
+    values: Array, free: Sequence[int], summed: Sequence[int]
+) -> Float[Array, "1 free summed"]:
+    """A rounded factor with its axes gathered into two, and a batch of one."""
+    shape = [math.prod(values.shape[i] for i in axes) for axes in (free, summed)]
+    rounded = values.astype(jnp.bfloat16)
+    return jnp.transpose(rounded, (*free, *summed)).reshape(1, *shape)
