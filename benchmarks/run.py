@@ -54,6 +54,17 @@ TUTORIAL_FLOPS = 32 * 2 * (
     2 * 13 * 13 * 9 * 32
     + 3 * (6 * 6 * 9 * 32 * 64 + 2304 * 4 + 2 * 1568 + 7 * 7 * 9 * 32 * 64 + 14 * 14 * 9 * 64 * 32 + 28 * 28 * 9 * 32)
 )  # fmt: skip
+# 64-256-128-20 and 10-128-256-64, 20 epochs of 11 batches; held-out rows are a forward pass each
+DIGITS_WEIGHTS = 64 * 256 + 256 * 128 + 128 * 20 + 10 * 128 + 128 * 256 + 256 * 64
+FLEET_FLOPS = 16 * 20 * 2 * (11 * 128 * (3 * DIGITS_WEIGHTS - 64 * 256) + 144 * DIGITS_WEIGHTS)
+# A pair whose name has this in it: its floating-point operations, the floor of both sides.
+FLOPS = {
+    "tutorial step, batch 32": TUTORIAL_FLOPS,
+    "whole epoch": MLP_FLOPS * 469,
+    "as a fleet": FLEET_FLOPS,
+    "likelihood": 500 * 1000 * 2 * (20 * 512 + 512 * 784),
+    "encode": 60_000 * 2 * (784 * 512 + 512 * 40),
+}
 
 
 class Side:
@@ -117,6 +128,8 @@ def line(found):
         text += f"  peer {found['peer']:.5f} s"
     if found.get("floor") is not None:
         text += f"  floor {found['floor']:.5f} s"
+    if found.get("peer") is not None and found.get("floor") is not None:
+        text += f" ({found['floor'] / found['peer']:.2f} of the peer)"
     if found["ratio"] is not None:
         text += f"  ratio {found['ratio']:.2f}"
     if found["at_most"] is not None:
@@ -222,7 +235,8 @@ def main():
     for name, (ours, peer, at_most, wished, repetitions) in PAIRS.items():
         if wanted(name):
             seconds = alternately(ours, peer, repetitions)
-            floor = TUTORIAL_FLOPS / rate if "tutorial" in name else None
+            flops = next((count for part, count in FLOPS.items() if part in name), None)
+            floor = None if flops is None else flops / rate
             rows.append(row(name, *seconds, floor, at_most, wished))
     for name, part in PARTS.items():
         if wanted(name):
