@@ -170,6 +170,7 @@ def _train_share(
     batch_size = plan.fixed.batch_size
     steps = -(-n // batch_size)
     device_rows, held_out = on_device
+    valid = int(held_out.weight.sum())
     seeds = [member.seed for member in members]
     active = np.ones(len(members), bool)
     curves: list[list[dict[str, Any]]] = [[] for _ in members]
@@ -190,7 +191,7 @@ def _train_share(
         with together.compiling if index == 0 else contextlib.nullcontext():
             states, seen = _close(closing, states)
         elbo, raw, best_epoch, failed = (np.asarray(value) for value in seen)
-        raw = raw[:, : int(np.sum(held_out.weight))].reshape(len(members), -1)
+        raw = raw[:, :valid].reshape(len(members), -1)
         quantiles = np.quantile(raw, QUANTILES, axis=1).T  # XLA sorts ten times as long
         for i in np.flatnonzero(active & (failed < 0)):
             entry = {"epoch": index + 1, "validation_elbo": float(elbo[i])}
