@@ -1,6 +1,7 @@
 """`logvar.probe`: whether somebody's sampler, density and KL mean the same σ."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -85,7 +86,7 @@ def probe(
         raise LogvarError("probe got nothing to look at: give sample, log_prob or kl")
     if n_samples < 2:
         raise LogvarError(f"n_samples is {n_samples}: expected at least 2 draws to see a spread")
-    known = candidates(_GRID)
+    known = _known()
     readings: list[Reading] = []
     with np.errstate(all="ignore"):  # what overflows in the user's code is part of what is read
         if "log_prob" in called:
@@ -99,6 +100,11 @@ def probe(
     problems = [problem for reading in readings for problem in reading.problems]
     problems = _disagreements(readings, known) + problems + _faults(readings, known)
     return Probe({reading.of: reading for reading in readings}, problems)
+
+
+@functools.cache
+def _known() -> list[Candidate]:
+    return candidates(_GRID)
 
 
 def _disagreements(readings: list[Reading], known: list[Candidate]) -> list[str]:

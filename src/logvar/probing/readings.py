@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special
 
 from logvar.probing.calling import Called, jax_keys
 from logvar.probing.candidates import Candidate
@@ -44,8 +44,8 @@ class Reading:
         freedom = self.draws - 1
         ratios = freedom * np.exp(2 * difference)
         whole = _two_sided(float(ratios.sum()), freedom * len(ratios))
-        worst = min(_two_sided(float(ratio), freedom) for ratio in ratios) * len(ratios)
-        return min(whole, worst) > ALARM / 2
+        worst = _two_sided(ratios, freedom).min() * len(ratios)
+        return bool(min(whole, worst) > ALARM / 2)
 
     def match(self, known: list[Candidate]) -> None:
         """Set `means` to the readings that fit, exact ones first."""
@@ -58,8 +58,10 @@ class Reading:
             self.means = tuple(c.name for c in fits)
 
 
-def _two_sided(value: float, freedom: int) -> float:
-    return 2 * float(min(stats.chi2.cdf(value, freedom), stats.chi2.sf(value, freedom)))
+def _two_sided(value: np.ndarray | float, freedom: int) -> np.ndarray:
+    """How often chance takes a χ² as far to either side."""
+    tails = special.chdtr(freedom, value), special.chdtrc(freedom, value)
+    return np.asarray(2 * np.minimum(*tails))
 
 
 def read_sample(sample: Called, raw: np.ndarray, n_samples: int, seed: int) -> Reading:
