@@ -56,7 +56,7 @@ def compiled(name, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_any_number_gives_a_sane_answer(name, dtype, data):
     """Over every finite number of the dtype: σ and KL are never negative, and inside the safe
@@ -103,7 +103,7 @@ def forms(name):
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n in REGISTRY and not REGISTRY[n].preset])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_all_forms_agree_wherever_hypothesis_looks(name, data):
     drawn = data.draw(safe_raws(name))

@@ -35,7 +35,7 @@ def test_as_is_keeps_the_raw_outputs(name):
     assert all((leaf == 1).all() for leaf in jax.tree.leaves(coordinates))
 
 
-@pytest.mark.parametrize("name", ["softplus", "log-precision"])
+@pytest.mark.parametrize("name", ["log-std", "softplus", "stdplus", "log-precision", "exp-linear"])
 def test_matched_starts_at_the_same_sigma_and_moves_it_as_far(name):
     """One Adam step from the start moves log σ alike, to first order in the step."""
     built = run(learning_rate=1e-5)
