@@ -1,8 +1,6 @@
 """`logvar.VAE`, a scikit-learn estimator: start reading here."""
 
-import dataclasses
 import math
-import numbers
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +10,6 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from logvar import assembly, scales
-from logvar.data.order import split, taken
 from logvar.data.preparation import Preparation, as_rows
 from logvar.distributions.normal import Normal
 from logvar.errors import LogvarError
@@ -21,15 +18,23 @@ from logvar.evaluation.elbo import elbo_terms
 from logvar.evaluation.importance import importance_log_likelihood
 from logvar.evaluation.summary import Evaluation, evaluate
 from logvar.evaluation.units import meaning_of
+from logvar.intake import (
+    at_least_two,
+    dense_rows,
+    draws_of,
+    held_out_of,
+    noise_of,
+    read_as,
+    seed_of,
+)
 from logvar.protocol import Estimator, check_fitted
 from logvar.recipe import Recipe
 from logvar.resuming import Checkpoints, Resume, begun, data_of, identity, keeping
+from logvar.saving import write_run
 from logvar.scales import Scale
 from logvar.signals import Interrupt
 from logvar.storage import run_folder
-from logvar.storage.checkpoints import FOLDER, save_checkpoint
-from logvar.storage.files import UnfinishedFolder, write_atomically
-from logvar.storage.weights import save_arrays
+from logvar.storage.files import UnfinishedFolder
 from logvar.training.loop import Trained, Watcher, train
 from logvar.training.pace import Pace
 from logvar.training.state import TrainState
@@ -208,7 +213,7 @@ class VAE(Estimator):
             KeyboardInterrupt: on Ctrl-C, after the best weights so far were kept.
         """
         recipe = self._recipe().replace(data=source)
-        rows, validation = self._held_out(self._rows(X, reset=True), validation_data, recipe)
+        rows, validation = held_out_of(self._rows(X, reset=True), validation_data, recipe.training)
         run = assembly.build_run(recipe, rows, validation, self.encoder, self.decoder)
         tell = announce or (lambda line: None)
         for reason in run.decisions.why:
@@ -278,10 +283,8 @@ class VAE(Estimator):
             random_state: seed; the estimator's own by default.
         """
         check_fitted(self, "model_")
-        if not isinstance(n_samples, numbers.Integral) or n_samples < 1:
-            raise LogvarError(f"n_samples is {n_samples!r}: expected an integer of at least 1")
-        seed = self._seed if random_state is None else _seed(random_state)
-        return draw(self.model_, int(n_samples), self._n_features_out, seed, mean=mean)
+        seed = self._seed if random_state is None else seed_of(random_state)
+        return draw(self.model_, draws_of(n_samples), self._n_features_out, seed, mean=mean)
 
     def elbo(
         self, X, eps: ArrayLike | None = None, n_samples: int = 1, analytic_kl: bool = False
@@ -299,15 +302,13 @@ class VAE(Estimator):
             analytic_kl: KL in closed form.
         """
         rows, preparation = self._stored(X)
-        noise = None if eps is None else self._noise(eps, len(rows))
-        if n_samples < 1:
-            raise LogvarError(f"n_samples is {n_samples!r}: expected an integer of at least 1")
+        noise = None if eps is None else noise_of(eps, len(rows), self._n_features_out)
         return elbo_terms(
             self.model_,
             rows,
             preparation,
             self._seed,
-            n_samples=n_samples if noise is None else noise.shape[1],
+            n_samples=draws_of(n_samples) if noise is None else noise.shape[1],
             analytic_kl=analytic_kl,
             eps=noise,
         ).elbo
@@ -323,10 +324,8 @@ class VAE(Estimator):
         A lower bound on log p(x) in expectation, tighter with more samples.
         """
         rows, preparation = self._stored(X)
-        if n_samples < 1:
-            raise LogvarError(f"n_samples is {n_samples!r}: expected an integer of at least 1")
         return importance_log_likelihood(
-            self.model_, rows, preparation, self._seed, n_samples
+            self.model_, rows, preparation, self._seed, draws_of(n_samples)
         ).log_likelihood
 
     def evaluate(self, X, *, split: str = "given", n_importance: int = 100) -> Evaluation:
@@ -366,23 +365,15 @@ class VAE(Estimator):
             raise
 
     def write_into(self, folder: Path) -> None:
-        """Write recipe, weights, state, metrics and manifest into a folder that exists."""
-        write_atomically(folder / run_folder.RECIPE, self.recipe_.to_toml())
-        save_arrays(folder / run_folder.WEIGHTS, self.model_)
-        if self.state_ is not None:
-            this = identity(self.recipe_, self.data_)
-            step = int(self.state_.step)
-            save_checkpoint(folder / FOLDER, step, self.state_, self.history_, this)
-        lines = "".join(run_folder.to_json_line(line) for line in self.history_)
-        write_atomically(folder / run_folder.METRICS, lines)
-        run_folder.write_manifest(folder, self._manifest())
+        """Write what `save` writes into a folder that exists."""
+        write_run(self, folder)
 
     # What fitting and loading share.
 
     def _recipe(self) -> Recipe:
         """The settings of this estimator as a checked recipe."""
         settings = {name: getattr(self, name) for name in Recipe.settings()}
-        settings["random_state"] = _seed(self.random_state)
+        settings["random_state"] = seed_of(self.random_state)
         for name in ("scale", "noise_scale"):
             scales.get(settings[name])
             if isinstance(settings[name], Scale):
@@ -394,7 +385,7 @@ class VAE(Estimator):
 
     def _rows(self, X, *, reset: bool) -> np.ndarray:
         """Check X as scikit-learn expects and as we need it."""
-        rows = as_rows(_dense(X))
+        rows = dense_rows(X)
         self.n_features_in_: int
         if not reset and math.prod(rows.shape[1:]) != self.n_features_in_:
             raise LogvarError(
@@ -406,57 +397,20 @@ class VAE(Estimator):
         if not reset:
             return rows.reshape(-1, *self._shape)
         self.n_features_in_ = math.prod(rows.shape[1:])
-        if len(rows) < 2:
-            raise LogvarError(
-                f"X has 1 sample (shape {rows.shape}): expected at least 2 rows to train on; give "
-                "more"
-            )
-        return rows
+        return at_least_two(rows)
 
     def _stored(self, X) -> tuple[np.ndarray, Preparation]:
-        """Rows of X as the fitted model reads them, and what is left to do to them per batch.
-
-        Under the Bernoulli likelihood uint8 rows are pixels (0 to 255) and floating-point rows
-        are intensities (0 to 1), whichever of them the model was fitted on.
-        """
+        """Rows of X as the fitted model reads them, and what is left to do to them per batch."""
         check_fitted(self, "model_")
         rows = self._rows(X, reset=False)
         preparation = self._preparation
         if self.decisions_.likelihood == "bernoulli":
-            fitted_on_pixels = self._preparation.divisor != 1
-            pixels = rows.dtype == np.uint8 and (fitted_on_pixels or rows.max() > 1)
-            preparation = dataclasses.replace(preparation, divisor=255.0 if pixels else 1.0)
-            if not pixels and (rows.min() < 0 or rows.max() > 1):
-                raise LogvarError(
-                    f"X has values from {rows.min():g} to {rows.max():g}: a Bernoulli model "
-                    "expects intensities in [0, 1], or pixels stored as uint8; rescale X"
-                )
+            preparation = read_as(preparation, rows)
         return preparation.fix(rows, self._seed), preparation.after_fixing
 
     def _encode(self, X) -> tuple[np.ndarray, np.ndarray]:
         rows, preparation = self._stored(X)
         return encode(self.model_, rows, preparation, self._seed)
-
-    def _held_out(
-        self, rows: np.ndarray, validation_data, recipe: Recipe
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        if validation_data is not None:
-            given = validation_data[0] if isinstance(validation_data, tuple) else validation_data
-            validation = as_rows(_dense(given), "validation_data")
-            if validation.shape[1:] != rows.shape[1:]:
-                raise LogvarError(
-                    f"validation_data has examples of shape {validation.shape[1:]}: expected "
-                    f"{rows.shape[1:]}, as X has"
-                )
-            if validation.dtype != rows.dtype:
-                raise LogvarError(
-                    f"validation_data is {validation.dtype} and X is {rows.dtype}: give both as "
-                    "pixels (uint8) or both as real numbers"
-                )
-            return rows, validation
-        settings = recipe.training
-        kept, held_out = split(len(rows), settings.validation_fraction, settings.random_state)
-        return taken(rows, kept), rows[held_out] if len(held_out) else None
 
     def _keep(
         self, run: assembly.Run, rows: np.ndarray, trained: Trained, data: dict[str, Any]
@@ -479,63 +433,8 @@ class VAE(Estimator):
         self._seed = self.recipe_.training.random_state
         self._n_features_out = assembly.latent_dim(self.model_, shape)
 
-    def _noise(self, eps: ArrayLike, n: int) -> np.ndarray:
-        """eps as (rows, samples, latent)."""
-        noise = np.asarray(eps, np.float32)
-        noise = noise[None] if noise.ndim == 2 else noise
-        if noise.ndim != 3 or noise.shape[1:] != (n, self._n_features_out):
-            raise LogvarError(
-                f"eps has shape {np.shape(eps)}: expected ({n}, {self._n_features_out}) or "
-                f"(samples, {n}, {self._n_features_out})"
-            )
-        return np.moveaxis(noise, 0, 1)
-
     def _not_finite(self, trained: Trained) -> str:
         return (
             f"{trained.diagnosis}. The step was not taken, and the estimator keeps the weights "
             f"from before (best epoch {int(trained.state.best_epoch)})"
         )
-
-    def _manifest(self) -> run_folder.Manifest:
-        custom = {}
-        if self.decisions_.network == "custom":
-            custom = {
-                part: type(getattr(self.model_, part)).__qualname__
-                for part in ("encoder", "decoder")
-            }
-        return run_folder.Manifest(
-            shape=self._shape,
-            dtype=self._dtype,
-            likelihood=self.decisions_.likelihood,
-            network=self.decisions_.network,
-            divisor=self._preparation.divisor,
-            data=self.data_,
-            ended=self.ended_,
-            epochs_run=self.n_iter_,
-            custom=custom,
-            scale=scales.describe(self.model_.scale),
-            diagnosis=str(getattr(self, "diagnosis_", None) or ""),
-            rescues=tuple(map(str, getattr(self, "rescues_", ()))),
-        )
-
-
-def _seed(random_state) -> int:
-    if isinstance(random_state, numbers.Integral) and not isinstance(random_state, bool):
-        if not 0 <= int(random_state) < 2**31:
-            raise LogvarError(
-                f"random_state is {random_state!r}: expected an integer from 0 to 2147483647"
-            )
-        return int(random_state)
-    from sklearn.utils import check_random_state  # None, or a RandomState: rarely asked for
-
-    return int(check_random_state(random_state).randint(2**31 - 1))
-
-
-def _dense(X):
-    """Refuse sparse matrices by name; they would otherwise become arrays of one object."""
-    if hasattr(X, "toarray"):
-        raise LogvarError(
-            f"Sparse data was passed ({type(X).__name__}), but dense data is required: use "
-            "X.toarray()"
-        )
-    return X

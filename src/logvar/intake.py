@@ -1,0 +1,101 @@
+"""What an estimator is given, checked: rows, seeds, noise. What does not fit is one clear error."""
+
+import dataclasses
+import numbers
+from typing import Any
+
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Float
+
+from logvar.data.order import split, taken
+from logvar.data.preparation import Preparation, as_rows
+from logvar.errors import LogvarError
+from logvar.recipe import TrainingSettings
+
+
+def dense_rows(X: Any, name: str = "X") -> np.ndarray:
+    """X as rows of finite numbers; sparse matrices, which NumPy would make an array of one object,
+    are refused by name."""
+    if hasattr(X, "toarray"):
+        raise LogvarError(
+            f"Sparse data was passed ({type(X).__name__}), but dense data is required: use "
+            f"{name}.toarray()"
+        )
+    return as_rows(X, name)
+
+
+def at_least_two(rows: np.ndarray) -> np.ndarray:
+    """Rows that can be trained on."""
+    if len(rows) < 2:
+        raise LogvarError(
+            f"X has 1 sample (shape {rows.shape}): expected at least 2 rows to train on; give more"
+        )
+    return rows
+
+
+def held_out_of(
+    rows: np.ndarray, validation_data: Any, settings: TrainingSettings
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """(training rows, held-out rows): those given, alone or as a pair with y, or a share of all."""
+    if validation_data is None:
+        kept, held_out = split(len(rows), settings.validation_fraction, settings.random_state)
+        return taken(rows, kept), rows[held_out] if len(held_out) else None
+    given = validation_data[0] if isinstance(validation_data, tuple) else validation_data
+    validation = dense_rows(given, "validation_data")
+    if validation.shape[1:] != rows.shape[1:]:
+        raise LogvarError(
+            f"validation_data has examples of shape {validation.shape[1:]}: expected "
+            f"{rows.shape[1:]}, as X has"
+        )
+    if validation.dtype != rows.dtype:
+        raise LogvarError(
+            f"validation_data is {validation.dtype} and X is {rows.dtype}: give both as pixels "
+            "(uint8) or both as real numbers"
+        )
+    return rows, validation
+
+
+def read_as(preparation: Preparation, rows: np.ndarray) -> Preparation:
+    """The preparation that reads these rows for a Bernoulli likelihood: uint8 as pixels (0 to 255),
+    floating point as intensities (0 to 1), whichever of them the model was fitted on."""
+    fitted_on_pixels = preparation.divisor != 1
+    pixels = rows.dtype == np.uint8 and (fitted_on_pixels or rows.max() > 1)
+    if not pixels and (rows.min() < 0 or rows.max() > 1):
+        raise LogvarError(
+            f"X has values from {rows.min():g} to {rows.max():g}: a Bernoulli model expects "
+            "intensities in [0, 1], or pixels stored as uint8; rescale X"
+        )
+    return dataclasses.replace(preparation, divisor=255.0 if pixels else 1.0)
+
+
+def noise_of(eps: ArrayLike, rows: int, latent: int) -> Float[np.ndarray, "rows samples latent"]:
+    """Noise of one or several draws, with the draws after the rows."""
+    noise = np.asarray(eps, np.float32)
+    noise = noise[None] if noise.ndim == 2 else noise
+    if noise.ndim != 3 or noise.shape[1:] != (rows, latent):
+        raise LogvarError(
+            f"eps has shape {np.shape(eps)}: expected ({rows}, {latent}) or (samples, {rows}, "
+            f"{latent})"
+        )
+    return np.moveaxis(noise, 0, 1)
+
+
+def seed_of(random_state: Any) -> int:
+    """A seed from an integer, or as scikit-learn takes it from None or a RandomState."""
+    if isinstance(random_state, numbers.Integral) and not isinstance(random_state, bool):
+        if not 0 <= int(random_state) < 2**31:
+            raise LogvarError(
+                f"random_state is {random_state!r}: expected an integer from 0 to 2147483647"
+            )
+        return int(random_state)
+    from sklearn.utils import check_random_state  # rarely asked for, and slow to import
+
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def draws_of(n_samples: Any) -> int:
+    """A number of draws."""
+    if not isinstance(n_samples, numbers.Integral) or n_samples < 1:
+        raise LogvarError(f"n_samples is {n_samples!r}: expected an integer of at least 1")
+    return int(n_samples)
