@@ -12,7 +12,7 @@ SOURCE = Path(logvar.__file__).parent
 ORDER = [
     ("errors", "signals"), ("randomness", "recipe"), ("scales",), ("snippets", "probing", "distributions"), ("networks",),
     ("model",), ("objectives",), ("storage",), ("data",), ("evaluation",), ("training",),
-    ("assembly",), ("resuming",), ("study",), ("report",), ("comparing",), ("protocol",), ("estimator",), ("loading",), ("conversion", "doctor"), ("keras", "commands", "scale_commands"), ("compare_command",), ("cli",),
+    ("assembly",), ("resuming",), ("study",), ("report",), ("comparing",), ("protocol", "intake", "saving"), ("estimator",), ("loading",), ("conversion", "doctor"), ("keras", "commands", "scale_commands"), ("compare_command",), ("cli",),
     ("__main__", "__init__"),
 ]  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
