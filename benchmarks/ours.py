@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from data import mnist
+from products import alone, products_of_step
 from run import SIZES
 
 import logvar
@@ -15,7 +16,7 @@ from logvar import assembly
 from logvar.data.order import epoch_order, split
 from logvar.data.sources import load
 from logvar.recipe import PRESETS, Recipe
-from logvar.training.fleet import Member, train_fleet
+from logvar.training.fleet import Member, _shares, train_fleet
 from logvar.training.loop import train
 from logvar.training.optimizers import direction
 from logvar.training.pace import Pace
@@ -54,6 +55,12 @@ def tutorial_step(precision="float32"):
 
 def mlp_step(precision="float32"):
     return steps(Recipe().replace(**MLP, precision=precision), mnist()[0], 100)
+
+
+def mlp_products():
+    """The products of the MLP's step, without the rest of it."""
+    run = assembly.build_run(Recipe().replace(**MLP), mnist()[0][:1000], None)
+    return alone(products_of_step(run), run.model, 100)
 
 
 def mlp_epoch():
@@ -97,6 +104,15 @@ def fleet():
             latent_dim=first.latent_dim,
         )  # fmt: skip
 
+    return repeat, 1
+
+
+def fleet_products():
+    """The products of the fleet's steps, side by side in as many shares as it has."""
+    run = digits_runs()[0]
+    shares = _shares(16)
+    found = products_of_step(run, members=16 // shares)
+    repeat, _ = alone(found, run.model, 20 * -(-len(run.rows) // 128), shares)
     return repeat, 1
 
 
@@ -167,8 +183,10 @@ WORKS = {
     "logvar-tutorial-step-bfloat16": lambda: tutorial_step("bfloat16"),
     "logvar-mlp-step": mlp_step,
     "logvar-mlp-step-bfloat16": lambda: mlp_step("bfloat16"),
+    "logvar-mlp-products": mlp_products,
     "logvar-mlp-epoch": mlp_epoch,
     "logvar-fleet": fleet,
+    "logvar-fleet-products": fleet_products,
     "logvar-singles": singles,
     "logvar-likelihood": likelihood,
     "logvar-encode": encode,

@@ -105,7 +105,7 @@ def train_fleet(
     """
     shares = _shares(len(members)) if shares is None else shares
     size = len(members) // shares
-    on_device = jnp.asarray(rows), HeldOut.of(validation)
+    on_device = jax.device_put(rows), HeldOut.of(validation)  # jnp.asarray would copy
     together = _Together(on_epoch, [size] * shares)
 
     def train(index: int) -> list[Raised]:

@@ -1,0 +1,95 @@
+"""The matrix products of a training step and nothing else: what is left if all the rest were free.
+
+The floor of a comparison takes every product at the rate of one of 1024³. A step's own products are
+smaller, and XLA takes them more slowly: their time here is the least that a program which leaves
+them to XLA can take on this machine.
+"""
+
+import math
+import threading
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.extend import core
+
+from logvar.networks.compiling import Compiled
+from logvar.training.optimizers import direction
+from logvar.training.state import initial_state, partition
+from logvar.training.step import Hyper, Keys, Task, step
+
+
+def products_of_step(run, members=None):
+    """The equations of a run's step, or of as many models' together, that are matrix products."""
+    fixed = run.plan.fixed
+    state = initial_state(
+        run.model, direction(fixed.optimizer, 0.0), run.latent_dim, run.coordinates
+    )
+    numbers = (run.plan.learning_rate, 0.0)
+    seed = jnp.asarray(0, jnp.int32)
+    hyper = Hyper(*(jnp.asarray(number, jnp.float32) for number in numbers), seed)
+    task = Task(partition(run.model)[1], run.objective, run.coordinates, hyper, fixed)
+    keys, weight = Keys.of_epoch(seed, seed).at(seed), jnp.ones(fixed.batch_size)
+    one = lambda state, batch: step(state, batch, weight, keys, task)  # noqa: E731
+    arguments = state, jnp.asarray(run.rows[: fixed.batch_size])
+    if members:
+        one = jax.vmap(one)
+        arguments = jax.tree.map(lambda leaf: jnp.stack([leaf] * members), arguments)
+    return [equation for equation in equations(jax.make_jaxpr(one)(*arguments).jaxpr)
+            if flops(equation) > 1e5]  # fmt: skip
+
+
+def equations(program):
+    """The products of a traced program and of those inside it."""
+    for equation in program.eqns:
+        if equation.primitive is lax.dot_general_p:
+            yield equation
+        for value in equation.params.values():
+            for inner in value if isinstance(value, tuple | list) else (value,):
+                if isinstance(inner, core.ClosedJaxpr | core.Jaxpr):
+                    yield from equations(getattr(inner, "jaxpr", inner))
+
+
+def flops(equation):
+    summed = equation.params["dimension_numbers"][0][0]
+    terms = math.prod(equation.invars[0].aval.shape[axis] for axis in summed)
+    return 2 * math.prod(equation.outvars[0].aval.shape) * terms
+
+
+def alone(found, model, count, shares=1):
+    """A function that computes these products so many times; side by side, one share a thread."""
+
+    def chunk(model, factors):
+        def body(carry):
+            t, factors, _ = carry
+            # Nothing here changes from turn to turn; the barrier keeps XLA from seeing that.
+            t, factors = lax.optimization_barrier((t, factors))
+            results = [
+                equation.primitive.bind(*pair, **equation.params)
+                for equation, pair in zip(found, factors, strict=True)
+            ]
+            return t + 1, factors, results
+
+        nothing = [jnp.zeros(e.outvars[0].aval.shape, e.outvars[0].aval.dtype) for e in found]
+        return lax.while_loop(lambda carry: carry[0] < count, body, (0, factors, nothing))[2]
+
+    compiled = Compiled(chunk)
+    draw = np.random.default_rng(0).standard_normal
+    factors = [
+        [tuple(jnp.asarray(draw(atom.aval.shape, np.float32)) for atom in e.invars) for e in found]
+        for _ in range(shares)
+    ]
+
+    def one(share):
+        jax.block_until_ready(compiled(model, share))
+
+    def repeat():
+        threads = [threading.Thread(target=one, args=(share,)) for share in factors]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    one(factors[0])
+    return repeat, count
