@@ -16,7 +16,7 @@ from logvar import assembly
 from logvar.data.order import epoch_order, split
 from logvar.data.sources import load
 from logvar.recipe import PRESETS, Recipe
-from logvar.training.fleet import Member, _shares, train_fleet
+from logvar.training.fleet import Member, shares_for, train_fleet
 from logvar.training.loop import train
 from logvar.training.optimizers import direction
 from logvar.training.pace import Pace
@@ -110,7 +110,7 @@ def fleet():
 def fleet_products():
     """The products of the fleet's steps, side by side in as many shares as it has."""
     run = digits_runs()[0]
-    shares = _shares(16)
+    shares = shares_for(16)
     found = products_of_step(run, members=16 // shares)
     repeat, _ = alone(found, run.model, 20 * -(-len(run.rows) // 128), shares)
     return repeat, 1

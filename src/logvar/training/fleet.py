@@ -97,13 +97,12 @@ def train_fleet(
         plan: epochs, patience and what a step is compiled for; seeds and learning rates are the
             members' own.
         latent_dim: number of latents.
-        shares: equal parts that train side by side, each in a thread; by default as many as there
-            are cores for, or one on an accelerator.
+        shares: equal parts that train side by side, each in a thread; `shares_for` by default.
         pace: makes a watcher for each share, which says how long a chunk may be.
         on_epoch: is told, from those threads, an epoch that a share has closed and how many
             members are still training.
     """
-    shares = _shares(len(members)) if shares is None else shares
+    shares = shares_for(len(members)) if shares is None else shares
     size = len(members) // shares
     on_device = jax.device_put(rows), HeldOut.of(validation)  # jnp.asarray would copy
     together = _Together(on_epoch, [size] * shares)
@@ -121,8 +120,9 @@ def train_fleet(
     return [member for share in raised for member in share]
 
 
-def _shares(members: int) -> int:
-    """One for each core, if they come out equal and of two members or more."""
+def shares_for(members: int) -> int:
+    """How many shares train side by side by default: one for each core, if they come out equal and
+    of two members or more; one on an accelerator."""
     if jax.default_backend() != "cpu":
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
