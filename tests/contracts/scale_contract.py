@@ -33,6 +33,16 @@ def derivative(function, raw):
     return jax.vmap(jax.grad(function))(jnp.asarray(raw))
 
 
+def quantities(scale: Scale) -> dict:
+    """What a scale computes from a raw output."""
+    return {n: getattr(scale, n) for n in ("log_sigma", "sigma", "variance", "kl_excess", "slope")}
+
+
+def at_once(functions: dict):
+    """One compiled program of several functions of the raw output."""
+    return jax.jit(lambda raw: {name: function(raw) for name, function in functions.items()})
+
+
 def inverse_round_trips(scale: Scale) -> None:
     sigma = some_sigmas(scale)
     np.testing.assert_allclose(scale.sigma(scale.raw(sigma)), sigma, rtol=1e-7)
@@ -127,11 +137,12 @@ def finite_in_the_safe_range(scale: Scale) -> None:
     ends = np.array([low, high], np.float32)
     inside = np.concatenate([ends, np.linspace(max(low, -200), min(high, 200), 401)])
     raw = jnp.asarray(np.clip(inside, low, high), jnp.float32)
-    for name in ("log_sigma", "sigma", "variance", "kl_excess", "slope"):
-        function = getattr(scale, name)
-        assert np.isfinite(jax.jit(function)(raw)).all(), name
-        gradient = np.asarray(jax.jit(jax.vmap(jax.grad(function)))(raw))
-        assert name == "variance" or np.isfinite(gradient).all(), f"gradient of {name}"
+    functions = quantities(scale)
+    values = at_once(functions)(raw)
+    gradients = at_once({n: jax.vmap(jax.grad(f)) for n, f in functions.items()})(raw)
+    for name in functions:
+        assert np.isfinite(values[name]).all(), name
+        assert name == "variance" or np.isfinite(gradients[name]).all(), f"gradient of {name}"
 
 
 def safe_range_is_where_the_variance_is_positive_and_finite(scale: Scale) -> None:
@@ -150,8 +161,7 @@ def half_precision_is_rounded_once(scale: Scale) -> None:
     for dtype in (jnp.bfloat16, jnp.float16):
         low, high = scale.safe_range(dtype)
         raw = jnp.linspace(max(low, -6.0), min(high, 6.0), 41).astype(dtype)
-        for name in ("log_sigma", "sigma", "variance", "kl_excess", "slope"):
-            function = getattr(scale, name)
+        for name, function in quantities(scale).items():
             wide = function(raw.astype(jnp.float32)).astype(dtype)
             assert function(raw).dtype == dtype
             np.testing.assert_array_equal(function(raw), wide, err_msg=name)
@@ -160,8 +170,9 @@ def half_precision_is_rounded_once(scale: Scale) -> None:
 def nothing_outside_the_safe_range_is_silently_wrong(scale: Scale) -> None:
     """NaN in gives NaN out; ±∞ gives the limit or NaN, never a finite number that is no limit."""
     low, high = scale.bounds
+    of_nothing = at_once(quantities(scale))(jnp.float32(np.nan))
     for name in ("log_sigma", "sigma", "variance", "kl_excess"):
-        assert np.isnan(jax.jit(getattr(scale, name))(jnp.float32(np.nan))).all(), name
+        assert np.isnan(of_nothing[name]).all(), name
     for infinity in (-np.inf, np.inf):
         sigma = np.asarray(scale.sigma(jnp.float32(infinity)), float)
         at_an_end = np.isclose(sigma, np.asarray(low), rtol=1e-5, atol=1e-30) | np.isclose(
@@ -214,10 +225,11 @@ def grows_or_falls_throughout(scale: Scale) -> None:
 
 def works_elementwise_under_jit_and_vmap(scale: Scale) -> None:
     raw = jnp.asarray(some_raws(scale)[:6].reshape(2, 3))
-    for name in ("log_sigma", "sigma", "variance", "kl_excess", "slope"):
-        function = getattr(scale, name)
+    functions = quantities(scale)
+    found = at_once({name: jax.vmap(function) for name, function in functions.items()})(raw)
+    for name, function in functions.items():
         one_by_one = [[float(function(value)) for value in row] for row in raw]
-        np.testing.assert_allclose(jax.jit(jax.vmap(function))(raw), one_by_one, rtol=1e-12)
+        np.testing.assert_allclose(found[name], one_by_one, rtol=1e-12)
 
 
 def survives_being_written_down(scale: Scale) -> None:
