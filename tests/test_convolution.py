@@ -1,5 +1,7 @@
 """Convolution as matrix products equals lax.conv*, in values and gradients."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,13 +16,14 @@ LAYOUT = ("NHWC", "HWIO", "NHWC")
 def assert_same_values_and_gradients(ours, theirs, *shapes):
     keys = jax.random.split(jax.random.key(0), len(shapes))
     arguments = [jax.random.normal(k, s) for k, s in zip(keys, shapes, strict=True)]
-    pairs = [(ours(*arguments), theirs(*arguments))]
-    pairs += zip(
-        jax.grad(lambda *a: jnp.sum(jnp.sin(ours(*a))), argnums=(0, 1))(*arguments),
-        jax.grad(lambda *a: jnp.sum(jnp.sin(theirs(*a))), argnums=(0, 1))(*arguments),
-        strict=True,
-    )
-    for got, expected in pairs:
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def value_and_gradients(function, *arguments):
+        gradients = jax.grad(lambda *a: jnp.sum(jnp.sin(function(*a))), argnums=(0, 1))
+        return function(*arguments), *gradients(*arguments)
+
+    found = value_and_gradients(ours, *arguments), value_and_gradients(theirs, *arguments)
+    for got, expected in zip(*found, strict=True):
         assert got.shape == expected.shape
         atol = 5e-6 * float(jnp.abs(expected).max())
         np.testing.assert_allclose(got, expected, rtol=0, atol=atol)
