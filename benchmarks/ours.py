@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from data import mnist
-from products import alone, products_of_step
+from products import alone, begun, products_of_step
 from run import SIZES
 
 import logvar
@@ -18,10 +18,8 @@ from logvar.data.sources import load
 from logvar.recipe import PRESETS, Recipe
 from logvar.training.fleet import Member, shares_for, train_fleet
 from logvar.training.loop import train
-from logvar.training.optimizers import direction
 from logvar.training.pace import Pace
-from logvar.training.state import initial_state, partition
-from logvar.training.step import Chunk, Epoch, Hyper, Task, run_chunk
+from logvar.training.step import Chunk, Epoch, run_chunk
 
 MLP = {
     "network": "mlp", "hidden": (512,), "latent_dim": 20, "batch_size": 128, "likelihood": "bernoulli",
@@ -31,11 +29,7 @@ MLP = {
 def steps(recipe, rows, count):
     """A compiled chunk of so many steps on data that is already on the device."""
     run = assembly.build_run(recipe, rows, None)
-    optimizer = direction(recipe.training.optimizer, 0.0)
-    state = initial_state(run.model, optimizer, run.latent_dim, run.coordinates)
-    numbers = (recipe.training.learning_rate, 0.0)
-    hyper = Hyper(*(jnp.asarray(n, jnp.float32) for n in numbers), jnp.asarray(0, jnp.int32))
-    task = Task(partition(run.model)[1], run.objective, run.coordinates, hyper, run.plan.fixed)
+    state, task = begun(run)
     order = epoch_order(len(rows), run.plan.fixed.batch_size, 0, 0)
     epoch = Epoch(jnp.asarray(run.rows), jnp.asarray(order), jnp.asarray(len(rows)), jnp.asarray(0))
     bounds = jnp.asarray(0, jnp.int32), jnp.asarray(count, jnp.int32)

@@ -1,12 +1,12 @@
 """The matrix products of a training step and nothing else: what is left if all the rest were free.
 
 The floor of a comparison takes every product at the rate of one of 1024³. A step's own products are
-smaller, and XLA takes them more slowly: their time here is the least that a program which leaves
-them to XLA can take on this machine.
+smaller, and XLA takes them more slowly. Here it may start all of a step's at once, as it does with
+those that do not depend on each other; one after another they can take less.
 """
 
 import math
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
@@ -20,16 +20,20 @@ from logvar.training.state import initial_state, partition
 from logvar.training.step import Hyper, Keys, Task, step
 
 
+def begun(run):
+    """A run's state before its first step, and what its steps share."""
+    optimizer = direction(run.plan.fixed.optimizer, 0.0)
+    state = initial_state(run.model, optimizer, run.latent_dim, run.coordinates)
+    numbers = (run.plan.learning_rate, 0.0)
+    hyper = Hyper(*(jnp.asarray(n, jnp.float32) for n in numbers), jnp.asarray(0, jnp.int32))
+    task = Task(partition(run.model)[1], run.objective, run.coordinates, hyper, run.plan.fixed)
+    return state, task
+
+
 def products_of_step(run, members=None):
     """The equations of a run's step, or of as many models' together, that are matrix products."""
-    fixed = run.plan.fixed
-    state = initial_state(
-        run.model, direction(fixed.optimizer, 0.0), run.latent_dim, run.coordinates
-    )
-    numbers = (run.plan.learning_rate, 0.0)
-    seed = jnp.asarray(0, jnp.int32)
-    hyper = Hyper(*(jnp.asarray(number, jnp.float32) for number in numbers), seed)
-    task = Task(partition(run.model)[1], run.objective, run.coordinates, hyper, fixed)
+    state, task = begun(run)
+    fixed, seed = task.fixed, task.hyper.seed
     keys, weight = Keys.of_epoch(seed, seed).at(seed), jnp.ones(fixed.batch_size)
     one = lambda state, batch: step(state, batch, weight, keys, task)  # noqa: E731
     arguments = state, jnp.asarray(run.rows[: fixed.batch_size])
@@ -85,11 +89,8 @@ def alone(found, model, count, shares=1):
         jax.block_until_ready(compiled(model, share))
 
     def repeat():
-        threads = [threading.Thread(target=one, args=(share,)) for share in factors]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(shares) as pool:
+            list(pool.map(one, factors))
 
     one(factors[0])
     return repeat, count

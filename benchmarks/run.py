@@ -160,11 +160,11 @@ def products(rows):
 
 
 def steps(rows, rate):
-    seconds, products = alternately("logvar-mlp-step", "logvar-mlp-products", 9)
+    seconds, bare = alternately("logvar-mlp-step", "logvar-mlp-products", 9)
     name = "MLP 784-512-20, batch 128, a step over its floor"
     floor = MLP_FLOPS / rate
     rows.append(row(name, seconds, floor=floor, at_most=1.4, wished=1.2))
-    rows.append(row("its matrix products alone, over the floor", products, floor=floor))
+    rows.append(row("its matrix products alone, over the floor", bare, floor=floor))
 
 
 def growth(rows, rate):

@@ -13,15 +13,15 @@ from logvar.networks.convolution import convolve, convolve_transpose
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def value_and_gradients(function, *arguments):
+    gradients = jax.grad(lambda *a: jnp.sum(jnp.sin(function(*a))), argnums=(0, 1))
+    return function(*arguments), *gradients(*arguments)
+
+
 def assert_same_values_and_gradients(ours, theirs, *shapes):
     keys = jax.random.split(jax.random.key(0), len(shapes))
     arguments = [jax.random.normal(k, s) for k, s in zip(keys, shapes, strict=True)]
-
-    @functools.partial(jax.jit, static_argnums=0)
-    def value_and_gradients(function, *arguments):
-        gradients = jax.grad(lambda *a: jnp.sum(jnp.sin(function(*a))), argnums=(0, 1))
-        return function(*arguments), *gradients(*arguments)
-
     found = value_and_gradients(ours, *arguments), value_and_gradients(theirs, *arguments)
     for got, expected in zip(*found, strict=True):
         assert got.shape == expected.shape

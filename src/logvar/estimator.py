@@ -303,12 +303,13 @@ class VAE(Estimator):
         """
         rows, preparation = self._stored(X)
         noise = None if eps is None else noise_of(eps, len(rows), self._n_features_out)
+        n_samples = draws_of(n_samples)
         return elbo_terms(
             self.model_,
             rows,
             preparation,
             self._seed,
-            n_samples=draws_of(n_samples) if noise is None else noise.shape[1],
+            n_samples=n_samples if noise is None else noise.shape[1],
             analytic_kl=analytic_kl,
             eps=noise,
         ).elbo
