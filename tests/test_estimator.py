@@ -112,6 +112,18 @@ def test_fixed_noise_stays_and_learned_noise_moves():
         assert (abs(sigma - 0.5) > 1e-4) == moved
 
 
+@pytest.mark.parametrize("n_samples", [0, -1])
+def test_no_draws_are_refused(fitted, n_samples):
+    for use in (
+        lambda: fitted.elbo(X, n_samples=n_samples),
+        lambda: fitted.elbo(X, np.zeros((len(X), 2)), n_samples=n_samples),
+        lambda: fitted.score_samples(X, n_samples),
+        lambda: fitted.sample(n_samples),
+    ):
+        with pytest.raises(logvar.LogvarError, match="n_samples is .*: expected an integer"):
+            use()
+
+
 @pytest.mark.parametrize("objective", [{"objective": "iwae", "n_samples": 5}, {"free_bits": 0.5},
                                        {"beta": 4.0, "beta_warmup": 2.0}, {"analytic_kl": False}])  # fmt: skip
 def test_objectives_train(objective):
