@@ -19,8 +19,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.extend import core
 from jaxtyping import Array, Float
+
+from logvar.networks.products import Product, exchanged
 
 _ASKED = lax.DotAlgorithmPreset.BF16_BF16_F32
 _SMALL = 16
@@ -58,33 +59,15 @@ def as_asked(function: Callable, precision: Precision) -> Callable:
     if precision is Precision.FLOAT32 or jax.default_backend() != "cpu":
         return function
 
-    def rounded(*arguments: Any) -> Any:
-        program, shape = jax.make_jaxpr(function, return_shape=True)(*arguments)
-        results = core.jaxpr_as_fun(_rounding(program))(*jax.tree.leaves(arguments))
-        return jax.tree.unflatten(jax.tree.structure(shape), results)
-
-    return rounded
+    return exchanged(function, _rounding)
 
 
-def _rounding(program: Any) -> Any:
-    """A traced program that rounds where that is asked for; what is none stays as it is."""
-    if isinstance(program, core.ClosedJaxpr):
-        return program.replace(jaxpr=_rounding(program.jaxpr))
-    if isinstance(program, core.Jaxpr):
-        return program.replace(eqns=[_equation(equation) for equation in program.eqns])
-    return tuple(map(_rounding, program)) if isinstance(program, tuple) else program
-
-
-def _equation(equation: Any) -> Any:
+def _rounding(equation: Any) -> Product | None:
     given = equation.params
-    if equation.primitive is not lax.dot_general_p or given["precision"] != _ASKED:
-        # Bodies of loops, branches and calls are parameters of their equations.
-        return equation.replace(params={name: _rounding(value) for name, value in given.items()})
+    if given["precision"] != _ASKED:
+        return None
     dimensions, kind = given["dimension_numbers"], equation.outvars[0].aval.dtype
-    (call,) = jax.make_jaxpr(
-        jax.jit(lambda left, right: _product(left, right, dimensions).astype(kind))
-    )(*(atom.aval for atom in equation.invars)).eqns
-    return call.replace(invars=equation.invars, outvars=equation.outvars)
+    return lambda left, right: _product(left, right, dimensions).astype(kind)
 
 
 def _product(left: Array, right: Array, dimensions: lax.DotDimensionNumbers) -> Array:

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int, Int32, PRNGKeyArray, PyTree
 from logvar.data.preparation import Preparation
 from logvar.networks.compiling import compiled
 from logvar.networks.precision import Precision, as_asked, at_precision
+from logvar.networks.products import suited_to_cpu
 from logvar.objectives import Objective
 from logvar.randomness import Purpose, stream
 from logvar.scales.numerics import folded
@@ -102,7 +103,8 @@ def step(
         model = at_precision(eqx.combine(params, static), fixed.precision)
         return objective(model, x, eps, weight, state.step)
 
-    differentiated = as_asked(jax.value_and_grad(loss, has_aux=True), fixed.precision)
+    differentiated = suited_to_cpu(jax.value_and_grad(loss, has_aux=True))
+    differentiated = as_asked(differentiated, fixed.precision)
     (value, terms), gradient = differentiated(state.params)
     gradient = jax.tree.map(jnp.multiply, gradient, coordinates)
     seen = jax.tree.map(jnp.divide, state.params, coordinates)

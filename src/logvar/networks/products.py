@@ -1,0 +1,90 @@
+"""Matrix products of a traced function, exchanged for others that compute the same better.
+
+Which form of a product is fast depends on the machine, and those of a gradient are written by
+automatic differentiation. So a function is traced and gone through once, with the bodies of its
+loops, branches and calls.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax import lax
+from jax.extend import core
+from jaxtyping import Array
+
+Product = Callable[[Array, Array], Array]
+"""Takes the two factors."""
+
+
+def exchanged(function: Callable, better: Callable[[Any], Product | None]) -> Callable:
+    """The function of arrays, with some of its matrix products computed in another way.
+
+    Args:
+        function: takes and returns arrays, or trees of them.
+        better: sees the equation of each product (a `dot_general`, under `vmap` and differentiation
+            as they left it) and returns what computes it instead, or None to leave it.
+    """
+
+    def function_of_arrays(*arguments: Any) -> Any:
+        program, shape = jax.make_jaxpr(function, return_shape=True)(*arguments)
+        results = core.jaxpr_as_fun(_exchanged(program, better))(*jax.tree.leaves(arguments))
+        return jax.tree.unflatten(jax.tree.structure(shape), results)
+
+    return function_of_arrays
+
+
+def _exchanged(program: Any, better: Callable[[Any], Product | None]) -> Any:
+    """A traced program with its products exchanged; what is none stays as it is."""
+    if isinstance(program, core.ClosedJaxpr):
+        return program.replace(jaxpr=_exchanged(program.jaxpr, better))
+    if isinstance(program, core.Jaxpr):
+        return program.replace(eqns=[_equation(equation, better) for equation in program.eqns])
+    return tuple(_exchanged(p, better) for p in program) if isinstance(program, tuple) else program
+
+
+def _equation(equation: Any, better: Callable[[Any], Product | None]) -> Any:
+    product = better(equation) if equation.primitive is lax.dot_general_p else None
+    if product is None:
+        # Bodies of loops, branches and calls are parameters of their equations.
+        inner = {name: _exchanged(value, better) for name, value in equation.params.items()}
+        return equation.replace(params=inner)
+    factors = [atom.aval for atom in equation.invars]
+    (call,) = jax.make_jaxpr(jax.jit(product))(*factors).eqns
+    return call.replace(invars=equation.invars, outvars=equation.outvars)
+
+
+def suited_to_cpu(function: Callable) -> Callable:
+    """On a CPU, the function with its gradients of kernels computed as `_narrow_first` does.
+
+    The gradient of a kernel is the sum, over examples and pixels, of an input times a gradient.
+    Written as a sum over several axes, XLA 0.10 copies one factor with its axes turned, and of the
+    tutorial's largest layer the 7 MB of patches: 3.9 ms for a product that takes 1.9.
+    """
+    if jax.default_backend() != "cpu":
+        return function
+    return exchanged(
+        function, lambda equation: _narrow_first if _sums_leading_axes(equation) else None
+    )
+
+
+def _sums_leading_axes(equation: Any) -> bool:
+    """Whether all axes but the last are summed, of both factors, and they are several."""
+    (left, right), batch = equation.params["dimension_numbers"]
+    leading = tuple(range(len(left)))
+    ranks = {atom.aval.ndim for atom in equation.invars}
+    plain = equation.params["precision"] is None and batch == ((), ())
+    return plain and len(left) > 1 and left == right == leading and ranks == {len(left) + 1}
+
+
+def _narrow_first(left: Array, right: Array) -> Array:
+    """Σ over all leading axes of left[…, i]·right[…, j], in one axis and the narrow factor first.
+
+    The barrier keeps XLA from swapping the factors to turn the product: 64 columns times 288 take
+    1.9 ms, 288 times 64 take 2.2 (6272 rows, two cores).
+    """
+    if left.shape[-1] > right.shape[-1]:
+        return lax.optimization_barrier(_narrow_first(right, left)).T
+    rows = math.prod(left.shape[:-1])
+    return left.reshape(rows, -1).T @ right.reshape(rows, -1)
