@@ -24,6 +24,7 @@ PEERS = HERE / ".venv" / "bin" / "python"
 PAIRS = {
     "tutorial step, batch 32, against TensorFlow": ("logvar-tutorial-step", "tensorflow-tutorial-step", 1.0, 0.7, 9),
     "tutorial step, batch 32, against PyTorch": ("logvar-tutorial-step", "torch-tutorial-step", 0.6, 0.4, 9),
+    "the tutorial step's matrix products alone, against PyTorch": ("logvar-tutorial-products", "torch-tutorial-step", None, None, 9),
     "MLP 784-512-20, batch 128, whole epoch, against pythae": ("logvar-mlp-epoch", "pythae-epoch", 0.25, 0.2, 5),
     "16 digits models as a fleet, against 16 fits": ("logvar-fleet", "logvar-singles", 0.4, 0.2, 3),
     "a fleet's matrix products alone, against 16 fits": ("logvar-fleet-products", "logvar-singles", None, None, 3),

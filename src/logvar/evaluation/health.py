@@ -70,9 +70,9 @@ def _latents(row_terms: RowTerms) -> Finding:
         return Finding(
             "dead latents",
             False,
-            f"{len(dead)} of {len(kl)} carry nothing ({shown}): a KL below {_COLLAPSED:g} nats, or a "
-            f"posterior mean whose variance over rows is at most {ACTIVE_VARIANCE:g}; harmless, and "
-            f"latent_dim={len(kl) - len(dead)} would do",
+            f"{len(dead)} of {len(kl)} carry nothing ({shown}): a KL below {_COLLAPSED:g} nats, "
+            f"or a posterior mean whose variance over rows is at most {ACTIVE_VARIANCE:g}; "
+            f"harmless, and latent_dim={len(kl) - len(dead)} would do",
         )
     return Finding("latents", True, f"all {len(kl)} carry information, {kl.sum():.3g} nats in all")
 
