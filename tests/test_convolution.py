@@ -45,6 +45,20 @@ def test_convolution(padding, stride, size, kernel):
     assert_same_values_and_gradients(ours, theirs, (*size, 3), (*kernel, 3, 4))
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(2, 1), (1, 4)])
+def test_convolution_with_a_kernel_larger_than_the_image(stride, size):
+    def theirs(image, weights):
+        return lax.conv_general_dilated(
+            image[None], weights, (stride, stride), "SAME", dimension_numbers=LAYOUT
+        )[0]
+
+    def ours(image, weights):
+        return convolve(image, weights, stride, "same")
+
+    assert_same_values_and_gradients(ours, theirs, (*size, 3), (5, 7, 3, 4))
+
+
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("size", [(7, 7), (5, 9)])
 def test_transposed_convolution(stride, size):

@@ -46,6 +46,47 @@ def test_sums_over_leading_axes_are_what_they_were(columns):
 
 
 @on_cpu
+@pytest.mark.parametrize("rows", [(6,), (2, 3)])
+@pytest.mark.parametrize("columns", [(2, 16), (16, 2)])
+def test_a_narrow_factor_comes_first_in_the_compiled_program_too(rows, columns):
+    """XLA would turn the product that way round that its result is stored."""
+    seen, given = normal(*rows, columns[0]), normal(*rows, columns[1], seed=1)
+
+    def gradient_of_kernel(seen, given):
+        axes = tuple(range(len(rows)))
+        return lax.dot_general(seen, given, ((axes, axes), ((), ())))
+
+    def both_ways(seen, given):
+        product = suited_to_cpu(gradient_of_kernel)(seen, given)
+        return product, 2 * product.T
+
+    def results(function, *arguments):
+        compiled = jax.jit(function).lower(*arguments).compile().as_text()
+        return {line.split("f32")[1][:6] for line in compiled.splitlines() if " dot(" in line}
+
+    one, other = (np.asarray(a, np.float64).reshape(6, -1) for a in (seen, given))
+    np.testing.assert_allclose(jax.jit(both_ways)(seen, given)[0], one.T @ other, atol=1e-5)
+    assert results(both_ways, seen, given) == {"[2,16]"}
+
+
+@on_cpu
+@pytest.mark.parametrize("columns", [256, 512])
+def test_kernels_with_rows_of_a_power_of_two_are_turned_before_the_product(columns):
+    """Read down their columns, they fall into few sets of the cache: 3.9 ms instead of 1.4."""
+    gradient, kernel = normal(4, columns), normal(6, columns, seed=1)
+
+    def gradient_of_input(gradient, kernel):
+        return lax.dot_general(gradient, kernel, (((1,), (1,)), ((), ())))
+
+    suited = suited_to_cpu(gradient_of_input)
+    compiled = jax.jit(suited).lower(gradient, kernel).compile().as_text()
+    (product,) = (line for line in compiled.splitlines() if " dot(" in line)
+    assert "lhs_contracting_dims={1}, rhs_contracting_dims={0}" in product
+    expected = np.asarray(gradient, np.float64) @ np.asarray(kernel, np.float64).T
+    np.testing.assert_allclose(jax.jit(suited)(gradient, kernel), expected, rtol=0, atol=1e-4)
+
+
+@on_cpu
 @pytest.mark.parametrize("columns", [(3, 7), (7, 3)])
 def test_they_become_a_matrix_product_with_the_narrow_factor_first(columns):
     seen, given = normal(4, 5, 6, columns[0]), normal(4, 5, 6, columns[1])
@@ -86,6 +127,12 @@ def test_no_gradient_of_a_kernel_sums_over_several_axes():
         (((4, 6, 3), (4, 6, 3)), (((0, 1), (0, 1)), ((2,), (2,)))),
         (((4, 6, 3, 2), (4, 6, 7)), (((0, 1), (0, 1)), ((), ()))),
         (((4, 6), (4, 6)), (((0, 1), (0, 1)), ((), ()))),
+        (((6, 3), (6, 23)), (((0,), (0,)), ((), ()))),
+        (((2,), (16,)), (((), ()), ((), ()))),
+        (((4, 200), (6, 200)), (((1,), (1,)), ((), ()))),
+        (((4, 512), (512, 256)), (((1,), (0,)), ((), ()))),
+        (((4, 256, 3), (6, 256)), (((1,), (1,)), ((), ()))),
+        (((2, 4, 256), (2, 6, 256)), (((2,), (2,)), ((0,), (0,)))),
     ],
     ids=[
         "one axis",
@@ -96,6 +143,12 @@ def test_no_gradient_of_a_kernel_sums_over_several_axes():
         "batch last",
         "two columns",
         "no columns",
+        "seven times as narrow",
+        "nothing summed",
+        "rows of 200",
+        "rows not summed",
+        "three axes",
+        "batch of rows",
     ],
 )
 def test_other_products_are_left_alone(shapes, dimensions):

@@ -36,23 +36,15 @@ class Window(NamedTuple):
     """Zeros before the first row and column."""
     patches: tuple[int, int]
 
-    def reach(self, axis: int) -> int:
-        """Rows or columns of the padded image that some tap touches or the image fills."""
-        touched = self.stride * (self.patches[axis] - 1) + self.kernel[axis]
-        return max(touched, self.padding[axis] + self.image[axis])
-
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def gather(image: Image, window: Window) -> Patches:
     """The patch under each output pixel, taps in row-major order, channels last."""
-    margins = [
-        (window.padding[a], window.reach(a) - window.padding[a] - window.image[a]) for a in (0, 1)
-    ]
-    padded = jnp.pad(image, (*margins, (0, 0)))
-    height, width = (window.stride * (n - 1) + 1 for n in window.patches)
+    zero = jnp.zeros((), image.dtype)
 
-    def tap(i: int, j: int) -> Image:
-        return padded[i : i + height : window.stride, j : j + width : window.stride]
+    def tap(i: int, j: int) -> Patches:
+        parts, margins = zip(*(_within(window, a, k) for a, k in enumerate((i, j))), strict=True)
+        return lax.pad(image[parts], zero, (*margins, (0, 0, 0)))
 
     # Stacked in two steps XLA writes all taps in one pass; nine in a row it would copy twice.
     rows = [
@@ -95,6 +87,20 @@ def scatter(patches: Patches, window: Window) -> Image:
     ]
     image = jnp.stack(rows, axis=1).reshape(stride * sizes[0], stride * sizes[1], channels)
     return image[: window.image[0], : window.image[1]]
+
+
+def _within(window: Window, axis: int, k: int) -> tuple[slice, tuple[int, int, int]]:
+    """Where tap k lies inside the image, and how many patches before and after see it outside.
+
+    A margin of zeros around the whole image would be one more copy of it.
+    """
+    stride, away = window.stride, k - window.padding[axis]
+    first = max(-(away // stride), 0)
+    last = min((window.image[axis] - 1 - away) // stride, window.patches[axis] - 1)
+    if last < first:  # a kernel larger than the image has taps that never touch it
+        return slice(0), (window.patches[axis], 0, 0)
+    part = slice(stride * first + away, stride * last + away + 1, stride)
+    return part, (first, window.patches[axis] - 1 - last, 0)
 
 
 gather.defvjp(
