@@ -2,6 +2,7 @@
 
 The block size never changes, so a row's result does not depend on how many rows come with it,
 a program is compiled once per function and shape of example, and memory is bounded by the block.
+Some blocks go through one call of the program, and on a CPU each core takes a call of its own.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import PyTree
 
+from logvar.cores import side_by_side
 from logvar.networks.compiling import compiled
 
 BLOCK = 128
@@ -31,21 +33,24 @@ def in_blocks(function: Callable, arguments: PyTree, *rowwise: np.ndarray) -> Py
     n = len(rowwise[0])
     if n == 0:
         raise ValueError("in_blocks needs at least one row")
-    results, done = [], 0
-    while done < n:
-        blocks = BLOCKS_AT_ONCE if n - done >= BLOCK * BLOCKS_AT_ONCE else 1
-        size = min(blocks * BLOCK, n - done)
-        stacked = [_blocks(array[done : done + size], blocks) for array in rowwise]
-        out = _map_blocks(function, arguments, stacked)
-        results.append(
-            jax.tree.map(lambda a, size=size: np.asarray(a).reshape(-1, *a.shape[2:])[:size], out)
-        )
-        done += size
+
+    def of_rows(span: slice) -> PyTree:
+        some = [array[span] for array in rowwise]
+        size = len(some[0])
+        out = _map_blocks(function, arguments, [_blocks(rows) for rows in some])
+        return jax.tree.map(lambda a: np.asarray(a).reshape(-1, *a.shape[2:])[:size], out)
+
+    many = BLOCK * BLOCKS_AT_ONCE
+    rest = n - n % many
+    spans = [slice(i, i + many) for i in range(0, rest, many)]
+    spans += [slice(i, i + BLOCK) for i in range(rest, n, BLOCK)]
+    results = side_by_side(of_rows, spans)
     return jax.tree.map(lambda *parts: np.concatenate(parts), *results)
 
 
-def _blocks(rows: np.ndarray, blocks: int) -> np.ndarray:
+def _blocks(rows: np.ndarray) -> np.ndarray:
     """(blocks, BLOCK, …), padded by repeating the first row."""
+    blocks = -(-len(rows) // BLOCK)
     missing = blocks * BLOCK - len(rows)
     if missing:
         rows = np.concatenate([rows, np.repeat(rows[:1], missing, axis=0)])

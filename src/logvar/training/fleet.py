@@ -10,7 +10,6 @@ one that has stopped keeps its best weights, while the others go on.
 
 import contextlib
 import dataclasses
-import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, PyTree
 
+from logvar.cores import cores
 from logvar.data.order import epoch_order
 from logvar.evaluation.elbo import HeldOut, held_out_rows
 from logvar.model import Model
@@ -123,10 +123,7 @@ def train_fleet(
 def shares_for(members: int) -> int:
     """How many shares train side by side by default: one for each core, if they come out equal and
     of two members or more; one on an accelerator."""
-    if jax.default_backend() != "cpu":
-        return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    fitting = (n for n in range(cores or 1, 1, -1) if members % n == 0 and members // n > 1)
+    fitting = (n for n in range(cores(), 1, -1) if members % n == 0 and members // n > 1)
     return next(fitting, 1)
 
 
