@@ -1,6 +1,8 @@
-"""Tests run with strict dtype promotion, and without a compilation cache of their own."""
+"""Tests run with strict dtype promotion, and with a compilation cache that ends with them."""
 
 import itertools
+import os
+import tempfile
 from pathlib import Path
 
 import jax
@@ -19,6 +21,21 @@ PLUMBING = {
 }  # fmt: skip
 
 _TESTS = itertools.count(1)
+_COMPILED = "LOGVAR_TESTS_COMPILED"
+
+
+def pytest_configure(config):
+    """One folder of compiled programs for all workers: they compile many of the same."""
+    if not hasattr(config, "workerinput"):
+        config.compiled = tempfile.TemporaryDirectory(prefix="logvar-tests-")
+        os.environ[_COMPILED] = config.compiled.name
+    jax.config.update("jax_compilation_cache_dir", os.environ[_COMPILED])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
+
+
+def pytest_unconfigure(config):
+    if not hasattr(config, "workerinput"):
+        config.compiled.cleanup()
 
 
 @pytest.fixture(autouse=True, scope="module")
