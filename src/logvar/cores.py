@@ -1,7 +1,7 @@
 """Work done side by side, one piece a core.
 
-The matrix products of small networks are too small to be shared out: those of 128 rows run 1.5
-times as fast on two cores as on one. Two pieces of work with a core each run twice as fast.
+The matrix products of small networks are too small to be shared out well: those of 128 rows run 1.5
+times as fast on two cores as on one. Whole pieces of work side by side keep both cores busy.
 """
 
 import os

@@ -103,9 +103,10 @@ def _narrow_first(left: Array, right: Array) -> Array:
 
 
 def _turned(gradient: Array, kernel: Array) -> Array:
-    """gradient[…, j]·kernel[i, j], with the kernel turned beforehand instead of within the product.
+    """Σ_j gradient[…, j]·kernel[i, j], the kernel turned beforehand and not within the product.
 
-    Of 128 rows, through a kernel of 784 × 1024: 1.4 ms instead of 3.9, the turning included; of
-    512 × 512: 0.5 instead of 0.9. With 600 or 784 columns it gains nothing.
+    A layer that stores its kernel as (out, in) has this form in its forward pass, too. Of 128 rows,
+    through a kernel of 784 × 1024: 1.4 ms instead of 3.9, the turning included; of 512 × 512: 0.5
+    instead of 0.9. With 600 or 784 columns it gains nothing.
     """
     return gradient @ lax.optimization_barrier(kernel.T)
