@@ -51,15 +51,9 @@ def mlp_step(precision="float32"):
     return steps(Recipe().replace(**MLP, precision=precision), mnist()[0], 100)
 
 
-def tutorial_products():
-    """The products of the tutorial's step, without the rest of it."""
-    run = assembly.build_run(Recipe().replace(**PRESETS["tutorial"]), mnist()[0][:1000], None)
-    return alone(products_of_step(run), run.model, 100)
-
-
-def mlp_products():
-    """The products of the MLP's step, without the rest of it."""
-    run = assembly.build_run(Recipe().replace(**MLP), mnist()[0][:1000], None)
+def products(settings):
+    """The products of such a model's step, without the rest of it."""
+    run = assembly.build_run(Recipe().replace(**settings), mnist()[0][:1000], None)
     return alone(products_of_step(run), run.model, 100)
 
 
@@ -181,10 +175,10 @@ def product():
 WORKS = {
     "logvar-tutorial-step": tutorial_step,
     "logvar-tutorial-step-bfloat16": lambda: tutorial_step("bfloat16"),
-    "logvar-tutorial-products": tutorial_products,
+    "logvar-tutorial-products": lambda: products(PRESETS["tutorial"]),
     "logvar-mlp-step": mlp_step,
     "logvar-mlp-step-bfloat16": lambda: mlp_step("bfloat16"),
-    "logvar-mlp-products": mlp_products,
+    "logvar-mlp-products": lambda: products(MLP),
     "logvar-mlp-epoch": mlp_epoch,
     "logvar-fleet": fleet,
     "logvar-fleet-products": fleet_products,
