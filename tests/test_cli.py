@@ -228,6 +228,25 @@ def test_an_interrupted_fit_saves_what_it_learned(place, tmp_path, number, code)
     assert logvar(place, "evaluate", str(tmp_path / "run")).returncode == 0
 
 
+def test_a_second_run_finds_every_program_compiled(place):
+    """Small ones, too: twenty of them are half a second."""
+    code = (
+        "import collections, sys, jax; from logvar.cli import main\n"
+        "events = collections.Counter()\n"
+        "jax.monitoring.register_event_listener(lambda name, **_: events.update([name]))\n"
+        f"sys.argv = ['logvar', 'fit', 'table.npy', *{QUICK}, '--out', 'runs/again']\n"
+        "main()\n"
+        "of = '/jax/compilation_cache/'\n"
+        "print('asked', events[of + 'compile_requests_use_cache'], 'found', events[of + 'cache_hits'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=place, env=environment(place), capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    _, asked, _, found = done.stdout.splitlines()[-1].split()
+    assert int(asked) == int(found) > 10
+
+
 def fit_in_this_process(out, monkeypatch, **settings):
     from logvar import commands
     from logvar.data import sources

@@ -308,7 +308,8 @@ def use_compilation_cache() -> None:
     folder = os.environ.get("LOGVAR_CACHE", str(home / "logvar" / "compiled"))
     if folder:
         jax.config.update("jax_compilation_cache_dir", folder)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+        # Those that compile at once as well: they are many.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _write_results(
