@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -33,7 +35,9 @@ def command(*arguments):
 
 
 def environment(folder):
-    return os.environ | {"LOGVAR_CACHE": str(folder / "cache"), "COLUMNS": "200"}
+    # The workers of pytest share what commands compile, as they share the rest.
+    cache = Path(jax.config.jax_compilation_cache_dir) / "commands"
+    return os.environ | {"LOGVAR_CACHE": str(cache), "COLUMNS": "200"}
 
 
 def logvar(folder, *arguments):

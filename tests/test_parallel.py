@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 from sklearn.datasets import load_iris
@@ -15,7 +16,10 @@ from logvar.storage.files import UnfinishedFolder, unfinished
 X = load_iris().data
 
 
-def test_a_parallel_grid_search_gives_the_numbers_of_a_serial_one():
+def test_a_parallel_grid_search_gives_the_numbers_of_a_serial_one(monkeypatch):
+    # The workers are processes of their own, and would compile it all again.
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", jax.config.jax_compilation_cache_dir)
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     grid = {"latent_dim": [1, 2], "scale": ["log-variance", "softplus"]}
     vae = logvar.VAE(epochs=2, hidden=(8,))
     scores = [
