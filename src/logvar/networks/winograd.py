@@ -41,7 +41,7 @@ _PRODUCTS = ((0, 1), (2, 3), (4,))
 _SUMS = ((0, 4), (1,), (0, 2), (1, 3))
 """The products that e₀, o₀, e₁ and o₁ are the sums of."""
 _CHANNELS = 16
-"""With fewer on either side, memory sets the pace on a CPU, too."""
+"""Measured with 32 and 64; with few on either side, memory sets the pace on a CPU, too."""
 
 
 def pays(window: Window, channels: int) -> bool:
