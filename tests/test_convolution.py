@@ -1,6 +1,7 @@
 """Convolution as matrix products equals lax.conv*, in values and gradients."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from logvar.networks.convolution import convolve, convolve_transpose
+from logvar.networks.convolution import convolve, convolve_transpose, scatter
+from logvar.networks.windows import window_of
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
@@ -61,7 +63,8 @@ def test_convolution_with_a_kernel_larger_than_the_image(stride, size):
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("size", [(7, 7), (5, 9)])
-def test_transposed_convolution(stride, size):
+@pytest.mark.parametrize("features", [1, 4])
+def test_transposed_convolution(stride, size, features):
     def theirs(image, weights):
         return lax.conv_transpose(
             image[None],
@@ -75,7 +78,7 @@ def test_transposed_convolution(stride, size):
     def ours(image, weights):
         return convolve_transpose(image, weights, stride)
 
-    assert_same_values_and_gradients(ours, theirs, (*size, 3), (3, 3, 4, 3))
+    assert_same_values_and_gradients(ours, theirs, (*size, 3), (3, 3, features, 3))
 
 
 def test_no_convolution_is_left_to_differentiate_inside_the_training_loop():
@@ -86,3 +89,18 @@ def test_no_convolution_is_left_to_differentiate_inside_the_training_loop():
         return jnp.sum(convolve_transpose(convolve(image, kernel, 2, "same"), kernel, 2))
 
     assert "conv_general_dilated" not in str(jax.make_jaxpr(jax.grad(loss))(kernel))
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="other backends fuse as they like")
+def test_the_taps_of_a_grey_image_are_summed_up_once():
+    """XLA would read them again for each use of the image (a training step has three)."""
+    window = window_of((8, 8), 1, (3, 3), 1, "same")
+
+    def used_often(patches):
+        images = jax.vmap(lambda one: scatter(one, window))(patches)
+        return jnp.sum(images * jnp.exp(images)), jnp.tanh(images), jnp.sum(images, axis=(1, 2))
+
+    compiled = jax.jit(used_often).lower(jnp.zeros((4, 8, 8, 9))).compile()
+    main = compiled.as_text().split("ENTRY")[1]
+    (patches,) = re.findall(r"(%\S+) = \S+ parameter\(0\)", main)
+    assert len(re.findall(rf"{re.escape(patches)}[,)]", main)) == 1

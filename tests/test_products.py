@@ -13,23 +13,13 @@ from logvar.recipe import Recipe
 from logvar.training.optimizers import direction
 from logvar.training.state import initial_state, partition
 from logvar.training.step import Hyper, Keys, Task, step
+from tests.traced import products
 
 on_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="left alone elsewhere")
 
 
 def normal(*shape, seed=0):
     return jnp.asarray(np.random.default_rng(seed).standard_normal(shape, np.float32))
-
-
-def products(program):
-    """The products of a traced program and of those inside it."""
-    for equation in program.eqns:
-        if equation.primitive is lax.dot_general_p:
-            yield equation
-        for value in equation.params.values():
-            inner = getattr(value, "jaxpr", None)
-            if inner is not None:
-                yield from products(inner)
 
 
 def gradient_of_kernel(seen, given):

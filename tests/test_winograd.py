@@ -3,7 +3,6 @@
 import math
 
 import jax
-import jax.extend
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from logvar.networks import winograd
 from logvar.networks.convolution import convolve_transpose, scatter
 from logvar.networks.windows import window_of
+from tests.traced import products
 
 on_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="the form for CPUs")
 
@@ -107,19 +107,14 @@ def test_images_and_models_side_by_side_are_those_one_by_one():
 
 
 def multiplications(function, *arguments):
-    program = jax.make_jaxpr(function)(*arguments).jaxpr
-    return sum(_multiplications(equation) for equation in program.eqns)
+    found = products(jax.make_jaxpr(function)(*arguments).jaxpr)
+    return sum(_multiplications(product) for product in found)
 
 
-def _multiplications(equation):
-    bodies = [
-        v.jaxpr for v in equation.params.values() if isinstance(v, jax.extend.core.ClosedJaxpr)
-    ]
-    if equation.primitive is not jax.lax.dot_general_p:
-        return sum(_multiplications(e) for body in bodies for e in body.eqns)
-    (contracted, _), _ = equation.params["dimension_numbers"]
-    terms = math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
-    return terms * math.prod(equation.outvars[0].aval.shape)
+def _multiplications(product):
+    (contracted, _), _ = product.params["dimension_numbers"]
+    terms = math.prod(product.invars[0].aval.shape[axis] for axis in contracted)
+    return terms * math.prod(product.outvars[0].aval.shape)
 
 
 @on_cpu

@@ -1,6 +1,6 @@
-"""Where a kernel lies on an image, and the types of what a convolution moves there."""
+"""Where a kernel lies on an image, the types of what a convolution moves there, and transposes."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxtyping import Array, Float
 
@@ -54,3 +54,26 @@ def window_of(
         (before[0], before[1]),
         (patches[0], patches[1]),
     )
+
+
+def transposes(one: Any, other: Any) -> None:
+    """Tell automatic differentiation that of two linear functions each is the other's transpose.
+
+    Args:
+        one: a `jax.custom_vjp` of (arrays, window), with the window not differentiated, or of
+            (arrays,).
+        other: the same.
+    """
+    for function, transpose in ((one, other), (other, one)):
+        _define(function, transpose)
+
+
+def _define(function: Any, transpose: Any) -> None:
+    def forward(arrays: Any, *window: Window) -> tuple[Any, None]:
+        return function(arrays, *window), None
+
+    def backward(*given: Any) -> tuple[Any]:
+        *window, _, cotangent = given
+        return (transpose(cotangent, *window),)
+
+    function.defvjp(forward, backward)
