@@ -90,12 +90,12 @@ class Side:
         self.process.wait()
 
 
-def alternately(ours, peer, repetitions):
-    """Seconds of both, taking turns."""
-    sides = Side(ours), Side(peer)
-    seconds = [[], []]
+def alternately(*names, repetitions):
+    """Seconds of each, taking turns."""
+    sides = [Side(name) for name in names]
+    seconds = [[] for _ in sides]
     for repetition in range(repetitions):
-        for i in (0, 1) if repetition % 2 == 0 else (1, 0):
+        for i in range(len(sides))[:: -1 if repetition % 2 else 1]:
             seconds[i].append(sides[i].go())
     for side in sides:
         side.end()
@@ -161,7 +161,7 @@ def products(rows):
 
 
 def steps(rows, rate):
-    seconds, bare = alternately("logvar-mlp-step", "logvar-mlp-products", 9)
+    seconds, bare = alternately("logvar-mlp-step", "logvar-mlp-products", repetitions=9)
     name = "MLP 784-512-20, batch 128, a step over its floor"
     floor = MLP_FLOPS / rate
     rows.append(row(name, seconds, floor=floor, at_most=1.4, wished=1.2))
@@ -169,10 +169,11 @@ def steps(rows, rate):
 
 
 def growth(rows, rate):
-    for n in (10_000, 100_000, 1_000_000):
-        side = Side(f"logvar-rows-{n}")
-        rows.append(row(f"a step on {n:,} rows of 64", [side.go() for _ in range(7)]))
-        side.end()
+    sizes = (10_000, 100_000, 1_000_000)
+    found = alternately(*(f"logvar-rows-{n}" for n in sizes), repetitions=15)
+    rows.extend(row(f"a step on {n:,} rows of 64", s) for n, s in zip(sizes, found, strict=True))
+    name = "a step on 1,000,000 rows, over one on 10,000"
+    rows.append(row(name, found[-1], found[0], at_most=1.15))
 
 
 def sizes(rows, rate):
@@ -236,7 +237,7 @@ def main():
         steps(rows, rate)
     for name, (ours, peer, at_most, wished, repetitions) in PAIRS.items():
         if wanted(name):
-            seconds = alternately(ours, peer, repetitions)
+            seconds = alternately(ours, peer, repetitions=repetitions)
             flops = next((count for part, count in FLOPS.items() if part in name), None)
             floor = None if flops is None else flops / rate
             rows.append(row(name, *seconds, floor, at_most, wished))
