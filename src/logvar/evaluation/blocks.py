@@ -15,6 +15,7 @@ from jaxtyping import PyTree
 
 from logvar.cores import side_by_side
 from logvar.networks.compiling import compiled
+from logvar.networks.products import suited_to_cpu
 
 BLOCK = 128
 BLOCKS_AT_ONCE = 32
@@ -59,4 +60,5 @@ def _blocks(rows: np.ndarray) -> np.ndarray:
 
 @compiled
 def _map_blocks(function: Callable, arguments: PyTree, stacked: list) -> PyTree:
-    return lax.map(lambda block: function(arguments, *block), [jnp.asarray(a) for a in stacked])
+    of_block = suited_to_cpu(lambda block: function(arguments, *block))
+    return lax.map(of_block, [jnp.asarray(a) for a in stacked])

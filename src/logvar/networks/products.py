@@ -14,6 +14,8 @@ from jax import lax
 from jax.extend import core
 from jaxtyping import Array
 
+from logvar.native.product import native_product
+
 Product = Callable[[Array, Array], Array]
 """Takes the two factors."""
 
@@ -41,7 +43,8 @@ def _exchanged(program: Any, better: Callable[[Any], Product | None]) -> Any:
         return program.replace(jaxpr=_exchanged(program.jaxpr, better))
     if isinstance(program, core.Jaxpr):
         return program.replace(eqns=[_equation(equation, better) for equation in program.eqns])
-    return tuple(_exchanged(p, better) for p in program) if isinstance(program, tuple) else program
+    # Not a tuple of another class, such as the generator that a key belongs to.
+    return tuple(_exchanged(p, better) for p in program) if type(program) is tuple else program
 
 
 def _equation(equation: Any, better: Callable[[Any], Product | None]) -> Any:
@@ -56,7 +59,8 @@ def _equation(equation: Any, better: Callable[[Any], Product | None]) -> Any:
 
 
 def suited_to_cpu(function: Callable) -> Callable:
-    """On a CPU, the function with the products of its gradients in forms that XLA 0.10 is fast at.
+    """On a CPU, the function with its products computed by kernels of our own where those are for
+    them (`logvar.native`), and those of its gradients otherwise in forms that XLA 0.10 is fast at.
 
     The gradient of a kernel is the sum, over examples and pixels, of an input times a gradient:
     see `_narrow_first`. That of a layer's input is a gradient times the kernel, turned: see
@@ -74,6 +78,10 @@ factor that is read down its columns push each other out."""
 
 
 def _suited(equation: Any) -> Product | None:
+    return native_product(equation) or _form_for_xla(equation)
+
+
+def _form_for_xla(equation: Any) -> Product | None:
     (left, right), batch = equation.params["dimension_numbers"]
     shapes = [atom.aval.shape for atom in equation.invars]
     ranks = [len(shape) for shape in shapes]

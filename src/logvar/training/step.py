@@ -18,10 +18,10 @@ from logvar.networks.compiling import compiled
 from logvar.networks.precision import Precision, as_asked, at_precision
 from logvar.networks.products import suited_to_cpu
 from logvar.objectives import Objective
-from logvar.randomness import Purpose, stream
-from logvar.scales.numerics import folded
+from logvar.randomness import Purpose, fold_in, standard_normal, stream
 from logvar.training.optimizers import direction
 from logvar.training.state import Totals, TrainState
+from logvar.training.update import Stride, norm_of, updated
 
 
 class Hyper(NamedTuple):
@@ -79,7 +79,7 @@ class Keys(NamedTuple):
 
     def at(self, t: Int[Array, ""]) -> "Keys":
         """The keys of the epoch's step t."""
-        return Keys(*(jax.random.fold_in(key, t) for key in self))
+        return Keys(*(fold_in(key, t) for key in self))
 
 
 def step(
@@ -97,7 +97,7 @@ def step(
     static, objective, coordinates, hyper, fixed = task
     x = fixed.preparation(batch, keys.binarization)
     latent_dim = state.totals.terms.kl.shape[-1]
-    eps = jax.random.normal(keys.noise, (fixed.batch_size, objective.n_samples, latent_dim))
+    eps = standard_normal(keys.noise, (fixed.batch_size, objective.n_samples, latent_dim))
 
     def loss(params: PyTree):
         model = at_precision(eqx.combine(params, static), fixed.precision)
@@ -106,19 +106,16 @@ def step(
     differentiated = suited_to_cpu(jax.value_and_grad(loss, has_aux=True))
     differentiated = as_asked(differentiated, fixed.precision)
     (value, terms), gradient = differentiated(state.params)
-    gradient = jax.tree.map(jnp.multiply, gradient, coordinates)
-    seen = jax.tree.map(jnp.divide, state.params, coordinates)
-    norm = jnp.sqrt(sum(jnp.sum(folded(g * g)) for g in jax.tree.leaves(gradient)))
+    norm = norm_of(gradient, coordinates)
     # A member of a fleet that has failed stays as it was while the others go on.
     finite = jnp.isfinite(value) & jnp.isfinite(norm) & (state.failed_step < 0)
     clipped = (hyper.clip_norm > 0) & (norm > hyper.clip_norm)
-    factor = jnp.where(clipped, hyper.clip_norm / norm, 1.0)
-    gradient = jax.tree.map(lambda g: g * factor, gradient)
-
+    clip = jnp.where(clipped, hyper.clip_norm / norm, 1.0)
     optimizer = direction(fixed.optimizer, fixed.weight_decay)
-    towards, optimizer_state = optimizer.update(gradient, state.optimizer, seen, finite)
-    towards = jax.tree.map(jnp.multiply, towards, coordinates)
-    params = jax.tree.map(lambda p, d: p - hyper.learning_rate * d, state.params, towards)
+    stride = Stride(hyper.learning_rate, clip, finite)
+    params, optimizer_state = updated(
+        optimizer, state.params, gradient, state.optimizer, coordinates, stride
+    )
 
     count = jnp.sum(weight)
     totals = Totals(
@@ -126,16 +123,14 @@ def step(
         state.totals.loss + value * count,
         state.totals.count + count,
     )
-    after = (params, totals, state.step + 1)
-    before = (state.params, state.totals, state.step)
-    # XLA fuses this choice into the update it guards: it costs no pass over memory of its own.
+    after, before = (totals, state.step + 1), (state.totals, state.step)
     kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, before)
     return dataclasses.replace(
         state,
-        params=kept[0],
+        params=params,
         optimizer=optimizer_state,
-        totals=kept[1],
-        step=kept[2],
+        totals=kept[0],
+        step=kept[1],
         failed_step=jnp.where(finite, state.failed_step, state.step),
     )
 

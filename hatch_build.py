@@ -1,0 +1,61 @@
+"""Compiles src/logvar/native/kernels when the package is built, where there is a compiler for it.
+
+The result is one shared library beside the sources. Without it, and on processors it is not for,
+logvar computes the same with XLA alone.
+"""
+
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+NATIVE = Path("src/logvar/native")
+LIBRARY = NATIVE / "kernels.so"
+FLAGS = ["-std=c11", "-O3", "-mavx512f", "-fPIC", "-shared", "-fvisibility=default", "-pthread"]
+
+
+class CompileKernels(BuildHookInterface):
+    PLUGIN_NAME = "custom"
+
+    def initialize(self, version, build_data):
+        if self.target_name != "wheel":
+            return
+        root = Path(self.root)
+        library = root / LIBRARY
+        library.unlink(missing_ok=True)
+        why_not = compiled(root, library)
+        if why_not:
+            self.app.display_warning(f"logvar is built without kernels of its own: {why_not}")
+            return
+        build_data["artifacts"].append(str(LIBRARY))
+        build_data["pure_python"] = False
+        build_data["tag"] = f"py3-none-{_platform()}"
+
+
+def compiled(root, library):
+    """Compile the kernels; why not, where that cannot be."""
+    if sys.platform not in ("linux", "darwin") or platform.machine() not in ("x86_64", "AMD64"):
+        return f"they are for x86-64 on Linux and macOS, this is {sys.platform} {platform.machine()}"
+    command = shlex.split(os.environ.get("CC", "cc"))
+    if not shutil.which(command[0]):
+        return f"there is no C compiler ({command[0]}); install one, or set CC, and install again"
+    import jaxlib  # its headers: a requirement of the build
+
+    include = Path(jaxlib.__file__).parent / "include"
+    sources = sorted(str(path) for path in (root / NATIVE / "kernels").glob("*.c"))
+    command += [*FLAGS, f"-I{include}", "-o", str(library), *sources]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"the kernels could not be compiled: {shlex.join(command)}\n{done.stderr}")
+    return None
+
+
+def _platform():
+    import sysconfig
+
+    return sysconfig.get_platform().replace("-", "_").replace(".", "_")

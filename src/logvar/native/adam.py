@@ -1,0 +1,87 @@
+"""Adam in one pass over the weights, and the sum of a gradient's squares in one."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from logvar.native.library import in_use
+
+_MOST = 512
+"""Arrays in one call."""
+
+
+class Numbers(NamedTuple):
+    """What an update of Adam's needs beside arrays, in the order in which the kernel reads it.
+
+    With g = clip·factor·gradient + penalty·seen, seen = weight/factor:
+    first ← b1·first + (1 − b1)·g, second ← b2·second + (1 − b2)·g²,
+    weight ← weight − rate·factor·(scale·first/(√second + added) + decay·seen).
+    """
+
+    rate: Float[Array, ""]
+    clip: Float[Array, ""]
+    scale: Float[Array, ""]
+    added: Float[Array, ""]
+    penalty: float
+    decay: float
+    taken: Array
+    """Where it is 0, weights and means stay as they are."""
+    b1: float
+    not_b1: float
+    b2: float
+    not_b2: float
+
+
+def suits(arrays: Sequence[Array], factors: Sequence[Array]) -> bool:
+    """Whether the kernels can take these arrays, with one factor each or one for each column."""
+    return (
+        in_use()
+        and 0 < len(arrays) <= _MOST
+        and all(_suits(array, factor) for array, factor in zip(arrays, factors, strict=True))
+    )
+
+
+def _suits(array: Array, factor: Array) -> bool:
+    float32 = array.dtype == factor.dtype == jnp.float32
+    by_column = factor.ndim > 0 and array.ndim > 0 and factor.size == array.shape[-1]
+    one_row = by_column and factor.shape[-1] == factor.size
+    return float32 and array.size > 0 and (factor.size == 1 or one_row)
+
+
+def sum_of_squares(gradients: Sequence[Array], factors: Sequence[Array]) -> Float[Array, ""]:
+    """Σ (gradient·factor)² over all arrays."""
+    operands = [
+        operand
+        for gradient, factor in zip(gradients, factors, strict=True)
+        for operand in (gradient, factor.reshape(-1))
+    ]
+    scalar = jax.ShapeDtypeStruct((), jnp.float32)
+    return jax.ffi.ffi_call("logvar_squares", scalar, vmap_method="broadcast_all")(*operands)
+
+
+def adam(
+    numbers: Numbers,
+    weights: Sequence[Array],
+    first: Sequence[Array],
+    second: Sequence[Array],
+    gradients: Sequence[Array],
+    factors: Sequence[Array],
+) -> tuple[list[Array], list[Array], list[Array]]:
+    """The weights and both means after a step, in the memory of those before."""
+    operands = [jnp.stack([jnp.asarray(number, jnp.float32) for number in numbers])]
+    shapes, aliases = [], {}
+    arrays = zip(weights, first, second, gradients, factors, strict=True)
+    for *changed, gradient, factor in arrays:
+        for array in changed:
+            aliases[len(operands)] = len(shapes)
+            operands.append(array)
+            shapes.append(jax.ShapeDtypeStruct(array.shape, array.dtype))
+        operands += [gradient, factor.reshape(-1)]
+    call = jax.ffi.ffi_call(
+        "logvar_adam", shapes, input_output_aliases=aliases, vmap_method="broadcast_all"
+    )
+    results = call(*operands)
+    return results[0::3], results[1::3], results[2::3]

@@ -1,0 +1,221 @@
+/* Matrix products in float32 for processors with AVX-512.
+ *
+ * result[i, j] = Σ_k left(i, k)·right(k, j), each factor as it lies or turned, any number of them.
+ * Columns are taken 32 at a time. Such a panel of the right factor is copied once to where its rows
+ * lie one after another; then up to 14 rows of the left factor at a time are multiplied with it in
+ * registers: 28 of the 32 hold sums (Goto & van de Geijn 2008, ACM TOMS 34(3)).
+ *
+ * A sum is taken in the order of k, in blocks whose length depends on the shapes alone, and a row's
+ * sums do not depend on the other rows: no result changes with the number of threads or of rows.
+ */
+#include <immintrin.h>
+#include <stdint.h>
+
+#include "parallel.h"
+
+enum { WIDE = 32, HIGH = 14, DEEP = 1024 };
+
+typedef struct {
+  long rows, columns, terms, batch;
+  const float *left, *right;
+  float *result;
+  /* Distances, in numbers, between neighbours along an axis. */
+  long left_row, left_term, right_term, right_column;
+  long left_member, right_member, result_member; /* between the matrices of a batch */
+  long block;           /* terms that are summed before the sum is added to the result */
+  long rows_per_piece, panels_per_piece, row_pieces, panel_pieces;
+} Product;
+
+/* Rows × one panel: result (+)= left·panel, for a fixed number of rows so that sums stay in
+ * registers. */
+typedef void Tile(long terms, const float *left, long row, long term, const float *panel,
+                  float *result, long stride, int add, __mmask16 low, __mmask16 high);
+
+#define TILE(ROWS, VECTORS)                                                                      \
+  static void tile_##ROWS##_##VECTORS(long terms, const float *left, long row, long term, const float *panel, \
+                          float *result, long stride, int add, __mmask16 low, __mmask16 high) {  \
+    __m512 sum[ROWS][VECTORS];                                                                   \
+    _Pragma("GCC unroll 16") for (int i = 0; i < ROWS; i++)                                      \
+        _Pragma("GCC unroll 2") for (int v = 0; v < VECTORS; v++) sum[i][v] =                    \
+            _mm512_setzero_ps();                                                                 \
+    for (long k = 0; k < terms; k++, panel += WIDE, left += term) {                              \
+      __m512 some[VECTORS];                                                                      \
+      _Pragma("GCC unroll 2") for (int v = 0; v < VECTORS; v++) some[v] =                        \
+          _mm512_load_ps(panel + 16 * v);                                                        \
+      _Pragma("GCC unroll 16") for (int i = 0; i < ROWS; i++) {                                  \
+        __m512 factor = _mm512_set1_ps(left[i * row]);                                           \
+        _Pragma("GCC unroll 2") for (int v = 0; v < VECTORS; v++) sum[i][v] =                    \
+            _mm512_fmadd_ps(factor, some[v], sum[i][v]);                                         \
+      }                                                                                          \
+    }                                                                                            \
+    _Pragma("GCC unroll 16") for (int i = 0; i < ROWS; i++, result += stride)                    \
+        _Pragma("GCC unroll 2") for (int v = 0; v < VECTORS; v++) {                              \
+      __mmask16 there = v ? high : low;                                                          \
+      if (add) sum[i][v] = _mm512_add_ps(sum[i][v], _mm512_maskz_loadu_ps(there, result + 16 * v)); \
+      _mm512_mask_storeu_ps(result + 16 * v, there, sum[i][v]);                                  \
+    }                                                                                            \
+  }
+#define BOTH(ROWS) TILE(ROWS, 1) TILE(ROWS, 2)
+BOTH(1) BOTH(2) BOTH(3) BOTH(4) BOTH(5) BOTH(6) BOTH(7)
+BOTH(8) BOTH(9) BOTH(10) BOTH(11) BOTH(12) BOTH(13) BOTH(14)
+#define NAMES(V)                                                                              \
+  {0,          tile_1_##V, tile_2_##V,  tile_3_##V,  tile_4_##V,  tile_5_##V,  tile_6_##V, tile_7_##V, \
+   tile_8_##V, tile_9_##V, tile_10_##V, tile_11_##V, tile_12_##V, tile_13_##V, tile_14_##V}
+/* By the number of vectors, less one, and of rows. */
+static Tile *const TILES[2][HIGH + 1] = {NAMES(1), NAMES(2)};
+
+static __mmask16 first_of_16(long n) { return n >= 16 ? 0xffff : n <= 0 ? 0 : (1u << n) - 1; }
+
+/* 16 rows of 16 numbers, turned: to[k·WIDE + j] = from[j·stride + k], zero where there is no j. */
+static void turn(const float *from, long stride, long rows, long terms, float *to) {
+  __m512 a[16], b[16];
+  __mmask16 present = first_of_16(terms);
+  for (int j = 0; j < 16; j++)
+    a[j] = j < rows ? _mm512_maskz_loadu_ps(present, from + j * stride) : _mm512_setzero_ps();
+  for (int i = 0; i < 8; i++) { /* pairs of rows */
+    b[2 * i] = _mm512_unpacklo_ps(a[2 * i], a[2 * i + 1]);
+    b[2 * i + 1] = _mm512_unpackhi_ps(a[2 * i], a[2 * i + 1]);
+  }
+  for (int i = 0; i < 4; i++) /* fours: a[4i + q] has terms q, q + 4, q + 8, q + 12 of four rows */
+    for (int q = 0; q < 2; q++) {
+      __m512d low = _mm512_castps_pd(b[4 * i + q]), high = _mm512_castps_pd(b[4 * i + q + 2]);
+      a[4 * i + 2 * q] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, high));
+      a[4 * i + 2 * q + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, high));
+    }
+  for (int q = 0; q < 4; q++) {
+    __m512 even = _mm512_shuffle_f32x4(a[q], a[q + 4], 0x88);
+    __m512 odd = _mm512_shuffle_f32x4(a[q], a[q + 4], 0xdd);
+    __m512 even_below = _mm512_shuffle_f32x4(a[q + 8], a[q + 12], 0x88);
+    __m512 odd_below = _mm512_shuffle_f32x4(a[q + 8], a[q + 12], 0xdd);
+    b[q] = _mm512_shuffle_f32x4(even, even_below, 0x88);
+    b[q + 8] = _mm512_shuffle_f32x4(even, even_below, 0xdd);
+    b[q + 4] = _mm512_shuffle_f32x4(odd, odd_below, 0x88);
+    b[q + 12] = _mm512_shuffle_f32x4(odd, odd_below, 0xdd);
+  }
+  for (long k = 0; k < 16 && k < terms; k++) _mm512_store_ps(to + k * WIDE, b[k]);
+}
+
+/* Copies terms × 32 columns to where they lie one after another, zero beyond the last column. */
+static void copy_panel(const Product *p, const float *right, long columns, long terms, float *to) {
+  if (p->right_column == 1) {
+    __mmask16 low = first_of_16(columns), high = first_of_16(columns - 16);
+    for (long k = 0; k < terms; k++, right += p->right_term, to += WIDE) {
+      _mm512_store_ps(to, _mm512_maskz_loadu_ps(low, right));
+      _mm512_store_ps(to + 16, _mm512_maskz_loadu_ps(high, right + 16));
+    }
+  } else { /* turned: its terms are neighbours */
+    const float *below = columns > 16 ? right + 16 * p->right_column : right;
+    for (long k = 0; k < terms; k += 16, to += 16 * WIDE) {
+      turn(right + k, p->right_column, columns, terms - k, to);
+      turn(below + k, p->right_column, columns - 16, terms - k, to + 16);
+    }
+  }
+}
+
+static void piece_of_product(const void *what, long piece) {
+  static _Thread_local _Alignas(64) float panel[DEEP * WIDE];
+  const Product *p = what;
+  long panels = piece % p->panel_pieces, rest = piece / p->panel_pieces;
+  long rows = rest % p->row_pieces, member = rest / p->row_pieces;
+  long first = rows * p->rows_per_piece;
+  long height = p->rows - first < p->rows_per_piece ? p->rows - first : p->rows_per_piece;
+  long from = panels * p->panels_per_piece * WIDE, to = from + p->panels_per_piece * WIDE;
+  if (to > p->columns) to = p->columns;
+  const float *left = p->left + member * p->left_member + first * p->left_row;
+  const float *right = p->right + member * p->right_member;
+  float *result = p->result + member * p->result_member + first * p->columns;
+  long tiles = (height + HIGH - 1) / HIGH;
+
+  for (long k = 0; k < p->terms; k += p->block) {
+    long terms = p->terms - k < p->block ? p->terms - k : p->block;
+    for (long j = from; j < to; j += WIDE) {
+      long columns = to - j;
+      copy_panel(p, right + k * p->right_term + j * p->right_column, columns, terms, panel);
+      for (long t = 0; t < tiles; t++) { /* heights that differ by one at most */
+        long i = height * t / tiles, end = height * (t + 1) / tiles;
+        TILES[columns > 16][end - i](terms, left + i * p->left_row + k * p->left_term, p->left_row, p->left_term,
+                       panel, result + i * p->columns + j, p->columns, k > 0, first_of_16(columns),
+                       first_of_16(columns - 16));
+      }
+    }
+  }
+}
+
+static long ceiling(long a, long b) { return (a + b - 1) / b; }
+static long least(long a, long b) { return a < b ? a : b; }
+static long most(long a, long b) { return a > b ? a : b; }
+
+/* How the work is cut. A piece copies the panels it uses, so of many rows each piece gets some and
+ * all columns, and otherwise all rows and some columns. */
+static void cut(Product *p, long threads) {
+  const double WORTH_A_PIECE = 5e5; /* multiplications: a few microseconds */
+  const long CACHED = 1 << 17;      /* numbers: half of a second-level cache of 1 MB */
+  int columns_of_left_lie_apart = p->left_row == 1;
+  long block = DEEP;
+  if (columns_of_left_lie_apart) block = least(DEEP, most(128, CACHED / p->rows));
+  p->block = ceiling(p->terms, ceiling(p->terms, block));
+  long panels = ceiling(p->columns, WIDE);
+  p->rows_per_piece = p->rows;
+  p->panels_per_piece = panels;
+  if (p->rows > 2 * p->columns && p->rows > 16 * HIGH) {
+    long cached = CACHED / least(p->terms, p->block);
+    long even = ceiling(p->rows, 4 * threads);
+    p->rows_per_piece = most(4 * HIGH, least(32 * HIGH, least(even, cached)) / HIGH * HIGH);
+  } else if (p->batch < threads && panels < 4 * threads) {
+    long pieces = least(2 * threads, most(1, (long)((double)p->rows * p->terms * p->columns / WORTH_A_PIECE)));
+    p->rows_per_piece = most(HIGH, ceiling(p->rows, pieces));
+  } else if (p->batch < 4 * threads) {
+    double of_panel = (double)p->rows * p->terms * WIDE;
+    long worth = of_panel < WORTH_A_PIECE ? (long)(WORTH_A_PIECE / of_panel) + 1 : 1;
+    p->panels_per_piece = least(panels, most(worth, panels * p->batch / (16 * threads)));
+  }
+  p->row_pieces = ceiling(p->rows, p->rows_per_piece);
+  p->panel_pieces = ceiling(panels, p->panels_per_piece);
+}
+
+static XLA_FFI_Error *product(XLA_FFI_CallFrame *call, int left_turned, int right_turned) {
+  if (answered_metadata(call)) return NULL;
+  if (call->args.size != 2 || call->rets.size != 1)
+    return refused(call, "logvar's product takes two factors and gives one result");
+  const XLA_FFI_Buffer *left = operand(call, 0), *right = operand(call, 1);
+  const XLA_FFI_Buffer *to = result(call, 0);
+  long rank = left->rank;
+  if (rank < 2 || right->rank != rank || to->rank != rank)
+    return refused(call, "logvar's product takes matrices, or as many of each");
+  if (left->dtype != XLA_FFI_DataType_F32 || right->dtype != XLA_FFI_DataType_F32)
+    return refused(call, "logvar's product takes float32");
+  Product p = {0};
+  p.rows = left->dims[rank - (left_turned ? 1 : 2)];
+  p.terms = left->dims[rank - (left_turned ? 2 : 1)];
+  p.columns = right->dims[rank - (right_turned ? 2 : 1)];
+  if (right->dims[rank - (right_turned ? 1 : 2)] != p.terms)
+    return refused(call, "logvar's product got factors of different numbers of terms");
+  p.batch = extent(left, 0, rank - 2);
+  if (extent(right, 0, rank - 2) != p.batch ||
+      extent(to, 0, rank) != p.batch * p.rows * p.columns)
+    return refused(call, "logvar's product got shapes that do not fit together");
+  if (!p.batch || !p.rows || !p.columns || !p.terms)
+    return refused(call, "logvar's product got an empty factor");
+  p.left = left->data;
+  p.right = right->data;
+  p.result = to->data;
+  p.left_row = left_turned ? 1 : p.terms;
+  p.left_term = left_turned ? p.rows : 1;
+  p.right_column = right_turned ? p.terms : 1;
+  p.right_term = right_turned ? 1 : p.columns;
+  p.left_member = p.rows * p.terms;
+  p.right_member = p.terms * p.columns;
+  p.result_member = p.rows * p.columns;
+  long threads = threads_of(call);
+  cut(&p, threads);
+  in_pieces(call, threads, piece_of_product, &p, sizeof p,
+            p.batch * p.row_pieces * p.panel_pieces);
+  return NULL;
+}
+
+XLA_FFI_Error *logvar_product(XLA_FFI_CallFrame *call) { return product(call, 0, 0); }
+XLA_FFI_Error *logvar_product_left_turned(XLA_FFI_CallFrame *call) { return product(call, 1, 0); }
+XLA_FFI_Error *logvar_product_right_turned(XLA_FFI_CallFrame *call) { return product(call, 0, 1); }
+
+/* Whether this processor has the instructions used here. */
+int logvar_supported(void) { return __builtin_cpu_supports("avx512f") != 0; }
