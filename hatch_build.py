@@ -15,7 +15,7 @@ from pathlib import Path
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 NATIVE = Path("src/logvar/native")
-LIBRARY = NATIVE / "kernels.so"
+LIBRARY = NATIVE / "kernels" / "kernels.so"
 FLAGS = ["-std=c11", "-O3", "-mavx512f", "-fPIC", "-shared", "-fvisibility=default", "-pthread"]
 
 
@@ -40,7 +40,9 @@ class CompileKernels(BuildHookInterface):
 def compiled(root, library):
     """Compile the kernels; why not, where that cannot be."""
     if sys.platform not in ("linux", "darwin") or platform.machine() not in ("x86_64", "AMD64"):
-        return f"they are for x86-64 on Linux and macOS, this is {sys.platform} {platform.machine()}"
+        return (
+            f"they are for x86-64 on Linux and macOS, this is {sys.platform} {platform.machine()}"
+        )
     command = shlex.split(os.environ.get("CC", "cc"))
     if not shutil.which(command[0]):
         return f"there is no C compiler ({command[0]}); install one, or set CC, and install again"

@@ -62,14 +62,14 @@ def mlp_epoch():
     rows = mnist()[0]
     recipe = Recipe().replace(**MLP, epochs=1, validation_fraction=0.0, patience=0)
     run = assembly.build_run(recipe, rows, None)
-    states = [None]
+    states, pace = [None], Pace()
 
     def repeat():
         # The next epoch of the same run: what `fit` does between two lines of its progress bar.
         done = 0 if states[0] is None else int(states[0].step) // -(-len(rows) // 128)
         plan = dataclasses.replace(run.plan, epochs=done + 1)
         trained = train(
-            run.model, run.rows, None, run.objective, plan, Pace(), latent_dim=run.latent_dim,
+            run.model, run.rows, None, run.objective, plan, pace, latent_dim=run.latent_dim,
             coordinates=run.coordinates, state=states[0],
         )  # fmt: skip
         states[0] = trained.state

@@ -17,6 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from cores import round_trip
+
 HERE = Path(__file__).resolve().parent
 PEERS = HERE / ".venv" / "bin" / "python"
 
@@ -90,11 +92,16 @@ class Side:
         self.process.wait()
 
 
+TRIPS = []
+"""How far apart the cores were before each repetition since the last row (cores.py)."""
+
+
 def alternately(*names, repetitions):
     """Seconds of each, taking turns."""
     sides = [Side(name) for name in names]
     seconds = [[] for _ in sides]
     for repetition in range(repetitions):
+        TRIPS.append(round_trip())
         for i in range(len(sides))[:: -1 if repetition % 2 else 1]:
             seconds[i].append(sides[i].go())
     for side in sides:
@@ -120,6 +127,9 @@ def row(name, ours, peer=None, floor=None, at_most=None, wished=None):
         against = against or floor
     found["ratio"] = None if against is None else found["ours"] / against
     found |= {"at_most": at_most, "wished": wished}
+    if TRIPS and None not in TRIPS:
+        found["round_trips"] = [float(f"{trip:.2e}") for trip in TRIPS]
+    TRIPS.clear()
     print(line(found), flush=True)
     return found
 
@@ -137,6 +147,9 @@ def line(found):
     if found["at_most"] is not None:
         against = found["ratio"] if found["ratio"] is not None else found["ours"]
         text += f" (at most {found['at_most']:g}: {'yes' if against <= found['at_most'] else 'NO'})"
+    if found.get("round_trips"):
+        near, far = min(found["round_trips"]) * 1e6, max(found["round_trips"]) * 1e6
+        text += f"  cores {near:.2f} to {far:.2f} µs apart"
     return text
 
 

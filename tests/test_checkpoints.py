@@ -182,6 +182,16 @@ def test_a_changed_version_is_refused_unless_allowed(tmp_path, monkeypatch):
     assert any("in spite of a change: jax was" in line for line in told)
 
 
+def test_a_run_is_not_resumed_with_other_kernels(tmp_path, monkeypatch):
+    fitted(tmp_path, epochs=1)
+    from logvar.storage import run_folder
+
+    kernels = run_folder.versions()["kernels"]
+    monkeypatch.setattr(run_folder, "in_use", lambda: kernels == "none")
+    with pytest.raises(logvar.LogvarError, match=f"kernels was '{kernels}', is "):
+        fitted(tmp_path, resume=True)
+
+
 def test_resume_without_a_folder_is_refused():
     with pytest.raises(logvar.LogvarError, match="resume needs checkpoints"):
         logvar.VAE(**SETTINGS).fit(DIGITS.train[:50], resume=True)

@@ -15,6 +15,13 @@ from logvar.training.state import initial_state, partition
 from logvar.training.step import Hyper, Keys, Task, step
 from tests.traced import products
 
+
+@pytest.fixture(autouse=True)
+def without_kernels(monkeypatch):
+    """What is tried here are forms for XLA; test_native.py tries the kernels."""
+    monkeypatch.setattr("logvar.native.product.in_use", lambda: False)
+
+
 on_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="left alone elsewhere")
 
 

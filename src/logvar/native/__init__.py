@@ -1,6 +1,6 @@
 """Kernels in C for what training spends its time in, where the processor has AVX-512.
 
 Matrix products in float32, and Adam with the gradient's norm in one pass each, as custom calls of
-XLA's that share its threads. They are compiled when the package is installed; without them, on other
-processors and on accelerators the same is computed by XLA alone. `LOGVAR_KERNELS=0` leaves them out.
+XLA's that share its threads. They are compiled when the package is installed; without them, on
+other processors and on accelerators, XLA computes the same. `LOGVAR_KERNELS=0` leaves them out.
 """

@@ -5,12 +5,16 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from logvar.native.library import in_use
 
 _MOST = 512
 """Arrays in one call."""
+
+Values = Array | np.ndarray
+"""Differentiation gives zeros as NumPy's for a weight that nothing depends on."""
 
 
 class Numbers(NamedTuple):
@@ -35,7 +39,7 @@ class Numbers(NamedTuple):
     not_b2: float
 
 
-def suits(arrays: Sequence[Array], factors: Sequence[Array]) -> bool:
+def suits(arrays: Sequence[Values], factors: Sequence[Values]) -> bool:
     """Whether the kernels can take these arrays, with one factor each or one for each column."""
     return (
         in_use()
@@ -44,14 +48,14 @@ def suits(arrays: Sequence[Array], factors: Sequence[Array]) -> bool:
     )
 
 
-def _suits(array: Array, factor: Array) -> bool:
+def _suits(array: Values, factor: Values) -> bool:
     float32 = array.dtype == factor.dtype == jnp.float32
     by_column = factor.ndim > 0 and array.ndim > 0 and factor.size == array.shape[-1]
     one_row = by_column and factor.shape[-1] == factor.size
     return float32 and array.size > 0 and (factor.size == 1 or one_row)
 
 
-def sum_of_squares(gradients: Sequence[Array], factors: Sequence[Array]) -> Float[Array, ""]:
+def sum_of_squares(gradients: Sequence[Values], factors: Sequence[Values]) -> Float[Array, ""]:
     """Σ (gradient·factor)² over all arrays."""
     operands = [
         operand
@@ -64,15 +68,16 @@ def sum_of_squares(gradients: Sequence[Array], factors: Sequence[Array]) -> Floa
 
 def adam(
     numbers: Numbers,
-    weights: Sequence[Array],
-    first: Sequence[Array],
-    second: Sequence[Array],
-    gradients: Sequence[Array],
-    factors: Sequence[Array],
+    weights: Sequence[Values],
+    first: Sequence[Values],
+    second: Sequence[Values],
+    gradients: Sequence[Values],
+    factors: Sequence[Values],
 ) -> tuple[list[Array], list[Array], list[Array]]:
     """The weights and both means after a step, in the memory of those before."""
-    operands = [jnp.stack([jnp.asarray(number, jnp.float32) for number in numbers])]
-    shapes, aliases = [], {}
+    operands: list[Values] = [jnp.stack([jnp.asarray(number, jnp.float32) for number in numbers])]
+    shapes: list[jax.ShapeDtypeStruct] = []
+    aliases: dict[int, int] = {}
     arrays = zip(weights, first, second, gradients, factors, strict=True)
     for *changed, gradient, factor in arrays:
         for array in changed:
@@ -83,5 +88,5 @@ def adam(
     call = jax.ffi.ffi_call(
         "logvar_adam", shapes, input_output_aliases=aliases, vmap_method="broadcast_all"
     )
-    results = call(*operands)
+    results = list(call(*operands))
     return results[0::3], results[1::3], results[2::3]

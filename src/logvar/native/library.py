@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jax
 
-_FILE = Path(__file__).with_name("kernels.so")
+_FILE = Path(__file__).with_name("kernels") / "kernels.so"
 _TARGETS = (
     "logvar_product",
     "logvar_product_left_turned",

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from logvar.errors import LogvarError
+from logvar.native.library import in_use
 from logvar.storage.files import sha256, write_atomically
 
 FORMAT = 1
@@ -64,8 +65,9 @@ class Manifest:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what decides the numbers."""
-    return {name: importlib.metadata.version(name) for name in _DECIDING}
+    """Versions of what decides the numbers to the last bit, and which kernels compute them."""
+    found = {name: importlib.metadata.version(name) for name in _DECIDING}
+    return found | {"kernels": "AVX-512" if in_use() else "none"}
 
 
 _DECIDING = ("logvar", "jax", "jaxlib", "equinox", "numpy")

@@ -18,6 +18,7 @@ from logvar.distributions.noise import ObservationNoise
 from logvar.distributions.normal import Normal
 from logvar.model import Model
 from logvar.networks.precision import as_asked, at_precision
+from logvar.randomness import standard_normal
 from logvar.training.state import TrainState
 from logvar.training.step import Keys, Task
 
@@ -114,7 +115,7 @@ def _computed(
     fixed = task.fixed
     latent_dim = state.totals.terms.kl.shape[-1]
     keys = Keys.of_epoch(task.hyper.seed, position[0]).at(position[1])
-    eps = jax.random.normal(keys.noise, (fixed.batch_size, task.objective.n_samples, latent_dim))
+    eps = standard_normal(keys.noise, (fixed.batch_size, task.objective.n_samples, latent_dim))
     x = fixed.preparation(rows, keys.binarization)
 
     def model_of(params: PyTree) -> Model:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
-from logvar.native.adam import Numbers, adam, sum_of_squares, suits
+from logvar.native.adam import Numbers, adam, suits, sum_of_squares
 from logvar.scales.numerics import folded
 from logvar.training.optimizers import B1, B2, AdamState, Optimizer
 

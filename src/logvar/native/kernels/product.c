@@ -5,15 +5,16 @@
  * lie one after another; then up to 14 rows of the left factor at a time are multiplied with it in
  * registers: 28 of the 32 hold sums (Goto & van de Geijn 2008, ACM TOMS 34(3)).
  *
- * A sum is taken in the order of k, in blocks whose length depends on the shapes alone, and a row's
- * sums do not depend on the other rows: no result changes with the number of threads or of rows.
+ * A sum is taken in the order of k, in blocks of at most 256, which keep its error small; their
+ * length depends on the number of terms alone. No result changes with the number of threads, nor a
+ * row's with the other rows.
  */
 #include <immintrin.h>
 #include <stdint.h>
 
 #include "parallel.h"
 
-enum { WIDE = 32, HIGH = 14, DEEP = 1024 };
+enum { WIDE = 32, HIGH = 14, DEEP = 256 };
 
 typedef struct {
   long rows, columns, terms, batch;
@@ -150,10 +151,7 @@ static long most(long a, long b) { return a > b ? a : b; }
 static void cut(Product *p, long threads) {
   const double WORTH_A_PIECE = 5e5; /* multiplications: a few microseconds */
   const long CACHED = 1 << 17;      /* numbers: half of a second-level cache of 1 MB */
-  int columns_of_left_lie_apart = p->left_row == 1;
-  long block = DEEP;
-  if (columns_of_left_lie_apart) block = least(DEEP, most(128, CACHED / p->rows));
-  p->block = ceiling(p->terms, ceiling(p->terms, block));
+  p->block = ceiling(p->terms, ceiling(p->terms, DEEP));
   long panels = ceiling(p->columns, WIDE);
   p->rows_per_piece = p->rows;
   p->panels_per_piece = panels;
