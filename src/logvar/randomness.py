@@ -53,7 +53,7 @@ def standard_normal(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "
     bits = ((high ^ low) >> np.uint32(9)) | np.uint32(0x3F800000)
     unit = lax.bitcast_convert_type(bits, jnp.float32) - np.float32(1)
     least = np.nextafter(np.float32(-1), np.float32(0))
-    uniform = jnp.maximum(least, unit * (np.float32(1) - least) + least)
+    uniform = unit * (np.float32(1) - least) + least
     return np.float32(np.sqrt(2)) * lax.erf_inv(uniform)
 
 

@@ -11,7 +11,8 @@ typedef void Piece(const void *what, long piece);
 
 /* Runs pieces 0 … count − 1 and returns when all are done. The calling thread takes pieces itself,
  * so it never waits for a thread that has not begun; at most `threads` take part. `what` is copied.
- * Which thread does which piece is left to chance: a piece must give the same bits on any. */
+ * Which thread does which piece is left to chance: a piece must give the same bits on any. (All of
+ * XLA's threads take subnormal numbers as zero.) */
 void in_pieces(XLA_FFI_CallFrame *call, long threads, Piece *does, const void *what, size_t size,
                long count);
 
