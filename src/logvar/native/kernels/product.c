@@ -5,7 +5,7 @@
  * lie one after another; then up to 14 rows of the left factor at a time are multiplied with it in
  * registers: 28 of the 32 hold sums (Goto & van de Geijn 2008, ACM TOMS 34(3)).
  *
- * A sum is taken in the order of k, in blocks of at most 256, which keep its error small; their
+ * A sum is taken in the order of k, in stretches of at most 256, which keep its error small; their
  * length depends on the number of terms alone. No result changes with the number of threads, nor a
  * row's with the other rows.
  */
@@ -14,7 +14,7 @@
 
 #include "parallel.h"
 
-enum { WIDE = 32, HIGH = 14, DEEP = 256 };
+enum { WIDE = 32, HIGH = 14, SUMMED = 256, DEEP = 1024 };
 
 typedef struct {
   long rows, columns, terms, batch;
@@ -23,37 +23,41 @@ typedef struct {
   /* Distances, in numbers, between neighbours along an axis. */
   long left_row, left_term, right_term, right_column;
   long left_member, right_member, result_member; /* between the matrices of a batch */
-  long block;           /* terms that are summed before the sum is added to the result */
+  long summed; /* terms that are summed before the sum is added to the result */
+  long block;  /* terms of a panel: some times as many */
   long rows_per_piece, panels_per_piece, row_pieces, panel_pieces;
 } Product;
 
 /* Rows × one panel: result (+)= left·panel, for a fixed number of rows so that sums stay in
- * registers. */
-typedef void Tile(long terms, const float *left, long row, long term, const float *panel,
-                  float *result, long stride, int add, __mmask16 low, __mmask16 high);
+ * registers. Every `summed` terms they are added to the result. */
+typedef void Tile(long terms, long summed, const float *left, long row, long term,
+                  const float *panel, float *result, long stride, int add, __mmask16 low,
+                  __mmask16 high);
 
+#define EACH_ROW _Pragma("GCC unroll 16") for (int i = 0; i < rows; i++)
+#define EACH_VECTOR _Pragma("GCC unroll 2") for (int v = 0; v < vectors; v++)
 #define TILE(ROWS, VECTORS)                                                                      \
-  static void tile_##ROWS##_##VECTORS(long terms, const float *left, long row, long term, const float *panel, \
-                          float *result, long stride, int add, __mmask16 low, __mmask16 high) {  \
-    __m512 sum[ROWS][VECTORS];                                                                   \
-    _Pragma("GCC unroll 16") for (int i = 0; i < ROWS; i++)                                      \
-        _Pragma("GCC unroll 2") for (int v = 0; v < VECTORS; v++) sum[i][v] =                    \
-            _mm512_setzero_ps();                                                                 \
-    for (long k = 0; k < terms; k++, panel += WIDE, left += term) {                              \
-      __m512 some[VECTORS];                                                                      \
-      _Pragma("GCC unroll 2") for (int v = 0; v < VECTORS; v++) some[v] =                        \
-          _mm512_load_ps(panel + 16 * v);                                                        \
-      _Pragma("GCC unroll 16") for (int i = 0; i < ROWS; i++) {                                  \
-        __m512 factor = _mm512_set1_ps(left[i * row]);                                           \
-        _Pragma("GCC unroll 2") for (int v = 0; v < VECTORS; v++) sum[i][v] =                    \
-            _mm512_fmadd_ps(factor, some[v], sum[i][v]);                                         \
+  static void tile_##ROWS##_##VECTORS(long terms, long summed, const float *left, long row,      \
+                                      long term, const float *panel, float *result, long stride, \
+                                      int add, __mmask16 low, __mmask16 high) {                  \
+    enum { rows = ROWS, vectors = VECTORS };                                                     \
+    for (; terms > 0; terms -= summed, add = 1) {                                                \
+      __m512 sum[rows][vectors], some[vectors];                                                  \
+      EACH_ROW EACH_VECTOR sum[i][v] = _mm512_setzero_ps();                                      \
+      long count = terms < summed ? terms : summed;                                              \
+      for (long k = 0; k < count; k++, panel += WIDE, left += term) {                              \
+        EACH_VECTOR some[v] = _mm512_load_ps(panel + 16 * v);                                    \
+        EACH_ROW {                                                                               \
+          __m512 factor = _mm512_set1_ps(left[i * row]);                                         \
+          EACH_VECTOR sum[i][v] = _mm512_fmadd_ps(factor, some[v], sum[i][v]);                   \
+        }                                                                                        \
       }                                                                                          \
-    }                                                                                            \
-    _Pragma("GCC unroll 16") for (int i = 0; i < ROWS; i++, result += stride)                    \
-        _Pragma("GCC unroll 2") for (int v = 0; v < VECTORS; v++) {                              \
-      __mmask16 there = v ? high : low;                                                          \
-      if (add) sum[i][v] = _mm512_add_ps(sum[i][v], _mm512_maskz_loadu_ps(there, result + 16 * v)); \
-      _mm512_mask_storeu_ps(result + 16 * v, there, sum[i][v]);                                  \
+      EACH_ROW EACH_VECTOR {                                                                     \
+        __mmask16 there = v ? high : low;                                                        \
+        float *to = result + i * stride + 16 * v;                                                \
+        if (add) sum[i][v] = _mm512_add_ps(sum[i][v], _mm512_maskz_loadu_ps(there, to));         \
+        _mm512_mask_storeu_ps(to, there, sum[i][v]);                                             \
+      }                                                                                          \
     }                                                                                            \
   }
 #define BOTH(ROWS) TILE(ROWS, 1) TILE(ROWS, 2)
@@ -134,9 +138,10 @@ static void piece_of_product(const void *what, long piece) {
       copy_panel(p, right + k * p->right_term + j * p->right_column, columns, terms, panel);
       for (long t = 0; t < tiles; t++) { /* heights that differ by one at most */
         long i = height * t / tiles, end = height * (t + 1) / tiles;
-        TILES[columns > 16][end - i](terms, left + i * p->left_row + k * p->left_term, p->left_row, p->left_term,
-                       panel, result + i * p->columns + j, p->columns, k > 0, first_of_16(columns),
-                       first_of_16(columns - 16));
+        TILES[columns > 16][end - i](terms, p->summed, left + i * p->left_row + k * p->left_term,
+                                     p->left_row, p->left_term, panel,
+                                     result + i * p->columns + j, p->columns, k > 0,
+                                     first_of_16(columns), first_of_16(columns - 16));
       }
     }
   }
@@ -151,7 +156,10 @@ static long most(long a, long b) { return a > b ? a : b; }
 static void cut(Product *p, long threads) {
   const double WORTH_A_PIECE = 5e5; /* multiplications: a few microseconds */
   const long CACHED = 1 << 17;      /* numbers: half of a second-level cache of 1 MB */
-  p->block = ceiling(p->terms, ceiling(p->terms, DEEP));
+  p->summed = ceiling(p->terms, ceiling(p->terms, SUMMED));
+  int columns_of_left_lie_apart = p->left_row == 1;
+  long deep = columns_of_left_lie_apart ? least(DEEP, CACHED / p->rows) : DEEP;
+  p->block = p->summed * most(1, deep / p->summed);
   long panels = ceiling(p->columns, WIDE);
   p->rows_per_piece = p->rows;
   p->panels_per_piece = panels;
