@@ -1,7 +1,7 @@
 """The matrix products of a training step and nothing else: what is left if all the rest were free.
 
 The floor of a comparison takes every product at the rate of one of 1024³. A step's own products are
-smaller, and XLA takes them more slowly. Here it may start all of a step's at once, as it does with
+smaller and take longer, by XLA or by kernels of ours. Here it may start all of a step's at once, as it does with
 those that do not depend on each other; one after another they can take less.
 """
 
@@ -47,7 +47,7 @@ def products_of_step(run, members=None):
 def equations(program):
     """The products of a traced program and of those inside it."""
     for equation in program.eqns:
-        if equation.primitive is lax.dot_general_p:
+        if equation.primitive is lax.dot_general_p or kernel(equation):
             yield equation
         for value in equation.params.values():
             for inner in value if isinstance(value, tuple | list) else (value,):
@@ -55,8 +55,17 @@ def equations(program):
                     yield from equations(getattr(inner, "jaxpr", inner))
 
 
+def kernel(equation):
+    """The name of the kernel of ours that computes a product, if one does (logvar.native)."""
+    name = str(equation.params.get("target_name", ""))
+    return name if name.startswith("logvar_product") else None
+
+
 def flops(equation):
-    summed = equation.params["dimension_numbers"][0][0]
+    if name := kernel(equation):
+        summed = [-2 if name.endswith("_left_turned") else -1]
+    else:
+        summed = equation.params["dimension_numbers"][0][0]
     terms = math.prod(equation.invars[0].aval.shape[axis] for axis in summed)
     return 2 * math.prod(equation.outvars[0].aval.shape) * terms
 
@@ -67,15 +76,16 @@ def alone(found, model, count, shares=1):
     def chunk(model, factors):
         def body(carry):
             t, factors, _ = carry
-            # Nothing here changes from turn to turn; the barrier keeps XLA from seeing that.
+            # Nothing here changes from turn to turn; the barriers keep XLA from seeing that, and
+            # from computing only the number of each result that is kept.
             t, factors = lax.optimization_barrier((t, factors))
-            results = [
-                equation.primitive.bind(*pair, **equation.params)
+            results = lax.optimization_barrier([
+                jax.tree.leaves(equation.primitive.bind(*pair, **equation.params))[0]
                 for equation, pair in zip(found, factors, strict=True)
-            ]
-            return t + 1, factors, results
+            ])  # fmt: skip
+            return t + 1, factors, [result.reshape(-1)[0] for result in results]
 
-        nothing = [jnp.zeros(e.outvars[0].aval.shape, e.outvars[0].aval.dtype) for e in found]
+        nothing = [jnp.zeros((), e.outvars[0].aval.dtype) for e in found]
         return lax.while_loop(lambda carry: carry[0] < count, body, (0, factors, nothing))[2]
 
     compiled = Compiled(chunk)

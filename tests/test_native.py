@@ -229,6 +229,7 @@ def test_sums_over_several_axes(shape):
         ((64, 64), (64, 64), (((0,), (1,)), ((), ()))),  # both turned
         ((4, 64, 64), (4, 64, 64), (((2,), (1,)), ((0,), (0,)))),  # a batch
         ((8, 64, 8), (64, 64), (((1,), (0,)), ((), ()))),  # summed in the middle
+        ((2048, 9), (2048, 32), (((0,), (0,)), ((), ()))),  # a long sum of few rows: one piece
     ],
 )
 def test_products_that_xla_keeps(left, right, numbers):

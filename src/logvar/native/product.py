@@ -41,8 +41,11 @@ def native_product(equation: Any) -> Callable[[Array, Array], Array] | None:
     # Differentiation turns the gradient of a kernel round after this product. With its factors
     # swapped and the result turned here as well, XLA drops both and moves nothing.
     swapped = left_turned and (rows > columns if terms >= _MANY_TERMS else rows >= _COLUMNS)
-    if (rows if swapped else columns) < _COLUMNS or rows * columns * terms < _WORTH:
+    vector, other = (rows, columns) if swapped else (columns, rows)
+    if vector < _COLUMNS or rows * columns * terms < _WORTH:
         return None
+    if terms >= _MANY_TERMS and other < _COLUMNS and left_turned:
+        return None  # one piece, which cannot be shared out
     shape = equation.outvars[0].aval.shape
 
     def product(one: Array, other: Array) -> Array:

@@ -63,9 +63,10 @@ typedef void Tile(long terms, long summed, const float *left, long row, long ter
 #define BOTH(ROWS) TILE(ROWS, 1) TILE(ROWS, 2)
 BOTH(1) BOTH(2) BOTH(3) BOTH(4) BOTH(5) BOTH(6) BOTH(7)
 BOTH(8) BOTH(9) BOTH(10) BOTH(11) BOTH(12) BOTH(13) BOTH(14)
-#define NAMES(V)                                                                              \
-  {0,          tile_1_##V, tile_2_##V,  tile_3_##V,  tile_4_##V,  tile_5_##V,  tile_6_##V, tile_7_##V, \
-   tile_8_##V, tile_9_##V, tile_10_##V, tile_11_##V, tile_12_##V, tile_13_##V, tile_14_##V}
+#define NAMES(V)                                                                        \
+  {0,           tile_1_##V,  tile_2_##V,  tile_3_##V,  tile_4_##V, tile_5_##V, tile_6_##V,  \
+   tile_7_##V,  tile_8_##V,  tile_9_##V,  tile_10_##V, tile_11_##V, tile_12_##V, tile_13_##V, \
+   tile_14_##V}
 /* By the number of vectors, less one, and of rows. */
 static Tile *const TILES[2][HIGH + 1] = {NAMES(1), NAMES(2)};
 
@@ -167,9 +168,9 @@ static void cut(Product *p, long threads) {
     long cached = CACHED / least(p->terms, p->block);
     long even = ceiling(p->rows, 4 * threads);
     p->rows_per_piece = most(4 * HIGH, least(32 * HIGH, least(even, cached)) / HIGH * HIGH);
-  } else if (p->batch < threads && panels < 4 * threads) {
-    long pieces = least(2 * threads, most(1, (long)((double)p->rows * p->terms * p->columns / WORTH_A_PIECE)));
-    p->rows_per_piece = most(HIGH, ceiling(p->rows, pieces));
+  } else if (p->batch < threads && panels < 2 * threads) {
+    double worth = (double)p->rows * p->terms * p->columns / WORTH_A_PIECE;
+    p->rows_per_piece = most(HIGH, ceiling(p->rows, least(2 * threads, most(1, (long)worth))));
   } else if (p->batch < 4 * threads) {
     double of_panel = (double)p->rows * p->terms * WIDE;
     long worth = of_panel < WORTH_A_PIECE ? (long)(WORTH_A_PIECE / of_panel) + 1 : 1;
