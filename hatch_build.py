@@ -38,7 +38,13 @@ class CompileKernels(BuildHookInterface):
 
 
 def compiled(root, library):
-    """Compile the kernels; why not, where that cannot be."""
+    """Compile the kernels; why not, where that cannot be.
+
+    Raises:
+        SystemExit: the compiler refused them.
+    """
+    if os.environ.get("LOGVAR_KERNELS") == "0":
+        return "LOGVAR_KERNELS=0 leaves them out"
     if sys.platform not in ("linux", "darwin") or platform.machine() not in ("x86_64", "AMD64"):
         return (
             f"they are for x86-64 on Linux and macOS, this is {sys.platform} {platform.machine()}"
@@ -53,7 +59,10 @@ def compiled(root, library):
     command += [*FLAGS, f"-I{include}", "-o", str(library), *sources]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise SystemExit(f"the kernels could not be compiled: {shlex.join(command)}\n{done.stderr}")
+        raise SystemExit(
+            f"logvar's kernels could not be compiled: {shlex.join(command)}\n{done.stderr}\n"
+            "Set CC to another compiler, or LOGVAR_KERNELS=0 to install without them"
+        )
     return None
 
 

@@ -407,6 +407,12 @@ def test_building_without_a_compiler_says_what_to_do(monkeypatch):
     described.loader.exec_module(build)
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setenv(library.SWITCH, "0")
+    assert build.compiled(ROOT, ROOT / "unused.so") == "LOGVAR_KERNELS=0 leaves them out"
+    monkeypatch.delenv(library.SWITCH)
+    monkeypatch.setenv("CC", f"{sys.executable} -c raise(SystemExit(7))")
+    with pytest.raises(SystemExit, match="could not be compiled(.|\n)*LOGVAR_KERNELS=0 to install"):
+        build.compiled(ROOT, ROOT / "unused.so")
     monkeypatch.setenv("CC", "no-such-compiler -x")
     assert "no C compiler (no-such-compiler)" in build.compiled(ROOT, ROOT / "unused.so")
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
