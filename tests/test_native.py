@@ -22,7 +22,7 @@ from logvar.native.adam import Numbers, adam, suits, sum_of_squares
 from logvar.native.product import multiply
 from logvar.networks.layers import Dense
 from logvar.networks.products import suited_to_cpu
-from logvar.randomness import fold_in, standard_normal
+from logvar.randomness import Purpose, fold_in, standard_normal, stream
 from logvar.training.optimizers import direction
 from logvar.training.update import Stride, norm_of, updated
 
@@ -355,6 +355,15 @@ def test_noise_is_jax_s_own_number_by_number():
         got = jax.jit(standard_normal, static_argnums=1)(key, (33, 2, 5))
         expected = jax.jit(jax.random.normal, static_argnums=1)(key, (33, 2, 5))
         np.testing.assert_array_equal(got, expected)
+
+
+def test_noise_does_not_depend_on_the_generator_that_jax_is_set_to():
+    def drawn():
+        return standard_normal(fold_in(stream(3, Purpose.NOISE, 1), jnp.asarray(2)), (5,))
+
+    before = np.asarray(drawn())
+    with jax.default_prng_impl("rbg"):
+        np.testing.assert_array_equal(drawn(), before)
 
 
 def test_noise_of_many_keys_at_once():

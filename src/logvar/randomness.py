@@ -25,11 +25,15 @@ class Purpose(enum.IntEnum):
     STATIC_BINARIZATION = 8
 
 
+_GENERATOR = "threefry2x32"
+"""Whatever generator JAX is set to by default, so that a seed means the same everywhere."""
+
+
 def stream(
     seed: int | Integer[Array, ""], purpose: Purpose, *position: int | Integer[Array, ""]
 ) -> PRNGKeyArray:
     """The JAX key of a purpose at a position, such as (epoch, step)."""
-    key = jax.random.fold_in(jax.random.key(seed), int(purpose))
+    key = jax.random.fold_in(jax.random.key(seed, impl=_GENERATOR), int(purpose))
     for index in position:
         key = jax.random.fold_in(key, index)
     return key
@@ -38,7 +42,7 @@ def stream(
 def fold_in(key: PRNGKeyArray, data: Integer[Array, ""]) -> PRNGKeyArray:
     """`jax.random.fold_in`, the same number by number, in a form that suits a step's loop."""
     words = _threefry(jax.random.key_data(key), jnp.zeros((), jnp.uint32), data.astype(jnp.uint32))
-    return jax.random.wrap_key_data(jnp.stack(words))
+    return jax.random.wrap_key_data(jnp.stack(words), impl=_GENERATOR)
 
 
 def standard_normal(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
