@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
@@ -67,6 +68,4 @@ def compiled(root, library):
 
 
 def _platform():
-    import sysconfig
-
     return sysconfig.get_platform().replace("-", "_").replace(".", "_")
