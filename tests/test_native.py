@@ -22,7 +22,6 @@ from logvar.native.adam import Numbers, adam, suits, sum_of_squares
 from logvar.native.product import multiply
 from logvar.networks.layers import Dense
 from logvar.networks.products import suited_to_cpu
-from logvar.randomness import Purpose, fold_in, standard_normal, stream
 from logvar.training.optimizers import direction
 from logvar.training.update import Stride, norm_of, updated
 
@@ -344,35 +343,6 @@ def test_arrays_that_the_passes_leave_to_xla():
     assert not suits([one] * 513, [one] * 513)
 
 
-# Noise
-
-
-def test_noise_is_jax_s_own_number_by_number():
-    for seed in range(20):
-        key = jax.random.fold_in(jax.random.key(seed), 7 * seed)
-        ours = fold_in(jax.random.key(seed), jnp.asarray(7 * seed))
-        np.testing.assert_array_equal(jax.random.key_data(ours), jax.random.key_data(key))
-        got = jax.jit(standard_normal, static_argnums=1)(key, (33, 2, 5))
-        expected = jax.jit(jax.random.normal, static_argnums=1)(key, (33, 2, 5))
-        np.testing.assert_array_equal(got, expected)
-
-
-def test_noise_does_not_depend_on_the_generator_that_jax_is_set_to():
-    def drawn():
-        return standard_normal(fold_in(stream(3, Purpose.NOISE, 1), jnp.asarray(2)), (5,))
-
-    before = np.asarray(drawn())
-    with jax.default_prng_impl("rbg"):
-        np.testing.assert_array_equal(drawn(), before)
-
-
-def test_noise_of_many_keys_at_once():
-    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(3), i))(jnp.arange(50))
-    got = jax.jit(jax.vmap(lambda key: standard_normal(key, (4,))))(keys)
-    expected = jax.jit(jax.vmap(lambda key: jax.random.normal(key, (4,))))(keys)
-    np.testing.assert_array_equal(got, expected)
-
-
 # Without them
 
 FIT = """
@@ -407,6 +377,9 @@ def test_a_package_that_was_built_without_them_says_so(monkeypatch, tmp_path):
     old = types.SimpleNamespace(logvar_supported=lambda: 0)
     monkeypatch.setattr(library.ctypes, "CDLL", lambda name: old)
     assert library.why_not.__wrapped__() == "this processor has no AVX-512"
+    older = types.SimpleNamespace(logvar_supported=lambda: 1, logvar_product=lambda: None)
+    monkeypatch.setattr(library.ctypes, "CDLL", lambda name: older)
+    assert library.why_not.__wrapped__().startswith("they are of another version of logvar")
 
 
 def test_building_without_a_compiler_says_what_to_do(monkeypatch):

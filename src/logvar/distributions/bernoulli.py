@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from logvar.distributions.likelihood import Example, Likelihood, Outputs
+from logvar.native import bernoulli as native
 from logvar.scales.numerics import folded, softplus, sum_of_softplus
 
 
@@ -19,6 +20,8 @@ class Bernoulli(Likelihood):
         return x * outputs - softplus(outputs)
 
     def total(self, x: Example, outputs: Outputs) -> Float[Array, ""]:
+        if native.suits(x, outputs):
+            return native.total(x, outputs)
         return jnp.sum(folded(x * outputs)) - sum_of_softplus(outputs)
 
     def mean(self, outputs: Outputs) -> Example:

@@ -14,6 +14,9 @@ _TARGETS = (
     "logvar_product_right_turned",
     "logvar_adam",
     "logvar_squares",
+    "logvar_bernoulli",
+    "logvar_silu",
+    "logvar_normal",
 )
 SWITCH = "LOGVAR_KERNELS"
 """The environment variable that leaves them out if it is "0"."""
@@ -37,6 +40,9 @@ def why_not() -> str | None:
         return f"they cannot be loaded: {error}"
     if not library.logvar_supported():
         return "this processor has no AVX-512"
+    missing = [name for name in _TARGETS if not hasattr(library, name)]
+    if missing:
+        return f"they are of another version of logvar, without {missing[0]}: install it again"
     for name in _TARGETS:
         target = jax.ffi.pycapsule(getattr(library, name))
         jax.ffi.register_ffi_target(name, target, platform="cpu")

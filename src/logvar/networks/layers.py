@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from logvar.native import silu as native
 from logvar.networks.convolution import Image, Kernel, Result, convolve, convolve_transpose
 
 Vector = Float[Array, "inputs"]
@@ -39,6 +40,13 @@ class Dense(eqx.Module):
 
     def __call__(self, x: Vector) -> Float[Array, "outputs"]:
         return x @ self.kernel + self.bias
+
+    def activated(self, x: Vector) -> Float[Array, "outputs"]:
+        """SiLU of the layer's output (Elfwing et al. 2018, arXiv 1702.03118)."""
+        product = x @ self.kernel
+        if native.suits(product, self.bias):
+            return native.silu(product, self.bias)
+        return jax.nn.silu(product + self.bias)
 
 
 class Convolution(eqx.Module):

@@ -29,7 +29,7 @@ class MLPEncoder(eqx.Module):
     def __call__(self, x: Example) -> tuple[Latents, Latents]:
         h = x.reshape(-1)
         for layer in self.hidden:
-            h = jax.nn.silu(layer(h))
+            h = layer.activated(h)
         outputs = self.head(h)
         latent_dim = outputs.size // 2
         return outputs[:latent_dim], outputs[latent_dim:]
@@ -61,5 +61,5 @@ class MLPDecoder(eqx.Module):
     def __call__(self, z: Latents) -> Float[Array, "..."]:
         h = z
         for layer in self.hidden:
-            h = jax.nn.silu(layer(h))
+            h = layer.activated(h)
         return self.head(h).reshape(self.shape)

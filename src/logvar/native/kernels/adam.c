@@ -4,9 +4,9 @@
  * what logvar/training/optimizers.py says. Weights come as many arrays, each seen as rows with one
  * factor for all its numbers or one for each column.
  */
-#include <immintrin.h>
 #include <stdlib.h>
 
+#include "elementary.h"
 #include "parallel.h"
 
 enum { PIECE = 16384 /* numbers */, MOST = 512 /* arrays */ };
@@ -62,7 +62,7 @@ static Span span_of(const Pass *pass, long piece) {
         BODY                                                                                     \
       }                                                                                          \
       if (i < end) {                                                                             \
-        __mmask16 mask = (1u << (end - i)) - 1;                                                  \
+        __mmask16 mask = first_of_16(end - i);                                                   \
         if (columns) factor = _mm512_maskz_loadu_ps(mask, factors + column);                     \
         BODY i = end;                                                                            \
       }                                                                                          \

@@ -9,9 +9,9 @@
  * length depends on the number of terms alone. No result changes with the number of threads, nor a
  * row's with the other rows.
  */
-#include <immintrin.h>
 #include <stdint.h>
 
+#include "elementary.h"
 #include "parallel.h"
 
 enum { WIDE = 32, HIGH = 14, SUMMED = 256, DEEP = 1024 };
@@ -70,7 +70,6 @@ BOTH(8) BOTH(9) BOTH(10) BOTH(11) BOTH(12) BOTH(13) BOTH(14)
 /* By the number of vectors, less one, and of rows. */
 static Tile *const TILES[2][HIGH + 1] = {NAMES(1), NAMES(2)};
 
-static __mmask16 first_of_16(long n) { return n >= 16 ? 0xffff : n <= 0 ? 0 : (1u << n) - 1; }
 
 /* 16 rows of 16 numbers, turned: to[k·WIDE + j] = from[j·stride + k], zero where there is no j. */
 static void turn(const float *from, long stride, long rows, long terms, float *to) {

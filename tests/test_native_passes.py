@@ -1,0 +1,188 @@
+"""Noise, SiLU and the Bernoulli likelihood as passes of our own, against NumPy in float64."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import special
+
+from logvar import randomness
+from logvar.distributions.bernoulli import Bernoulli
+from logvar.native import bernoulli, library
+from logvar.native.silu import silu
+from logvar.networks import layers
+from logvar.networks.layers import Dense
+from logvar.randomness import Purpose, fold_in, standard_normal, stream
+
+with_kernels = pytest.mark.skipif(not library.in_use(), reason=f"kernels: {library.why_not()}")
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape, np.float32)
+
+
+# Noise
+
+
+def test_noise_is_jax_s_own_number_by_number(monkeypatch):
+    """To the bit without the kernel; with it, see the next test."""
+    monkeypatch.setattr(randomness, "in_use", lambda: False)
+    for seed in range(20):
+        key = jax.random.fold_in(jax.random.key(seed), 7 * seed)
+        ours = fold_in(jax.random.key(seed), jnp.asarray(7 * seed))
+        np.testing.assert_array_equal(jax.random.key_data(ours), jax.random.key_data(key))
+        got = jax.jit(lambda key: standard_normal(key, (33, 2, 5)))(key)
+        expected = jax.jit(jax.random.normal, static_argnums=1)(key, (33, 2, 5))
+        np.testing.assert_array_equal(got, expected)
+
+
+@with_kernels
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 1023, 1024, 1025, 3000, 2**20])
+def test_the_kernel_s_noise_is_that_of_its_bits(count):
+    """√2·erf⁻¹(u) with u from the generator's bits, as jax.random.normal has it; erf⁻¹ by SciPy."""
+    key = jax.random.key(count)
+    got = standard_normal(key, (count,))
+    uniform = jax.random.uniform(key, (count,), minval=np.nextafter(np.float32(-1), 0), maxval=1.0)
+    expected = np.sqrt(2) * special.erfinv(np.asarray(uniform, np.float64))
+    np.testing.assert_allclose(got, expected, rtol=5e-7)
+    # JAX's own is less exact, and so further off than rounding.
+    np.testing.assert_allclose(got, jax.random.normal(key, (count,)), rtol=2e-5)
+
+
+def test_noise_does_not_depend_on_the_generator_that_jax_is_set_to():
+    def drawn():
+        return standard_normal(fold_in(stream(3, Purpose.NOISE, 1), jnp.asarray(2)), (5,))
+
+    before = np.asarray(drawn())
+    with jax.default_prng_impl("rbg"):
+        np.testing.assert_array_equal(drawn(), before)
+
+
+@with_kernels
+@pytest.mark.parametrize("count", [4, 100, 1500])
+def test_noise_of_many_keys_at_once(count):
+    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(3), i))(jnp.arange(700))
+    draw_one = jax.jit(lambda key: standard_normal(key, (count,)))
+    got = jax.jit(jax.vmap(jax.vmap(draw_one)))(keys.reshape(70, 10))
+    expected = np.stack([draw_one(key) for key in keys])
+    np.testing.assert_array_equal(got, expected.reshape(70, 10, count))
+
+
+# A layer's SiLU and the Bernoulli likelihood, each with its derivative
+
+
+def sigmoid(t):
+    return 1 / (1 + np.exp(-t))
+
+
+EXTREMES = np.array(
+    [0, -0.0, 1e-30, -1e-30, 1e-6, 15, -15, 80, -80, 87, -87, 300, -300, 5e37], "f4"
+)
+
+
+@with_kernels
+@pytest.mark.parametrize("width", [16, 17, 40, 784])
+def test_silu_and_its_derivative_are_those_of_float64(width):
+    x, bias = 5 * normal(3, 30, width), normal(3, width, seed=1)
+    x[0, 0, : len(EXTREMES)], bias[0, : len(EXTREMES)] = EXTREMES, 0
+
+    def each(x, bias):  # a fleet's layers: a bias for each member and not for each example
+        return jax.vmap(jax.vmap(silu, in_axes=(0, None)))(x, bias)
+
+    t = x.astype(np.float64) + bias[:, None].astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        slope = sigmoid(t) * (1 + t * sigmoid(-t))
+        value = t * sigmoid(t)
+    close = functools.partial(np.testing.assert_allclose, rtol=2e-6, atol=2e-6)
+    close(each(x, bias), value)
+    by_x, by_bias = jax.grad(lambda *a: jnp.sum(each(*a)), argnums=(0, 1))(x, bias)
+    close(by_x, slope)
+    np.testing.assert_allclose(by_bias, slope.sum(axis=1), rtol=1e-5, atol=1e-5)
+    assert np.isnan(each(x * np.nan, bias)).all()
+
+
+@with_kernels
+@pytest.mark.parametrize("width", [16, 17, 128, 129, 784])
+def test_bernoulli_totals_and_slopes_are_those_of_float64(width):
+    x, logits = abs(normal(50, width)) % 1, 10 * normal(50, width, seed=1)
+    logits[0, : len(EXTREMES)] = np.clip(EXTREMES, -1e5, 1e5)
+    wide = logits.astype(np.float64)
+    total = (x * wide - np.logaddexp(0, wide)).sum(axis=1)
+    got = jax.vmap(bernoulli.total)(x, logits)
+    np.testing.assert_allclose(got, total, rtol=3e-7)
+    by_x, by_logits = jax.vmap(jax.grad(bernoulli.total, argnums=(0, 1)))(x, logits)
+    np.testing.assert_array_equal(by_x, logits)
+    with np.errstate(over="ignore"):
+        np.testing.assert_allclose(by_logits, x - sigmoid(wide), rtol=0, atol=2e-7)
+    assert np.isnan(jax.vmap(bernoulli.total)(x, logits * np.nan)).all()
+
+
+@with_kernels
+def test_bernoulli_is_exact_where_the_probability_is_almost_one():
+    """What is left of log 1 is 1e-30 of the rest and must not drown, nor vanish in 1 + e^l."""
+    logits = np.repeat(-np.linspace(0, 80, 500, dtype=np.float32)[:, None], 16, axis=1)
+    zero, exact = np.zeros_like(logits), np.log1p(np.exp(logits.astype(np.float64)))
+    np.testing.assert_allclose(
+        jax.vmap(bernoulli.total)(zero, logits), -exact.sum(axis=1), rtol=1e-6
+    )
+    slope = jax.vmap(jax.grad(bernoulli.total, argnums=1))(zero, logits)
+    np.testing.assert_allclose(slope, -sigmoid(logits.astype(np.float64)), rtol=1e-6)
+
+
+@with_kernels
+def test_one_example_may_serve_many_samples():
+    """Importance samples: an example of a row for all of the row's logits, and the other way."""
+    x, logits = jnp.asarray(abs(normal(5, 20)) % 1), jnp.asarray(normal(5, 7, 20, seed=1))
+    got = jax.vmap(jax.vmap(bernoulli.total, in_axes=(None, 0)))(x, logits)
+    expected = [[bernoulli.total(x[i], logits[i, j]) for j in range(7)] for i in range(5)]
+    np.testing.assert_array_equal(got, expected)
+    swapped = jax.vmap(jax.vmap(bernoulli.total, in_axes=(0, None)), in_axes=(None, 0))(x, x)
+    expected = [[bernoulli.total(x[j], x[i]) for j in range(5)] for i in range(5)]
+    np.testing.assert_array_equal(swapped, expected)
+
+
+@with_kernels
+@pytest.mark.parametrize("mode", ["jvp", "hessian"])
+def test_kernels_can_be_differentiated_forward_and_twice(mode):
+    x, logits = jnp.asarray(abs(normal(20)) % 1), jnp.asarray(normal(20, seed=1))
+    pairs = (
+        (bernoulli.total, lambda x, l: jnp.sum(x * l - jax.nn.softplus(l))),
+        (lambda *a: jnp.sum(silu(*a) ** 2), lambda x, b: jnp.sum(jax.nn.silu(x + b) ** 2)),
+    )
+    for ours, plain in pairs:
+        if mode == "jvp":
+            tangents = jnp.asarray(normal(20, seed=2)), jnp.asarray(normal(20, seed=3))
+            got, expected = (jax.jvp(f, (x, logits), tangents) for f in (ours, plain))
+        else:
+            got, expected = (jax.hessian(f, argnums=(0, 1))(x, logits) for f in (ours, plain))
+        jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-5), got, expected)
+
+
+@with_kernels
+def test_layers_and_likelihood_compute_with_the_kernels():
+    """Otherwise nothing above says anything about training."""
+    layer = Dense(20, 30, key=jax.random.key(0))
+    assert "logvar_silu" in str(jax.make_jaxpr(layer.activated)(jnp.ones(20)))
+    narrow = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), layer)
+    assert "logvar_silu" not in str(jax.make_jaxpr(narrow.activated)(jnp.ones(20, jnp.bfloat16)))
+    total = jax.make_jaxpr(Bernoulli().total)
+    assert "logvar_bernoulli" in str(total(jnp.ones((4, 5)), jnp.ones((4, 5))))
+    narrow = jnp.ones((4, 5), jnp.bfloat16)
+    assert "logvar_bernoulli" not in str(total(narrow, narrow))
+    noise = jax.make_jaxpr(lambda key: standard_normal(key, (5, 3)))
+    assert "logvar_normal" in str(noise(jax.random.key(0)))
+
+
+@with_kernels
+def test_layers_and_likelihood_say_the_same_without_the_kernels(monkeypatch):
+    layer, x = Dense(20, 30, key=jax.random.key(0)), jnp.asarray(normal(20))
+    pixels, logits = jnp.asarray(abs(normal(4, 5)) % 1), jnp.asarray(normal(4, 5, seed=1))
+    got = layer.activated(x), Bernoulli().total(pixels, logits)
+    for module in (layers.native, bernoulli):
+        monkeypatch.setattr(module, "suits", lambda *_: False)
+    for one, other in zip(
+        got, (layer.activated(x), Bernoulli().total(pixels, logits)), strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
