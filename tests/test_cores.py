@@ -1,5 +1,6 @@
 """Work side by side gives what one after another gives, in its order, and leaves settings alone."""
 
+import contextlib
 import threading
 import time
 
@@ -98,3 +99,21 @@ def test_blocks_side_by_side_are_the_blocks_one_by_one(monkeypatch, n):
         np.testing.assert_array_equal(one, other)
     np.testing.assert_allclose(found[0][0], 3 * rows, rtol=1e-6)
     np.testing.assert_allclose(found[0][1], rows.sum(axis=1), rtol=1e-5, atol=1e-6)
+
+
+def test_only_blocks_that_go_side_by_side_keep_to_their_core(monkeypatch):
+    told = []
+
+    @contextlib.contextmanager
+    def on_one_core(when):
+        told.append(when)
+        yield
+
+    monkeypatch.setattr(blocks, "on_one_core", on_one_core)
+    for n in (blocks.BLOCK, 2 * blocks.BLOCK):
+
+        def function(factor, rows):  # a new one each time, so that it is traced
+            return rows * factor
+
+        blocks.in_blocks(function, jnp.float32(3), np.ones((n, 3), np.float32))
+    assert told == [False, True]

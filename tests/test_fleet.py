@@ -156,7 +156,9 @@ def test_nothing_goes_to_the_host_within_an_epoch():
     several = runs((1e-3,), (0, 1), epochs=1)
     members = [Member(r.model, r.coordinates, r.plan.seed, 1e-3) for r in several]
     first = several[0]
-    stacked, states = module._assembled(members, first.objective, first.plan, first.latent_dim)
+    stacked, states = module._assembled(
+        members, first.objective, first.plan, first.latent_dim, side_by_side=False
+    )
     orders = np.zeros((2, 350), np.int32)
     epoch = Epoch(*map(jnp.asarray, (first.rows, orders, len(first.rows), 0)))
     bounds = module._Bounds(stacked, epoch, jnp.asarray(0), jnp.asarray(7))

@@ -19,6 +19,7 @@ from jax import lax
 from logvar.native import adam as passes
 from logvar.native import library
 from logvar.native.adam import Numbers, adam, suits, sum_of_squares
+from logvar.native.library import on_one_core
 from logvar.native.product import multiply
 from logvar.networks.layers import Dense
 from logvar.networks.products import suited_to_cpu
@@ -223,7 +224,7 @@ def test_sums_over_several_axes(shape):
 @pytest.mark.parametrize(
     ("left", "right", "numbers"),
     [
-        ((128, 64), (64, 15), (((1,), (0,)), ((), ()))),  # few columns
+        ((128, 256), (256, 7), (((1,), (0,)), ((), ()))),  # few columns
         ((8, 16), (16, 32), (((1,), (0,)), ((), ()))),  # little work
         ((64, 64), (64, 64), (((0,), (1,)), ((), ()))),  # both turned
         ((4, 64, 64), (4, 64, 64), (((2,), (1,)), ((0,), (0,)))),  # a batch
@@ -245,6 +246,22 @@ def test_products_of_other_numbers_stay_with_xla():
     assert calls(lambda a, b: a @ b, half, half.T) == []
     asked = lambda a, b: jnp.matmul(a, b, precision="highest")  # noqa: E731
     assert calls(asked, jnp.ones((128, 64)), jnp.ones((64, 64))) == []
+
+
+@with_kernels
+def test_kernels_of_programs_that_run_side_by_side_keep_to_their_core():
+    """Told so when the program is traced, and not only the first time; no bit depends on it."""
+    left, right = factors(300, 400, 500, "as they lie")
+
+    def lowered(when):
+        with on_one_core(when):
+            return jax.jit(suited_to_cpu(lambda a, b: a @ b)).lower(left, right)
+
+    shared, alone = lowered(False), lowered(True)
+    assert "alone" in alone.as_text() and "alone" not in shared.as_text()
+    assert "alone" not in lowered(False).as_text()
+    results = [program.compile()(left, right) for program in (shared, alone)]
+    np.testing.assert_array_equal(*results)
 
 
 # Adam and the norm

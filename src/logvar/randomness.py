@@ -104,7 +104,7 @@ def row_key(
     seed: int | Integer[Array, ""], purpose: Purpose, words: UInt32[Array, "2"]
 ) -> PRNGKeyArray:
     """The key of one row."""
-    return jax.random.fold_in(jax.random.fold_in(stream(seed, purpose), words[0]), words[1])
+    return fold_in(fold_in(stream(seed, purpose), words[0]), words[1])
 
 
 def row_noise(
@@ -115,5 +115,5 @@ def row_noise(
 ) -> Array:
     """Standard normal noise (n_samples, latent) of one row; sample j is the same for any n."""
     key = row_key(seed, Purpose.EVALUATION, words)
-    keys = jax.vmap(lambda j: jax.random.fold_in(key, j))(jnp.arange(n_samples))
-    return jax.vmap(lambda k: jax.random.normal(k, (latent_dim,)))(keys)
+    keys = jax.vmap(lambda j: fold_in(key, j))(jnp.arange(n_samples))
+    return jax.vmap(lambda k: standard_normal(k, (latent_dim,)))(keys)

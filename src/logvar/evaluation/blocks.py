@@ -14,6 +14,7 @@ from jax import lax
 from jaxtyping import PyTree
 
 from logvar.cores import side_by_side
+from logvar.native.library import on_one_core
 from logvar.networks.compiling import compiled
 from logvar.networks.products import suited_to_cpu
 
@@ -38,7 +39,7 @@ def in_blocks(function: Callable, arguments: PyTree, *rowwise: np.ndarray) -> Py
     def of_rows(span: slice) -> PyTree:
         some = [array[span] for array in rowwise]
         size = len(some[0])
-        out = _map_blocks(function, arguments, [_blocks(rows) for rows in some])
+        out = _map_blocks(function, arguments, [_blocks(rows) for rows in some], len(spans) > 1)
         return jax.tree.map(lambda a: np.asarray(a).reshape(-1, *a.shape[2:])[:size], out)
 
     many = BLOCK * BLOCKS_AT_ONCE
@@ -59,6 +60,7 @@ def _blocks(rows: np.ndarray) -> np.ndarray:
 
 
 @compiled
-def _map_blocks(function: Callable, arguments: PyTree, stacked: list) -> PyTree:
+def _map_blocks(function: Callable, arguments: PyTree, stacked: list, side_by_side: bool) -> PyTree:
     of_block = suited_to_cpu(lambda block: function(arguments, *block))
-    return lax.map(of_block, [jnp.asarray(a) for a in stacked])
+    with on_one_core(side_by_side):
+        return lax.map(of_block, [jnp.asarray(a) for a in stacked])

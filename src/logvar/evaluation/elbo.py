@@ -106,11 +106,12 @@ class HeldOut(NamedTuple):
         """Pad and move a held-out set to the device."""
         n = len(rows)
         blocks = -(-n // BLOCK)
-        index = np.arange(blocks * BLOCK)
+        block = -(-n // (16 * blocks)) * 16  # as equal as they come: padding is computed as well
+        index = np.arange(blocks * block)
         taken = np.where(index < n, index, 0)
-        words = row_words(rows)[taken].reshape(blocks, BLOCK, 2)
-        stacked = rows[taken].reshape(blocks, BLOCK, *rows.shape[1:])
-        weight = (index < n).astype(np.float32).reshape(blocks, BLOCK)
+        words = row_words(rows)[taken].reshape(blocks, block, 2)
+        stacked = rows[taken].reshape(blocks, block, *rows.shape[1:])
+        weight = (index < n).astype(np.float32).reshape(blocks, block)
         return cls(jnp.asarray(stacked), jnp.asarray(words), jnp.asarray(weight))
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from logvar.native.library import in_use
+from logvar.native.library import call, in_use
 
 _MOST = 512
 """Arrays in one call."""
@@ -63,7 +63,7 @@ def sum_of_squares(gradients: Sequence[Values], factors: Sequence[Values]) -> Fl
         for operand in (gradient, factor.reshape(-1))
     ]
     scalar = jax.ShapeDtypeStruct((), jnp.float32)
-    return jax.ffi.ffi_call("logvar_squares", scalar, vmap_method="broadcast_all")(*operands)
+    return call("logvar_squares", [scalar], *operands, vmap_method="broadcast_all")[0]
 
 
 def adam(
@@ -85,8 +85,7 @@ def adam(
             operands.append(array)
             shapes.append(jax.ShapeDtypeStruct(array.shape, array.dtype))
         operands += [gradient, factor.reshape(-1)]
-    call = jax.ffi.ffi_call(
-        "logvar_adam", shapes, input_output_aliases=aliases, vmap_method="broadcast_all"
+    results = call(
+        "logvar_adam", shapes, *operands, input_output_aliases=aliases, vmap_method="broadcast_all"
     )
-    results = list(call(*operands))
     return results[0::3], results[1::3], results[2::3]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
-from logvar.native.library import in_use
+from logvar.native.library import call, in_use
 
 _WORTH = 16
 """Features from which a call costs less than it saves."""
@@ -59,5 +59,5 @@ def _total_and_slope_jvp(
 
 def _called(x: Array, logits: Array, results: int) -> list[Array]:
     shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((), (logits.size,))]
-    call = jax.ffi.ffi_call("logvar_bernoulli", shapes[:results], vmap_method="expand_dims")
-    return list(call(x.reshape(-1), logits.reshape(-1)))
+    operands = x.reshape(-1), logits.reshape(-1)
+    return call("logvar_bernoulli", shapes[:results], *operands, vmap_method="expand_dims")

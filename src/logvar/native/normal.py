@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt32
 
+from logvar.native.library import call
+
 
 def normal(words: UInt32[Array, "2"], count: int) -> Float[Array, "count"]:
     """So many numbers of a threefry key; under `vmap` those of all keys, in one call."""
     shape = jax.ShapeDtypeStruct((count,), jnp.float32)
-    return jax.ffi.ffi_call("logvar_normal", shape, vmap_method="broadcast_all")(words)
+    return call("logvar_normal", [shape], words, vmap_method="broadcast_all")[0]

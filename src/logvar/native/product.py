@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from logvar.native.library import in_use
+from logvar.native.library import call, in_use
 
-_COLUMNS = 16
-"""Of fewer columns, most of a panel of 32 would be computed for nothing."""
+_COLUMNS = 8
+"""Of fewer columns, most of a vector of 16 would be computed for nothing."""
+_ROWS = 16
+"""Fewer rows are one piece, which cannot be shared out."""
 _WORTH = 2**16
 """Multiplications from which a call costs less than it saves."""
 _MANY_TERMS = 1024
@@ -44,8 +46,8 @@ def native_product(equation: Any) -> Callable[[Array, Array], Array] | None:
     vector, other = (rows, columns) if swapped else (columns, rows)
     if vector < _COLUMNS or rows * columns * terms < _WORTH:
         return None
-    if terms >= _MANY_TERMS and other < _COLUMNS and left_turned:
-        return None  # one piece, which cannot be shared out
+    if terms >= _MANY_TERMS and other < _ROWS and left_turned:
+        return None
     shape = equation.outvars[0].aval.shape
 
     def product(one: Array, other: Array) -> Array:
@@ -79,9 +81,5 @@ def multiply(
     """
     kind = "_left_turned" if left_turned else "_right_turned" if right_turned else ""
     rows, columns = left.shape[1 if left_turned else 0], right.shape[0 if right_turned else 1]
-    call = jax.ffi.ffi_call(
-        f"logvar_product{kind}",
-        jax.ShapeDtypeStruct((rows, columns), jnp.float32),
-        vmap_method="broadcast_all",
-    )
-    return call(left, right)
+    shape = jax.ShapeDtypeStruct((rows, columns), jnp.float32)
+    return call(f"logvar_product{kind}", [shape], left, right, vmap_method="broadcast_all")[0]

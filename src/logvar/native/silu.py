@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from logvar.native.library import in_use
+from logvar.native.library import call, in_use
 
 _WORTH = 16
 """Outputs of a layer from which a call costs less than it saves."""
@@ -48,4 +48,4 @@ def _silu_and_slope_jvp(
 
 def _called(x: Array, bias: Array, results: int) -> list[Array]:
     shapes = [jax.ShapeDtypeStruct(x.shape, jnp.float32)] * results
-    return list(jax.ffi.ffi_call("logvar_silu", shapes, vmap_method="expand_dims")(x, bias))
+    return call("logvar_silu", shapes, x, bias, vmap_method="expand_dims")

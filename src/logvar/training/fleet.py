@@ -26,6 +26,7 @@ from logvar.cores import cores
 from logvar.data.order import epoch_order
 from logvar.evaluation.elbo import HeldOut, held_out_rows
 from logvar.model import Model
+from logvar.native.library import on_one_core
 from logvar.networks.compiling import compiled
 from logvar.objectives import Objective
 from logvar.training.loop import Plan, Watcher
@@ -73,6 +74,8 @@ class _Fleet(NamedTuple):
     fixed: Fixed
     hyper: Hyper
     coordinates: PyTree
+    side_by_side: bool
+    """Whether other shares train at the same time."""
 
 
 def train_fleet(
@@ -134,6 +137,7 @@ class _Together:
         self.leave = threading.Event()
         self.compiling = threading.Lock()
         """Held while a share calls a program for the first time, so that the others find it."""
+        self.shares = len(training)
         self._on_epoch, self._training = on_epoch, training
         self._telling = threading.Lock()
 
@@ -163,7 +167,7 @@ def _train_share(
 ) -> list[Raised]:
     """Train some of the members, from the first epoch to the last of them that goes on."""
     share, pace, together = watching
-    fleet, states = _assembled(members, objective, plan, latent_dim)
+    fleet, states = _assembled(members, objective, plan, latent_dim, together.shares > 1)
     batch_size = plan.fixed.batch_size
     steps = -(-n // batch_size)
     device_rows, held_out = on_device
@@ -205,7 +209,11 @@ def _train_share(
 
 
 def _assembled(
-    members: Sequence[Member], objective: Objective, plan: Plan, latent_dim: int
+    members: Sequence[Member],
+    objective: Objective,
+    plan: Plan,
+    latent_dim: int,
+    side_by_side: bool,
 ) -> tuple[_Fleet, TrainState]:
     """The members' states and numbers, stacked."""
     _, static = partition(members[0].model)
@@ -218,7 +226,7 @@ def _assembled(
         jnp.full(len(members), plan.clip_norm, jnp.float32),
         jnp.asarray([m.seed for m in members], jnp.int32),
     )
-    return _Fleet(static, objective, plan.fixed, hyper, coordinates), states
+    return _Fleet(static, objective, plan.fixed, hyper, coordinates, side_by_side), states
 
 
 @eqx.filter_jit
@@ -265,7 +273,8 @@ def _chunk(bounds: _Bounds, states: TrainState) -> TrainState:
         all_members = jax.vmap(member, in_axes=(0, 0, 0, 0, 0, None))
         return t + 1, all_members(states, epoch.order, fleet.hyper, fleet.coordinates, keys, t)
 
-    return lax.while_loop(unfinished, body, (start, states))[1]
+    with on_one_core(fleet.side_by_side):
+        return lax.while_loop(unfinished, body, (start, states))[1]
 
 
 _run_chunk = compiled(_chunk, donate="all-except-first")
@@ -316,7 +325,8 @@ def _closed(closing: _Closing, states: TrainState) -> tuple[TrainState, _Seen]:
         )
         return state, _Seen(elbo, some, state.best_epoch, state.failed_step)
 
-    return jax.vmap(member)(states, fleet.hyper.seed, active)
+    with on_one_core(fleet.side_by_side):
+        return jax.vmap(member)(states, fleet.hyper.seed, active)
 
 
 _close = compiled(_closed, donate="all-except-first")

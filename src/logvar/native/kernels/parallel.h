@@ -16,7 +16,7 @@ typedef void Piece(const void *what, long piece);
 void in_pieces(XLA_FFI_CallFrame *call, long threads, Piece *does, const void *what, size_t size,
                long count);
 
-/* How many threads XLA has for this call. */
+/* How many threads this call may use: XLA's, or one if it was told to keep to its own. */
 long threads_of(XLA_FFI_CallFrame *call);
 
 /* Whether XLA only asks which version of its interface this was built for; answers it. */
