@@ -234,3 +234,23 @@ def test_the_pace_stays_finite_over_thousands_of_short_epochs():
     for epoch in range(3000):
         assert 1 <= pace.chunk_steps() <= 1_000_000
         pace.on_chunk(epoch, 1, 1, state)
+
+
+def test_a_chunk_after_the_short_one_that_ends_an_epoch_is_no_longer_than_the_others(monkeypatch):
+    from unittest.mock import Mock
+
+    from logvar.training import pace as module
+    from logvar.training.state import TrainState
+
+    clock = [0.0]
+    monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
+    pace, state = module.Pace(), Mock(spec=TrainState, step=Mock())
+    lengths = []
+    for epoch in range(1, 4):
+        done = 0
+        while done < 1100:
+            lengths.append(min(pace.chunk_steps(), 1100 - done))
+            done += lengths[-1]
+            clock[0] += lengths[-1] / 1000  # a millisecond each
+            pace.on_chunk(epoch, done, 1100, state)
+    assert 240 <= max(lengths) <= 260

@@ -18,6 +18,7 @@ class Pace:
 
     def __init__(self) -> None:
         self._steps = 1
+        self._last = (0, 0)
         self._since = time.perf_counter()
         self._interrupt: Interrupt | None = None
 
@@ -32,9 +33,11 @@ class Pace:
     def on_chunk(self, epoch: int, done: int, of: int, state: TrainState) -> None:
         state.step.block_until_ready()
         seconds = max(time.perf_counter() - self._since, 1e-6)
+        # The last chunk of an epoch is shorter than was asked for.
+        before = self._last[1] if self._last[0] == epoch else 0
+        taken, self._last = min(self._steps, done - before), (epoch, done)
+        ideal = int(taken * _SECONDS_PER_CHUNK / seconds)
         # At most fourfold at a time: the first chunk's time is mostly compilation.
-        ideal = int(self._steps * _SECONDS_PER_CHUNK / seconds)
-        # An epoch may be shorter than a chunk, and then nothing else would hold its length back.
         self._steps = max(1, min(4 * self._steps, ideal, _LONGEST_CHUNK))
 
     def on_epoch(self, metrics: EpochMetrics, state: TrainState) -> None:
