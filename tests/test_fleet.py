@@ -9,6 +9,7 @@ import pytest
 from logvar import assembly
 from logvar.data.order import split
 from logvar.data.sources import load
+from logvar.native import library
 from logvar.recipe import Recipe
 from logvar.training.fleet import Member, train_fleet
 from logvar.training.loop import train
@@ -166,3 +167,9 @@ def test_nothing_goes_to_the_host_within_an_epoch():
     assert "while" in program
     for outside in ("callback", "infeed", "outfeed", "device_put", "debug_print"):
         assert outside not in program, outside
+    # A share that is not the only one keeps to its core, where there are kernels to tell.
+    assert "alone" not in program
+    if library.in_use():
+        bounds = bounds._replace(fleet=stacked._replace(side_by_side=True))
+        program = str(eqx.filter_make_jaxpr(module._chunk)(bounds, states)[0])
+        assert program.count("ffi_call[") == program.count("alone") > 0

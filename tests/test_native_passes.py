@@ -100,7 +100,9 @@ def test_silu_and_its_derivative_are_those_of_float64(width):
     by_x, by_bias = jax.grad(lambda *a: jnp.sum(each(*a)), argnums=(0, 1))(x, bias)
     close(by_x, slope)
     np.testing.assert_allclose(by_bias, slope.sum(axis=1), rtol=1e-5, atol=1e-5)
-    assert np.isnan(each(x * np.nan, bias)).all()
+    nan = x * np.nan
+    assert np.isnan(each(nan, bias)).all()
+    assert np.isnan(jax.grad(lambda x: jnp.sum(each(x, bias)))(nan)).all()
 
 
 @with_kernels
@@ -116,7 +118,9 @@ def test_bernoulli_totals_and_slopes_are_those_of_float64(width):
     np.testing.assert_array_equal(by_x, logits)
     with np.errstate(over="ignore"):
         np.testing.assert_allclose(by_logits, x - sigmoid(wide), rtol=0, atol=2e-7)
-    assert np.isnan(jax.vmap(bernoulli.total)(x, logits * np.nan)).all()
+    nan = logits * np.nan
+    assert np.isnan(jax.vmap(bernoulli.total)(x, nan)).all()
+    assert np.isnan(jax.vmap(jax.grad(bernoulli.total, argnums=1))(x, nan)).all()
 
 
 @with_kernels
@@ -138,13 +142,18 @@ def test_one_example_may_serve_many_samples():
     got = jax.vmap(jax.vmap(bernoulli.total, in_axes=(None, 0)))(x, logits)
     expected = [[bernoulli.total(x[i], logits[i, j]) for j in range(7)] for i in range(5)]
     np.testing.assert_array_equal(got, expected)
+    # Over three axes, of which x lacks the middle one.
+    several, each = normal(2, 3, 4, 20, seed=2), jax.vmap(bernoulli.total)
+    got = jax.vmap(jax.vmap(each, in_axes=(None, 0)))(x[:4][None].repeat(2, 0), several)
+    expected = [[each(x[:4], several[i, j]) for j in range(3)] for i in range(2)]
+    np.testing.assert_array_equal(got, expected)
     swapped = jax.vmap(jax.vmap(bernoulli.total, in_axes=(0, None)), in_axes=(None, 0))(x, x)
     expected = [[bernoulli.total(x[j], x[i]) for j in range(5)] for i in range(5)]
     np.testing.assert_array_equal(swapped, expected)
 
 
 @with_kernels
-@pytest.mark.parametrize("mode", ["jvp", "hessian"])
+@pytest.mark.parametrize("mode", ["jvp", "hessian", "both"])
 def test_kernels_can_be_differentiated_forward_and_twice(mode):
     x, logits = jnp.asarray(abs(normal(20)) % 1), jnp.asarray(normal(20, seed=1))
     pairs = (
@@ -152,11 +161,13 @@ def test_kernels_can_be_differentiated_forward_and_twice(mode):
         (lambda *a: jnp.sum(silu(*a) ** 2), lambda x, b: jnp.sum(jax.nn.silu(x + b) ** 2)),
     )
     for ours, plain in pairs:
-        if mode == "jvp":
-            tangents = jnp.asarray(normal(20, seed=2)), jnp.asarray(normal(20, seed=3))
-            got, expected = (jax.jvp(f, (x, logits), tangents) for f in (ours, plain))
-        else:
+        if mode == "hessian":
             got, expected = (jax.hessian(f, argnums=(0, 1))(x, logits) for f in (ours, plain))
+        else:
+            tangents = jnp.asarray(normal(20, seed=2)), jnp.asarray(normal(20, seed=3))
+            if mode == "both":
+                ours, plain = (jax.value_and_grad(f, argnums=(0, 1)) for f in (ours, plain))
+            got, expected = (jax.jvp(f, (x, logits), tangents) for f in (ours, plain))
         jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-5), got, expected)
 
 
