@@ -1,7 +1,8 @@
 """Side by side with the peers: `make bench`, or `python benchmarks/run.py [NAME …]`.
 
 Each pair runs in two processes that take turns, repetition by repetition, so that whatever the
-machine does to one it does to the other. Medians, quartiles and ratios are printed and written to
+machine does to one it does to the other. Turns in which a virtual machine's cores were moved apart
+are reported by themselves. Medians, quartiles and ratios are printed and written to
 benchmarks/results/.
 """
 
@@ -93,20 +94,46 @@ class Side:
 
 
 TRIPS = []
-"""How far apart the cores were before each repetition since the last row (cores.py)."""
+"""How far apart the cores were before and after each turn since the last row (cores.py)."""
+APART = []
+"""The seconds of each side in the turns since the last row that were set aside."""
+NEAREST = [float("inf")]
+"""The shortest trip of this run."""
+FEWEST = 3
+"""Turns that a median is taken of, at least."""
+
+
+def trip():
+    TRIPS.append(round_trip())
+    if TRIPS[-1] is not None:
+        NEAREST[0] = min(NEAREST[0], TRIPS[-1])
+    return TRIPS[-1]
 
 
 def alternately(*names, repetitions):
-    """Seconds of each, taking turns."""
+    """Seconds of each, taking turns.
+
+    A virtual machine's cores may be moved apart while it runs (cores.py). A turn before or after
+    which they were more than twice as far apart as they have been in this run is set aside and
+    another one taken, up to three times as many in all; its times are reported beside the others.
+    """
     sides = [Side(name) for name in names]
-    seconds = [[] for _ in sides]
-    for repetition in range(repetitions):
-        TRIPS.append(round_trip())
-        for i in range(len(sides))[:: -1 if repetition % 2 else 1]:
-            seconds[i].append(sides[i].go())
+    near, apart = [], []
+    before = trip()
+    while len(near) < repetitions and len(near) + len(apart) < 3 * repetitions:
+        turn = [0.0 for _ in sides]
+        for i in range(len(sides))[:: -1 if (len(near) + len(apart)) % 2 else 1]:
+            turn[i] = sides[i].go()
+        after = trip()
+        moved = None not in (before, after) and max(before, after) > 2 * NEAREST[0]
+        (apart if moved else near).append(turn)
+        before = after
     for side in sides:
         side.end()
-    return seconds
+    if len(near) < FEWEST:  # they stayed apart: that is how this machine is now
+        near, apart = near + apart, []
+    APART.extend(apart)
+    return [list(seconds) for seconds in zip(*near, strict=True)]
 
 
 def quartiles(values):
@@ -129,7 +156,13 @@ def row(name, ours, peer=None, floor=None, at_most=None, wished=None):
     found |= {"at_most": at_most, "wished": wished}
     if TRIPS and None not in TRIPS:
         found["round_trips"] = [float(f"{trip:.2e}") for trip in TRIPS]
+    if APART:
+        medians = [statistics.median(seconds) for seconds in zip(*APART, strict=True)]
+        beside = floor if peer is None else medians[1]
+        ratio = None if beside is None else medians[0] / beside
+        found["apart"] = {"turns": len(APART), "ours": medians[0], "ratio": ratio}
     TRIPS.clear()
+    APART.clear()
     print(line(found), flush=True)
     return found
 
@@ -150,6 +183,10 @@ def line(found):
     if found.get("round_trips"):
         near, far = min(found["round_trips"]) * 1e6, max(found["round_trips"]) * 1e6
         text += f"  cores {near:.2f} to {far:.2f} µs apart"
+    if found.get("apart"):
+        apart = found["apart"]
+        text += f"; {apart['turns']} turns far apart: {apart['ours']:.5f} s"
+        text += "" if apart["ratio"] is None else f", ratio {apart['ratio']:.2f}"
     return text
 
 

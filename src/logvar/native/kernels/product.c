@@ -5,7 +5,7 @@
  * lie one after another; then up to 14 rows of the left factor at a time are multiplied with it in
  * registers: 28 of the 32 hold sums (Goto & van de Geijn 2008, ACM TOMS 34(3)).
  *
- * A sum is taken in the order of k, in stretches of at most 256, which keep its error small; their
+ * A sum is taken in the order of k, in stretches of at most 512, which keep its error small; their
  * length depends on the number of terms alone. No result changes with the number of threads, nor a
  * row's with the other rows.
  */
@@ -14,7 +14,7 @@
 #include "elementary.h"
 #include "parallel.h"
 
-enum { WIDE = 32, HIGH = 14, SUMMED = 256, DEEP = 1024 };
+enum { WIDE = 32, HIGH = 14, SUMMED = 512, DEEP = 1024 };
 
 typedef struct {
   long rows, columns, terms, batch;
