@@ -25,14 +25,10 @@ from logvar.networks.layers import Dense
 from logvar.networks.products import suited_to_cpu
 from logvar.training.optimizers import direction
 from logvar.training.update import Stride, norm_of, updated
+from tests.kernels import normal, with_kernels
 
-with_kernels = pytest.mark.skipif(not library.in_use(), reason=f"kernels: {library.why_not()}")
 FORMS = {"as they lie": (False, False), "left turned": (True, False), "right turned": (False, True)}
 ROOT = Path(__file__).parents[1]
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape, np.float32)
 
 
 def factors(rows, terms, columns, form, *batch):

@@ -10,18 +10,12 @@ from scipy import special
 
 from logvar import randomness
 from logvar.distributions.bernoulli import Bernoulli
-from logvar.native import bernoulli, library
+from logvar.native import bernoulli
 from logvar.native.silu import silu
 from logvar.networks import layers
 from logvar.networks.layers import Dense
 from logvar.randomness import Purpose, fold_in, standard_normal, stream
-
-with_kernels = pytest.mark.skipif(not library.in_use(), reason=f"kernels: {library.why_not()}")
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape, np.float32)
-
+from tests.kernels import normal, with_kernels
 
 # Noise
 

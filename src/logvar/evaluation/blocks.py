@@ -1,7 +1,8 @@
 """Apply a function of rows in blocks of one fixed size.
 
 The block size never changes, so a row's result does not depend on how many rows come with it,
-a program is compiled once per function and shape of example, and memory is bounded by the block.
+a program is compiled once per function and shape of example (for one block by itself and for
+blocks side by side), and memory is bounded by the block.
 Some blocks go through one call of the program, and on a CPU each core takes a call of its own.
 """
 
@@ -60,7 +61,7 @@ def _blocks(rows: np.ndarray) -> np.ndarray:
 
 
 @compiled
-def _map_blocks(function: Callable, arguments: PyTree, stacked: list, side_by_side: bool) -> PyTree:
+def _map_blocks(function: Callable, arguments: PyTree, stacked: list, alone: bool) -> PyTree:
     of_block = suited_to_cpu(lambda block: function(arguments, *block))
-    with on_one_core(side_by_side):
+    with on_one_core(alone):
         return lax.map(of_block, [jnp.asarray(a) for a in stacked])

@@ -19,7 +19,7 @@ AT_ONCE = 20
 """Samples of each row in one pass, at most: noise costs a pass more than it costs a number, and
 the matrix products are of a good size. One at a time takes 1.9 times as long."""
 NUMBERS_AT_ONCE = 2**18
-"""Decoder outputs in one pass, at most: 8 MB, whatever k and the number of rows, and on a CPU one
+"""Decoder outputs in one pass, at most: 1 MB, whatever k and the number of rows, and on a CPU one
 pass a core, eight at most. Where a single sample of a block has more, it goes alone."""
 
 

@@ -133,15 +133,11 @@ static int described(Array *array, const XLA_FFI_Buffer *gradient, const XLA_FFI
   array->gradient = gradient->data;
   array->factor = factor->data;
   array->from = pass->pieces;
-  pass->pieces += (array->size + PIECE - 1) / PIECE;
+  pass->pieces += ceiling(array->size, PIECE);
   return gradient->dtype == XLA_FFI_DataType_F32 && factor->dtype == XLA_FFI_DataType_F32 &&
          array->size && extent(gradient, 0, batch_rank) == batch &&
          extent(factor, 0, batch_rank) == batch &&
          (!array->columns || array->size % array->columns == 0);
-}
-
-static int fits(const XLA_FFI_Buffer *buffer, long size) {
-  return buffer->dtype == XLA_FFI_DataType_F32 && extent(buffer, 0, buffer->rank) == size;
 }
 
 /* Operands: the numbers, then for each array weight, first mean, second mean, gradient, factor.

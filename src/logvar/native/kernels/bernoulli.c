@@ -61,11 +61,9 @@ XLA_FFI_Error *logvar_bernoulli(XLA_FFI_CallFrame *call) {
   if (call->args.size != 2 || call->rets.size < 1 || call->rets.size > 2)
     return refused(call, "logvar's Bernoulli takes x and logits and gives totals, or slopes as well");
   const XLA_FFI_Buffer *total = result(call, 0);
-  const XLA_FFI_Buffer *slope = call->rets.size == 2 ? result(call, 1) : NULL;
-  Bernoulli b = {.total = total->data, .slope = slope ? slope->data : NULL};
+  Bernoulli b = {.total = total->data};
   if (!fitting(&b.rows, operand(call, 0), operand(call, 1), total, total->rank) ||
-      (slope && (slope->dtype != XLA_FFI_DataType_F32 ||
-                 extent(slope, 0, slope->rank) != b.rows.rows * b.rows.width)))
+      !fitting_slope(&b.rows, call, &b.slope))
     return refused(call, "logvar's Bernoulli got float32 that do not fit together, or no float32");
   in_pieces(call, threads_of(call), piece_of_bernoulli, &b, sizeof b, pieces_of(&b.rows));
   return NULL;

@@ -97,11 +97,10 @@ XLA_FFI_Error *logvar_normal(XLA_FFI_CallFrame *call) {
   if (keys->dtype != XLA_FFI_DataType_U32 || to->dtype != XLA_FFI_DataType_F32)
     return refused(call, "logvar's normal numbers take words of 32 bits and give float32");
   Normal n = {keys->data, to->data, extent(to, 0, axes), to->dims[axes], 0, 0};
-  n.stretches = (n.count + STRETCH - 1) / STRETCH;
+  n.stretches = ceiling(n.count, STRETCH);
   long of_stretch = n.count < STRETCH ? n.count : STRETCH;
   n.stretches_per_piece = WORTH / (of_stretch + 1) + 1;
-  long all = n.members * n.stretches;
   in_pieces(call, threads_of(call), piece_of_normal, &n, sizeof n,
-            (all + n.stretches_per_piece - 1) / n.stretches_per_piece);
+            ceiling(n.members * n.stretches, n.stretches_per_piece));
   return NULL;
 }

@@ -40,4 +40,12 @@ static inline long extent(const XLA_FFI_Buffer *buffer, long first, long end) {
   return product;
 }
 
+/* Whether a buffer is of float32 and has so many numbers. */
+static inline int fits(const XLA_FFI_Buffer *buffer, long size) {
+  return buffer->dtype == XLA_FFI_DataType_F32 && extent(buffer, 0, buffer->rank) == size;
+}
+
+/* a / b, rounded up. */
+static inline long ceiling(long a, long b) { return (a + b - 1) / b; }
+
 #endif

@@ -147,7 +147,6 @@ static void piece_of_product(const void *what, long piece) {
   }
 }
 
-static long ceiling(long a, long b) { return (a + b - 1) / b; }
 static long least(long a, long b) { return a < b ? a : b; }
 static long most(long a, long b) { return a > b ? a : b; }
 

@@ -40,12 +40,9 @@ XLA_FFI_Error *logvar_silu(XLA_FFI_CallFrame *call) {
   if (call->args.size != 2 || call->rets.size < 1 || call->rets.size > 2)
     return refused(call, "logvar's SiLU takes x and bias and gives values, or slopes as well");
   const XLA_FFI_Buffer *value = result(call, 0);
-  const XLA_FFI_Buffer *slope = call->rets.size == 2 ? result(call, 1) : NULL;
-  Silu s = {.value = value->data, .slope = slope ? slope->data : NULL};
+  Silu s = {.value = value->data};
   if (!fitting(&s.rows, operand(call, 0), operand(call, 1), value, value->rank - 1) ||
-      extent(value, 0, value->rank) != s.rows.rows * s.rows.width ||
-      (slope && (slope->dtype != XLA_FFI_DataType_F32 ||
-                 extent(slope, 0, slope->rank) != s.rows.rows * s.rows.width)))
+      !fits(value, s.rows.rows * s.rows.width) || !fitting_slope(&s.rows, call, &s.slope))
     return refused(call, "logvar's SiLU got float32 that do not fit together, or no float32");
   in_pieces(call, threads_of(call), piece_of_silu, &s, sizeof s, pieces_of(&s.rows));
   return NULL;
