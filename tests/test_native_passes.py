@@ -2,6 +2,7 @@
 
 import functools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -183,6 +184,7 @@ def test_layers_and_likelihood_compute_with_the_kernels():
 @with_kernels
 def test_layers_and_likelihood_say_the_same_without_the_kernels(monkeypatch):
     layer, x = Dense(20, 30, key=jax.random.key(0)), jnp.asarray(normal(20))
+    layer = eqx.tree_at(lambda layer: layer.bias, layer, jnp.asarray(normal(30, seed=2)))
     pixels, logits = jnp.asarray(abs(normal(4, 5)) % 1), jnp.asarray(normal(4, 5, seed=1))
     got = layer.activated(x), Bernoulli().total(pixels, logits)
     for module in (layers.native, bernoulli):
