@@ -165,6 +165,85 @@ def test_factors_that_do_not_fit_are_refused(left, right, says):
         jax.block_until_ready(multiply(jnp.zeros(left), jnp.zeros(right)))
 
 
+# Left factors that are zero in many places
+
+
+def with_zeros(rows, terms, columns, form, *batch, nonzero=0.1):
+    """Factors of which the left one is what images on a black ground are: blocks that are zero."""
+    left, right = factors(rows, terms, columns, form, *batch)
+    kept = np.random.default_rng(2).random(left.shape) < nonzero
+    kept[..., : left.shape[-1] // 3] = False
+    return np.where(kept, left, np.float32(0)), right
+
+
+def term_by_term(left, right, form):
+    """The same product, of so few rows at a time that no zero is looked for."""
+    axis = left.ndim - (1 if FORMS[form][0] else 2)
+    parts = np.split(left, range(13, left.shape[axis], 13), axis)
+    multiplied = [multiply(jnp.asarray(part), jnp.asarray(right), *FORMS[form]) for part in parts]
+    return np.concatenate(multiplied)
+
+
+SPARSE = [
+    (32, 40, 8), (33, 17, 31), (47, 512, 33), (50, 513, 64), (784, 128, 65), (128, 784, 96),
+    (129, 1700, 97), (70, 100, 200), (65, 30, 300),
+]  # fmt: skip
+
+
+@with_kernels
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("rows", "terms", "columns"), SPARSE)
+@pytest.mark.parametrize("nonzero", [0.0, 0.02, 0.2, 0.9])
+def test_zeros_that_are_left_out_change_no_bit(rows, terms, columns, form, nonzero):
+    left, right = with_zeros(rows, terms, columns, form, nonzero=nonzero)
+    got = np.asarray(multiply(jnp.asarray(left), jnp.asarray(right), *FORMS[form]))
+    np.testing.assert_array_equal(got, term_by_term(left, right, form))
+    np.testing.assert_allclose(got, exact(left, right, form), rtol=0, atol=1e-6 * terms**0.75)
+
+
+@with_kernels
+@pytest.mark.parametrize("form", FORMS)
+def test_zeros_are_left_out_for_each_member_by_itself(form):
+    left, right = with_zeros(50, 600, 70, form, 3)
+    product = jax.vmap(lambda a, b: multiply(a, b, *FORMS[form]))
+    got = np.asarray(product(jnp.asarray(left), jnp.asarray(right)))
+    np.testing.assert_allclose(got, exact(left, right, form), rtol=0, atol=1e-4)
+    for member in range(3):
+        np.testing.assert_array_equal(got[member], term_by_term(left[member], right[member], form))
+
+
+@with_kernels
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("number", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("column", [5, 116, 129])
+def test_zero_times_what_is_not_finite_is_not_left_out(form, number, column):
+    left, right = with_zeros(64, 600, 130, form)
+    right[(7, column) if form != "right turned" else (column, 7)] = number
+    got = np.asarray(multiply(jnp.asarray(left), jnp.asarray(right), *FORMS[form]))
+    with np.errstate(invalid="ignore"):
+        expected = exact(left, right, form)
+    assert np.isnan(expected[:, column]).sum() > 30
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-4)
+
+
+@with_kernels
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("number", [np.inf, np.nan])
+def test_what_is_not_finite_among_zeros_is_seen(form, number):
+    left, right = with_zeros(64, 600, 130, form)
+    left[(7, 63) if form == "left turned" else (63, 7)] = number
+    got = np.asarray(multiply(jnp.asarray(left), jnp.asarray(right), *FORMS[form]))
+    assert not np.isfinite(got[63]).any() and np.isfinite(got[:63]).all()
+
+
+@with_kernels
+def test_negative_zeros_are_zeros():
+    left, right = with_zeros(64, 200, 50, "as they lie")
+    minus = np.where(left == 0, np.float32(-0.0), left)
+    got = [np.asarray(multiply(jnp.asarray(one), jnp.asarray(right))) for one in (left, minus)]
+    np.testing.assert_array_equal(*[one.view(np.int32) for one in got])
+
+
 # Which products of a traced program go to the kernels
 
 

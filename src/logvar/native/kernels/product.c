@@ -3,30 +3,21 @@
  * result[i, j] = Σ_k left(i, k)·right(k, j), each factor as it lies or turned, any number of them.
  * Columns are taken 32 at a time. Such a panel of the right factor is copied once to where its rows
  * lie one after another; then up to 14 rows of the left factor at a time are multiplied with it in
- * registers: 28 of the 32 hold sums (Goto & van de Geijn 2008, ACM TOMS 34(3)).
+ * registers: 28 of the 32 hold sums (Goto & van de Geijn 2008, ACM TOMS 34(3)). Of a left factor with
+ * many zeros sparse.c takes care.
  *
  * A sum is taken in the order of k, in stretches of at most 512, which keep its error small; their
  * length depends on the number of terms alone. No result changes with the number of threads, nor a
  * row's with the other rows.
  */
+#include "product.h"
+
 #include <stdint.h>
 
 #include "elementary.h"
-#include "parallel.h"
+#include "panel.h"
 
-enum { WIDE = 32, HIGH = 14, SUMMED = 512, DEEP = 1024 };
-
-typedef struct {
-  long rows, columns, terms, batch;
-  const float *left, *right;
-  float *result;
-  /* Distances, in numbers, between neighbours along an axis. */
-  long left_row, left_term, right_term, right_column;
-  long left_member, right_member, result_member; /* between the matrices of a batch */
-  long summed; /* terms that are summed before the sum is added to the result */
-  long block;  /* terms of a panel: some times as many */
-  long rows_per_piece, panels_per_piece, row_pieces, panel_pieces;
-} Product;
+enum { HIGH = 14, DEEP = 1024 };
 
 /* Rows × one panel: result (+)= left·panel, for a fixed number of rows so that sums stay in
  * registers. Every `summed` terms they are added to the result. */
@@ -70,53 +61,6 @@ BOTH(8) BOTH(9) BOTH(10) BOTH(11) BOTH(12) BOTH(13) BOTH(14)
 /* By the number of vectors, less one, and of rows. */
 static Tile *const TILES[2][HIGH + 1] = {NAMES(1), NAMES(2)};
 
-
-/* 16 rows of 16 numbers, turned: to[k·WIDE + j] = from[j·stride + k], zero where there is no j. */
-static void turn(const float *from, long stride, long rows, long terms, float *to) {
-  __m512 a[16], b[16];
-  __mmask16 present = first_of_16(terms);
-  for (int j = 0; j < 16; j++)
-    a[j] = j < rows ? _mm512_maskz_loadu_ps(present, from + j * stride) : _mm512_setzero_ps();
-  for (int i = 0; i < 8; i++) { /* pairs of rows */
-    b[2 * i] = _mm512_unpacklo_ps(a[2 * i], a[2 * i + 1]);
-    b[2 * i + 1] = _mm512_unpackhi_ps(a[2 * i], a[2 * i + 1]);
-  }
-  for (int i = 0; i < 4; i++) /* fours: a[4i + q] has terms q, q + 4, q + 8, q + 12 of four rows */
-    for (int q = 0; q < 2; q++) {
-      __m512d low = _mm512_castps_pd(b[4 * i + q]), high = _mm512_castps_pd(b[4 * i + q + 2]);
-      a[4 * i + 2 * q] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, high));
-      a[4 * i + 2 * q + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, high));
-    }
-  for (int q = 0; q < 4; q++) {
-    __m512 even = _mm512_shuffle_f32x4(a[q], a[q + 4], 0x88);
-    __m512 odd = _mm512_shuffle_f32x4(a[q], a[q + 4], 0xdd);
-    __m512 even_below = _mm512_shuffle_f32x4(a[q + 8], a[q + 12], 0x88);
-    __m512 odd_below = _mm512_shuffle_f32x4(a[q + 8], a[q + 12], 0xdd);
-    b[q] = _mm512_shuffle_f32x4(even, even_below, 0x88);
-    b[q + 8] = _mm512_shuffle_f32x4(even, even_below, 0xdd);
-    b[q + 4] = _mm512_shuffle_f32x4(odd, odd_below, 0x88);
-    b[q + 12] = _mm512_shuffle_f32x4(odd, odd_below, 0xdd);
-  }
-  for (long k = 0; k < 16 && k < terms; k++) _mm512_store_ps(to + k * WIDE, b[k]);
-}
-
-/* Copies terms × 32 columns to where they lie one after another, zero beyond the last column. */
-static void copy_panel(const Product *p, const float *right, long columns, long terms, float *to) {
-  if (p->right_column == 1) {
-    __mmask16 low = first_of_16(columns), high = first_of_16(columns - 16);
-    for (long k = 0; k < terms; k++, right += p->right_term, to += WIDE) {
-      _mm512_store_ps(to, _mm512_maskz_loadu_ps(low, right));
-      _mm512_store_ps(to + 16, _mm512_maskz_loadu_ps(high, right + 16));
-    }
-  } else { /* turned: its terms are neighbours */
-    const float *below = columns > 16 ? right + 16 * p->right_column : right;
-    for (long k = 0; k < terms; k += 16, to += 16 * WIDE) {
-      turn(right + k, p->right_column, columns, terms - k, to);
-      turn(below + k, p->right_column, columns - 16, terms - k, to + 16);
-    }
-  }
-}
-
 static void piece_of_product(const void *what, long piece) {
   static _Thread_local _Alignas(64) float panel[DEEP * WIDE];
   const Product *p = what;
@@ -135,7 +79,8 @@ static void piece_of_product(const void *what, long piece) {
     long terms = p->terms - k < p->block ? p->terms - k : p->block;
     for (long j = from; j < to; j += WIDE) {
       long columns = to - j;
-      copy_panel(p, right + k * p->right_term + j * p->right_column, columns, terms, panel);
+      copy_panel(right + k * p->right_term + j * p->right_column, p->right_term, p->right_column,
+                 columns, terms, panel);
       for (long t = 0; t < tiles; t++) { /* heights that differ by one at most */
         long i = height * t / tiles, end = height * (t + 1) / tiles;
         TILES[columns > 16][end - i](terms, p->summed, left + i * p->left_row + k * p->left_term,
@@ -213,6 +158,7 @@ static XLA_FFI_Error *product(XLA_FFI_CallFrame *call, int left_turned, int righ
   p.result_member = p.rows * p.columns;
   long threads = threads_of(call);
   cut(&p, threads);
+  if (sparse_product(call, threads, &p)) return NULL;
   in_pieces(call, threads, piece_of_product, &p, sizeof p,
             p.batch * p.row_pieces * p.panel_pieces);
   return NULL;
