@@ -11,9 +11,11 @@ from logvar.data.order import split
 from logvar.data.sources import load
 from logvar.native import library
 from logvar.recipe import Recipe
+from logvar.training import fleet as fleet_module
 from logvar.training.fleet import Member, train_fleet
 from logvar.training.loop import train
 from logvar.training.pace import Pace
+from logvar.training.step import Epoch
 
 DIGITS = load("digits").train[:400]
 TRAIN, HELD_OUT = (DIGITS[rows] for rows in split(len(DIGITS), 0.2, 0))
@@ -24,6 +26,14 @@ SETTINGS = {
     "epochs": 12,
     "binarization": "dynamic",
 }
+
+
+@pytest.fixture(params=["at once", "in turn"])
+def both_ways(request, monkeypatch):
+    """However small the models are; on a CPU, that is, for elsewhere no member takes a turn."""
+    worth = 0 if request.param == "in turn" else 2**60
+    monkeypatch.setattr(fleet_module, "_WORTH_A_TURN", worth)
+    return request.param
 
 
 class Steps(Pace):
@@ -68,7 +78,7 @@ def single(run):
 @pytest.mark.parametrize(
     "settings", [{"clip_norm": 30.0}, {"scale": "softplus", "optimizer": "sgd", "clip_norm": 1.0}]
 )
-def test_a_member_equals_its_single_run_to_rounding(settings):
+def test_a_member_equals_its_single_run_to_rounding(both_ways, settings):
     several = runs((1e-3, 1e-2), (0, 1), patience=0, **settings)
     for run, member in zip(several, fleet(several), strict=True):
         alone = single(run)
@@ -81,7 +91,7 @@ def test_a_member_equals_its_single_run_to_rounding(settings):
             np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=2e-4)
 
 
-def test_shares_change_nothing():
+def test_shares_change_nothing(both_ways):
     """Nor does it matter which of them is done first: four members in one, two and four shares."""
     several = runs((3e-2, 1e-4), (0, 1), patience=2, epochs=8)
     whole = fleet(several, shares=1)
@@ -107,7 +117,7 @@ def test_an_interruption_in_one_share_ends_the_others():
         fleet(several, lambda: next(paces), shares=2)
 
 
-def test_members_stop_early_each_on_its_own():
+def test_members_stop_early_each_on_its_own(both_ways):
     several = runs((3e-2, 1e-4), (0, 1), patience=2, epochs=40)
     seen = []
     members = fleet(several, on_epoch=lambda epoch, training: seen.append(training))
@@ -121,7 +131,7 @@ def test_members_stop_early_each_on_its_own():
     assert seen == sorted(seen, reverse=True) and seen[0] == 4
 
 
-def test_a_diverged_member_stays_as_it_was_and_the_others_go_on():
+def test_a_diverged_member_stays_as_it_was_and_the_others_go_on(both_ways):
     several = runs((1e-3, 1e9), (0,), optimizer="sgd", patience=0)
     good, bad = fleet(several)
     alone = single(several[1])
@@ -131,7 +141,7 @@ def test_a_diverged_member_stays_as_it_was_and_the_others_go_on():
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(bad.model))
 
 
-def test_the_length_of_a_chunk_changes_nothing():
+def test_the_length_of_a_chunk_changes_nothing(both_ways):
     several = runs((1e-3,), (0, 1), epochs=3)
     for one, other in zip(
         fleet(several, lambda: Steps(1)), fleet(several, lambda: Steps(100)), strict=True
@@ -149,27 +159,59 @@ def test_quantiles_are_those_of_the_held_out_raw_outputs():
         )
 
 
-def test_nothing_goes_to_the_host_within_an_epoch():
-    """The compiled loop calls nothing outside: no callback, no feed, no transfer per step."""
-    from logvar.training import fleet as module
-    from logvar.training.step import Epoch
-
-    several = runs((1e-3,), (0, 1), epochs=1)
-    members = [Member(r.model, r.coordinates, r.plan.seed, 1e-3) for r in several]
-    first = several[0]
-    stacked, states = module._assembled(
-        members, first.objective, first.plan, first.latent_dim, side_by_side=False
+def bounds_of(runs, steps, active, side_by_side=False):
+    """The first steps of an epoch, with the states they begin with."""
+    members = [Member(r.model, r.coordinates, r.plan.seed, 1e-3) for r in runs]
+    first = runs[0]
+    stacked, states = fleet_module._assembled(
+        members, first.objective, first.plan, first.latent_dim, side_by_side
     )
-    orders = np.zeros((2, 350), np.int32)
+    orders = np.tile(np.arange(350, dtype=np.int32) % len(first.rows), (len(runs), 1))
     epoch = Epoch(*map(jnp.asarray, (first.rows, orders, len(first.rows), 0)))
-    bounds = module._Bounds(stacked, epoch, jnp.asarray(0), jnp.asarray(7))
-    program = str(eqx.filter_make_jaxpr(module._chunk)(bounds, states)[0])
+    bounds = map(jnp.asarray, (active, 0, steps))
+    return fleet_module._Bounds(stacked, epoch, *bounds), states
+
+
+def test_nothing_goes_to_the_host_within_an_epoch(both_ways):
+    """The compiled loop calls nothing outside: no callback, no feed, no transfer per step."""
+    several = runs((1e-3,), (0, 1), epochs=1)
+    program = str(eqx.filter_make_jaxpr(fleet_module._chunk)(*bounds_of(several, 7, [True] * 2))[0])
     assert "while" in program
     for outside in ("callback", "infeed", "outfeed", "device_put", "debug_print"):
         assert outside not in program, outside
     # A share that is not the only one keeps to its core, where there are kernels to tell.
     assert "alone" not in program
     if library.in_use():
-        bounds = bounds._replace(fleet=stacked._replace(side_by_side=True))
-        program = str(eqx.filter_make_jaxpr(module._chunk)(bounds, states)[0])
+        bounds = bounds_of(several, 7, [True] * 2, side_by_side=True)
+        program = str(eqx.filter_make_jaxpr(fleet_module._chunk)(*bounds)[0])
         assert program.count("ffi_call[") == program.count("alone") > 0
+
+
+def test_whose_turn_it_is():
+    """Large models take their steps one after another, and none that has stopped takes any."""
+    (small,), (large,) = (runs((1e-3,), (0,), hidden=hidden) for hidden in ((16,), (512,)))
+    assert not bounds_of([small], 1, [True])[0].fleet.in_turn
+    assert bounds_of([large], 1, [True])[0].fleet.in_turn == (jax.default_backend() == "cpu")
+
+
+def test_a_member_that_has_stopped_takes_no_turn(monkeypatch):
+    monkeypatch.setattr(fleet_module, "_WORTH_A_TURN", 0)
+    several = runs((1e-3,), (0, 1, 2))
+    bounds, states = bounds_of(several, 5, [True, False, True])
+    before = jax.tree.map(np.asarray, states)
+    after = jax.jit(lambda states: fleet_module._chunk(bounds, states))(states)
+    np.testing.assert_array_equal(after.step, [5, 0, 5])
+    for old, new in zip(jax.tree.leaves(before.params), jax.tree.leaves(after.params), strict=True):
+        np.testing.assert_array_equal(old[1], new[1])
+        assert (old[0] != new[0]).any() and (old[2] != new[2]).any()
+
+
+@pytest.mark.parametrize(
+    ("stopped", "ended", "at"), [(True, "stopped early", 0), (False, "not finite", 8)]
+)
+def test_a_member_that_failed_after_it_had_stopped_has_stopped(stopped, ended, at):
+    bounds, states = bounds_of(runs((1e-3,), (0,)), 1, [True])
+    states = eqx.tree_at(lambda states: states.failed_step, states, jnp.asarray([7]))
+    states = jax.tree.map(np.asarray, states)
+    raised = fleet_module._raised(states, bounds.fleet.static, 0, [], stopped)
+    assert (raised.ended, raised.failed_step) == (ended, at)

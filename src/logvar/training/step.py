@@ -153,11 +153,8 @@ class Chunk(NamedTuple):
     stop: Int[Array, ""]
 
 
-def _run_chunk(chunk: Chunk, state: TrainState) -> TrainState:
-    """Run the steps of a chunk in one compiled loop, up to the first that fails.
-
-    The state is donated: its memory is used again for the result.
-    """
+def take_steps(chunk: Chunk, state: TrainState) -> TrainState:
+    """Take the steps of a chunk in one loop, up to the first that fails."""
     task, epoch, start, stop = chunk
     batch_size = task.fixed.batch_size
     keys = Keys.of_epoch(task.hyper.seed, epoch.number)
@@ -175,4 +172,5 @@ def _run_chunk(chunk: Chunk, state: TrainState) -> TrainState:
     return lax.while_loop(unfinished, body, (start, state))[1]
 
 
-run_chunk = compiled(_run_chunk, donate="all-except-first")
+run_chunk = compiled(take_steps, donate="all-except-first")
+"""`take_steps`, compiled. The state is donated: its memory is used again for the result."""
