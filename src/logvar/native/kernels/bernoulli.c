@@ -21,23 +21,31 @@ static double sum_of(__m512 values) {
   return _mm512_reduce_add_pd(_mm512_add_pd(low, high));
 }
 
+/* Takes 16 numbers into q and the sum; where all are known to be there, without masks. */
+static inline void take_16(const float *x, const float *logits, float *slope, __mmask16 there,
+                           __m512 *q, __m512 *sum) {
+  const __m512 zero = _mm512_setzero_ps();
+  __m512 l = _mm512_maskz_loadu_ps(there, logits), of_x = _mm512_maskz_loadu_ps(there, x);
+  __m512 e = exponential(_mm512_sub_ps(zero, _mm512_abs_ps(l)));
+  if (slope) _mm512_mask_storeu_ps(slope, there, _mm512_sub_ps(of_x, sigmoid(l, e)));
+  e = _mm512_maskz_mov_ps(there, e);
+  *q = _mm512_fmadd_ps(*q, e, _mm512_add_ps(*q, e));
+  /* x·l less l where l > 0. */
+  *sum = _mm512_add_ps(*sum, _mm512_fmsub_ps(of_x, l, _mm512_max_ps(zero, l)));
+}
+
 /* Σ log(1 + e^{−|l|}) is the logarithm of a product, and q in 1 + q = (1 + a)(1 + b) is a + b + ab,
  * which loses nothing: one logarithm serves eight numbers. */
 static float total_of(const float *x, const float *logits, float *slope, long features) {
-  const __m512 zero = _mm512_setzero_ps();
   double total = 0;
   for (long i = 0; i < features;) {
-    __m512 q = zero, sum = zero;
+    __m512 q = _mm512_setzero_ps(), sum = q;
     for (int v = 0; v < FOLD && i < features; v++, i += 16) {
-      __mmask16 there = first_of_16(features - i);
-      __m512 l = _mm512_maskz_loadu_ps(there, logits + i);
-      __m512 of_x = _mm512_maskz_loadu_ps(there, x + i);
-      __m512 e = exponential(_mm512_sub_ps(zero, _mm512_abs_ps(l)));
-      if (slope) _mm512_mask_storeu_ps(slope + i, there, _mm512_sub_ps(of_x, sigmoid(l, e)));
-      e = _mm512_maskz_mov_ps(there, e);
-      q = _mm512_fmadd_ps(q, e, _mm512_add_ps(q, e));
-      /* x·l less l where l > 0. */
-      sum = _mm512_add_ps(sum, _mm512_fmsub_ps(of_x, l, _mm512_max_ps(zero, l)));
+      float *to = slope ? slope + i : NULL;
+      if (i + 16 <= features)
+        take_16(x + i, logits + i, to, 0xffff, &q, &sum);
+      else
+        take_16(x + i, logits + i, to, first_of_16(features - i), &q, &sum);
     }
     total += sum_of(_mm512_sub_ps(sum, log_of_one_and(q)));
   }

@@ -12,24 +12,27 @@ typedef struct {
   float *value, *slope; /* slope is NULL where it is not asked for */
 } Silu;
 
+/* Of 16 numbers; where all of them are known to be there, without masks. */
+static inline void silu_of_16(const Silu *s, const float *x, const float *bias, long at,
+                              __mmask16 there) {
+  __m512 t = _mm512_add_ps(_mm512_maskz_loadu_ps(there, x), _mm512_maskz_loadu_ps(there, bias));
+  __m512 of_t = sigmoid(t, exponential(_mm512_sub_ps(_mm512_setzero_ps(), _mm512_abs_ps(t))));
+  __m512 value = _mm512_mul_ps(t, of_t);
+  _mm512_mask_storeu_ps(s->value + at, there, value);
+  if (s->slope) {
+    __m512 slope = _mm512_fmadd_ps(value, _mm512_sub_ps(_mm512_set1_ps(1), of_t), of_t);
+    _mm512_mask_storeu_ps(s->slope + at, there, slope);
+  }
+}
+
 static void piece_of_silu(const void *what, long piece) {
   const Silu *s = what;
-  const __m512 zero = _mm512_setzero_ps(), one = _mm512_set1_ps(1);
   long width = s->rows.width, row = piece * rows_in_piece(&s->rows);
   for (long end = row + rows_in_piece(&s->rows); row < end && row < s->rows.rows; row++) {
     const float *x = row_of(&s->rows, 0, row), *bias = row_of(&s->rows, 1, row);
-    for (long i = 0; i < width; i += 16) {
-      __mmask16 there = first_of_16(width - i);
-      __m512 t = _mm512_add_ps(_mm512_maskz_loadu_ps(there, x + i),
-                               _mm512_maskz_loadu_ps(there, bias + i));
-      __m512 of_t = sigmoid(t, exponential(_mm512_sub_ps(zero, _mm512_abs_ps(t))));
-      __m512 value = _mm512_mul_ps(t, of_t);
-      _mm512_mask_storeu_ps(s->value + row * width + i, there, value);
-      if (s->slope) {
-        __m512 slope = _mm512_fmadd_ps(value, _mm512_sub_ps(one, of_t), of_t);
-        _mm512_mask_storeu_ps(s->slope + row * width + i, there, slope);
-      }
-    }
+    long i = 0;
+    for (; i + 16 <= width; i += 16) silu_of_16(s, x + i, bias + i, row * width + i, 0xffff);
+    if (i < width) silu_of_16(s, x + i, bias + i, row * width + i, first_of_16(width - i));
   }
 }
 
