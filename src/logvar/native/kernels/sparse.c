@@ -70,7 +70,7 @@ static int promising(const Sparse *s) {
     for (int t = 0; t < GROUP / HIGH; t++) remain += _mm_popcnt_u32(of_tile[t]);
     most += terms * ceiling(rows, HIGH);
   }
-  return 4 * remain < 3 * most;
+  return 8 * remain < 5 * most;
 }
 
 static void list_of_group(const void *what, long piece) {
