@@ -8,10 +8,8 @@ import shutil
 import subprocess
 import sys
 import types
-from functools import partial
 from pathlib import Path
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -246,38 +244,6 @@ def test_negative_zeros_are_zeros():
     np.testing.assert_array_equal(*[one.view(np.int32) for one in got])
 
 
-# Products that are multiplied
-
-
-@with_kernels
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize(("rows", "terms", "columns"), [*SPARSE, (20, 3000, 33), (600, 70, 20)])
-@pytest.mark.parametrize("nonzero", [0.1, 1.0])
-def test_a_product_times_an_array_is_both_one_after_another(rows, terms, columns, form, nonzero):
-    left, right = with_zeros(rows, terms, columns, form, nonzero=nonzero)
-    left, right, times = map(jnp.asarray, (left, right, normal(rows, columns, seed=3)))
-    got = multiply(left, right, *FORMS[form], times=times)
-    np.testing.assert_array_equal(got, times * multiply(left, right, *FORMS[form]))
-
-
-@with_kernels
-def test_products_times_arrays_under_vmap():
-    left, right = factors(40, 30, 50, "right turned", 3)
-    times = normal(3, 40, 50, seed=3)
-    expected = exact(left, right, "right turned")
-    left, right, own = map(jnp.asarray, (left, right, times))
-    got = jax.vmap(lambda a, b, c: multiply(a, b, False, True, times=c))(left, right, own)
-    np.testing.assert_allclose(got, times * expected, rtol=0, atol=5e-5)
-    shared = jax.vmap(lambda a, b: multiply(a, b, False, True, times=own[0]))(left, right)
-    np.testing.assert_allclose(shared, times[0] * expected, rtol=0, atol=5e-5)
-
-
-@with_kernels
-def test_a_third_factor_of_another_shape_is_refused():
-    with pytest.raises(Exception, match="third factor that is not of its shape"):
-        jax.block_until_ready(multiply(jnp.ones((4, 5)), jnp.ones((5, 6)), times=jnp.ones((4, 7))))
-
-
 # Which products of a traced program go to the kernels
 
 
@@ -307,59 +273,6 @@ def test_a_dense_layer_forward_and_backward():
     compiled = jax.jit(suited_to_cpu(gradient)).lower(layer.kernel, x).compile().as_text()
     moved = [line for line in compiled.splitlines() if " transpose(" in line or " copy(" in line]
     assert not moved
-
-
-def ways(function, *arguments):
-    """The calls in a function's program and the multiplications beside them; its result is that of
-    the function as it is written."""
-    text = jax.jit(suited_to_cpu(function)).lower(*arguments).as_text()
-    got, plain = (jax.jit(f)(*arguments) for f in (suited_to_cpu(function), function))
-    for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(plain), strict=True):
-        np.testing.assert_allclose(one, other, rtol=0, atol=1e-3)
-    return calls(function, *arguments), text.count("stablehlo.multiply")
-
-
-@with_kernels
-def test_a_product_is_multiplied_within_its_call_where_nothing_else_uses_it():
-    a, b, by = (jnp.asarray(normal(*shape)) for shape in ((64, 96), (96, 48), (64, 48)))
-    one = ["logvar_product"]
-    assert ways(lambda a, b, by: a @ b * by, a, b, by) == (one, 0)
-    assert ways(lambda a, b, by: jnp.sin(by) * (a @ b), a, b, by) == (one, 0)
-    turned = lambda axis: partial(lax.dot_general, dimension_numbers=(((axis,), (axis,)), ((), ())))  # noqa: E731
-    right_turned = lambda a, b, by: turned(1)(a, b) * by  # noqa: E731
-    assert ways(right_turned, a, b.T, by) == (["logvar_product_right_turned"], 0)
-    # Multiplied after something else has been computed of it, by itself, by one number, or kept.
-    assert ways(lambda a, b, by: jnp.sin(a @ b) * by, a, b, by) == (one, 1)
-    assert ways(lambda a, b, by: (a @ b) * (a @ b), a, b, by)[0] == one * 2
-    assert ways(lambda a, b, by: (lambda p: p * p)(a @ b), a, b, by) == (one, 1)
-    assert ways(lambda a, b, by: a @ b * 3, a, b, by) == (one, 1)
-    assert ways(lambda a, b, by: (lambda p: (p, p * by))(a @ b), a, b, by) == (one, 1)
-    assert ways(lambda a, b, by: (lambda p: p * by + p)(a @ b), a, b, by) == (one, 1)
-    # What is computed with its factors swapped is left alone.
-    left_turned = lambda a, b, by: turned(0)(a, b) * by  # noqa: E731
-    assert ways(left_turned, a.T, b, by) == (["logvar_product_left_turned"], 1)
-
-
-@with_kernels
-def test_gradients_of_layers_take_the_slope_along():
-    """Two layers with SiLU: of the three multiplications by slopes, the last one has no product."""
-    layers = [Dense(64, 48, key=jax.random.key(0)), Dense(48, 32, key=jax.random.key(1))]
-    x = jnp.asarray(normal(128, 64))
-
-    def loss(kernels, x):
-        first, last = (
-            eqx.tree_at(lambda layer: layer.kernel, layer, kernel)
-            for layer, kernel in zip(layers, kernels, strict=True)
-        )
-        return jnp.sum(jax.vmap(lambda x: last.activated(first.activated(x)))(x))
-
-    program = suited_to_cpu(jax.grad(loss))
-    kernels = [layer.kernel for layer in layers]
-    text = jax.jit(program).lower(kernels, x).as_text()
-    assert text.count("stablehlo.multiply") == 1
-    plain = jax.grad(loss)(kernels, x)
-    for one, other in zip(program(kernels, x), plain, strict=True):
-        np.testing.assert_allclose(one, other, rtol=0, atol=1e-3)
 
 
 @with_kernels

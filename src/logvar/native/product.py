@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,57 +27,6 @@ def native_product(equation: Any) -> Callable[[Array, Array], Array] | None:
     that belong together count as one. Products of other types, of batches, of axes in another
     order, of few columns or little work are left to XLA.
     """
-    form = _form(equation)
-    if form is None:
-        return None
-    shape = equation.outvars[0].aval.shape
-
-    def product(one: Array, other: Array) -> Array:
-        one, other = form.matrices(one, other)
-        if form.swapped:
-            return multiply(other, one, left_turned=True).T.reshape(shape)
-        return multiply(one, other, form.left_turned, form.right_turned).reshape(shape)
-
-    return product
-
-
-def native_product_times(equation: Any) -> Callable[[Array, Array, Array], Array] | None:
-    """The same for the product times an array of its shape, which saves a pass over both.
-
-    A layer's gradient is such a product, times the slope of the activation before it.
-    """
-    form = _form(equation)
-    if form is None or form.swapped:
-        return None
-    shape = equation.outvars[0].aval.shape
-
-    def product(one: Array, other: Array, times: Array) -> Array:
-        one, other = form.matrices(one, other)
-        times = times.reshape(one.shape[1 if form.left_turned else 0], -1)
-        turned = form.left_turned, form.right_turned
-        return multiply(one, other, *turned, times=times).reshape(shape)
-
-    return product
-
-
-class _Form(NamedTuple):
-    """A product as the kernels take it."""
-
-    rows: int
-    terms: int
-    columns: int
-    left_turned: bool
-    right_turned: bool
-    swapped: bool
-    """Whether it is computed with its factors swapped, and the result turned."""
-
-    def matrices(self, one: Array, other: Array) -> tuple[Array, Array]:
-        rows, terms, columns = self[:3]
-        one = one.reshape((terms, rows) if self.left_turned else (rows, terms))
-        return one, other.reshape((columns, terms) if self.right_turned else (terms, columns))
-
-
-def _form(equation: Any) -> _Form | None:
     (left_sum, right_sum), batch = equation.params["dimension_numbers"]
     left, right = (atom.aval for atom in equation.invars)
     if not in_use() or batch != ((), ()) or equation.params["precision"] is not None:
@@ -99,7 +48,16 @@ def _form(equation: Any) -> _Form | None:
         return None
     if terms >= _MANY_TERMS and other < _ROWS and left_turned:
         return None
-    return _Form(rows, terms, columns, left_turned, right_turned, swapped)
+    shape = equation.outvars[0].aval.shape
+
+    def product(one: Array, other: Array) -> Array:
+        one = one.reshape((terms, rows) if left_turned else (rows, terms))
+        other = other.reshape((columns, terms) if right_turned else (terms, columns))
+        if swapped:
+            return multiply(other, one, left_turned=True).T.reshape(shape)
+        return multiply(one, other, left_turned, right_turned).reshape(shape)
+
+    return product
 
 
 def _first(axes: tuple[int, ...]) -> bool:
@@ -116,15 +74,12 @@ def multiply(
     right: Float[Array, "_ _"],
     left_turned: bool = False,
     right_turned: bool = False,
-    times: Float[Array, "rows columns"] | None = None,
 ) -> Float[Array, "rows columns"]:
-    """The product of two matrices, one of them turned first where that is said; each of its numbers
-    times that of `times`, where there is one.
+    """The product of two matrices, one of them turned first where that is said.
 
     Under `vmap` it is as many products, in one call.
     """
     kind = "_left_turned" if left_turned else "_right_turned" if right_turned else ""
     rows, columns = left.shape[1 if left_turned else 0], right.shape[0 if right_turned else 1]
     shape = jax.ShapeDtypeStruct((rows, columns), jnp.float32)
-    operands = (left, right) if times is None else (left, right, times)
-    return call(f"logvar_product{kind}", [shape], *operands, vmap_method="broadcast_all")[0]
+    return call(f"logvar_product{kind}", [shape], left, right, vmap_method="broadcast_all")[0]

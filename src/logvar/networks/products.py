@@ -6,104 +6,56 @@ loops, branches and calls.
 """
 
 import math
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import jax
 from jax import lax
 from jax.extend import core
 from jaxtyping import Array
 
-from logvar.native.product import native_product, native_product_times
+from logvar.native.product import native_product
 
-Product = Callable[..., Array]
-"""Takes the two factors, and a third one where that is said."""
-
-Choice = Callable[[Any], Product | None]
-"""Sees the equation of a product (a `dot_general`, under `vmap` and differentiation as they left
-it) and returns what computes it instead, or None to leave it."""
+Product = Callable[[Array, Array], Array]
+"""Takes the two factors."""
 
 
-class _Better(NamedTuple):
-    product: Choice
-    times: Choice
-
-
-def exchanged(function: Callable, better: Choice, times: Choice = lambda _: None) -> Callable:
+def exchanged(function: Callable, better: Callable[[Any], Product | None]) -> Callable:
     """The function of arrays, with some of its matrix products computed in another way.
 
     Args:
         function: takes and returns arrays, or trees of them.
-        better: for each product.
-        times: for one of which all that is used is its multiple by another array of its shape:
-            what computes that of the two factors and the array.
+        better: sees the equation of each product (a `dot_general`, under `vmap` and differentiation
+            as they left it) and returns what computes it instead, or None to leave it.
     """
 
     def function_of_arrays(*arguments: Any) -> Any:
         program, shape = jax.make_jaxpr(function, return_shape=True)(*arguments)
-        program = _exchanged(program, _Better(better, times))
-        results = core.jaxpr_as_fun(program)(*jax.tree.leaves(arguments))
+        results = core.jaxpr_as_fun(_exchanged(program, better))(*jax.tree.leaves(arguments))
         return jax.tree.unflatten(jax.tree.structure(shape), results)
 
     return function_of_arrays
 
 
-def _exchanged(program: Any, better: _Better) -> Any:
+def _exchanged(program: Any, better: Callable[[Any], Product | None]) -> Any:
     """A traced program with its products exchanged; what is none stays as it is."""
     if isinstance(program, core.ClosedJaxpr):
         return program.replace(jaxpr=_exchanged(program.jaxpr, better))
     if isinstance(program, core.Jaxpr):
-        return program.replace(eqns=list(_equations(program, better)))
+        return program.replace(eqns=[_equation(equation, better) for equation in program.eqns])
     # Not a tuple of another class, such as the generator that a key belongs to.
     return tuple(_exchanged(p, better) for p in program) if type(program) is tuple else program
 
 
-def _equations(program: core.Jaxpr, better: _Better) -> Iterator[Any]:
-    """The equations of a program: a product that is only multiplied takes its place there."""
-    multiplied = _only_multiplied(program)
-    waiting: dict[Any, tuple[Any, Product]] = {}  # by the multiple; one of two products at most
-    for equation in program.eqns:
-        multiple = multiplied.get(equation.outvars[0]) if equation.outvars else None
-        times = None if multiple is None or multiple in waiting else better.times(equation)
-        if times is not None:
-            waiting[multiple] = equation, times
-        elif equation.outvars and equation.outvars[0] in waiting:
-            of, times = waiting.pop(equation.outvars[0])
-            (by,) = (atom for atom in equation.invars if atom is not of.outvars[0])
-            yield _called(times, (*of.invars, by), equation.outvars)
-        else:
-            yield _equation(equation, better)
-
-
-def _only_multiplied(program: core.Jaxpr) -> dict[Any, Any]:
-    """Each product of which all that is used is its multiple by an array of its shape: and that."""
-    equations: list[Any] = program.eqns
-    uses = Counter(atom for e in equations for atom in e.invars if isinstance(atom, core.Var))
-    uses.update(atom for atom in program.outvars if isinstance(atom, core.Var))
-    products = {e.outvars[0] for e in equations if e.primitive is lax.dot_general_p}
-    return {
-        atom: equation.outvars[0]
-        for equation in equations
-        if equation.primitive is lax.mul_p
-        and equation.invars[0].aval.shape == equation.invars[1].aval.shape
-        for atom in equation.invars
-        if isinstance(atom, core.Var) and atom in products and uses[atom] == 1
-    }
-
-
-def _equation(equation: Any, better: _Better) -> Any:
-    product = better.product(equation) if equation.primitive is lax.dot_general_p else None
+def _equation(equation: Any, better: Callable[[Any], Product | None]) -> Any:
+    product = better(equation) if equation.primitive is lax.dot_general_p else None
     if product is None:
         # Bodies of loops, branches and calls are parameters of their equations.
         inner = {name: _exchanged(value, better) for name, value in equation.params.items()}
         return equation.replace(params=inner)
-    return _called(product, equation.invars, equation.outvars)
-
-
-def _called(product: Product, operands: Sequence[Any], results: Sequence[Any]) -> Any:
-    (call,) = jax.make_jaxpr(jax.jit(product))(*(atom.aval for atom in operands)).eqns
-    return call.replace(invars=list(operands), outvars=list(results))
+    factors = [atom.aval for atom in equation.invars]
+    (call,) = jax.make_jaxpr(jax.jit(product))(*factors).eqns
+    return call.replace(invars=equation.invars, outvars=equation.outvars)
 
 
 def suited_to_cpu(function: Callable) -> Callable:
@@ -114,9 +66,7 @@ def suited_to_cpu(function: Callable) -> Callable:
     see `_narrow_first`. That of a layer's input is a gradient times the kernel, turned: see
     `_turned`.
     """
-    if jax.default_backend() != "cpu":
-        return function
-    return exchanged(function, _suited, times=native_product_times)
+    return exchanged(function, _suited) if jax.default_backend() == "cpu" else function
 
 
 _NARROW = 8

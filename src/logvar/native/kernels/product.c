@@ -1,7 +1,6 @@
 /* Matrix products in float32 for processors with AVX-512.
  *
- * result[i, j] = Σ_k left(i, k)·right(k, j), each factor as it lies or turned, any number of them,
- * and where it is asked for times another number for each, such as the slope of what comes before.
+ * result[i, j] = Σ_k left(i, k)·right(k, j), each factor as it lies or turned, any number of them.
  * Columns are taken 32 at a time. Such a panel of the right factor is copied once to where its rows
  * lie one after another; then up to 14 rows of the left factor at a time are multiplied with it in
  * registers: 28 of the 32 hold sums (Goto & van de Geijn 2008, ACM TOMS 34(3)). Of a left factor with
@@ -21,24 +20,23 @@
 enum { HIGH = 14, DEEP = 1024 };
 
 /* Rows × one panel: result (+)= left·panel, for a fixed number of rows so that sums stay in
- * registers. Every `summed` terms they are added to the result, which is multiplied in the end. */
+ * registers. Every `summed` terms they are added to the result. */
 typedef void Tile(long terms, long summed, const float *left, long row, long term,
-                  const float *panel, float *result, const float *times, long stride, int add,
-                  __mmask16 low, __mmask16 high);
+                  const float *panel, float *result, long stride, int add, __mmask16 low,
+                  __mmask16 high);
 
 #define EACH_ROW _Pragma("GCC unroll 16") for (int i = 0; i < rows; i++)
 #define EACH_VECTOR _Pragma("GCC unroll 2") for (int v = 0; v < vectors; v++)
 #define TILE(ROWS, VECTORS)                                                                      \
   static void tile_##ROWS##_##VECTORS(long terms, long summed, const float *left, long row,      \
-                                      long term, const float *panel, float *result,              \
-                                      const float *times, long stride, int add, __mmask16 low,   \
-                                      __mmask16 high) {                                          \
+                                      long term, const float *panel, float *result, long stride, \
+                                      int add, __mmask16 low, __mmask16 high) {                  \
     enum { rows = ROWS, vectors = VECTORS };                                                     \
     for (; terms > 0; terms -= summed, add = 1) {                                                \
       __m512 sum[rows][vectors], some[vectors];                                                  \
       EACH_ROW EACH_VECTOR sum[i][v] = _mm512_setzero_ps();                                      \
       long count = terms < summed ? terms : summed;                                              \
-      for (long k = 0; k < count; k++, panel += WIDE, left += term) {                            \
+      for (long k = 0; k < count; k++, panel += WIDE, left += term) {                              \
         EACH_VECTOR some[v] = _mm512_load_ps(panel + 16 * v);                                    \
         EACH_ROW {                                                                               \
           __m512 factor = _mm512_set1_ps(left[i * row]);                                         \
@@ -47,11 +45,9 @@ typedef void Tile(long terms, long summed, const float *left, long row, long ter
       }                                                                                          \
       EACH_ROW EACH_VECTOR {                                                                     \
         __mmask16 there = v ? high : low;                                                        \
-        long at = i * stride + 16 * v;                                                           \
-        if (add) sum[i][v] = _mm512_add_ps(sum[i][v], _mm512_maskz_loadu_ps(there, result + at));\
-        if (times && count == terms)                                                             \
-          sum[i][v] = _mm512_mul_ps(sum[i][v], _mm512_maskz_loadu_ps(there, times + at));        \
-        _mm512_mask_storeu_ps(result + at, there, sum[i][v]);                                    \
+        float *to = result + i * stride + 16 * v;                                                \
+        if (add) sum[i][v] = _mm512_add_ps(sum[i][v], _mm512_maskz_loadu_ps(there, to));         \
+        _mm512_mask_storeu_ps(to, there, sum[i][v]);                                             \
       }                                                                                          \
     }                                                                                            \
   }
@@ -87,10 +83,9 @@ static void piece_of_product(const void *what, long piece) {
                  columns, terms, panel);
       for (long t = 0; t < tiles; t++) { /* heights that differ by one at most */
         long i = height * t / tiles, end = height * (t + 1) / tiles;
-        float *place = result + i * p->columns + j;
         TILES[columns > 16][end - i](terms, p->summed, left + i * p->left_row + k * p->left_term,
-                                     p->left_row, p->left_term, panel, place,
-                                     times_at(p, place, k + terms == p->terms), p->columns, k > 0,
+                                     p->left_row, p->left_term, panel,
+                                     result + i * p->columns + j, p->columns, k > 0,
                                      first_of_16(columns), first_of_16(columns - 16));
       }
     }
@@ -130,9 +125,8 @@ static void cut(Product *p, long threads) {
 
 static XLA_FFI_Error *product(XLA_FFI_CallFrame *call, int left_turned, int right_turned) {
   if (answered_metadata(call)) return NULL;
-  int multiplied = call->args.size == 3;
-  if ((call->args.size != 2 && !multiplied) || call->rets.size != 1)
-    return refused(call, "logvar's product takes two factors, and a third for each number of it");
+  if (call->args.size != 2 || call->rets.size != 1)
+    return refused(call, "logvar's product takes two factors and gives one result");
   const XLA_FFI_Buffer *left = operand(call, 0), *right = operand(call, 1);
   const XLA_FFI_Buffer *to = result(call, 0);
   long rank = left->rank;
@@ -152,9 +146,6 @@ static XLA_FFI_Error *product(XLA_FFI_CallFrame *call, int left_turned, int righ
     return refused(call, "logvar's product got shapes that do not fit together");
   if (!p.batch || !p.rows || !p.columns || !p.terms)
     return refused(call, "logvar's product got an empty factor");
-  if (multiplied && !fits(operand(call, 2), p.batch * p.rows * p.columns))
-    return refused(call, "logvar's product got a third factor that is not of its shape");
-  p.times = multiplied ? operand(call, 2)->data : NULL;
   p.left = left->data;
   p.right = right->data;
   p.result = to->data;

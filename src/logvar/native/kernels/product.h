@@ -9,7 +9,6 @@ enum { SUMMED = 512 }; /* terms at most that are summed before the sum is added 
 typedef struct {
   long rows, columns, terms, batch;
   const float *left, *right;
-  const float *times; /* what the result is multiplied with, number by number; NULL is nothing */
   float *result;
   /* Distances, in numbers, between neighbours along an axis. */
   long left_row, left_term, right_term, right_column;
@@ -18,11 +17,6 @@ typedef struct {
   long block;  /* terms of a panel: some times as many */
   long rows_per_piece, panels_per_piece, row_pieces, panel_pieces;
 } Product;
-
-/* The numbers that go with those at a place of the result, where all terms have been summed there. */
-static inline const float *times_at(const Product *p, const float *place, int done) {
-  return p->times && done ? p->times + (place - p->result) : NULL;
-}
 
 /* Computes the product if its left factor is zero in so many places that it pays to leave them out;
  * whether it did. */

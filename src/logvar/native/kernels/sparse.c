@@ -101,36 +101,34 @@ static void list_of_group(const void *what, long piece) {
   }
 }
 
-/* Rows × up to three panels, of the listed terms: result (+)= left·panels, multiplied in the end. */
+/* Rows × up to three panels, of the listed terms: result (+)= left·panels. */
 typedef void Tile(const uint16_t *terms, long count, const float *left, long row, long term,
-                  const float *panels, float *result, const float *times, long stride, int add,
-                  __mmask16 low, __mmask16 high);
+                  const float *panels, float *result, long stride, int add, __mmask16 low,
+                  __mmask16 high);
 
 #define EACH_ROW _Pragma("GCC unroll 4") for (int i = 0; i < rows; i++)
 #define EACH_VECTOR _Pragma("GCC unroll 6") for (int v = 0; v < vectors; v++)
-#define TILE(ROWS, WIDTH)                                                                        \
-  static void tile_##ROWS##_##WIDTH(const uint16_t *terms, long count, const float *left,        \
-                                    long row, long term, const float *panels, float *result,     \
-                                    const float *times, long stride, int add, __mmask16 low,     \
-                                    __mmask16 high) {                                            \
-    enum { rows = ROWS, vectors = 2 * WIDTH };                                                   \
-    __m512 sum[rows][vectors], some[vectors];                                                    \
-    EACH_ROW EACH_VECTOR sum[i][v] = _mm512_setzero_ps();                                        \
-    for (long n = 0; n < count; n++) {                                                           \
-      const float *panel = panels + terms[n] * WIDE, *factors = left + terms[n] * term;          \
-      EACH_VECTOR some[v] = _mm512_load_ps(panel + v / 2 * SUMMED * WIDE + v % 2 * 16);          \
-      EACH_ROW {                                                                                 \
-        __m512 factor = _mm512_set1_ps(factors[i * row]);                                        \
-        EACH_VECTOR sum[i][v] = _mm512_fmadd_ps(factor, some[v], sum[i][v]);                     \
-      }                                                                                          \
-    }                                                                                            \
-    EACH_ROW EACH_VECTOR {                                                                       \
-      __mmask16 there = v < vectors - 2 ? 0xffff : v % 2 ? high : low;                           \
-      long at = i * stride + 16 * v;                                                             \
-      if (add) sum[i][v] = _mm512_add_ps(sum[i][v], _mm512_maskz_loadu_ps(there, result + at));  \
-      if (times) sum[i][v] = _mm512_mul_ps(sum[i][v], _mm512_maskz_loadu_ps(there, times + at)); \
-      _mm512_mask_storeu_ps(result + at, there, sum[i][v]);                                      \
-    }                                                                                            \
+#define TILE(ROWS, WIDTH)                                                                       \
+  static void tile_##ROWS##_##WIDTH(const uint16_t *terms, long count, const float *left,       \
+                                    long row, long term, const float *panels, float *result,    \
+                                    long stride, int add, __mmask16 low, __mmask16 high) {      \
+    enum { rows = ROWS, vectors = 2 * WIDTH };                                                  \
+    __m512 sum[rows][vectors], some[vectors];                                                   \
+    EACH_ROW EACH_VECTOR sum[i][v] = _mm512_setzero_ps();                                       \
+    for (long n = 0; n < count; n++) {                                                          \
+      const float *panel = panels + terms[n] * WIDE, *factors = left + terms[n] * term;         \
+      EACH_VECTOR some[v] = _mm512_load_ps(panel + v / 2 * SUMMED * WIDE + v % 2 * 16);         \
+      EACH_ROW {                                                                                \
+        __m512 factor = _mm512_set1_ps(factors[i * row]);                                       \
+        EACH_VECTOR sum[i][v] = _mm512_fmadd_ps(factor, some[v], sum[i][v]);                    \
+      }                                                                                         \
+    }                                                                                           \
+    EACH_ROW EACH_VECTOR {                                                                      \
+      __mmask16 there = v < vectors - 2 ? 0xffff : v % 2 ? high : low;                          \
+      float *to = result + i * stride + 16 * v;                                                 \
+      if (add) sum[i][v] = _mm512_add_ps(sum[i][v], _mm512_maskz_loadu_ps(there, to));          \
+      _mm512_mask_storeu_ps(to, there, sum[i][v]);                                              \
+    }                                                                                           \
   }
 #define EACH_WIDTH(ROWS) TILE(ROWS, 1) TILE(ROWS, 2) TILE(ROWS, 3)
 EACH_WIDTH(1) EACH_WIDTH(2) EACH_WIDTH(3) EACH_WIDTH(4)
@@ -170,12 +168,11 @@ static void piece_of_sparse(const void *what, long piece) {
     if (!as_can_be)
       for (long k = 0; k < terms; k++) every[k] = k;
     for (long t = 0; t < s->tiles; t++) {
-      float *place = result + t * HIGH * p->columns;
       TILES[least(HIGH, p->rows - t * HIGH) - 1][width - 1](
           as_can_be ? terms_of(s, member, t, stretch) : every,
           as_can_be ? *count_of(s, member, t, stretch) : terms, left + t * HIGH * p->left_row,
-          p->left_row, p->left_term, panels, place, times_at(p, place, stretch + 1 == s->stretches),
-          p->columns, stretch > 0, first_of_16(last), first_of_16(last - 16));
+          p->left_row, p->left_term, panels, result + t * HIGH * p->columns, p->columns,
+          stretch > 0, first_of_16(last), first_of_16(last - 16));
     }
     left += p->summed * p->left_term;
     right += p->summed * p->right_term;
