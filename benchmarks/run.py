@@ -33,6 +33,7 @@ PAIRS = {
     "a fleet's matrix products alone, against 16 fits": ("logvar-fleet-products", "logvar-singles", None, None, 3),
     "likelihood, 500 samples × 1,000 images, against pythae": ("logvar-likelihood", "pythae-likelihood", 0.3, 0.15, 3),
     "encode 60,000 images, against PyTorch": ("logvar-encode", "torch-encode", 0.8, 0.5, 9),
+    "MLP step on MNIST, against the same without a zero": ("logvar-mlp-step", "logvar-mlp-step-no-zeros", None, None, 9),
     "MLP step in bfloat16, against float32": ("logvar-mlp-step-bfloat16", "logvar-mlp-step", None, None, 9),
     "tutorial step in bfloat16, against float32": ("logvar-tutorial-step-bfloat16", "logvar-tutorial-step", None, None, 9),
 }  # fmt: skip
