@@ -15,6 +15,7 @@ import logvar
 from logvar import assembly
 from logvar.data.order import epoch_order, split
 from logvar.data.sources import load
+from logvar.native.library import on_one_core
 from logvar.recipe import PRESETS, Recipe
 from logvar.training.fleet import Member, shares_for, train_fleet
 from logvar.training.loop import train
@@ -103,11 +104,13 @@ def fleet():
 
 
 def fleet_products():
-    """The products of the fleet's steps, side by side in as many shares as it has."""
+    """The products of the fleet's steps, one model after another in each of its shares."""
     run = digits_runs()[0]
     shares = shares_for(16)
-    found = products_of_step(run, members=16 // shares)
-    repeat, _ = alone(found, run.model, 20 * -(-len(run.rows) // 128), shares)
+    with on_one_core(shares > 1):
+        found = products_of_step(run)
+    steps = 20 * -(-len(run.rows) // 128)
+    repeat, _ = alone(found, run.model, 16 // shares * steps, shares)
     return repeat, 1
 
 

@@ -30,16 +30,13 @@ def begun(run):
     return state, task
 
 
-def products_of_step(run, members=None):
-    """The equations of a run's step, or of as many models' together, that are matrix products."""
+def products_of_step(run):
+    """The equations of a run's step that are matrix products."""
     state, task = begun(run)
     fixed, seed = task.fixed, task.hyper.seed
     keys, weight = Keys.of_epoch(seed, seed).at(seed), jnp.ones(fixed.batch_size)
     one = lambda state, batch: step(state, batch, weight, keys, task)  # noqa: E731
     arguments = state, jnp.asarray(run.rows[: fixed.batch_size])
-    if members:
-        one = jax.vmap(one)
-        arguments = jax.tree.map(lambda leaf: jnp.stack([leaf] * members), arguments)
     return [equation for equation in equations(jax.make_jaxpr(one)(*arguments).jaxpr)
             if flops(equation) > 1e5]  # fmt: skip
 
