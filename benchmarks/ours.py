@@ -17,8 +17,9 @@ from logvar.data.order import epoch_order, split
 from logvar.data.sources import load
 from logvar.native.library import on_one_core
 from logvar.recipe import PRESETS, Recipe
-from logvar.training.fleet import Member, shares_for, train_fleet
+from logvar.training.fleet import shares_for, train_fleet
 from logvar.training.loop import train
+from logvar.training.members import Member
 from logvar.training.pace import Pace
 from logvar.training.step import Chunk, Epoch, run_chunk
 

@@ -16,8 +16,9 @@ from logvar.data.sources import load
 from logvar.errors import LogvarError
 from logvar.networks.precision import Precision, Rounding, as_asked, at_precision
 from logvar.recipe import PRESETS, Recipe
-from logvar.training.fleet import Member, train_fleet
+from logvar.training.fleet import train_fleet
 from logvar.training.loop import train
+from logvar.training.members import Member
 from logvar.training.pace import Pace
 
 DIGITS = load("digits")

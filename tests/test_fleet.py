@@ -12,8 +12,10 @@ from logvar.data.sources import load
 from logvar.native import library
 from logvar.recipe import Recipe
 from logvar.training import fleet as fleet_module
-from logvar.training.fleet import Member, train_fleet
+from logvar.training import members as members_module
+from logvar.training.fleet import train_fleet
 from logvar.training.loop import train
+from logvar.training.members import Member
 from logvar.training.pace import Pace
 from logvar.training.step import Epoch
 
@@ -32,7 +34,7 @@ SETTINGS = {
 def both_ways(request, monkeypatch):
     """However small the models are; on a CPU, that is, for elsewhere no member takes a turn."""
     worth = 0 if request.param == "in turn" else 2**60
-    monkeypatch.setattr(fleet_module, "_WORTH_A_TURN", worth)
+    monkeypatch.setattr(members_module, "_WORTH_A_TURN", worth)
     return request.param
 
 
@@ -163,19 +165,21 @@ def bounds_of(runs, steps, active, side_by_side=False):
     """The first steps of an epoch, with the states they begin with."""
     members = [Member(r.model, r.coordinates, r.plan.seed, 1e-3) for r in runs]
     first = runs[0]
-    stacked, states = fleet_module._assembled(
+    stacked, states = members_module.assembled(
         members, first.objective, first.plan, first.latent_dim, side_by_side
     )
     orders = np.tile(np.arange(350, dtype=np.int32) % len(first.rows), (len(runs), 1))
     epoch = Epoch(*map(jnp.asarray, (first.rows, orders, len(first.rows), 0)))
     bounds = map(jnp.asarray, (active, 0, steps))
-    return fleet_module._Bounds(stacked, epoch, *bounds), states
+    return members_module.Bounds(stacked, epoch, *bounds), states
 
 
 def test_nothing_goes_to_the_host_within_an_epoch(both_ways):
     """The compiled loop calls nothing outside: no callback, no feed, no transfer per step."""
     several = runs((1e-3,), (0, 1), epochs=1)
-    program = str(eqx.filter_make_jaxpr(fleet_module._chunk)(*bounds_of(several, 7, [True] * 2))[0])
+    program = str(
+        eqx.filter_make_jaxpr(members_module.take_all_steps)(*bounds_of(several, 7, [True] * 2))[0]
+    )
     assert "while" in program
     for outside in ("callback", "infeed", "outfeed", "device_put", "debug_print"):
         assert outside not in program, outside
@@ -183,7 +187,7 @@ def test_nothing_goes_to_the_host_within_an_epoch(both_ways):
     assert "alone" not in program
     if library.in_use():
         bounds = bounds_of(several, 7, [True] * 2, side_by_side=True)
-        program = str(eqx.filter_make_jaxpr(fleet_module._chunk)(*bounds)[0])
+        program = str(eqx.filter_make_jaxpr(members_module.take_all_steps)(*bounds)[0])
         assert program.count("ffi_call[") == program.count("alone") > 0
 
 
@@ -195,11 +199,11 @@ def test_whose_turn_it_is():
 
 
 def test_a_member_that_has_stopped_takes_no_turn(monkeypatch):
-    monkeypatch.setattr(fleet_module, "_WORTH_A_TURN", 0)
+    monkeypatch.setattr(members_module, "_WORTH_A_TURN", 0)
     several = runs((1e-3,), (0, 1, 2))
     bounds, states = bounds_of(several, 5, [True, False, True])
     before = jax.tree.map(np.asarray, states)
-    after = jax.jit(lambda states: fleet_module._chunk(bounds, states))(states)
+    after = jax.jit(lambda states: members_module.take_all_steps(bounds, states))(states)
     np.testing.assert_array_equal(after.step, [5, 0, 5])
     for old, new in zip(jax.tree.leaves(before.params), jax.tree.leaves(after.params), strict=True):
         np.testing.assert_array_equal(old[1], new[1])

@@ -16,7 +16,8 @@ from logvar.errors import LogvarError, unknown_name
 from logvar.recipe import Recipe
 from logvar.study.arms import ARMS, AS_IS, MATCHED, begin, first_raw
 from logvar.study.measuring import Measured, measure
-from logvar.training.fleet import Member, Raised, train_fleet
+from logvar.training.fleet import Raised, train_fleet
+from logvar.training.members import Member
 from logvar.training.optimizers import direction
 from logvar.training.state import initial_state, partition
 from logvar.training.step import Hyper, Keys, Task, step
