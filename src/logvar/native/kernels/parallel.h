@@ -45,6 +45,9 @@ static inline int fits(const XLA_FFI_Buffer *buffer, long size) {
   return buffer->dtype == XLA_FFI_DataType_F32 && extent(buffer, 0, buffer->rank) == size;
 }
 
+static inline long least(long a, long b) { return a < b ? a : b; }
+static inline long most(long a, long b) { return a > b ? a : b; }
+
 /* a / b, rounded up. */
 static inline long ceiling(long a, long b) { return (a + b - 1) / b; }
 

@@ -92,9 +92,6 @@ static void piece_of_product(const void *what, long piece) {
   }
 }
 
-static long least(long a, long b) { return a < b ? a : b; }
-static long most(long a, long b) { return a > b ? a : b; }
-
 /* How the work is cut. A piece copies the panels it uses, so of many rows each piece gets some and
  * all columns, and otherwise all rows and some columns. */
 static void cut(Product *p, long threads) {

@@ -27,8 +27,6 @@ typedef struct {
   long pieces;              /* in which the columns are cut */
 } Sparse;
 
-static long least(long a, long b) { return a < b ? a : b; }
-
 static uint16_t *terms_of(const Sparse *s, long member, long tile, long stretch) {
   return s->terms + (member * s->tiles + tile) * s->room + stretch * s->product.summed;
 }
@@ -61,16 +59,16 @@ static void remaining(const Product *p, const float *left, long rows, long terms
 static int promising(const Sparse *s) {
   enum { BLOCKS = 8 };
   const Product *p = &s->product;
-  int most = 0, remain = 0;
+  int all = 0, remain = 0;
   for (long b = 0; b < BLOCKS; b++) {
     long row = s->groups * b / BLOCKS * GROUP, term = p->terms * b / BLOCKS;
     long rows = least(GROUP, p->rows - row), terms = least(16, p->terms - term);
     __mmask16 of_tile[GROUP / HIGH];
     remaining(p, p->left + row * p->left_row + term * p->left_term, rows, terms, of_tile);
     for (int t = 0; t < GROUP / HIGH; t++) remain += _mm_popcnt_u32(of_tile[t]);
-    most += terms * ceiling(rows, HIGH);
+    all += terms * ceiling(rows, HIGH);
   }
-  return 8 * remain < 5 * most;
+  return 8 * remain < 5 * all;
 }
 
 static void list_of_group(const void *what, long piece) {
