@@ -8,6 +8,8 @@ import numpy as np
 
 
 def mnist():
+    if not os.environ.get("LOGVAR_DATA"):
+        raise SystemExit("LOGVAR_DATA is not set: it names the folder with MNIST's four IDX files")
     folder = Path(os.environ["LOGVAR_DATA"])
     folder = folder / "mnist" if (folder / "mnist").is_dir() else folder
     return tuple(
