@@ -297,6 +297,24 @@ def test_sums_over_several_axes(shape):
 
 @with_kernels
 @pytest.mark.parametrize(
+    ("seen", "given", "seen_first"), [(300, 200, True), (200, 300, True), (300, 40, False)]
+)
+def test_what_a_layer_has_seen_goes_first_in_a_long_sum_as_well(seen, given, seen_first):
+    """Of 2000 rows: there its zeros are left out. A narrow gradient goes first nevertheless."""
+    x, gradient = normal(2000, seen), normal(2000, given, seed=1)
+    kernel = lambda gradient, x: lax.dot_general(gradient, x, (((0,), (0,)), ((), ()))).T  # noqa: E731
+    program = jax.jit(suited_to_cpu(kernel))
+    order = (seen, given) if seen_first else (given, seen)
+    factors = ", ".join(f"tensor<2000x{columns}xf32>" for columns in order)
+    lines = program.lower(gradient, x).as_text().splitlines()
+    (called,) = (line for line in lines if "custom_call" in line)
+    assert f"({factors}) ->" in called
+    got, expected = program(gradient, x), x.T.astype(np.float64) @ gradient
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-3)
+
+
+@with_kernels
+@pytest.mark.parametrize(
     ("left", "right", "numbers"),
     [
         ((128, 256), (256, 7), (((1,), (0,)), ((), ()))),  # few columns

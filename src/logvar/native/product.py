@@ -18,6 +18,8 @@ _WORTH = 2**16
 """Multiplications from which a call costs less than it saves."""
 _MANY_TERMS = 1024
 """Where so many are summed the result is small, and the narrow factor goes first."""
+_WIDE = 128
+"""Columns of which next to nothing is computed for nothing, so that either factor may go first."""
 
 
 def native_product(equation: Any) -> Callable[[Array, Array], Array] | None:
@@ -41,8 +43,11 @@ def native_product(equation: Any) -> Callable[[Array, Array], Array] | None:
         return None
     rows, columns = left.size // terms, right.size // terms
     # Differentiation turns the gradient of a kernel round after this product. With its factors
-    # swapped and the result turned here as well, XLA drops both and moves nothing.
-    swapped = left_turned and (rows > columns if terms >= _MANY_TERMS else rows >= _COLUMNS)
+    # swapped and the result turned here as well, XLA drops both and moves nothing. What a layer has
+    # seen then goes first, of which zeros are left out: 0.9 of a step of 1024 images.
+    either = rows >= _WIDE and len(left_sum) == 1
+    first = rows > columns or either if terms >= _MANY_TERMS else rows >= _COLUMNS
+    swapped = left_turned and first
     vector, other = (rows, columns) if swapped else (columns, rows)
     if vector < _COLUMNS or rows * columns * terms < _WORTH:
         return None
