@@ -176,7 +176,7 @@ def with_zeros(rows, terms, columns, form, *batch, nonzero=0.1):
     return np.where(kept, left, np.float32(0)), right
 
 
-def term_by_term(left, right, form):
+def by_few_rows(left, right, form):
     """The same product, of so few rows at a time that no zero is looked for."""
     axis = left.ndim - (1 if FORMS[form][0] else 2)
     parts = np.split(left, range(13, left.shape[axis], 13), axis)
@@ -197,7 +197,7 @@ SPARSE = [
 def test_zeros_that_are_left_out_change_no_bit(rows, terms, columns, form, nonzero):
     left, right = with_zeros(rows, terms, columns, form, nonzero=nonzero)
     got = np.asarray(multiply(jnp.asarray(left), jnp.asarray(right), *FORMS[form]))
-    np.testing.assert_array_equal(got, term_by_term(left, right, form))
+    np.testing.assert_array_equal(got, by_few_rows(left, right, form))
     np.testing.assert_allclose(got, exact(left, right, form), rtol=0, atol=1e-6 * terms**0.75)
 
 
@@ -209,7 +209,7 @@ def test_zeros_are_left_out_for_each_member_by_itself(form):
     got = np.asarray(product(jnp.asarray(left), jnp.asarray(right)))
     np.testing.assert_allclose(got, exact(left, right, form), rtol=0, atol=1e-4)
     for member in range(3):
-        np.testing.assert_array_equal(got[member], term_by_term(left[member], right[member], form))
+        np.testing.assert_array_equal(got[member], by_few_rows(left[member], right[member], form))
 
 
 @with_kernels

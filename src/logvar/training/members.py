@@ -76,9 +76,10 @@ def assembled(
     side_by_side: bool,
 ) -> tuple[Fleet, TrainState]:
     """The members' states and numbers, stacked."""
-    _, static = partition(members[0].model)
+    parts = [partition(member.model) for member in members]
+    params, static = parts[0]
     optimizer = direction(plan.fixed.optimizer, plan.fixed.weight_decay)
-    models = _stacked([partition(member.model)[0] for member in members])
+    models = _stacked([params for params, _ in parts])
     coordinates = _stacked([member.coordinates for member in members])
     states = _started(models, static, optimizer, latent_dim, coordinates)
     hyper = Hyper(
@@ -86,12 +87,12 @@ def assembled(
         jnp.full(len(members), plan.clip_norm, jnp.float32),
         jnp.asarray([m.seed for m in members], jnp.int32),
     )
-    in_turn = _worth_a_turn(members[0].model, plan.fixed.batch_size)
+    in_turn = _worth_a_turn(params, plan.fixed.batch_size)
     return Fleet(static, objective, plan.fixed, hyper, coordinates, side_by_side, in_turn), states
 
 
-def _worth_a_turn(model: Model, batch_size: int) -> bool:
-    weights = sum(leaf.size for leaf in jax.tree.leaves(partition(model)[0]))
+def _worth_a_turn(params: PyTree, batch_size: int) -> bool:
+    weights = sum(leaf.size for leaf in jax.tree.leaves(params))
     return jax.default_backend() == "cpu" and weights * batch_size >= _WORTH_A_TURN
 
 
@@ -112,6 +113,8 @@ def _stacked(trees: Sequence[PyTree]) -> PyTree:
 
 
 class Bounds(NamedTuple):
+    """Steps [start, stop) of an epoch of a fleet."""
+
     fleet: Fleet
     epoch: Epoch
     active: Bool[Array, "members"]

@@ -9,6 +9,11 @@ static inline __mmask16 first_of_16(long n) {
   return n >= 16 ? 0xffff : n <= 0 ? 0 : (1u << n) - 1;
 }
 
+/* 0, 1, … 15. */
+static inline __m512i up_to_15(void) {
+  return _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+}
+
 /* e^t for t ≤ 0: 2^n·e^r with |r| ≤ ln 2 / 2, whose series ends where float32 does. */
 static inline __m512 exponential(__m512 t) {
   t = _mm512_max_ps(_mm512_set1_ps(-150), t); /* in this order a NaN stays one */

@@ -68,16 +68,15 @@ static inline __m512 normal_of(__m512i bits) {
 
 static void piece_of_normal(const void *what, long piece) {
   const Normal *n = what;
-  const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
   long at = piece * n->stretches_per_piece, last = at + n->stretches_per_piece;
   for (; at < last && at < n->members * n->stretches; at++) {
     long member = at / n->stretches, i = at % n->stretches * STRETCH;
     const uint32_t *words = n->keys + 2 * member;
     __m512i key[3] = {_mm512_set1_epi32(words[0]), _mm512_set1_epi32(words[1]),
                       _mm512_set1_epi32(words[0] ^ words[1] ^ 0x1bd11bda)};
-    long end = i + STRETCH < n->count ? i + STRETCH : n->count;
+    long end = least(i + STRETCH, n->count);
     for (; i < end; i += 16) {
-      __m512i bits = random_bits(key, _mm512_add_epi32(lanes, _mm512_set1_epi32(i)));
+      __m512i bits = random_bits(key, _mm512_add_epi32(up_to_15(), _mm512_set1_epi32(i)));
       _mm512_mask_storeu_ps(n->normal + member * n->count + i, first_of_16(end - i),
                             normal_of(bits));
     }
@@ -98,8 +97,7 @@ XLA_FFI_Error *logvar_normal(XLA_FFI_CallFrame *call) {
     return refused(call, "logvar's normal numbers take words of 32 bits and give float32");
   Normal n = {keys->data, to->data, extent(to, 0, axes), to->dims[axes], 0, 0};
   n.stretches = ceiling(n.count, STRETCH);
-  long of_stretch = n.count < STRETCH ? n.count : STRETCH;
-  n.stretches_per_piece = WORTH / (of_stretch + 1) + 1;
+  n.stretches_per_piece = WORTH / (least(n.count, STRETCH) + 1) + 1;
   in_pieces(call, threads_of(call), piece_of_normal, &n, sizeof n,
             ceiling(n.members * n.stretches, n.stretches_per_piece));
   return NULL;

@@ -12,8 +12,6 @@
  */
 #include "product.h"
 
-#include <stdint.h>
-
 #include "elementary.h"
 #include "panel.h"
 
@@ -67,16 +65,16 @@ static void piece_of_product(const void *what, long piece) {
   long panels = piece % p->panel_pieces, rest = piece / p->panel_pieces;
   long rows = rest % p->row_pieces, member = rest / p->row_pieces;
   long first = rows * p->rows_per_piece;
-  long height = p->rows - first < p->rows_per_piece ? p->rows - first : p->rows_per_piece;
-  long from = panels * p->panels_per_piece * WIDE, to = from + p->panels_per_piece * WIDE;
-  if (to > p->columns) to = p->columns;
+  long height = least(p->rows - first, p->rows_per_piece);
+  long from = panels * p->panels_per_piece * WIDE;
+  long to = least(from + p->panels_per_piece * WIDE, p->columns);
   const float *left = p->left + member * p->left_member + first * p->left_row;
   const float *right = p->right + member * p->right_member;
   float *result = p->result + member * p->result_member + first * p->columns;
-  long tiles = (height + HIGH - 1) / HIGH;
+  long tiles = ceiling(height, HIGH);
 
   for (long k = 0; k < p->terms; k += p->block) {
-    long terms = p->terms - k < p->block ? p->terms - k : p->block;
+    long terms = least(p->terms - k, p->block);
     for (long j = from; j < to; j += WIDE) {
       long columns = to - j;
       copy_panel(right + k * p->right_term + j * p->right_column, p->right_term, p->right_column,

@@ -74,8 +74,6 @@ static int promising(const Sparse *s) {
 static void list_of_group(const void *what, long piece) {
   const Sparse *s = what;
   const Product *p = &s->product;
-  const __m512i up_to_15 =
-      _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
   long member = piece / s->groups, first = piece % s->groups * GROUP;
   const float *left = p->left + member * p->left_member + first * p->left_row;
   long rows = least(GROUP, p->rows - first), tiles = ceiling(rows, HIGH);
@@ -84,7 +82,7 @@ static void list_of_group(const void *what, long piece) {
     uint16_t *to[GROUP / HIGH];
     for (long t = 0; t < tiles; t++) to[t] = terms_of(s, member, first / HIGH + t, stretch);
     for (long k = 0; k < terms; k += 16) {
-      __m512i numbers = _mm512_add_epi32(_mm512_set1_epi32(k), up_to_15);
+      __m512i numbers = _mm512_add_epi32(_mm512_set1_epi32(k), up_to_15());
       __mmask16 remain[GROUP / HIGH];
       remaining(p, left + k * p->left_term, rows, terms - k, remain);
       for (long t = 0; t < tiles; t++) {
