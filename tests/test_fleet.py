@@ -9,7 +9,9 @@ import pytest
 from logvar import assembly
 from logvar.data.order import split
 from logvar.data.sources import load
+from logvar.evaluation.elbo import HeldOut
 from logvar.native import library
+from logvar.networks.compiling import compiled
 from logvar.recipe import Recipe
 from logvar.training import fleet as fleet_module
 from logvar.training import members as members_module
@@ -143,6 +145,11 @@ def test_a_diverged_member_stays_as_it_was_and_the_others_go_on(both_ways):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(bad.model))
 
 
+def test_a_fleet_may_diverge_as_a_whole(both_ways):
+    several = runs((1e9,), (0, 1), optimizer="sgd", patience=0)
+    assert [(m.ended, m.curve) for m in fleet(several)] == [("not finite", [])] * 2
+
+
 def test_the_length_of_a_chunk_changes_nothing(both_ways):
     several = runs((1e-3,), (0, 1), epochs=3)
     for one, other in zip(
@@ -161,8 +168,8 @@ def test_quantiles_are_those_of_the_held_out_raw_outputs():
         )
 
 
-def bounds_of(runs, steps, active, side_by_side=False):
-    """The first steps of an epoch, with the states they begin with."""
+def first_steps(runs, steps, active, side_by_side=False):
+    """A chunk of an epoch of seven steps, with the states that it begins with."""
     members = [Member(r.model, r.coordinates, r.plan.seed, 1e-3) for r in runs]
     first = runs[0]
     stacked, states = members_module.assembled(
@@ -170,15 +177,18 @@ def bounds_of(runs, steps, active, side_by_side=False):
     )
     orders = np.tile(np.arange(350, dtype=np.int32) % len(first.rows), (len(runs), 1))
     epoch = Epoch(*map(jnp.asarray, (first.rows, orders, len(first.rows), 0)))
+    held_out = HeldOut.of(first.validation)
     bounds = map(jnp.asarray, (active, 0, steps))
-    return members_module.Bounds(stacked, epoch, *bounds), states
+    return members_module.FleetChunk(stacked, epoch, held_out, *bounds), states
 
 
 def test_nothing_goes_to_the_host_within_an_epoch(both_ways):
     """The compiled loop calls nothing outside: no callback, no feed, no transfer per step."""
     several = runs((1e-3,), (0, 1), epochs=1)
     program = str(
-        eqx.filter_make_jaxpr(members_module.take_all_steps)(*bounds_of(several, 7, [True] * 2))[0]
+        eqx.filter_make_jaxpr(members_module.take_all_steps)(*first_steps(several, 7, [True] * 2))[
+            0
+        ]
     )
     assert "while" in program
     for outside in ("callback", "infeed", "outfeed", "device_put", "debug_print"):
@@ -186,36 +196,56 @@ def test_nothing_goes_to_the_host_within_an_epoch(both_ways):
     # A share that is not the only one keeps to its core, where there are kernels to tell.
     assert "alone" not in program
     if library.in_use():
-        bounds = bounds_of(several, 7, [True] * 2, side_by_side=True)
-        program = str(eqx.filter_make_jaxpr(members_module.take_all_steps)(*bounds)[0])
+        chunk = first_steps(several, 7, [True] * 2, side_by_side=True)
+        program = str(eqx.filter_make_jaxpr(members_module.take_all_steps)(*chunk)[0])
         assert program.count("ffi_call[") == program.count("alone") > 0
 
 
 def test_whose_turn_it_is():
     """Large models take their steps one after another, and none that has stopped takes any."""
     (small,), (large,) = (runs((1e-3,), (0,), hidden=hidden) for hidden in ((16,), (512,)))
-    assert not bounds_of([small], 1, [True])[0].fleet.in_turn
-    assert bounds_of([large], 1, [True])[0].fleet.in_turn == (jax.default_backend() == "cpu")
+    assert not first_steps([small], 1, [True])[0].fleet.in_turn
+    assert first_steps([large], 1, [True])[0].fleet.in_turn == (jax.default_backend() == "cpu")
 
 
 def test_a_member_that_has_stopped_takes_no_turn(monkeypatch):
     monkeypatch.setattr(members_module, "_WORTH_A_TURN", 0)
     several = runs((1e-3,), (0, 1, 2))
-    bounds, states = bounds_of(several, 5, [True, False, True])
+    chunk, states = first_steps(several, 7, [True, False, True])
     before = jax.tree.map(np.asarray, states)
-    after = jax.jit(lambda states: members_module.take_all_steps(bounds, states))(states)
-    np.testing.assert_array_equal(after.step, [5, 0, 5])
+    after, seen = jax.jit(lambda states: members_module.take_all_steps(chunk, states))(states)
+    np.testing.assert_array_equal(after.step, [7, 0, 7])
+    np.testing.assert_array_equal(np.isfinite(seen.elbo), [True, False, True])
     for old, new in zip(jax.tree.leaves(before.params), jax.tree.leaves(after.params), strict=True):
         np.testing.assert_array_equal(old[1], new[1])
         assert (old[0] != new[0]).any() and (old[2] != new[2]).any()
+
+
+def test_the_end_of_an_epoch_comes_with_its_last_step(both_ways):
+    several = runs((1e-3,), (0, 1))
+    taken = compiled(members_module.take_all_steps)
+    (six, states), (seven, _) = (first_steps(several, n, [True, False]) for n in (6, 7))
+    before, seen = taken(six, states)
+    assert np.isneginf(seen.elbo).all() and np.isneginf(seen.raw).all()
+    assert before.totals.count[0] == 6 * 50 and not before.best_epoch.any()
+    after, seen = taken(seven, states)
+    assert np.isfinite(seen.elbo[0]) and np.isfinite(seen.raw[0]).all()
+    assert not any(total.any() for total in jax.tree.leaves(after.totals))
+    # The weights of a member that still trains are the best so far; of one that has stopped, none.
+    np.testing.assert_array_equal(after.best_epoch, [1, 0])
+    assert after.best_elbo[0] == seen.elbo[0] and np.isneginf(after.best_elbo[1])
+    trees = after.best_params, after.params, states.best_params
+    for best, last, first in zip(*map(jax.tree.leaves, trees), strict=True):
+        np.testing.assert_array_equal(best[0], last[0])
+        np.testing.assert_array_equal(best[1], first[1])
 
 
 @pytest.mark.parametrize(
     ("stopped", "ended", "at"), [(True, "stopped early", 0), (False, "not finite", 8)]
 )
 def test_a_member_that_failed_after_it_had_stopped_has_stopped(stopped, ended, at):
-    bounds, states = bounds_of(runs((1e-3,), (0,)), 1, [True])
+    chunk, states = first_steps(runs((1e-3,), (0,)), 1, [True])
     states = eqx.tree_at(lambda states: states.failed_step, states, jnp.asarray([7]))
     states = jax.tree.map(np.asarray, states)
-    raised = fleet_module._raised(states, bounds.fleet.static, 0, [], stopped)
+    raised = fleet_module._raised(states, chunk.fleet.static, 0, [], stopped)
     assert (raised.ended, raised.failed_step) == (ended, at)

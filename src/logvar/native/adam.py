@@ -75,7 +75,7 @@ def adam(
     factors: Sequence[Values],
 ) -> tuple[list[Array], list[Array], list[Array]]:
     """The weights and both means after a step, in the memory of those before."""
-    operands: list[Values] = [jnp.stack([jnp.asarray(number, jnp.float32) for number in numbers])]
+    operands: list[Values] = [_packed(numbers)]
     shapes: list[jax.ShapeDtypeStruct] = []
     aliases: dict[int, int] = {}
     arrays = zip(weights, first, second, gradients, factors, strict=True)
@@ -89,3 +89,12 @@ def adam(
         "logvar_adam", shapes, *operands, input_output_aliases=aliases, vmap_method="broadcast_all"
     )
     return results[0::3], results[1::3], results[2::3]
+
+
+def _packed(numbers: Numbers) -> Float[Array, "numbers"]:
+    """The numbers in one array. XLA fuses these choices with what they choose from; to put the
+    numbers one after another it makes a program of each first, ten for each step."""
+    index, packed = jnp.arange(len(numbers)), jnp.zeros(len(numbers))
+    for i, number in enumerate(numbers):
+        packed = jnp.where(index == i, jnp.asarray(number, jnp.float32), packed)
+    return packed

@@ -4,6 +4,7 @@ import math
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from logvar.networks.layers import Dense
@@ -30,9 +31,8 @@ class MLPEncoder(eqx.Module):
         h = x.reshape(-1)
         for layer in self.hidden:
             h = layer.activated(h)
-        outputs = self.head(h)
-        latent_dim = outputs.size // 2
-        return outputs[:latent_dim], outputs[latent_dim:]
+        mean, raw = jnp.split(self.head(h), 2)
+        return mean, raw
 
 
 class MLPDecoder(eqx.Module):

@@ -27,11 +27,18 @@ from logvar.evaluation.elbo import HeldOut
 from logvar.model import Model
 from logvar.objectives import Objective
 from logvar.training.loop import Plan, Watcher
-from logvar.training.members import Bounds, Closing, Member, assembled, close, run_all
+from logvar.training.members import (
+    ROWS_FOR_QUANTILES,
+    FleetChunk,
+    Member,
+    assembled,
+    run_all,
+)
 from logvar.training.pace import Pace
 from logvar.training.step import Epoch
 
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
+_NAMES = [f"raw_{q:g}" for q in QUANTILES]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,43 +151,47 @@ def _train_share(
     batch_size = plan.fixed.batch_size
     steps = -(-n // batch_size)
     device_rows, held_out = on_device
-    valid = int(held_out.weight.sum())
+    valid = min(int(held_out.weight.sum()), ROWS_FOR_QUANTILES)
     seeds = [member.seed for member in members]
-    active = np.ones(len(members), bool)
+    active: Any = np.ones(len(members), bool)
     curves: list[list[dict[str, Any]]] = [[] for _ in members]
     stopped = np.zeros(len(members), bool)
 
     for index in range(plan.epochs):
-        orders = np.stack([epoch_order(n, batch_size, seed, index) for seed in seeds])
-        epoch = Epoch(device_rows, jnp.asarray(orders), jnp.asarray(n), jnp.asarray(index))
-        training = jnp.asarray(active)
+        orders: Any = np.stack([epoch_order(n, batch_size, seed, index) for seed in seeds])
+        epoch = Epoch(device_rows, orders, _number(n), _number(index))
         t = 0
         while t < steps and not together.leave.is_set():
             stop = min(t + pace.chunk_steps(), steps)
-            chunk = Bounds(fleet, epoch, training, jnp.asarray(t), jnp.asarray(stop))
+            chunk = FleetChunk(fleet, epoch, held_out, active, _number(t), _number(stop))
             with together.compiling if index == t == 0 else contextlib.nullcontext():
-                states = run_all(chunk, states)
+                states, seen = run_all(chunk, states)
             t = stop
             pace.on_chunk(index + 1, t, steps, states)
-        closing = Closing(fleet, held_out, training, jnp.asarray(index + 1))
-        with together.compiling if index == 0 else contextlib.nullcontext():
-            states, seen = close(closing, states)
+        if t < steps:
+            break
         elbo, raw, best_epoch, failed = (np.asarray(value) for value in seen)
-        raw = raw[:, :valid].reshape(len(members), -1)
+        going = np.flatnonzero(active & (failed < 0))
         # XLA sorts ten times as long, and NumPy's quantiles take thrice as long of unsorted rows.
-        quantiles = np.quantile(np.sort(raw, axis=1), QUANTILES, axis=1).T
-        for i in np.flatnonzero(active & (failed < 0)):
+        ordered = np.sort(raw[going, :valid].reshape(len(going), valid * latent_dim), axis=1)
+        quantiles = np.quantile(ordered, QUANTILES, axis=1).T.tolist()
+        for i, of_member in zip(going, quantiles, strict=True):
             entry = {"epoch": index + 1, "validation_elbo": float(elbo[i])}
-            names = (f"raw_{q:g}" for q in QUANTILES)
-            curves[i].append(entry | dict(zip(names, map(float, quantiles[i]), strict=True)))
+            curves[i].append(entry | dict(zip(_NAMES, of_member, strict=True)))
         waited = index + 1 - np.maximum(best_epoch, plan.patience_starts)
         stopped |= active & (failed < 0) & bool(plan.patience) & (waited >= plan.patience)
         active &= (failed < 0) & ~stopped
         together.tell(share, index + 1, int(active.sum()))
-        if together.leave.is_set() or not active.any():
+        if not active.any():
             break
     ends = jax.tree.map(np.asarray, states)  # taken apart on the host, where that costs nothing
     return [_raised(ends, fleet.static, i, curves[i], bool(stopped[i])) for i in range(len(seeds))]
+
+
+def _number(value: int) -> Any:
+    """A number that goes to the device with the program that takes it; to bring each there by a
+    call of its own, orders as well, takes five times as long while the other cores train."""
+    return np.asarray(value, np.int32)
 
 
 def _raised(

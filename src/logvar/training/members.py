@@ -6,9 +6,8 @@ if all members take it at once, as they do on an accelerator.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -37,7 +36,7 @@ from logvar.training.step import (
     take_steps,
 )
 
-_ROWS_FOR_QUANTILES = 1024
+ROWS_FOR_QUANTILES = 1024
 _WORTH_A_TURN = 2**21
 """Weights times rows of a batch from which members take their steps in turn. On two cores, 16
 models of digits, a turn costs 7 µs a step: widths of 16 to 32 take 1.06 to 1.11 of the time so, 128
@@ -79,9 +78,9 @@ def assembled(
     parts = [partition(member.model) for member in members]
     params, static = parts[0]
     optimizer = direction(plan.fixed.optimizer, plan.fixed.weight_decay)
-    models = _stacked([params for params, _ in parts])
-    coordinates = _stacked([member.coordinates for member in members])
-    states = _started(models, static, optimizer, latent_dim, coordinates)
+    of_members = zip(parts, members, strict=True)
+    each = [(params, member.coordinates) for (params, _), member in of_members]
+    coordinates, states = _started(static, optimizer, latent_dim, each)
     hyper = Hyper(
         jnp.asarray([m.learning_rate for m in members], jnp.float32),
         jnp.full(len(members), plan.clip_norm, jnp.float32),
@@ -96,60 +95,82 @@ def _worth_a_turn(params: PyTree, batch_size: int) -> bool:
     return jax.default_backend() == "cpu" and weights * batch_size >= _WORTH_A_TURN
 
 
-@eqx.filter_jit
+@compiled  # one program: weight by weight, stacking 16 models of digits takes 10 ms
 def _started(
-    models: PyTree, static: Any, optimizer: Any, latent_dim: int, coordinates: PyTree
-) -> Any:
-    """The states of all members before the first step."""
+    static: Any, optimizer: Any, latent_dim: int, each: Sequence[tuple[PyTree, PyTree]]
+) -> tuple[PyTree, TrainState]:
+    """The members' coordinates, and their states before the first step."""
+    models, coordinates = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
 
     def member(params: PyTree, coordinates: PyTree) -> TrainState:
         return initial_state(eqx.combine(params, static), optimizer, latent_dim, coordinates)
 
-    return jax.vmap(member)(models, coordinates)
+    return coordinates, jax.vmap(member)(models, coordinates)
 
 
-def _stacked(trees: Sequence[PyTree]) -> PyTree:
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
-
-
-class Bounds(NamedTuple):
-    """Steps [start, stop) of an epoch of a fleet."""
+class FleetChunk(NamedTuple):
+    """Steps [start, stop) of an epoch of a fleet; with its last step an epoch ends."""
 
     fleet: Fleet
     epoch: Epoch
+    held_out: HeldOut
     active: Bool[Array, "members"]
     """Which of them still train. Those that take their steps in turn leave the others out."""
     start: Int[Array, ""]
     stop: Int[Array, ""]
 
+    @property
+    def ends(self) -> Bool[Array, ""]:
+        """Whether the epoch ends with this chunk."""
+        return self.stop * self.fleet.fixed.batch_size >= self.epoch.order.shape[-1]
 
-def take_all_steps(bounds: Bounds, states: TrainState) -> TrainState:
-    """Steps [start, stop) of an epoch for all members, in one program."""
-    with on_one_core(bounds.fleet.side_by_side):
-        return (_steps_in_turn if bounds.fleet.in_turn else _steps_at_once)(bounds, states)
+
+class Seen(NamedTuple):
+    """What the host learns of each member after a chunk."""
+
+    elbo: Float[Array, "members"]
+    """Of the held-out rows; −∞ where the epoch has not ended."""
+    raw: Float[Array, "members rows latent"]
+    """Raw scale outputs of the first of them, padding included; −∞ likewise."""
+    best_epoch: Int[Array, "members"]
+    failed_step: Int[Array, "members"]
 
 
-def _steps_in_turn(bounds: Bounds, states: TrainState) -> TrainState:
+def take_all_steps(chunk: FleetChunk, states: TrainState) -> tuple[TrainState, Seen]:
+    """All members' steps of a chunk and, where it ends the epoch, what comes then: the held-out
+    rows are evaluated, the best weights kept of those that still train, the totals emptied.
+
+    One program does both, so that a member whose turn it is is evaluated while the caches still
+    have its weights.
+    """
+    with on_one_core(chunk.fleet.side_by_side):
+        return (_in_turn if chunk.fleet.in_turn else _at_once)(chunk, states)
+
+
+run_all = compiled(take_all_steps, donate=True)
+
+
+def _in_turn(chunk: FleetChunk, states: TrainState) -> tuple[TrainState, Seen]:
     """One member after another, each in the place that its state has among the others'."""
-    fleet, epoch, active, start, stop = bounds
-    of_members = epoch.order, fleet.hyper, fleet.coordinates, jnp.where(active, stop, start)
-    best = attrgetter("best_params")  # no step looks at them
-    of_all, states = best(states), eqx.tree_at(best, states, None)
+    fleet, epoch, _, active, start, stop = chunk
+    of_members = epoch.order, fleet.hyper, fleet.coordinates, active
 
-    def taken(i: Array, states: TrainState) -> TrainState:
+    def turn(states: TrainState, i: Array) -> tuple[TrainState, Seen]:
         at_i = partial(lax.dynamic_index_in_dim, index=i, keepdims=False)
-        state, order, hyper, coordinates, end = jax.tree.map(at_i, (states, *of_members))
+        state, order, hyper, coordinates, trains = jax.tree.map(at_i, (states, *of_members))
         task = Task(fleet.static, fleet.objective, coordinates, hyper, fleet.fixed)
-        state = take_steps(Chunk(task, epoch._replace(order=order), start, end), state)
+        last = jnp.where(trains, stop, start)
+        state = take_steps(Chunk(task, epoch._replace(order=order), start, last), state)
+        means = _where(chunk.ends & trains, partial(_evaluated, chunk, state.params, hyper.seed))
+        state, seen = _after(chunk, state, means, trains)
         put = partial(lax.dynamic_update_index_in_dim, index=i, axis=0)
-        return jax.tree.map(put, states, state)
+        return jax.tree.map(put, states, state), seen
 
-    states = lax.fori_loop(0, len(active), taken, states)
-    return eqx.tree_at(best, states, of_all, is_leaf=lambda node: node is None)
+    return lax.scan(turn, states, jnp.arange(len(active)))
 
 
-def _steps_at_once(bounds: Bounds, states: TrainState) -> TrainState:
-    fleet, epoch, _, start, stop = bounds
+def _at_once(chunk: FleetChunk, states: TrainState) -> tuple[TrainState, Seen]:
+    fleet, epoch, _, active, start, stop = chunk
     keys = jax.vmap(Keys.of_epoch, in_axes=(0, None))(fleet.hyper.seed, epoch.number)
 
     def member(
@@ -167,59 +188,43 @@ def _steps_at_once(bounds: Bounds, states: TrainState) -> TrainState:
         all_members = jax.vmap(member, in_axes=(0, 0, 0, 0, 0, None))
         return t + 1, all_members(states, epoch.order, fleet.hyper, fleet.coordinates, keys, t)
 
-    return lax.while_loop(unfinished, body, (start, states))[1]
+    states = lax.while_loop(unfinished, body, (start, states))[1]
+    evaluated = jax.vmap(partial(_evaluated, chunk))
+    means = _where(chunk.ends, lambda: evaluated(states.params, fleet.hyper.seed))
+    return jax.vmap(partial(_after, chunk))(states, means, active)
 
 
-run_all = compiled(take_all_steps, donate="all-except-first")
+Means = tuple[Float[Array, "*members"], Float[Array, "*members rows latent"]]
 
 
-class Seen(NamedTuple):
-    """What the host learns of an epoch, for each member."""
-
-    elbo: Float[Array, "members"]
-    raw: Float[Array, "members rows latent"]
-    """Raw scale outputs of the first held-out rows, padding included."""
-    best_epoch: Int[Array, "members"]
-    failed_step: Int[Array, "members"]
+def _evaluated(chunk: FleetChunk, params: PyTree, seed: Array) -> Means:
+    """A member's held-out ELBO, and the raw scale outputs of the first held-out rows."""
+    fleet = chunk.fleet
+    preparation = fleet.fixed.preparation
+    means, raw = held_out_rows(params, fleet.static, chunk.held_out, preparation, seed)
+    return means.elbo, raw.reshape(-1, raw.shape[-1])[:ROWS_FOR_QUANTILES]
 
 
-class Closing(NamedTuple):
-    """What the end of an epoch needs beside the states."""
-
-    fleet: Fleet
-    held_out: HeldOut
-    active: Bool[Array, "members"]
-    """Which of them still train."""
-    epoch: Array
+def _where(condition: Bool[Array, ""], evaluated: Callable[[], Means]) -> Means:
+    """What is evaluated where the condition holds; elsewhere −∞, which is never the best."""
+    shapes = jax.eval_shape(evaluated)
+    nothing = partial(jax.tree.map, lambda shape: jnp.full_like(shape, -jnp.inf), shapes)
+    return lax.cond(condition, evaluated, nothing)
 
 
-def closed(closing: Closing, states: TrainState) -> tuple[TrainState, Seen]:
-    """Evaluate the held-out rows, keep the best weights of those that still train, empty totals.
-
-    The states are donated: a copy of all weights and moments would take as long as a step.
-    """
-    fleet, held_out, active, epoch = closing
-
-    def member(state: TrainState, seed: Array, active: Array) -> tuple[TrainState, Any]:
-        preparation = fleet.fixed.preparation
-        means, raw = held_out_rows(state.params, fleet.static, held_out, preparation, seed)
-        elbo = means.elbo
-        some = raw.reshape(-1, raw.shape[-1])[:_ROWS_FOR_QUANTILES]
-        better = active & (state.failed_step < 0) & (elbo > state.best_elbo)
-        best = jax.tree.map(
-            lambda new, old: jnp.where(better, new, old), state.params, state.best_params
-        )
-        state = dataclasses.replace(
-            state,
-            best_params=best,
-            best_elbo=jnp.where(better, elbo, state.best_elbo),
-            best_epoch=jnp.where(better, epoch.astype(jnp.int32), state.best_epoch),
-            totals=Totals.zero(state.totals.terms.kl.shape[-1]),
-        )
-        return state, Seen(elbo, some, state.best_epoch, state.failed_step)
-
-    with on_one_core(fleet.side_by_side):
-        return jax.vmap(member)(states, fleet.hyper.seed, active)
-
-
-close = compiled(closed, donate="all-except-first")
+def _after(
+    chunk: FleetChunk, state: TrainState, means: Means, trains: Array
+) -> tuple[TrainState, Seen]:
+    """A member's state after a chunk, and what the host learns of it."""
+    elbo, raw = means
+    better = trains & (state.failed_step < 0) & (elbo > state.best_elbo)
+    best, totals = state.best_params, state.totals
+    zero = Totals.zero(totals.terms.kl.shape[-1])
+    state = dataclasses.replace(
+        state,
+        best_params=jax.tree.map(partial(jnp.where, better), state.params, best),
+        best_elbo=jnp.where(better, elbo, state.best_elbo),
+        best_epoch=jnp.where(better, chunk.epoch.number + 1, state.best_epoch),
+        totals=jax.tree.map(partial(jnp.where, chunk.ends), zero, totals),
+    )
+    return state, Seen(elbo, raw, state.best_epoch, state.failed_step)

@@ -172,5 +172,5 @@ def take_steps(chunk: Chunk, state: TrainState) -> TrainState:
     return lax.while_loop(unfinished, body, (start, state))[1]
 
 
-run_chunk = compiled(take_steps, donate="all-except-first")
+run_chunk = compiled(take_steps, donate=True)
 """`take_steps`, compiled. The state is donated: its memory is used again for the result."""

@@ -62,19 +62,23 @@ static void task(void *data) {
 
 void in_pieces(XLA_FFI_CallFrame *call, long threads, Piece *does, const void *what, size_t size,
                long count) {
+  if (threads == 1 || count == 1) { /* nothing to share, so no job to allocate: 0.3 µs */
+    for (long piece = 0; piece < count; piece++) does(what, piece);
+    return;
+  }
   size_t bytes = (sizeof(Job) + size + LINE - 1) / LINE * LINE;
   Job *job = aligned_alloc(LINE, bytes);
   if (!job) abort(); /* a few kilobytes */
   job->does = does;
-  job->shares = threads < MOST_SHARES ? threads : MOST_SHARES;
+  job->shares = least(threads, MOST_SHARES);
   for (long i = 0; i < job->shares; i++) {
     atomic_init(&job->share[i].next, count * i / job->shares);
     job->share[i].end = count * (i + 1) / job->shares;
   }
   atomic_init(&job->finished, 0);
   memcpy(job->what, what, size);
-  long helpers = (threads < count ? threads : count) - 1;
-  atomic_init(&job->holders, 1 + (helpers > 0 ? helpers : 0));
+  long helpers = least(threads, count) - 1;
+  atomic_init(&job->holders, 1 + helpers);
   for (long i = 0; i < helpers; i++) {
     XLA_FFI_ThreadPool_Schedule_Args schedule = {
         XLA_FFI_ThreadPool_Schedule_Args_STRUCT_SIZE, NULL, call->ctx, task, job};
