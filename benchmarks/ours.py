@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from data import mnist
-from products import alone, begun, products_of_step
+from products import alone, begun, kernels_of_step, products_of_step
 from run import SIZES
 
 import logvar
@@ -104,12 +104,12 @@ def fleet():
     return repeat, 1
 
 
-def fleet_products():
-    """The products of the fleet's steps, one model after another in each of its shares."""
+def fleet_without_the_rest(of_step):
+    """Products or kernels of the fleet's steps, one model after another in each of its shares."""
     run = digits_runs()[0]
     shares = shares_for(16)
     with on_one_core(shares > 1):
-        found = products_of_step(run)
+        found = of_step(run)
     steps = 20 * -(-len(run.rows) // 128)
     repeat, _ = alone(found, run.model, 16 // shares * steps, shares)
     return repeat, 1
@@ -187,7 +187,8 @@ WORKS = {
     "logvar-mlp-products": lambda: products(MLP),
     "logvar-mlp-epoch": mlp_epoch,
     "logvar-fleet": fleet,
-    "logvar-fleet-products": fleet_products,
+    "logvar-fleet-products": lambda: fleet_without_the_rest(products_of_step),
+    "logvar-fleet-kernels": lambda: fleet_without_the_rest(kernels_of_step),
     "logvar-singles": singles,
     "logvar-likelihood": likelihood,
     "logvar-encode": encode,

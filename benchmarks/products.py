@@ -1,4 +1,5 @@
 """The matrix products of a training step and nothing else: what is left if all the rest were free.
+Or all its kernels: what is left if nothing came between them and all they read lay in the cache.
 
 The floor of a comparison takes every product at the rate of one of 1024³. A step's own products are
 smaller and take longer, by XLA or by kernels of ours. Here it may start all of a step's at once, as it does with
@@ -32,17 +33,22 @@ def begun(run):
 
 def products_of_step(run):
     """The equations of a run's step that are matrix products."""
+    return [e for e in kernels_of_step(run) if is_product(e)]
+
+
+def kernels_of_step(run):
+    """The same, and those of our other kernels."""
     state, task = begun(run)
     fixed, seed = task.fixed, task.hyper.seed
     keys, weight = Keys.of_epoch(seed, seed).at(seed), jnp.ones(fixed.batch_size)
     one = lambda state, batch: step(state, batch, weight, keys, task)  # noqa: E731
     arguments = state, jnp.asarray(run.rows[: fixed.batch_size])
     return [equation for equation in equations(jax.make_jaxpr(one)(*arguments).jaxpr)
-            if flops(equation) > 1e5]  # fmt: skip
+            if not is_product(equation) or flops(equation) > 1e5]  # fmt: skip
 
 
 def equations(program):
-    """The products of a traced program and of those inside it."""
+    """The products and kernels of a traced program and of those inside it."""
     for equation in program.eqns:
         if equation.primitive is lax.dot_general_p or kernel(equation):
             yield equation
@@ -53,9 +59,13 @@ def equations(program):
 
 
 def kernel(equation):
-    """The name of the kernel of ours that computes a product, if one does (logvar.native)."""
+    """The name of the kernel of ours that computes it, if one does (logvar.native)."""
     name = str(equation.params.get("target_name", ""))
-    return name if name.startswith("logvar_product") else None
+    return name if name.startswith("logvar_") else None
+
+
+def is_product(equation):
+    return (kernel(equation) or "logvar_product").startswith("logvar_product")
 
 
 def flops(equation):
@@ -68,7 +78,8 @@ def flops(equation):
 
 
 def alone(found, model, count, shares=1):
-    """A function that computes these products so many times; side by side, one share a thread."""
+    """A function that computes these products or kernels so many times; side by side, one share a
+    thread."""
 
     def chunk(model, factors):
         def body(carry):
@@ -77,20 +88,17 @@ def alone(found, model, count, shares=1):
             # from computing only the number of each result that is kept.
             t, factors = lax.optimization_barrier((t, factors))
             results = lax.optimization_barrier([
-                jax.tree.leaves(equation.primitive.bind(*pair, **equation.params))[0]
-                for equation, pair in zip(found, factors, strict=True)
+                jax.tree.leaves(equation.primitive.bind(*operands, **equation.params))
+                for equation, operands in zip(found, factors, strict=True)
             ])  # fmt: skip
-            return t + 1, factors, [result.reshape(-1)[0] for result in results]
+            factors = list(map(kept, found, factors, results))
+            return t + 1, factors, [result[0].reshape(-1)[0] for result in results]
 
         nothing = [jnp.zeros((), e.outvars[0].aval.dtype) for e in found]
         return lax.while_loop(lambda carry: carry[0] < count, body, (0, factors, nothing))[2]
 
     compiled = Compiled(chunk)
-    draw = np.random.default_rng(0).standard_normal
-    factors = [
-        [tuple(jnp.asarray(draw(atom.aval.shape, np.float32)) for atom in e.invars) for e in found]
-        for _ in range(shares)
-    ]
+    factors = [[tuple(drawn(atom.aval) for atom in e.invars) for e in found] for _ in range(shares)]
 
     def one(share):
         jax.block_until_ready(compiled(model, share))
@@ -101,3 +109,19 @@ def alone(found, model, count, shares=1):
 
     one(factors[0])
     return repeat, count
+
+
+def kept(equation, operands, results):
+    """The operands, those replaced whose memory the results have (Adam's)."""
+    operands = list(operands)
+    for operand, result in equation.params.get("input_output_aliases") or ():
+        operands[operand] = results[result]
+    return tuple(operands)
+
+
+def drawn(kind):
+    """Numbers to compute with, none below 0: Adam takes roots."""
+    draw = np.random.default_rng(0)
+    if kind.dtype == np.uint32:
+        return jnp.asarray(draw.integers(2**32, size=kind.shape, dtype=np.uint32))
+    return jnp.asarray(np.abs(draw.standard_normal(kind.shape, np.float32)))

@@ -31,6 +31,7 @@ PAIRS = {
     "MLP 784-512-20, batch 128, whole epoch, against pythae": ("logvar-mlp-epoch", "pythae-epoch", 0.25, 0.2, 5),
     "16 digits models as a fleet, against 16 fits": ("logvar-fleet", "logvar-singles", 0.4, 0.2, 3),
     "a fleet's matrix products alone, against 16 fits": ("logvar-fleet-products", "logvar-singles", None, None, 3),
+    "a fleet's kernels alone, against 16 fits": ("logvar-fleet-kernels", "logvar-singles", None, None, 3),
     "likelihood, 500 samples × 1,000 images, against pythae": ("logvar-likelihood", "pythae-likelihood", 0.3, 0.15, 3),
     "encode 60,000 images, against PyTorch": ("logvar-encode", "torch-encode", 0.8, 0.5, 9),
     "MLP step on MNIST, against the same without a zero": ("logvar-mlp-step", "logvar-mlp-step-no-zeros", None, None, 9),
