@@ -1,6 +1,7 @@
 """logvar's side of each comparison."""
 
 import dataclasses
+import functools
 import time
 
 import equinox as eqx
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from data import mnist
 from products import alone, begun, kernels_of_step, products_of_step
-from run import SIZES
+from run import SIZES, WIDTHS
 
 import logvar
 from logvar import assembly
@@ -80,18 +81,21 @@ def mlp_epoch():
     return repeat, 1
 
 
-def digits_runs():
+DEFAULT = Recipe().model.hidden
+
+
+def digits_runs(hidden=DEFAULT):
     rows = load("digits").train
     trained, held_out = split(len(rows), 0.1, 0)
-    recipe = Recipe().replace(epochs=20, patience=0)
+    recipe = Recipe().replace(epochs=20, patience=0, hidden=hidden)
     return [
         assembly.build_run(recipe.replace(random_state=s), rows[trained], rows[held_out])
         for s in range(16)
     ]
 
 
-def fleet():
-    runs = digits_runs()
+def fleet(hidden=DEFAULT):
+    runs = digits_runs(hidden)
     first = runs[0]
     members = [Member(r.model, r.coordinates, s, 1e-3) for s, r in enumerate(runs)]
 
@@ -115,13 +119,13 @@ def fleet_without_the_rest(of_step):
     return repeat, 1
 
 
-def singles():
+def singles(hidden=DEFAULT):
     """Sixteen fits as a user would make them: the estimator, one after the other."""
     rows = load("digits").train
 
     def repeat():
         for seed in range(16):
-            logvar.VAE(epochs=20, patience=0, random_state=seed).fit(rows)
+            logvar.VAE(epochs=20, patience=0, hidden=hidden, random_state=seed).fit(rows)
 
     return repeat, 1
 
@@ -190,6 +194,11 @@ WORKS = {
     "logvar-fleet-products": lambda: fleet_without_the_rest(products_of_step),
     "logvar-fleet-kernels": lambda: fleet_without_the_rest(kernels_of_step),
     "logvar-singles": singles,
+    **{
+        f"logvar-{name}-" + "-".join(map(str, widths)): functools.partial(work, widths)
+        for name, work in (("fleet", fleet), ("singles", singles))
+        for widths in WIDTHS
+    },
     "logvar-likelihood": likelihood,
     "logvar-encode": encode,
     "logvar-product": product,

@@ -9,6 +9,7 @@ benchmarks/results/.
 import argparse
 import datetime
 import json
+import operator
 import os
 import platform
 import statistics
@@ -23,6 +24,9 @@ from cores import round_trip
 HERE = Path(__file__).resolve().parent
 PEERS = HERE / ".venv" / "bin" / "python"
 
+# of other fleets than one of the default network, 256-128
+WIDTHS = [(32,), (64,), (128,), (128, 64), (512,)]
+
 # name: (ours, peer, at most, wished, repetitions)
 PAIRS = {
     "tutorial step, batch 32, against TensorFlow": ("logvar-tutorial-step", "tensorflow-tutorial-step", 1.0, 0.7, 9),
@@ -30,6 +34,11 @@ PAIRS = {
     "the tutorial step's matrix products alone, against PyTorch": ("logvar-tutorial-products", "torch-tutorial-step", None, None, 9),
     "MLP 784-512-20, batch 128, whole epoch, against pythae": ("logvar-mlp-epoch", "pythae-epoch", 0.25, 0.2, 5),
     "16 digits models as a fleet, against 16 fits": ("logvar-fleet", "logvar-singles", 0.4, 0.2, 3),
+    **{
+        f"16 digits models of widths {name} as a fleet, against 16 fits":
+        (f"logvar-fleet-{name}", f"logvar-singles-{name}", None, None, 3)
+        for name in ("-".join(map(str, widths)) for widths in WIDTHS)
+    },
     "a fleet's matrix products alone, against 16 fits": ("logvar-fleet-products", "logvar-singles", None, None, 3),
     "a fleet's kernels alone, against 16 fits": ("logvar-fleet-kernels", "logvar-singles", None, None, 3),
     "likelihood, 500 samples × 1,000 images, against pythae": ("logvar-likelihood", "pythae-likelihood", 0.3, 0.15, 3),
@@ -61,14 +70,21 @@ TUTORIAL_FLOPS = 32 * 2 * (
     2 * 13 * 13 * 9 * 32
     + 3 * (6 * 6 * 9 * 32 * 64 + 2304 * 4 + 2 * 1568 + 7 * 7 * 9 * 32 * 64 + 14 * 14 * 9 * 64 * 32 + 28 * 28 * 9 * 32)
 )  # fmt: skip
-# 64-256-128-20 and 10-128-256-64, 20 epochs of 11 batches; held-out rows are a forward pass each
-DIGITS_WEIGHTS = 64 * 256 + 256 * 128 + 128 * 20 + 10 * 128 + 128 * 256 + 256 * 64
-FLEET_FLOPS = 16 * 20 * 2 * (11 * 128 * (3 * DIGITS_WEIGHTS - 64 * 256) + 144 * DIGITS_WEIGHTS)
+
+
+def fleet_flops(widths):
+    """Of 16 models of digits, 20 epochs of 11 batches; held-out rows are a forward pass each."""
+    sizes = (64, *widths)
+    weights = 2 * sum(map(operator.mul, sizes, widths)) + widths[-1] * (20 + 10)
+    return 16 * 20 * 2 * (11 * 128 * (3 * weights - 64 * widths[0]) + 150 * weights)
+
+
 # A pair whose name has this in it: its floating-point operations, the floor of both sides.
 FLOPS = {
     "tutorial step, batch 32": TUTORIAL_FLOPS,
     "whole epoch": MLP_FLOPS * 469,
-    "as a fleet": FLEET_FLOPS,
+    "16 digits models as a fleet": fleet_flops((256, 128)),
+    **{f"widths {'-'.join(map(str, widths))} as a fleet": fleet_flops(widths) for widths in WIDTHS},
     "likelihood": 500 * 1000 * 2 * (20 * 512 + 512 * 784),
     "encode": 60_000 * 2 * (784 * 512 + 512 * 40),
 }

@@ -1,5 +1,7 @@
 """Many models at once: each member ends as its single run does."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -116,9 +118,10 @@ def test_an_interruption_in_one_share_ends_the_others():
             if epoch == 3:
                 raise KeyboardInterrupt
 
-    paces = iter([Interrupted(), Steps()])
+    paces, epochs = iter([Interrupted(), Steps()]), []
     with pytest.raises(KeyboardInterrupt):
-        fleet(several, lambda: next(paces), shares=2)
+        fleet(several, lambda: next(paces), shares=2, on_epoch=lambda *seen: epochs.append(seen[0]))
+    assert max(epochs) < 10_000
 
 
 def test_members_stop_early_each_on_its_own(both_ways):
@@ -158,10 +161,14 @@ def test_the_length_of_a_chunk_changes_nothing(both_ways):
         assert one.curve == other.curve
 
 
-def test_quantiles_are_those_of_the_held_out_raw_outputs():
+@pytest.mark.parametrize("many", [80, 1100])
+def test_quantiles_are_those_of_the_first_held_out_raw_outputs(many):
     (run,) = runs((1e-3,), (0,), epochs=1, binarization="none")
-    (member,) = fleet([run])
-    raw = np.asarray(jax.vmap(member.model.encode)(HELD_OUT)[1])
+    held_out = np.resize(HELD_OUT, (many, *HELD_OUT.shape[1:]))
+    held_out[1024:] = 0
+    (member,) = fleet([dataclasses.replace(run, validation=held_out)])
+    raw = np.asarray(jax.vmap(member.model.encode)(HELD_OUT[:many])[1])
+    raw = np.resize(raw, (min(many, 1024), raw.shape[1]))
     for name, at in (("raw_0", 0), ("raw_0.05", 0.05), ("raw_0.5", 0.5), ("raw_1", 1)):
         np.testing.assert_allclose(
             member.curve[-1][name], np.quantile(raw, at), rtol=1e-3, atol=1e-5
@@ -222,22 +229,26 @@ def test_a_member_that_has_stopped_takes_no_turn(monkeypatch):
 
 
 def test_the_end_of_an_epoch_comes_with_its_last_step(both_ways):
-    several = runs((1e-3,), (0, 1))
+    several = runs((1e-3,), (0, 1, 2))
     taken = compiled(members_module.take_all_steps)
-    (six, states), (seven, _) = (first_steps(several, n, [True, False]) for n in (6, 7))
+    (six, states), (seven, _) = (first_steps(several, n, [True, False, True]) for n in (6, 7))
+    failed = jnp.asarray([-1, -1, 0])
+    states = eqx.tree_at(lambda states: states.failed_step, states, failed)
     before, seen = taken(six, states)
     assert np.isneginf(seen.elbo).all() and np.isneginf(seen.raw).all()
     assert before.totals.count[0] == 6 * 50 and not before.best_epoch.any()
     after, seen = taken(seven, states)
     assert np.isfinite(seen.elbo[0]) and np.isfinite(seen.raw[0]).all()
     assert not any(total.any() for total in jax.tree.leaves(after.totals))
-    # The weights of a member that still trains are the best so far; of one that has stopped, none.
-    np.testing.assert_array_equal(after.best_epoch, [1, 0])
-    assert after.best_elbo[0] == seen.elbo[0] and np.isneginf(after.best_elbo[1])
+    # The weights of a member that still trains are the best so far; of those that have stopped or
+    # failed, none.
+    np.testing.assert_array_equal(after.best_epoch, [1, 0, 0])
+    np.testing.assert_array_equal(seen.failed_step, failed)
+    assert after.best_elbo[0] == seen.elbo[0] and np.isneginf(after.best_elbo[1:]).all()
     trees = after.best_params, after.params, states.best_params
     for best, last, first in zip(*map(jax.tree.leaves, trees), strict=True):
         np.testing.assert_array_equal(best[0], last[0])
-        np.testing.assert_array_equal(best[1], first[1])
+        np.testing.assert_array_equal(best[1:], first[1:])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,13 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from logvar.networks.layers import Convolution, Dense, TransposedConvolution, by_head
+from logvar.networks.layers import (
+    Convolution,
+    Dense,
+    TransposedConvolution,
+    by_head,
+    mean_and_raw,
+)
 
 Example = Float[Array, "*shape"]
 Latents = Float[Array, "latent"]
@@ -37,10 +43,8 @@ class ImageEncoder(eqx.Module):
     def __call__(self, x: Example) -> tuple[Latents, Latents]:
         h = jax.nn.silu(self.first(x.reshape(self.image)))
         h = jax.nn.silu(self.second(h))
-        h = jax.nn.silu(self.dense(h.reshape(-1)))
-        outputs = self.head(h)
-        latent_dim = outputs.size // 2
-        return outputs[:latent_dim], outputs[latent_dim:]
+        h = self.dense.activated(h.reshape(-1))
+        return mean_and_raw(self.head(h))
 
 
 class ImageDecoder(eqx.Module):
@@ -75,7 +79,7 @@ class ImageDecoder(eqx.Module):
 
     def __call__(self, z: Latents) -> Float[Array, "..."]:
         height, width, _ = self.image
-        h = jax.nn.silu(self.wide(jax.nn.silu(self.dense(z))))
+        h = self.wide.activated(self.dense.activated(z))
         h = h.reshape(-(-height // 4), -(-width // 4), 64)
         h = jax.nn.silu(self.first(h))
         return by_head(self.head(h)[:height, :width], self.heads, self.shape)

@@ -4,10 +4,9 @@ import math
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from logvar.networks.layers import Dense
+from logvar.networks.layers import Dense, mean_and_raw
 
 Example = Float[Array, "*shape"]
 Latents = Float[Array, "latent"]
@@ -31,8 +30,7 @@ class MLPEncoder(eqx.Module):
         h = x.reshape(-1)
         for layer in self.hidden:
             h = layer.activated(h)
-        mean, raw = jnp.split(self.head(h), 2)
-        return mean, raw
+        return mean_and_raw(self.head(h))
 
 
 class MLPDecoder(eqx.Module):

@@ -4,7 +4,13 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from logvar.networks.layers import Convolution, Dense, TransposedConvolution, by_head
+from logvar.networks.layers import (
+    Convolution,
+    Dense,
+    TransposedConvolution,
+    by_head,
+    mean_and_raw,
+)
 
 Example = Float[Array, "*shape"]
 Latents = Float[Array, "latent"]
@@ -27,9 +33,7 @@ class TutorialEncoder(eqx.Module):
     def __call__(self, x: Example) -> tuple[Latents, Latents]:
         h = jax.nn.relu(self.first(x.reshape(IMAGE)))
         h = jax.nn.relu(self.second(h))
-        outputs = self.head(h.reshape(-1))
-        latent_dim = outputs.size // 2
-        return outputs[:latent_dim], outputs[latent_dim:]
+        return mean_and_raw(self.head(h.reshape(-1)))
 
 
 class TutorialDecoder(eqx.Module):
