@@ -10,8 +10,9 @@ one that has stopped keeps its best weights, while the others go on.
 
 import contextlib
 import dataclasses
+import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -27,18 +28,11 @@ from logvar.evaluation.elbo import HeldOut
 from logvar.model import Model
 from logvar.objectives import Objective
 from logvar.training.loop import Plan, Watcher
-from logvar.training.members import (
-    ROWS_FOR_QUANTILES,
-    FleetChunk,
-    Member,
-    assembled,
-    run_all,
-)
+from logvar.training.members import FleetChunk, Member, assembled, run_all
 from logvar.training.pace import Pace
 from logvar.training.step import Epoch
 
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
-_NAMES = [f"raw_{q:g}" for q in QUANTILES]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,7 +145,7 @@ def _train_share(
     batch_size = plan.fixed.batch_size
     steps = -(-n // batch_size)
     device_rows, held_out = on_device
-    valid = min(int(held_out.weight.sum()), ROWS_FOR_QUANTILES)
+    valid = int(held_out.weight.sum())
     seeds = [member.seed for member in members]
     active: Any = np.ones(len(members), bool)
     curves: list[list[dict[str, Any]]] = [[] for _ in members]
@@ -172,12 +166,9 @@ def _train_share(
             break
         elbo, raw, best_epoch, failed = (np.asarray(value) for value in seen)
         going = np.flatnonzero(active & (failed < 0))
-        # XLA sorts ten times as long, and NumPy's quantiles take thrice as long of unsorted rows.
-        ordered = np.sort(raw[going, :valid].reshape(len(going), valid * latent_dim), axis=1)
-        quantiles = np.quantile(ordered, QUANTILES, axis=1).T.tolist()
-        for i, of_member in zip(going, quantiles, strict=True):
-            entry = {"epoch": index + 1, "validation_elbo": float(elbo[i])}
-            curves[i].append(entry | dict(zip(_NAMES, of_member, strict=True)))
+        entries = _entries(index + 1, elbo[going], raw[going, :valid])
+        for i, entry in zip(going, entries, strict=True):
+            curves[i].append(entry)
         waited = index + 1 - np.maximum(best_epoch, plan.patience_starts)
         stopped |= active & (failed < 0) & bool(plan.patience) & (waited >= plan.patience)
         active &= (failed < 0) & ~stopped
@@ -186,6 +177,16 @@ def _train_share(
             break
     ends = jax.tree.map(np.asarray, states)  # taken apart on the host, where that costs nothing
     return [_raised(ends, fleet.static, i, curves[i], bool(stopped[i])) for i in range(len(seeds))]
+
+
+def _entries(epoch: int, elbos: np.ndarray, raw: np.ndarray) -> Iterator[dict[str, Any]]:
+    """What an epoch adds to the curves of those members whose held-out rows were evaluated."""
+    rows = raw.reshape(len(raw), math.prod(raw.shape[1:]))
+    # XLA sorts ten times as long, and NumPy's quantiles take thrice as long of unsorted rows.
+    quantiles = np.quantile(np.sort(rows, axis=1), QUANTILES, axis=1).T
+    for elbo, of_member in zip(elbos.tolist(), quantiles.tolist(), strict=True):
+        entry = {"epoch": epoch, "validation_elbo": elbo}
+        yield entry | {f"raw_{q:g}": value for q, value in zip(QUANTILES, of_member, strict=True)}
 
 
 def _number(value: int) -> Any:

@@ -36,7 +36,7 @@ from logvar.training.step import (
     take_steps,
 )
 
-ROWS_FOR_QUANTILES = 1024
+_ROWS_FOR_QUANTILES = 1024
 _WORTH_A_TURN = 2**21
 """Weights times rows of a batch from which members take their steps in turn. On two cores, 16
 models of digits, a turn costs 7 µs a step: widths of 16 to 64 take 1.06 to 1.15 of the time so, 128
@@ -202,7 +202,7 @@ def _evaluated(chunk: FleetChunk, params: PyTree, seed: Array) -> Means:
     fleet = chunk.fleet
     preparation = fleet.fixed.preparation
     means, raw = held_out_rows(params, fleet.static, chunk.held_out, preparation, seed)
-    return means.elbo, raw.reshape(-1, raw.shape[-1])[:ROWS_FOR_QUANTILES]
+    return means.elbo, raw.reshape(-1, raw.shape[-1])[:_ROWS_FOR_QUANTILES]
 
 
 def _where(condition: Bool[Array, ""], evaluated: Callable[[], Means]) -> Means:

@@ -62,7 +62,7 @@ static void task(void *data) {
 
 void in_pieces(XLA_FFI_CallFrame *call, long threads, Piece *does, const void *what, size_t size,
                long count) {
-  if (threads == 1 || count == 1) { /* nothing to share, so no job to allocate: 0.3 µs */
+  if (threads == 1 || count <= 1) { /* nothing to share, so no job to allocate: 0.3 µs */
     for (long piece = 0; piece < count; piece++) does(what, piece);
     return;
   }
