@@ -10,6 +10,7 @@ import pytest
 from jax import lax
 
 from logvar.networks.convolution import convolve, convolve_transpose, scatter
+from logvar.networks.images import ImageDecoder, ImageEncoder
 from logvar.networks.windows import window_of
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -104,3 +105,18 @@ def test_the_taps_of_a_grey_image_are_summed_up_once():
     main = compiled.as_text().split("ENTRY")[1]
     (patches,) = re.findall(r"(%\S+) = \S+ parameter\(0\)", main)
     assert len(re.findall(rf"{re.escape(patches)}[,)]", main)) == 1
+
+
+def test_the_image_network_activates_its_layers_with_silu():
+    """All but the last of each, also where a dense layer does so in one pass."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    encoder = ImageEncoder((8, 8, 1), 3, key=keys[0])
+    decoder = ImageDecoder((8, 8, 1), (8, 8, 1), 3, key=keys[1])
+    x, silu = jax.random.normal(keys[2], (8, 8, 1)), jax.nn.silu
+    seen = silu(encoder.second(silu(encoder.first(x)))).reshape(-1)
+    expected = encoder.head(silu(encoder.dense(seen)))
+    np.testing.assert_allclose(jnp.concatenate(encoder(x)), expected, rtol=1e-5, atol=1e-6)
+    z = expected[:3]
+    wide = silu(decoder.wide(silu(decoder.dense(z)))).reshape(2, 2, 64)
+    outputs = decoder.head(silu(decoder.first(wide)))
+    np.testing.assert_allclose(decoder(z), outputs, rtol=1e-5, atol=1e-6)

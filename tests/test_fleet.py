@@ -89,6 +89,7 @@ def test_a_member_equals_its_single_run_to_rounding(both_ways, settings):
     for run, member in zip(several, fleet(several), strict=True):
         alone = single(run)
         assert member.ended == alone.ended == "finished"
+        assert [e["epoch"] for e in member.curve] == [line.epoch for line in alone.history]
         elbos = [line.validation["elbo"] for line in alone.history]
         np.testing.assert_allclose([e["validation_elbo"] for e in member.curve], elbos, rtol=2e-5)
         for ours, theirs in zip(
