@@ -195,9 +195,9 @@ WORKS = {
     "logvar-fleet-kernels": lambda: fleet_without_the_rest(kernels_of_step),
     "logvar-singles": singles,
     **{
-        f"logvar-{name}-" + "-".join(map(str, widths)): functools.partial(work, widths)
-        for name, work in (("fleet", fleet), ("singles", singles))
-        for widths in WIDTHS
+        f"logvar-{kind}-{name}": functools.partial(work, widths)
+        for kind, work in (("fleet", fleet), ("singles", singles))
+        for name, widths in WIDTHS.items()
     },
     "logvar-likelihood": likelihood,
     "logvar-encode": encode,

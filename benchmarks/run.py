@@ -25,7 +25,7 @@ HERE = Path(__file__).resolve().parent
 PEERS = HERE / ".venv" / "bin" / "python"
 
 # of other fleets than one of the default network, 256-128
-WIDTHS = [(32,), (64,), (128,), (128, 64), (512,)]
+WIDTHS = {"32": (32,), "64": (64,), "128": (128,), "128-64": (128, 64), "512": (512,)}
 
 # name: (ours, peer, at most, wished, repetitions)
 PAIRS = {
@@ -37,7 +37,7 @@ PAIRS = {
     **{
         f"16 digits models of widths {name} as a fleet, against 16 fits":
         (f"logvar-fleet-{name}", f"logvar-singles-{name}", None, None, 3)
-        for name in ("-".join(map(str, widths)) for widths in WIDTHS)
+        for name in WIDTHS
     },
     "a fleet's matrix products alone, against 16 fits": ("logvar-fleet-products", "logvar-singles", None, None, 3),
     "a fleet's kernels alone, against 16 fits": ("logvar-fleet-kernels", "logvar-singles", None, None, 3),
@@ -84,7 +84,7 @@ FLOPS = {
     "tutorial step, batch 32": TUTORIAL_FLOPS,
     "whole epoch": MLP_FLOPS * 469,
     "16 digits models as a fleet": fleet_flops((256, 128)),
-    **{f"widths {'-'.join(map(str, widths))} as a fleet": fleet_flops(widths) for widths in WIDTHS},
+    **{f"widths {name} as a fleet": fleet_flops(widths) for name, widths in WIDTHS.items()},
     "likelihood": 500 * 1000 * 2 * (20 * 512 + 512 * 784),
     "encode": 60_000 * 2 * (784 * 512 + 512 * 40),
 }

@@ -193,11 +193,8 @@ def first_steps(runs, steps, active, side_by_side=False):
 def test_nothing_goes_to_the_host_within_an_epoch(both_ways):
     """The compiled loop calls nothing outside: no callback, no feed, no transfer per step."""
     several = runs((1e-3,), (0, 1), epochs=1)
-    program = str(
-        eqx.filter_make_jaxpr(members_module.take_all_steps)(*first_steps(several, 7, [True] * 2))[
-            0
-        ]
-    )
+    chunk = first_steps(several, 7, [True] * 2)
+    program = str(eqx.filter_make_jaxpr(members_module.take_all_steps)(*chunk)[0])
     assert "while" in program
     for outside in ("callback", "infeed", "outfeed", "device_put", "debug_print"):
         assert outside not in program, outside
