@@ -82,7 +82,12 @@ def single(run):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"clip_norm": 30.0}, {"scale": "softplus", "optimizer": "sgd", "clip_norm": 1.0}]
+    "settings",
+    [
+        {"clip_norm": 30.0},
+        {"scale": "softplus", "optimizer": "sgd", "clip_norm": 1.0},
+        {"likelihood": "normal", "noise": "optimal", "binarization": "none"},
+    ],
 )
 def test_a_member_equals_its_single_run_to_rounding(both_ways, settings):
     several = runs((1e-3, 1e-2), (0, 1), patience=0, **settings)

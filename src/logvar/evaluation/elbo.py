@@ -12,7 +12,6 @@ from jaxtyping import Array, Float, Int, PyTree
 from logvar.data.preparation import Preparation
 from logvar.evaluation.blocks import BLOCK, in_blocks
 from logvar.model import Model
-from logvar.networks.compiling import compiled
 from logvar.networks.products import suited_to_cpu
 from logvar.objectives import Terms, terms
 from logvar.randomness import Purpose, row_key, row_noise, row_words
@@ -115,19 +114,13 @@ class HeldOut(NamedTuple):
         return cls(jnp.asarray(stacked), jnp.asarray(words), jnp.asarray(weight))
 
 
-@compiled
-def held_out_terms(
-    params: PyTree, static: Any, held_out: HeldOut, preparation: Preparation, seed: Int[Array, ""]
-) -> Terms:
-    """The mean terms over a held-out set: one sample per row, closed-form KL, the same noise
-    every time, so that epochs differ by the model alone."""
-    return held_out_rows(params, static, held_out, preparation, seed)[0]
-
-
 def held_out_rows(
     params: PyTree, static: Any, held_out: HeldOut, preparation: Preparation, seed: Int[Array, ""]
 ) -> tuple[Terms, Float[Array, "blocks block latent"]]:
-    """The same means, and the raw scale outputs of each row."""
+    """The mean terms over a held-out set, and the raw scale outputs of each row.
+
+    One sample per row, closed-form KL, the same noise every time: epochs differ by the model alone.
+    """
     task = _Task(eqx.combine(params, static), preparation, seed, True, 1)
 
     def block(rows_words_weight: tuple[Array, Array, Array]) -> tuple[Terms, Any]:

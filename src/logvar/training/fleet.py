@@ -25,12 +25,13 @@ from jaxtyping import Array
 from logvar.cores import cores
 from logvar.data.order import epoch_order
 from logvar.evaluation.elbo import HeldOut
+from logvar.evaluation.noise import fit_noise
 from logvar.model import Model
 from logvar.objectives import Objective
 from logvar.training.loop import Plan, Watcher
 from logvar.training.members import FleetChunk, Member, assembled, run_all
 from logvar.training.pace import Pace
-from logvar.training.step import Epoch
+from logvar.training.step import Epoch, host_int
 
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 
@@ -94,7 +95,11 @@ def train_fleet(
         except BaseException:
             together.leave.set()  # Ctrl-C comes to the main thread; the others are asked to end
             raise
-    return [member for share in raised for member in share]
+    preparation, all_raised = plan.fixed.preparation, [one for share in raised for one in share]
+    return [
+        dataclasses.replace(one, model=fit_noise(one.model, rows, preparation, member.seed))
+        for one, member in zip(all_raised, members, strict=True)
+    ]
 
 
 def shares_for(members: int) -> int:
@@ -153,11 +158,11 @@ def _train_share(
 
     for index in range(plan.epochs):
         orders: Any = np.stack([epoch_order(n, batch_size, seed, index) for seed in seeds])
-        epoch = Epoch(device_rows, orders, _number(n), _number(index))
+        epoch = Epoch(device_rows, orders, host_int(n), host_int(index))
         t = 0
         while t < steps and not together.leave.is_set():
             stop = min(t + pace.chunk_steps(), steps)
-            chunk = FleetChunk(fleet, epoch, held_out, active, _number(t), _number(stop))
+            chunk = FleetChunk(fleet, epoch, held_out, active, host_int(t), host_int(stop))
             with together.compiling if index == t == 0 else contextlib.nullcontext():
                 states, seen = run_all(chunk, states)
             t = stop
@@ -187,12 +192,6 @@ def _entries(epoch: int, elbos: np.ndarray, raw: np.ndarray) -> Iterator[dict[st
     for elbo, of_member in zip(elbos.tolist(), quantiles.tolist(), strict=True):
         entry = {"epoch": epoch, "validation_elbo": elbo}
         yield entry | {f"raw_{q:g}": value for q, value in zip(QUANTILES, of_member, strict=True)}
-
-
-def _number(value: int) -> Any:
-    """A number that goes to the device with the program that takes it; to bring each there by a
-    call of its own, orders as well, takes five times as long while the other cores train."""
-    return np.asarray(value, np.int32)
 
 
 def _raised(

@@ -14,15 +14,16 @@ import numpy as np
 from jaxtyping import PyTree
 
 from logvar.data.order import epoch_order
-from logvar.evaluation.elbo import HeldOut, held_out_terms
+from logvar.evaluation.elbo import HeldOut
 from logvar.evaluation.noise import fit_noise
 from logvar.model import Model
 from logvar.objectives import Objective, Terms
+from logvar.training.closing import End, close
 from logvar.training.diagnosis import Diagnosis, diagnose
 from logvar.training.optimizers import direction
 from logvar.training.rescue import remedy, rescued, under_its_scale
-from logvar.training.state import Totals, TrainState, initial_state, partition, unshared
-from logvar.training.step import Chunk, Epoch, Fixed, Hyper, Task, run_chunk
+from logvar.training.state import TrainState, initial_state, partition
+from logvar.training.step import Chunk, Epoch, Fixed, Hyper, Task, host_int, run_chunk
 
 _FEW_ROWS = 8192
 
@@ -125,8 +126,8 @@ def train(
         if _should_stop_early(plan, held_out, state, index):
             ended = "stopped early"
             break
-        order = jnp.asarray(epoch_order(n, batch_size, plan.seed, index))
-        epoch = Epoch(device_rows, order, jnp.asarray(n), jnp.asarray(index))
+        order: Any = epoch_order(n, batch_size, plan.seed, index)
+        epoch = Epoch(device_rows, order, host_int(n), host_int(index))
         state, stopped = _run_epoch(task, epoch, state, first_step, steps_per_epoch, watcher)
         first_step = 0
         if int(state.failed_step) >= 0:
@@ -162,8 +163,7 @@ def _run_epoch(
         if watcher.stop_requested():
             return state, True
         stop = min(t + watcher.chunk_steps(), steps)
-        bounds = jnp.asarray(t, jnp.int32), jnp.asarray(stop, jnp.int32)
-        state = run_chunk(Chunk(task, epoch, *bounds), state)
+        state = run_chunk(Chunk(task, epoch, host_int(t), host_int(stop)), state)
         t = stop
         watcher.on_chunk(int(epoch.number) + 1, t, steps, state)
     return state, False
@@ -202,46 +202,22 @@ def _close_epoch(
     epoch: int, state: TrainState, static: Any, held_out: HeldOut | None, plan: Plan
 ) -> tuple[EpochMetrics, TrainState]:
     """Evaluate the held-out set, keep the best weights, and empty the totals."""
-    count = state.totals.count
-    train_means = jax.tree.map(lambda total: np.asarray(total) / float(count), state.totals.terms)
-    state = _with_fitted_noise(state, static, float(train_means.residual))
-    validation = None
-    if held_out is not None:
-        means = held_out_terms(
-            state.params, static, held_out, plan.fixed.preparation, jnp.asarray(plan.seed)
-        )
-        validation = summarize(means)
-        if validation["elbo"] > float(state.best_elbo):
-            state = dataclasses.replace(
-                state,
-                best_params=unshared(state.params),
-                best_elbo=jnp.asarray(validation["elbo"], jnp.float32),
-                best_epoch=jnp.asarray(epoch, jnp.int32),
-            )
-    elif plan.rescues:
-        # Nothing is held out to tell the best by: what a rescue goes back to is the last epoch.
-        state = dataclasses.replace(state, best_params=unshared(state.params))
+    preparation, keeps_last = plan.fixed.preparation, plan.rescues > 0
+    numbers = host_int(plan.seed), host_int(epoch)
+    end = End(static, preparation, held_out, keeps_last, *numbers)
+    state, closed = close(end, state)
+    totals, validation = jax.device_get(closed)
+    means = jax.tree.map(lambda total: total / float(totals.count), totals.terms)
     metrics = EpochMetrics(
         epoch=epoch,
         step=int(state.step),
-        loss=float(state.totals.loss) / float(count),
-        train=summarize(train_means),
-        validation=validation,
+        loss=float(totals.loss) / float(totals.count),
+        train=summarize(means),
+        validation=None if validation is None else summarize(validation),
         best_epoch=int(state.best_epoch),
         rescues=int(state.rescues),
     )
-    latent_dim = state.totals.terms.kl.shape[0]
-    return metrics, dataclasses.replace(state, totals=unshared(Totals.zero(latent_dim)))
-
-
-def _with_fitted_noise(state: TrainState, static: Any, residual: float) -> TrainState:
-    """A noise in closed form takes its value from the residuals of the epoch."""
-    model: Model = eqx.combine(state.params, static)
-    if not model.likelihood.fits_residuals:
-        return state
-    fitted = model.likelihood.fitted(jnp.asarray(residual, jnp.float32))
-    params, _ = partition(eqx.tree_at(lambda model: model.likelihood, model, fitted))
-    return dataclasses.replace(state, params=unshared(params))
+    return metrics, state
 
 
 def summarize(means: Terms) -> dict[str, float]:

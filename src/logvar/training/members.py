@@ -21,9 +21,10 @@ from logvar.model import Model
 from logvar.native.library import on_one_core
 from logvar.networks.compiling import compiled
 from logvar.objectives import Objective
+from logvar.training.closing import emptied, with_best_kept, with_fitted_noise
 from logvar.training.loop import Plan
 from logvar.training.optimizers import direction
-from logvar.training.state import Totals, TrainState, initial_state, partition
+from logvar.training.state import TrainState, initial_state, partition
 from logvar.training.step import (
     Chunk,
     Epoch,
@@ -161,7 +162,9 @@ def _in_turn(chunk: FleetChunk, states: TrainState) -> tuple[TrainState, Seen]:
         task = Task(fleet.static, fleet.objective, coordinates, hyper, fleet.fixed)
         last = jnp.where(trains, stop, start)
         state = take_steps(Chunk(task, epoch._replace(order=order), start, last), state)
-        means = _where(chunk.ends & trains, partial(_evaluated, chunk, state.params, hyper.seed))
+        ends = chunk.ends & trains & (state.failed_step < 0)
+        state = with_fitted_noise(state, fleet.static, ends)
+        means = _where(ends, partial(_evaluated, chunk, state.params, hyper.seed))
         state, seen = _after(chunk, state, means, trains)
         put = partial(lax.dynamic_update_index_in_dim, index=i, axis=0)
         return jax.tree.map(put, states, state), seen
@@ -189,6 +192,8 @@ def _at_once(chunk: FleetChunk, states: TrainState) -> tuple[TrainState, Seen]:
         return t + 1, all_members(states, epoch.order, fleet.hyper, fleet.coordinates, keys, t)
 
     states = lax.while_loop(unfinished, body, (start, states))[1]
+    ends = chunk.ends & active & (states.failed_step < 0)
+    states = jax.vmap(partial(with_fitted_noise, static=fleet.static))(states, ends=ends)
     evaluated = jax.vmap(partial(_evaluated, chunk))
     means = _where(chunk.ends, lambda: evaluated(states.params, fleet.hyper.seed))
     return jax.vmap(partial(_after, chunk))(states, means, active)
@@ -218,13 +223,6 @@ def _after(
     """A member's state after a chunk, and what the host learns of it."""
     elbo, raw = means
     better = trains & (state.failed_step < 0) & (elbo > state.best_elbo)
-    best, totals = state.best_params, state.totals
-    zero = Totals.zero(totals.terms.kl.shape[-1])
-    state = dataclasses.replace(
-        state,
-        best_params=jax.tree.map(partial(jnp.where, better), state.params, best),
-        best_elbo=jnp.where(better, elbo, state.best_elbo),
-        best_epoch=jnp.where(better, chunk.epoch.number + 1, state.best_epoch),
-        totals=jax.tree.map(partial(jnp.where, chunk.ends), zero, totals),
-    )
+    state = with_best_kept(state, elbo, better, chunk.epoch.number + 1)
+    state = dataclasses.replace(state, totals=emptied(state.totals, chunk.ends))
     return state, Seen(elbo, raw, state.best_epoch, state.failed_step)
