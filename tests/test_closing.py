@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -66,6 +67,22 @@ def test_the_weights_are_kept_where_their_held_out_elbo_is_the_best(before, kept
         jax.tree.leaves(state.best_params), params if kept else best, strict=True
     ):
         np.testing.assert_array_equal(leaf, weights)
+
+
+def test_a_noise_in_closed_form_is_that_of_the_mean_residual():
+    """Of a Normal: σ² is the mean squared residual, here 7 · 8 over 8 examples."""
+    settings = {"likelihood": "normal", "noise": "optimal", "latent_dim": 2, "hidden": (8,)}
+    run = assembly.build_run(Recipe().replace(**settings), ROWS, None)
+    static = partition(run.model)[1]
+    optimizer = direction("adam", 0.0)
+    state = initial_state(run.model, optimizer, 2, run.coordinates)
+    totals = Totals.zero(2)
+    terms = totals.terms._replace(residual=jnp.float32(56))
+    totals = dataclasses.replace(totals, terms=terms, count=jnp.float32(8))
+    state = dataclasses.replace(state, totals=totals)
+    end = End(static, run.plan.fixed.preparation, None, False, host_int(0), host_int(1))
+    noise = eqx.combine(close(end, state)[0].params, static).likelihood.noise
+    np.testing.assert_allclose(noise.scale.sigma(noise.raw), 7**0.5, rtol=1e-5)
 
 
 def test_the_totals_go_to_the_host_and_begin_anew():
