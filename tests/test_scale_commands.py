@@ -89,6 +89,14 @@ def test_curves_are_those_of_the_scale():
     np.testing.assert_allclose(second[1][1:-1], bend, atol=2e-3)
 
 
+@pytest.mark.parametrize(("name", "low"), [("softplus", -0.05), ("log-precision", -1.25)])
+def test_slopes_below_zero_have_their_place_where_there_are_some(name, low):
+    panels = list(Figure().subplots(1, 4))
+    for each in ("log-std", name):
+        scale_figure._curves(panels, each, np.linspace(-6, 6, 61), "k", "-")
+    assert scale_figure._slope_limits(panels[1]) == (low, 1.6)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -74,7 +74,7 @@ def draw_scales(
     panels[1].set_xscale("log")
     panels[0].set_ylim(1e-3, 1e3)
     panels[1].set_xlim(1e-3, 1e3)
-    panels[1].set_ylim(-1.25, 1.6)
+    panels[1].set_ylim(*_slope_limits(panels[1]))
     panels[2].set_ylim(-2, 8)
     panels[3].set_ylim(-1, 4)
     for ax in (panels[0], panels[2], panels[3]):
@@ -114,6 +114,12 @@ def _curves(panels: list[Axes], name: str, raw: np.ndarray, colour: str, line: s
     panels[1].plot(reached[shown][order], slope[shown][order], **style_of)
     panels[2].plot(raw, first, **style_of)
     panels[3].plot(raw, second, **style_of)
+
+
+def _slope_limits(panel: Axes) -> tuple[float, float]:
+    """Below 0 there is something to see for precisions alone, whose σ falls as r rises."""
+    falls = any(np.min(line.get_ydata()) < 0 for line in panel.lines)
+    return -1.25 if falls else -0.05, 1.6
 
 
 def _histogram(
