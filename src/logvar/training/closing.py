@@ -1,8 +1,8 @@
 """The end of an epoch, for a single run and for each member of a fleet.
 
 A noise in closed form takes its value from the epoch's residuals, the held-out rows are evaluated,
-the best weights are kept, and the totals are emptied. All of it is pure and on the device: weight
-by weight from the host, it took a fit of digits a fifth of each epoch.
+the best weights are kept, and the totals are emptied. All of it is pure and on the device: value
+by value from the host, it took a fit of digits a fifth of each epoch.
 """
 
 import dataclasses
@@ -67,12 +67,6 @@ def with_best_kept(
     )
 
 
-def emptied(totals: Totals, ends: Bool[Array, ""] | bool) -> Totals:
-    """Totals of nothing, where the epoch ends."""
-    zero = Totals.zero(totals.terms.kl.shape[-1])
-    return jax.tree.map(partial(jnp.where, ends), zero, totals)
-
-
 def _closed(end: End, state: TrainState) -> tuple[TrainState, Closed]:
     totals, validation = state.totals, None
     state = with_fitted_noise(state, end.static, True)
@@ -84,8 +78,8 @@ def _closed(end: End, state: TrainState) -> tuple[TrainState, Closed]:
         state = with_best_kept(state, validation.elbo, better, end.number)
     elif end.keeps_last:
         state = dataclasses.replace(state, best_params=state.params)
-    state = dataclasses.replace(state, totals=emptied(totals, True))
-    return state, Closed(totals, validation)
+    emptied = Totals.zero(totals.terms.kl.shape[-1])
+    return dataclasses.replace(state, totals=emptied), Closed(totals, validation)
 
 
 close = compiled(_closed, donate=True)

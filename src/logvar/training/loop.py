@@ -202,9 +202,14 @@ def _close_epoch(
     epoch: int, state: TrainState, static: Any, held_out: HeldOut | None, plan: Plan
 ) -> tuple[EpochMetrics, TrainState]:
     """Evaluate the held-out set, keep the best weights, and empty the totals."""
-    preparation, keeps_last = plan.fixed.preparation, plan.rescues > 0
-    numbers = host_int(plan.seed), host_int(epoch)
-    end = End(static, preparation, held_out, keeps_last, *numbers)
+    end = End(
+        static,
+        plan.fixed.preparation,
+        held_out,
+        keeps_last=plan.rescues > 0,
+        seed=host_int(plan.seed),
+        number=host_int(epoch),
+    )
     state, closed = close(end, state)
     totals, validation = jax.device_get(closed)
     means = jax.tree.map(lambda total: total / float(totals.count), totals.terms)

@@ -21,10 +21,10 @@ from logvar.model import Model
 from logvar.native.library import on_one_core
 from logvar.networks.compiling import compiled
 from logvar.objectives import Objective
-from logvar.training.closing import emptied, with_best_kept, with_fitted_noise
+from logvar.training.closing import with_best_kept, with_fitted_noise
 from logvar.training.loop import Plan
 from logvar.training.optimizers import direction
-from logvar.training.state import TrainState, initial_state, partition
+from logvar.training.state import Totals, TrainState, initial_state, partition
 from logvar.training.step import (
     Chunk,
     Epoch,
@@ -125,6 +125,10 @@ class FleetChunk(NamedTuple):
         """Whether the epoch ends with this chunk."""
         return self.stop * self.fleet.fixed.batch_size >= self.epoch.order.shape[-1]
 
+    def ends_for(self, state: TrainState, trains: Array) -> Bool[Array, "*members"]:
+        """For which members an epoch of theirs does: those that train and have not failed."""
+        return self.ends & trains & (state.failed_step < 0)
+
 
 class Seen(NamedTuple):
     """What the host learns of each member after a chunk."""
@@ -162,10 +166,10 @@ def _in_turn(chunk: FleetChunk, states: TrainState) -> tuple[TrainState, Seen]:
         task = Task(fleet.static, fleet.objective, coordinates, hyper, fleet.fixed)
         last = jnp.where(trains, stop, start)
         state = take_steps(Chunk(task, epoch._replace(order=order), start, last), state)
-        ends = chunk.ends & trains & (state.failed_step < 0)
+        ends = chunk.ends_for(state, trains)
         state = with_fitted_noise(state, fleet.static, ends)
         means = _where(ends, partial(_evaluated, chunk, state.params, hyper.seed))
-        state, seen = _after(chunk, state, means, trains)
+        state, seen = _after(chunk, state, means, ends)
         put = partial(lax.dynamic_update_index_in_dim, index=i, axis=0)
         return jax.tree.map(put, states, state), seen
 
@@ -192,11 +196,11 @@ def _at_once(chunk: FleetChunk, states: TrainState) -> tuple[TrainState, Seen]:
         return t + 1, all_members(states, epoch.order, fleet.hyper, fleet.coordinates, keys, t)
 
     states = lax.while_loop(unfinished, body, (start, states))[1]
-    ends = chunk.ends & active & (states.failed_step < 0)
+    ends = chunk.ends_for(states, active)
     states = jax.vmap(partial(with_fitted_noise, static=fleet.static))(states, ends=ends)
     evaluated = jax.vmap(partial(_evaluated, chunk))
     means = _where(chunk.ends, lambda: evaluated(states.params, fleet.hyper.seed))
-    return jax.vmap(partial(_after, chunk))(states, means, active)
+    return jax.vmap(partial(_after, chunk))(states, means, ends)
 
 
 Means = tuple[Float[Array, "*members"], Float[Array, "*members rows latent"]]
@@ -218,11 +222,12 @@ def _where(condition: Bool[Array, ""], evaluated: Callable[[], Means]) -> Means:
 
 
 def _after(
-    chunk: FleetChunk, state: TrainState, means: Means, trains: Array
+    chunk: FleetChunk, state: TrainState, means: Means, ends: Array
 ) -> tuple[TrainState, Seen]:
     """A member's state after a chunk, and what the host learns of it."""
     elbo, raw = means
-    better = trains & (state.failed_step < 0) & (elbo > state.best_elbo)
-    state = with_best_kept(state, elbo, better, chunk.epoch.number + 1)
-    state = dataclasses.replace(state, totals=emptied(state.totals, chunk.ends))
+    state = with_best_kept(state, elbo, ends & (elbo > state.best_elbo), chunk.epoch.number + 1)
+    zero = Totals.zero(state.totals.terms.kl.shape[-1])
+    totals = jax.tree.map(partial(jnp.where, chunk.ends), zero, state.totals)
+    state = dataclasses.replace(state, totals=totals)
     return state, Seen(elbo, raw, state.best_epoch, state.failed_step)

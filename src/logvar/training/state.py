@@ -54,12 +54,6 @@ def partition(model: Model) -> tuple[PyTree, Any]:
     return eqx.partition(model, model.trainable())
 
 
-@jax.jit
-def unshared(tree: PyTree) -> PyTree:
-    """Copies of all arrays: a compiled chunk reuses the state's memory, each buffer once."""
-    return jax.tree.map(jnp.copy, tree)
-
-
 @eqx.filter_jit  # one program: array by array it would compile twenty
 def initial_state(
     model: Model, optimizer: Optimizer, latent_dim: int, coordinates: PyTree
@@ -79,4 +73,5 @@ def initial_state(
         best_elbo=jnp.full((), -jnp.inf, jnp.float32),
         best_epoch=jnp.zeros((), jnp.int32),
     )
-    return unshared(state)
+    # A compiled chunk reuses the state's memory, each buffer once: no two leaves may share one.
+    return jax.tree.map(jnp.copy, state)
