@@ -38,7 +38,7 @@ check: .venv/tested
 .venv/bin/python:
 	$(PYTHON) tools/make_venv.py .venv
 
-.venv/installed: .venv/bin/python pyproject.toml hatch_build.py $(wildcard src/logvar/native/kernels/*.[ch])
+.venv/installed: .venv/bin/python pyproject.toml 
 	$(RUN) -m pip install --quiet --editable .
 	touch .venv/installed
 

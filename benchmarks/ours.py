@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from data import mnist
+from logvar.native.library import on_one_core
 from products import alone, begun, kernels_of_step, products_of_step
 from run import SIZES, WIDTHS
 
@@ -16,7 +17,6 @@ import logvar
 from logvar import assembly
 from logvar.data.order import epoch_order, split
 from logvar.data.sources import load
-from logvar.native.library import on_one_core
 from logvar.recipe import PRESETS, Recipe
 from logvar.training.fleet import shares_for, train_fleet
 from logvar.training.loop import train

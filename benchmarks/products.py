@@ -15,7 +15,7 @@ import numpy as np
 from jax import lax
 from jax.extend import core
 
-from logvar.networks.compiling import Compiled
+from logvar.backend.compiling import Compiled
 from logvar.training.optimizers import direction
 from logvar.training.state import initial_state, partition
 from logvar.training.step import Hyper, Keys, Task, step

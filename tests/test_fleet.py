@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from logvar import assembly
+from logvar.backend.compiling import compiled
 from logvar.data.order import split
 from logvar.data.sources import load
 from logvar.evaluation.elbo import HeldOut
-from logvar.native import library
-from logvar.networks.compiling import compiled
 from logvar.recipe import Recipe
 from logvar.training import fleet as fleet_module
 from logvar.training import members as members_module
@@ -203,12 +202,6 @@ def test_nothing_goes_to_the_host_within_an_epoch(both_ways):
     assert "while" in program
     for outside in ("callback", "infeed", "outfeed", "device_put", "debug_print"):
         assert outside not in program, outside
-    # A share that is not the only one keeps to its core, where there are kernels to tell.
-    assert "alone" not in program
-    if library.in_use():
-        chunk = first_steps(several, 7, [True] * 2, side_by_side=True)
-        program = str(eqx.filter_make_jaxpr(members_module.take_all_steps)(*chunk)[0])
-        assert program.count("ffi_call[") == program.count("alone") > 0
 
 
 def test_whose_turn_it_is():

@@ -10,13 +10,13 @@ import logvar
 SOURCE = Path(logvar.__file__).parent
 # Each part may import those before it; parts in one tuple do not import each other.
 ORDER = [
-    ("errors", "signals", "cores", "native"), ("randomness", "recipe"), ("scales",), ("snippets", "probing", "distributions"), ("networks",),
+    ("errors", "signals", "cores"), ("recipe",), ("scales",), ("backend",), ("randomness",), ("snippets", "probing", "distributions"), ("networks",),
     ("model",), ("objectives",), ("storage",), ("data",), ("evaluation",), ("training",),
     ("assembly",), ("resuming",), ("study",), ("report",), ("comparing",), ("protocol", "intake", "saving"), ("estimator",), ("loading",), ("conversion", "doctor"), ("keras", "commands", "scale_commands"), ("compare_command",), ("cli",),
     ("__main__", "__init__"),
 ]  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
-PURE = ("scales", "distributions", "networks", "model", "objectives")
+PURE = ("scales", "backend", "distributions", "networks", "model", "objectives")
 IMPURE = {"os", "pathlib", "time", "sys", "io", "logging", "socket", "random", "shutil"}
 FILES = sorted(SOURCE.rglob("*.py"))
 
@@ -63,6 +63,39 @@ def test_the_mathematics_is_pure(path):
         tree = ast.parse(path.read_text())
         assert not any(getattr(node, "id", "") in ("print", "open") for node in ast.walk(tree))
         assert not any(isinstance(node, ast.Global) for node in ast.walk(tree))
+
+
+PRIVATE_JAX = ("jax._src", "jax.extend", "jax.experimental", "jax.interpreters", "jax.lib")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_jax_is_used_by_its_public_interface(path):
+    """`import jax.extend`, `from jax import extend` and `jax.extend.core` alike."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.Attribute):
+            names = [ast.unparse(node)]
+        else:
+            continue
+        for name in names:
+            assert not name.startswith(PRIVATE_JAX), f"{path.name}:{node.lineno}: {name}"
+            assert not name.startswith("jax._"), f"{path.name}:{node.lineno}: {name}"
+
+
+def test_nothing_but_the_backend_knows_of_faster_forms():
+    for path in FILES:
+        if part(path) != "backend":
+            assert "logvar_kernels" not in path.read_text(), path
+            assert "logvar.backend.extension.faster" not in imported_names(path), path
+
+
+def imported_names(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def test_every_public_name_loads_and_is_documented():

@@ -7,6 +7,7 @@ import equinox as eqx
 import numpy as np
 
 from logvar import scales
+from logvar.backend.precision import Precision, products_round_on_request
 from logvar.data.preparation import BINARIZATIONS, Preparation
 from logvar.distributions import registry as likelihoods
 from logvar.distributions.discretized import LEVELS
@@ -15,7 +16,6 @@ from logvar.distributions.registry import LIKELIHOODS, NoiseSettings
 from logvar.errors import LogvarError, unknown_name
 from logvar.model import Model
 from logvar.networks import registry as networks
-from logvar.networks.precision import Precision
 from logvar.objectives import ELBO, OBJECTIVES, ImportanceWeighted, Objective
 from logvar.randomness import Purpose, stream
 from logvar.recipe import Recipe
@@ -288,6 +288,12 @@ def build_run(
     if validation is not None:
         as_decided = recipe.replace(likelihood=decisions.likelihood)
         decide(as_decided, validation, custom_networks=True)
+    rounds = recipe.training.precision == Precision.BFLOAT16.value
+    if rounds and encoder is not None and not products_round_on_request():
+        raise LogvarError(
+            "precision 'bfloat16' got your own networks on a CPU, which would compute in float32: "
+            "use precision='float32', a built-in network, or an accelerator"
+        )
     prepared = preparation(recipe, decisions)
     seed = recipe.training.random_state
     model = build_model(recipe, decisions, rows.shape[1:], rows, encoder, decoder)

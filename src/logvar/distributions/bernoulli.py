@@ -1,12 +1,11 @@
 """Binary features, and intensities read as probabilities."""
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from logvar.backend.ops import bernoulli_log_prob
 from logvar.distributions.likelihood import Example, Likelihood, Outputs
-from logvar.native import bernoulli as native
-from logvar.scales.numerics import folded, softplus, sum_of_softplus
+from logvar.scales.numerics import softplus
 
 
 class Bernoulli(Likelihood):
@@ -20,9 +19,7 @@ class Bernoulli(Likelihood):
         return x * outputs - softplus(outputs)
 
     def total(self, x: Example, outputs: Outputs) -> Float[Array, ""]:
-        if native.suits(x, outputs):
-            return native.total(x, outputs)
-        return jnp.sum(folded(x * outputs)) - sum_of_softplus(outputs)
+        return bernoulli_log_prob(x, outputs)
 
     def mean(self, outputs: Outputs) -> Example:
         return jax.nn.sigmoid(outputs)

@@ -14,10 +14,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import PyTree
 
+from logvar.backend.compiling import compiled
+from logvar.backend.ops import on_one_core, optimized
 from logvar.cores import side_by_side
-from logvar.native.library import on_one_core
-from logvar.networks.compiling import compiled
-from logvar.networks.products import suited_to_cpu
 
 BLOCK = 128
 BLOCKS_AT_ONCE = 32
@@ -62,6 +61,6 @@ def _blocks(rows: np.ndarray) -> np.ndarray:
 
 @compiled
 def _map_blocks(function: Callable, arguments: PyTree, stacked: list, alone: bool) -> PyTree:
-    of_block = suited_to_cpu(lambda block: function(arguments, *block))
+    of_block = optimized(lambda block: function(arguments, *block))
     with on_one_core(alone):
         return lax.map(of_block, [jnp.asarray(a) for a in stacked])

@@ -9,10 +9,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, PyTree
 
+from logvar.backend.ops import optimized
 from logvar.data.preparation import Preparation
 from logvar.evaluation.blocks import BLOCK, in_blocks
 from logvar.model import Model
-from logvar.networks.products import suited_to_cpu
 from logvar.objectives import Terms, terms
 from logvar.randomness import Purpose, row_key, row_noise, row_words
 
@@ -128,6 +128,6 @@ def held_out_rows(
         out = _keyed_block(task, rows, words)
         return Terms(jnp.dot(weight, out.log_likelihood), weight @ out.kl), out.raw
 
-    sums, raw = lax.map(suited_to_cpu(block), tuple(held_out))
+    sums, raw = lax.map(optimized(block), tuple(held_out))
     count = jnp.sum(held_out.weight)
     return jax.tree.map(lambda value: jnp.sum(value, axis=0) / count, sums), raw

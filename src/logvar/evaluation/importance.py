@@ -9,11 +9,12 @@ from jax import lax
 from jax.nn import logsumexp
 from jaxtyping import Array, Int, PRNGKeyArray
 
+from logvar.backend.ops import standard_normal
 from logvar.data.preparation import Preparation
 from logvar.evaluation.blocks import in_blocks
 from logvar.model import Model
 from logvar.objectives import terms
-from logvar.randomness import Purpose, fold_in, row_key, row_words, standard_normal
+from logvar.randomness import Purpose, row_key, row_words
 
 AT_ONCE = 20
 """Samples of each row in one pass, at most: noise costs a pass more than it costs a number, and
@@ -61,7 +62,7 @@ def _block(task: _Task, rows: Array, words: Array) -> RowLikelihood:
     at_once = max(1, min(AT_ONCE, NUMBERS_AT_ONCE // x.size))
 
     def log_weight(x: Array, code: tuple[Array, Array], key: PRNGKeyArray, j: Array) -> Array:
-        eps = standard_normal(fold_in(key, j), (latent_dim,))
+        eps = standard_normal(jax.random.fold_in(key, j), (latent_dim,))
         return terms(task.model, x, code, eps, analytic_kl=False).elbo
 
     def add_samples(group: Array, sums: tuple[Array, Array]) -> tuple[Array, Array]:

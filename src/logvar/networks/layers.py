@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from logvar.native import silu as native
-from logvar.networks.convolution import Image, Kernel, Result, convolve, convolve_transpose
+from logvar.backend.convolution import Image, Kernel, Result, convolve, convolve_transpose
+from logvar.backend.ops import biased_silu
+from logvar.backend.products import product
 
 Vector = Float[Array, "inputs"]
 
@@ -46,14 +47,11 @@ class Dense(eqx.Module):
         self.bias = jnp.zeros(outputs)
 
     def __call__(self, x: Vector) -> Float[Array, "outputs"]:
-        return x @ self.kernel + self.bias
+        return product(x, self.kernel) + self.bias
 
     def activated(self, x: Vector) -> Float[Array, "outputs"]:
-        """SiLU of the layer's output (Elfwing et al. 2018, arXiv 1702.03118)."""
-        product = x @ self.kernel
-        if native.suits(product, self.bias):
-            return native.silu(product, self.bias)
-        return jax.nn.silu(product + self.bias)
+        """SiLU of the layer's output."""
+        return biased_silu(product(x, self.kernel), self.bias)
 
 
 class Convolution(eqx.Module):

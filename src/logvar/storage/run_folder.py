@@ -18,8 +18,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+from logvar.backend import extension
 from logvar.errors import LogvarError
-from logvar.native.library import in_use
 from logvar.storage.files import sha256, write_atomically
 
 FORMAT = 1
@@ -67,7 +67,7 @@ class Manifest:
 def versions() -> dict[str, str]:
     """Versions of what decides the numbers to the last bit, and which kernels compute them."""
     found = {name: importlib.metadata.version(name) for name in _DECIDING}
-    return found | {"kernels": "AVX-512" if in_use() else "none"}
+    return found | {"kernels": extension.active()}
 
 
 _DECIDING = ("logvar", "jax", "jaxlib", "equinox", "numpy")

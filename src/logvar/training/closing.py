@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from logvar.backend.compiling import compiled
 from logvar.data.preparation import Preparation
 from logvar.evaluation.elbo import HeldOut, held_out_rows
 from logvar.model import Model
-from logvar.networks.compiling import compiled
 from logvar.objectives import Terms
 from logvar.training.state import Totals, TrainState, partition
 

@@ -14,11 +14,11 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from logvar import scales
+from logvar.backend.ops import optimized, standard_normal
+from logvar.backend.precision import in_training
 from logvar.distributions.noise import ObservationNoise
 from logvar.distributions.normal import Normal
 from logvar.model import Model
-from logvar.networks.precision import as_asked, at_precision
-from logvar.randomness import standard_normal
 from logvar.training.state import TrainState
 from logvar.training.step import Keys, Task
 
@@ -119,7 +119,7 @@ def _computed(
     x = fixed.preparation(rows, keys.binarization)
 
     def model_of(params: PyTree) -> Model:
-        return at_precision(eqx.combine(params, task.static), fixed.precision)
+        return in_training(eqx.combine(params, task.static), fixed.precision)
 
     def forward(params: PyTree) -> tuple[Array, ...]:
         model = model_of(params)
@@ -146,7 +146,7 @@ def _computed(
         weight = (jnp.arange(fixed.batch_size) < valid).astype(jnp.float32)
         return task.objective(model_of(params), x, eps, weight, state.step)[0]
 
-    both = as_asked(lambda params: (forward(params), jax.grad(loss)(params)), fixed.precision)
+    both = optimized(lambda params: (forward(params), jax.grad(loss)(params)))
     return both(state.params)
 
 

@@ -16,10 +16,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from logvar.backend.compiling import compiled
+from logvar.backend.ops import on_one_core
 from logvar.evaluation.elbo import HeldOut, held_out_rows
 from logvar.model import Model
-from logvar.native.library import on_one_core
-from logvar.networks.compiling import compiled
 from logvar.objectives import Objective
 from logvar.training.closing import with_best_kept, with_fitted_noise
 from logvar.training.loop import Plan

@@ -14,12 +14,12 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, Int32, PRNGKeyArray, PyTree
 
+from logvar.backend.compiling import compiled
+from logvar.backend.ops import optimized, standard_normal
+from logvar.backend.precision import Precision, in_training
 from logvar.data.preparation import Preparation
-from logvar.networks.compiling import compiled
-from logvar.networks.precision import Precision, as_asked, at_precision
-from logvar.networks.products import suited_to_cpu
 from logvar.objectives import Objective
-from logvar.randomness import Purpose, fold_in, standard_normal, stream
+from logvar.randomness import Purpose, stream
 from logvar.training.optimizers import direction
 from logvar.training.state import Totals, TrainState
 from logvar.training.update import Stride, norm_of, updated
@@ -80,7 +80,7 @@ class Keys(NamedTuple):
 
     def at(self, t: Int[Array, ""]) -> "Keys":
         """The keys of the epoch's step t."""
-        return Keys(*(fold_in(key, t) for key in self))
+        return Keys(*(jax.random.fold_in(key, t) for key in self))
 
 
 def step(
@@ -101,11 +101,10 @@ def step(
     eps = standard_normal(keys.noise, (fixed.batch_size, objective.n_samples, latent_dim))
 
     def loss(params: PyTree):
-        model = at_precision(eqx.combine(params, static), fixed.precision)
+        model = in_training(eqx.combine(params, static), fixed.precision)
         return objective(model, x, eps, weight, state.step)
 
-    differentiated = suited_to_cpu(jax.value_and_grad(loss, has_aux=True))
-    differentiated = as_asked(differentiated, fixed.precision)
+    differentiated = optimized(jax.value_and_grad(loss, has_aux=True))
     (value, terms), gradient = differentiated(state.params)
     norm = norm_of(gradient, coordinates)
     # A member of a fleet that has failed stays as it was while the others go on.

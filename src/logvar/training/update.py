@@ -1,4 +1,4 @@
-"""A step of the optimizer on the weights: as written, or in one pass by a kernel of our own.
+"""A step of the optimizer on the weights.
 
 The optimizer sees weight ÷ c and gradient × c for the coordinates c of each weight.
 """
@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
-from logvar.native.adam import Numbers, adam, suits, sum_of_squares
-from logvar.scales.numerics import folded
+from logvar.backend.ops import AdamLeaves, AdamNumbers, fused_adam, global_norm
 from logvar.training.optimizers import B1, B2, AdamState, Optimizer
 
 
@@ -26,11 +25,7 @@ class Stride(NamedTuple):
 
 def norm_of(gradient: PyTree, coordinates: PyTree) -> Float[Array, ""]:
     """The global norm of the gradient in those coordinates."""
-    gradients, factors = jax.tree.leaves(gradient), jax.tree.leaves(coordinates)
-    if suits(gradients, factors):
-        return jnp.sqrt(sum_of_squares(gradients, factors))
-    seen = [g * c for g, c in zip(gradients, factors, strict=True)]
-    return jnp.sqrt(sum(jnp.sum(folded(g * g)) for g in seen))
+    return global_norm(jax.tree.leaves(gradient), jax.tree.leaves(coordinates))
 
 
 def updated(
@@ -42,8 +37,10 @@ def updated(
     stride: Stride,
 ) -> tuple[PyTree, PyTree]:
     """The weights and the optimizer's state after a step."""
-    if optimizer.adam and suits(jax.tree.leaves(params), jax.tree.leaves(coordinates)):
-        return _in_one_pass(optimizer, params, gradient, state, coordinates, stride)
+    if optimizer.adam:
+        fused = _fused(optimizer, params, gradient, state, coordinates, stride)
+        if fused is not None:
+            return fused
     gradient = jax.tree.map(lambda g, c: g * c * stride.clip, gradient, coordinates)
     seen = jax.tree.map(jnp.divide, params, coordinates)
     towards, state = optimizer.update(gradient, state, seen, stride.taken)
@@ -55,20 +52,23 @@ def updated(
     return jax.tree.map(moved, params, towards, coordinates), state
 
 
-def _in_one_pass(
+def _fused(
     optimizer: Optimizer,
     params: PyTree,
     gradient: PyTree,
     state: AdamState,
     coordinates: PyTree,
     stride: Stride,
-) -> tuple[PyTree, AdamState]:
+) -> tuple[PyTree, AdamState] | None:
+    """The same step in one pass over memory, where the backend has one."""
     steps, scale, added = optimizer.counted(state.steps, stride.taken)
-    numbers = Numbers(
+    numbers = AdamNumbers(
         stride.learning_rate, stride.clip, scale, added, optimizer.penalty, optimizer.decay,
         stride.taken, B1, 1 - B1, B2, 1 - B2,
     )  # fmt: skip
     trees = (params, state.first, state.second, gradient, coordinates)
-    leaves = adam(numbers, *(jax.tree.leaves(tree) for tree in trees))
-    weights, first, second = (jax.tree.unflatten(jax.tree.structure(params), x) for x in leaves)
+    results = fused_adam(numbers, AdamLeaves(*(jax.tree.leaves(tree) for tree in trees)))
+    if results is NotImplemented:
+        return None
+    weights, first, second = (jax.tree.unflatten(jax.tree.structure(params), x) for x in results)
     return weights, AdamState(steps, first, second)

@@ -15,17 +15,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
-
 from logvar.native import adam as passes
 from logvar.native import library
 from logvar.native.adam import Numbers, adam, suits, sum_of_squares
 from logvar.native.library import on_one_core
 from logvar.native.product import multiply
-from logvar.networks.layers import Dense
 from logvar.networks.products import suited_to_cpu
+from tests.kernels import normal, with_kernels
+
+from logvar.networks.layers import Dense
 from logvar.training.optimizers import direction
 from logvar.training.update import Stride, norm_of, updated
-from tests.kernels import normal, with_kernels
 
 FORMS = {"as they lie": (False, False), "left turned": (True, False), "right turned": (False, True)}
 ROOT = Path(__file__).parents[1]

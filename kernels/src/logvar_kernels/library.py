@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-_FILE = Path(__file__).with_name("kernels") / "kernels.so"
+_FILE = Path(__file__).with_name("c") / "kernels.so"
 _TARGETS = (
     "logvar_product",
     "logvar_product_left_turned",
@@ -23,8 +23,10 @@ _TARGETS = (
     "logvar_silu",
     "logvar_normal",
 )
+SUPPORTED = ((0, 10),)
+"""The versions of JAX that it was tested with."""
 SWITCH = "LOGVAR_KERNELS"
-"""The environment variable that leaves them out if it is "0"."""
+"""The environment variable that leaves it out if it is "0"."""
 
 
 def in_use() -> bool:
@@ -34,20 +36,23 @@ def in_use() -> bool:
 
 @functools.cache
 def why_not() -> str | None:
-    """Why this process computes without the kernels; None where it has them."""
+    """Why this process computes without the kernels on any device; None where it has them."""
     if os.environ.get(SWITCH) == "0":
-        return f"{SWITCH}=0 leaves them out"
+        return f"{SWITCH}=0 leaves it out"
+    if jax.__version_info__[:2] not in SUPPORTED:
+        versions = " and ".join(f"{major}.{minor}" for major, minor in SUPPORTED)
+        return f"it supports JAX {versions}, this is {jax.__version__}"
     if not _FILE.is_file():
-        return "they were not compiled when logvar was installed"
+        return "its kernels were not compiled when it was installed"
     try:
         library = ctypes.CDLL(str(_FILE))
     except OSError as error:
-        return f"they cannot be loaded: {error}"
+        return f"its kernels cannot be loaded: {error}"
     if not library.logvar_supported():
         return "this processor has no AVX-512"
     missing = [name for name in _TARGETS if not hasattr(library, name)]
     if missing:
-        return f"they are of another version of logvar, without {missing[0]}: install it again"
+        return f"its kernels are of another version, without {missing[0]}: install it again"
     for name in _TARGETS:
         target = jax.ffi.pycapsule(getattr(library, name))
         jax.ffi.register_ffi_target(name, target, platform="cpu")

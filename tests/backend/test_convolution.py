@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from jax import lax
 
-from logvar.networks.convolution import convolve, convolve_transpose, scatter
+from logvar.backend.convolution import convolve, convolve_transpose, scatter
+from logvar.backend.windows import window_of
 from logvar.networks.images import ImageDecoder, ImageEncoder
-from logvar.networks.windows import window_of
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from logvar.native import library
 
 with_kernels = pytest.mark.skipif(not library.in_use(), reason=f"kernels: {library.why_not()}")

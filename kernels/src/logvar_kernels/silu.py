@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from logvar.native.library import call, in_use
+from logvar_kernels.library import call, in_use
 
 _WORTH = 16
 """Outputs of a layer from which a call costs less than it saves."""

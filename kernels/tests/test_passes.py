@@ -7,16 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from logvar.native import bernoulli
+from logvar.native.silu import silu
 from scipy import special
+from tests.kernels import normal, with_kernels
 
 from logvar import randomness
 from logvar.distributions.bernoulli import Bernoulli
-from logvar.native import bernoulli
-from logvar.native.silu import silu
 from logvar.networks import layers
 from logvar.networks.layers import Dense
 from logvar.randomness import Purpose, fold_in, standard_normal, stream
-from tests.kernels import normal, with_kernels
 
 # Noise
 

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from logvar.networks import winograd
-from logvar.networks.convolution import convolve_transpose, scatter
-from logvar.networks.windows import window_of
+from logvar.backend import winograd
+from logvar.backend.convolution import convolve_transpose, scatter
+from logvar.backend.windows import window_of
 from tests.traced import products
 
 on_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="the form for CPUs")

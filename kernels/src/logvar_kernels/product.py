@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from logvar.native.library import call, in_use
+from logvar_kernels.library import call, in_use
 
 _COLUMNS = 8
 """Of fewer columns, most of a vector of 16 would be computed for nothing."""

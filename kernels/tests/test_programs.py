@@ -5,15 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from logvar.networks.products import exchanged, suited_to_cpu
+from tests.traced import products
 
 from logvar import assembly
-from logvar.networks.convolution import convolve, convolve_transpose
-from logvar.networks.products import exchanged, suited_to_cpu
+from logvar.backend.convolution import convolve, convolve_transpose
 from logvar.recipe import Recipe
 from logvar.training.optimizers import direction
 from logvar.training.state import initial_state, partition
 from logvar.training.step import Hyper, Keys, Task, step
-from tests.traced import products
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,8 @@
-"""Matrix products of a traced function, exchanged for others that compute the same better.
+"""Traced programs with their matrix products replaced by others that compute the same faster.
 
 Which form of a product is fast depends on the machine, and those of a gradient are written by
-automatic differentiation. So a function is traced and gone through once, with the bodies of its
-loops, branches and calls.
+automatic differentiation. So a function is traced, and its program walked once, with the bodies of
+its loops, branches and calls.
 """
 
 import math
@@ -14,7 +14,8 @@ from jax import lax
 from jax.extend import core
 from jaxtyping import Array
 
-from logvar.native.product import native_product
+from logvar_kernels.bfloat16 import in_bfloat16
+from logvar_kernels.product import native_product
 
 Product = Callable[[Array, Array], Array]
 """Takes the two factors."""
@@ -58,15 +59,15 @@ def _equation(equation: Any, better: Callable[[Any], Product | None]) -> Any:
     return call.replace(invars=equation.invars, outvars=equation.outvars)
 
 
-def suited_to_cpu(function: Callable) -> Callable:
-    """On a CPU, the function with its products computed by kernels of our own where those are for
-    them (`logvar.native`), and those of its gradients otherwise in forms that XLA 0.10 is fast at.
+def rewritten(function: Callable) -> Callable:
+    """The function with its products in bfloat16 where they ask for it, otherwise computed by the
+    kernels where those are for them, otherwise in forms that XLA 0.10 computes fast.
 
     The gradient of a kernel is the sum, over examples and pixels, of an input times a gradient:
     see `_narrow_first`. That of a layer's input is a gradient times the kernel, turned: see
     `_turned`.
     """
-    return exchanged(function, _suited) if jax.default_backend() == "cpu" else function
+    return exchanged(function, _better)
 
 
 _NARROW = 8
@@ -77,8 +78,8 @@ _STRIDE = 256
 factor that is read down its columns push each other out."""
 
 
-def _suited(equation: Any) -> Product | None:
-    return native_product(equation) or _form_for_xla(equation)
+def _better(equation: Any) -> Product | None:
+    return in_bfloat16(equation) or native_product(equation) or _form_for_xla(equation)
 
 
 def _form_for_xla(equation: Any) -> Product | None:

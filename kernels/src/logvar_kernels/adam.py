@@ -1,42 +1,16 @@
 """Adam in one pass over the weights, and the sum of a gradient's squares in one."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
-from logvar.native.library import call, in_use
+from logvar.backend.ops import AdamNumbers, Values
+from logvar_kernels.library import call, in_use
 
 _MOST = 512
 """Arrays in one call."""
-
-Values = Array | np.ndarray
-"""Differentiation gives zeros as NumPy's for a weight that nothing depends on."""
-
-
-class Numbers(NamedTuple):
-    """What an update of Adam's needs beside arrays, in the order in which the kernel reads it.
-
-    With g = clip·factor·gradient + penalty·seen, seen = weight/factor:
-    first ← b1·first + (1 − b1)·g, second ← b2·second + (1 − b2)·g²,
-    weight ← weight − rate·factor·(scale·first/(√second + added) + decay·seen).
-    """
-
-    rate: Float[Array, ""]
-    clip: Float[Array, ""]
-    scale: Float[Array, ""]
-    added: Float[Array, ""]
-    penalty: float
-    decay: float
-    taken: Array
-    """Where it is 0, weights and means stay as they are."""
-    b1: float
-    not_b1: float
-    b2: float
-    not_b2: float
 
 
 def suits(arrays: Sequence[Values], factors: Sequence[Values]) -> bool:
@@ -67,7 +41,7 @@ def sum_of_squares(gradients: Sequence[Values], factors: Sequence[Values]) -> Fl
 
 
 def adam(
-    numbers: Numbers,
+    numbers: AdamNumbers,
     weights: Sequence[Values],
     first: Sequence[Values],
     second: Sequence[Values],
@@ -91,7 +65,7 @@ def adam(
     return results[0::3], results[1::3], results[2::3]
 
 
-def _packed(numbers: Numbers) -> Float[Array, "numbers"]:
+def _packed(numbers: AdamNumbers) -> Float[Array, "numbers"]:
     """The numbers in one array. XLA fuses these choices with what they choose from; to put the
     numbers one after another it makes a program of each first, ten for each step."""
     index, packed = jnp.arange(len(numbers)), jnp.zeros(len(numbers))

@@ -26,7 +26,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from logvar.networks.windows import Image, Kernel, Result, Window, transposes
+from logvar.backend.products import product
+from logvar.backend.windows import Image, Kernel, Result, Window, transposes
 
 Rows = Float[Array, "pairs columns channels"]
 Factors = tuple[
@@ -59,7 +60,7 @@ def convolve_transpose(image: Image, kernel: Kernel, window: Window) -> Result:
     rows = (kernel[0] + kernel[2], kernel[1], kernel[0], kernel[1], kernel[2])
     kernels = (jnp.concatenate([rows[p] for p in own]) for own in _PRODUCTS)
     b, d, f = (
-        factor @ k.reshape(-1, kernel.shape[3]).T
+        product(factor, k.reshape(-1, kernel.shape[3]).T)
         for factor, k in zip(_factors(image), kernels, strict=True)
     )
     return _scatter((b, d, f), window)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
-from logvar.native.library import call, in_use
+from logvar_kernels.library import call, in_use
 
 _WORTH = 16
 """Features from which a call costs less than it saves."""

@@ -1,70 +1,23 @@
-"""Matrix products of networks in bfloat16 while they train: factors rounded, sums in float32.
+"""Products that ask for bfloat16, which XLA for CPUs would compute in float32."""
 
-Weights, activations, losses and the optimizer stay float32; only the factors of the networks'
-products, forward and backward, are rounded to bfloat16 and their results summed in float32
-(Kalamkar et al. 2019, arXiv 1905.12322). Nothing is evaluated or scored that way.
-
-A product that asks for this (`lax.DotAlgorithmPreset.BF16_BF16_F32`) gets it on an accelerator. On
-a CPU, XLA takes the wish and computes in float32, so there the traced function is gone through once
-and the rounding written into it. Rules of our own for products would not do: they know one example,
-and derivatives under `vmap` would then be as many outer products.
-"""
-
-import enum
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from logvar.networks.products import Product, exchanged
+from logvar.backend.precision import ASKED
 
-_ASKED = lax.DotAlgorithmPreset.BF16_BF16_F32
 _SMALL = 16
 """With fewer rows, columns or terms there is nothing to gain."""
 
 
-class Precision(enum.Enum):
-    """What the factors of a network's products are rounded to in training."""
-
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-
-
-class Rounding(eqx.Module):
-    """A network whose products ask for bfloat16 factors and float32 sums."""
-
-    network: Any
-
-    def __call__(self, x: Float[Array, "..."]) -> Any:
-        with jax.default_matmul_precision(_ASKED.name):
-            return self.network(x)
-
-
-def at_precision(model: Any, precision: Precision) -> Any:
-    """The model with its networks' products in that precision."""
-    if precision is Precision.FLOAT32:
-        return model
-    return eqx.tree_at(
-        lambda m: (m.encoder, m.decoder), model, (Rounding(model.encoder), Rounding(model.decoder))
-    )
-
-
-def as_asked(function: Callable, precision: Precision) -> Callable:
-    """The function of arrays, with products that ask for bfloat16 really getting it on a CPU."""
-    if precision is Precision.FLOAT32 or jax.default_backend() != "cpu":
-        return function
-
-    return exchanged(function, _rounding)
-
-
-def _rounding(equation: Any) -> Product | None:
+def in_bfloat16(equation: Any) -> Callable[[Array, Array], Array] | None:
+    """The product of rounded factors, for a `dot_general` that asks for it; otherwise None."""
     given = equation.params
-    if given["precision"] != _ASKED:
+    if given["precision"] != ASKED:
         return None
     dimensions, kind = given["dimension_numbers"], equation.outvars[0].aval.dtype
     return lambda left, right: _product(left, right, dimensions).astype(kind)

@@ -1,7 +1,7 @@
-"""Compiles src/logvar/native/kernels when the package is built, where there is a compiler for it.
+"""Compiles the kernels when the package is built, where there is a compiler for them.
 
-The result is one shared library beside the sources. Without it, and on processors it is not for,
-logvar computes the same with XLA alone.
+The result is one shared library beside the sources. Where it cannot be built, the package is
+installed without it, stays inert and says why.
 """
 
 import os
@@ -15,8 +15,8 @@ from pathlib import Path
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-NATIVE = Path("src/logvar/native")
-LIBRARY = NATIVE / "kernels" / "kernels.so"
+SOURCES = Path("src/logvar_kernels/c")
+LIBRARY = SOURCES / "kernels.so"
 FLAGS = ["-std=c11", "-O3", "-mavx512f", "-fPIC", "-shared", "-fvisibility=default", "-pthread"]
 
 
@@ -31,7 +31,9 @@ class CompileKernels(BuildHookInterface):
         library.unlink(missing_ok=True)
         why_not = compiled(root, library)
         if why_not:
-            self.app.display_warning(f"logvar is built without kernels of its own: {why_not}")
+            self.app.display_warning(
+                f"logvar-kernels is built without its kernels, and will be inert: {why_not}"
+            )
             return
         build_data["artifacts"].append(str(LIBRARY))
         build_data["pure_python"] = False
@@ -39,11 +41,7 @@ class CompileKernels(BuildHookInterface):
 
 
 def compiled(root, library):
-    """Compile the kernels; why not, where that cannot be.
-
-    Raises:
-        SystemExit: the compiler refused them.
-    """
+    """Compile the kernels; return why not, where that cannot be."""
     if os.environ.get("LOGVAR_KERNELS") == "0":
         return "LOGVAR_KERNELS=0 leaves them out"
     if sys.platform not in ("linux", "darwin") or platform.machine() not in ("x86_64", "AMD64"):
@@ -56,14 +54,11 @@ def compiled(root, library):
     import jaxlib  # its headers: a requirement of the build
 
     include = Path(jaxlib.__file__).parent / "include"
-    sources = sorted(str(path) for path in (root / NATIVE / "kernels").glob("*.c"))
+    sources = sorted(str(path) for path in (root / SOURCES).glob("*.c"))
     command += [*FLAGS, f"-I{include}", "-o", str(library), *sources]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise SystemExit(
-            f"logvar's kernels could not be compiled: {shlex.join(command)}\n{done.stderr}\n"
-            "Set CC to another compiler, or LOGVAR_KERNELS=0 to install without them"
-        )
+        return f"{shlex.join(command)} failed: {done.stderr.strip().splitlines()[-1:]}"
     return None
 
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt32
 
-from logvar.native.library import call
+from logvar_kernels.library import call
 
 
 def normal(words: UInt32[Array, "2"], count: int) -> Float[Array, "count"]:

@@ -12,9 +12,9 @@ from jax import lax
 
 import logvar
 from logvar import assembly
+from logvar.backend.precision import Precision, Rounding, as_asked, at_precision
 from logvar.data.sources import load
 from logvar.errors import LogvarError
-from logvar.networks.precision import Precision, Rounding, as_asked, at_precision
 from logvar.recipe import PRESETS, Recipe
 from logvar.training.fleet import train_fleet
 from logvar.training.loop import train

@@ -6,8 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from logvar.networks.compiling import Compiled, compiled
-from logvar.networks.precision import Precision
+from logvar.backend.compiling import Compiled, compiled
 
 
 class Scaled(eqx.Module):
@@ -59,12 +58,3 @@ def test_all_memory_but_the_firsts_is_used_again_where_that_is_asked_for():
 def test_a_constant_that_cannot_be_compared_is_refused():
     with pytest.raises((TypeError, ValueError), match="hash"):
         compiled(lambda x, words: x)(jnp.ones(2), {1, 2})
-
-
-def test_what_asks_for_bfloat16_keeps_the_library():
-    """XLA's own products would take it as float32."""
-    function = compiled(lambda x, precision: x)
-    function(jnp.ones(2), Precision.FLOAT32)
-    assert (function._own._cache_size(), function._library._cache_size()) == (1, 0)
-    function(jnp.ones(2), {"within": [Precision.BFLOAT16]})
-    assert (function._own._cache_size(), function._library._cache_size()) == (1, 1)

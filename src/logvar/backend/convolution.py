@@ -7,9 +7,9 @@ to all taps followed by `scatter` (each tap added where it belongs). Gather and 
 other's transpose, and say so to automatic differentiation: left to itself, it turns the slices of
 one into nine padded copies of the whole (58 ms instead of 2 for one layer, measured). So forward
 and backward are slices, additions and one matrix product each, fast in a loop, and `vmap` over
-images or models makes one larger or one batched product of them. The product of a kernel's gradient
-gets its form in `products`; where the larger transposed convolutions of a CPU can do with fewer
-products, `winograd` does. On GPU the same code runs.
+images or models makes one larger or one batched product of them. `products` gives the gradient of a
+kernel its form, and `winograd` saves products of the larger transposed convolutions on a CPU. On
+GPU the same code runs.
 Values and gradients are tested against `lax.conv_general_dilated` and `lax.conv_transpose`.
 """
 
@@ -20,9 +20,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from logvar.networks import winograd
-from logvar.networks.compiling import computed_once
-from logvar.networks.windows import (
+from logvar.backend import winograd
+from logvar.backend.ops import once
+from logvar.backend.products import product
+from logvar.backend.windows import (
     Image,
     Kernel,
     Patches,
@@ -55,14 +56,15 @@ def scatter(patches: Patches, window: Window) -> Image:
     """Add every tap to the pixel it came from: the transpose of `gather`.
 
     The logits of a grey image are used three times in a training step: in log p(x), in its slope
-    and in a sum of both. Computed once, the tutorial's step takes 0.97 of the time and scoring
-    0.89. An image of three channels gains nothing (1.01).
+    and in a sum of both. An image of three channels would gain nothing from being computed once.
     """
-    return (_sum_of_taps_once if window.image[2] == 1 else _sum_of_taps)(patches, window)
+    if window.image[2] == 1:
+        return once(_sum_of_taps, patches, window)
+    return _sum_of_taps(patches, window)
 
 
 def _sum_of_taps(patches: Patches, window: Window) -> Image:
-    """What `scatter` computes.
+    """The sum that `scatter` computes.
 
     Pixels are taken by their phase q mod stride. Tap k of patch i belongs to pixel
     q = stride·i + k − padding, so the phase of q is a sum of taps, each moved by a whole number of
@@ -96,9 +98,6 @@ def _sum_of_taps(patches: Patches, window: Window) -> Image:
     return image[: window.image[0], : window.image[1]]
 
 
-_sum_of_taps_once = computed_once(_sum_of_taps)
-
-
 def _interleaved(parts: list[Image], axis: int, whole: bool) -> Array:
     """The parts one after another on a new axis, which reshapes into the one before it.
 
@@ -126,7 +125,7 @@ def convolve(image: Image, kernel: Kernel, stride: int, padding: str) -> Result:
     """
     rows, columns, channels, features = kernel.shape
     window = window_of(image.shape[:2], channels, (rows, columns), stride, padding)
-    return gather(image, window) @ kernel.reshape(rows * columns * channels, features)
+    return product(gather(image, window), kernel.reshape(rows * columns * channels, features))
 
 
 def convolve_transpose(image: Image, kernel: Kernel, stride: int) -> Result:
@@ -142,5 +141,5 @@ def convolve_transpose(image: Image, kernel: Kernel, stride: int) -> Result:
     window = window_of(size, features, (rows, columns), stride, "same")
     if winograd.pays(window, channels):
         return winograd.convolve_transpose(image, kernel, window)
-    taps = image @ kernel.reshape(rows * columns * features, channels).T
+    taps = product(image, kernel.reshape(rows * columns * features, channels).T)
     return scatter(taps, window)

@@ -1,0 +1,76 @@
+"""The operations of `logvar.backend.ops` in their faster forms."""
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import jax
+from jax.experimental.xla_metadata import set_xla_metadata
+from jaxtyping import Array
+
+from logvar.backend.ops import AdamLeaves, AdamNumbers, Values
+from logvar.backend.precision import Precision
+from logvar_kernels import __version__, adam, bernoulli, library, silu
+from logvar_kernels.normal import normal
+from logvar_kernels.programs import rewritten
+
+# XLA 0.10 hands each matrix product to a library (YNNPACK) that computes those of small networks
+# at about 120 GFLOP/s on an Intel Xeon; XLA's own reach 190 and more. Naming one kind of fusion
+# switches the others off. Sums stay with the library: with XLA's own, the tutorial's step takes
+# 1.6 ms more.
+_SUMS_ONLY = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
+
+
+class Forms:
+    """The faster forms; each returns `NotImplemented` where it is not for its arguments."""
+
+    name = f"logvar-kernels {__version__}"
+
+    def why_inert(self) -> str | None:
+        return library.why_not()
+
+    def standard_normal(self, key: Array, shape: tuple[int, ...]) -> Any:
+        if not library.in_use():
+            return NotImplemented
+        return normal(jax.random.key_data(key), math.prod(shape)).reshape(shape)
+
+    def biased_silu(self, x: Array, bias: Array) -> Any:
+        return silu.silu(x, bias) if silu.suits(x, bias) else NotImplemented
+
+    def bernoulli_log_prob(self, x: Array, logits: Array) -> Any:
+        return bernoulli.total(x, logits) if bernoulli.suits(x, logits) else NotImplemented
+
+    def sum_of_squares(self, gradients: Sequence[Values], factors: Sequence[Values]) -> Any:
+        if not adam.suits(gradients, factors):
+            return NotImplemented
+        return adam.sum_of_squares(gradients, factors)
+
+    def fused_adam(self, numbers: AdamNumbers, leaves: AdamLeaves) -> Any:
+        if not adam.suits(leaves.weights, leaves.factors):
+            return NotImplemented
+        return adam.adam(numbers, *leaves)
+
+    def optimized(self, function: Callable) -> Any:
+        return rewritten(function) if library.in_use() else NotImplemented
+
+    def rounds_on_request(self) -> bool:
+        """Whether products that ask for bfloat16 get it: `programs` rewrites them."""
+        return library.in_use()
+
+    def compiler_options(self, leaves: Sequence[Any]) -> Any:
+        """The options for a program with these fixed inputs; products in bfloat16 stay with the
+        library, since XLA's own would compute them in float32."""
+        bfloat16 = any(leaf is Precision.BFLOAT16 for leaf in leaves)
+        return NotImplemented if bfloat16 or not library.in_use() else _SUMS_ONLY
+
+    def once(self, function: Callable, array: Array, setting: Any) -> Any:
+        """A call that XLA must not inline. A barrier does not help: it is gone before XLA decides
+        what to compute again."""
+        if not library.in_use():
+            return NotImplemented
+        with set_xla_metadata(inlineable="false"):
+            return jax.jit(function, static_argnums=1)(array, setting)
+
+    def on_one_core(self, when: bool) -> AbstractContextManager:
+        return library.on_one_core(when)

@@ -1,0 +1,74 @@
+"""Compiled functions of trees: `jax.jit` with arrays as inputs and everything else fixed."""
+
+import functools
+import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array
+
+from logvar.backend.extension import faster
+
+
+class _Fixed(NamedTuple):
+    """What a program is compiled for, beside the shapes of its arrays."""
+
+    structure: Any
+    leaves: tuple[Any, ...]
+    """Hashable, with `_ARRAY` in the place of each array."""
+    kinds: tuple[type, ...]
+    """1, 1.0 and True are equal, but not the same program."""
+
+
+_ARRAY = object()
+_flatten: Any = jax.tree.flatten  # whose structures the type checker does not know
+
+
+class Compiled:
+    """A function of trees with its compiled programs.
+
+    Arrays are a program's inputs; it is compiled anew for everything else, as with
+    `eqx.filter_jit`. A call with a model's state takes 0.16 ms here and 0.42 there, where an epoch
+    of a small table takes 4 ms.
+    """
+
+    def __init__(self, function: Callable, donate: bool = False):
+        self._programs = 0
+
+        def of_arrays(fixed: _Fixed, first: list[Array], others: list[Array]) -> Any:
+            self._programs += 1  # runs when a program is traced, not when it is called
+            arrays = iter((*first, *others))
+            leaves = [next(arrays) if leaf is _ARRAY else leaf for leaf in fixed.leaves]
+            return function(*jax.tree.unflatten(fixed.structure, leaves))
+
+        of_arrays.__name__ = function.__name__  # which the profiler and the cache on disk show
+        self._function = of_arrays
+        self._donate = 2 if donate else ()
+
+    def __call__(self, *arguments: Any) -> Any:
+        leaves, structure = _flatten(arguments)
+        is_array = [isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves]
+        marked = [_ARRAY if array else leaf for leaf, array in zip(leaves, is_array, strict=True)]
+        n = structure.children()[0].num_leaves
+        first = list(itertools.compress(leaves[:n], is_array[:n]))
+        others = list(itertools.compress(leaves[n:], is_array[n:]))
+        options = faster("compiler_options", marked)
+        jitted = self._jitted(() if options is NotImplemented else tuple(sorted(options.items())))
+        return jitted(_Fixed(structure, tuple(marked), tuple(map(type, marked))), first, others)
+
+    def programs(self) -> int:
+        """How many programs it has been compiled to so far."""
+        return self._programs
+
+    @functools.cache  # noqa: B019 (a compiled function lives as long as its module)
+    def _jitted(self, options: tuple[tuple[str, Any], ...]) -> Any:
+        how: Any = {"compiler_options": dict(options)} if options else {}
+        return jax.jit(self._function, static_argnums=0, donate_argnums=self._donate, **how)
+
+
+def compiled(function: Callable, donate: bool = False) -> Compiled:
+    """The function with its programs; with `donate`, a call gives away the memory of all arguments
+    but the first."""
+    return Compiled(function, donate)

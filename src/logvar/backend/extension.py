@@ -1,0 +1,65 @@
+"""The optional package with faster forms of some operations, found through an entry point.
+
+A distribution that has the entry point `forms` in the group `logvar.backend` is asked first. The
+entry point is a function without arguments that returns an `Extension`. One that cannot be loaded,
+or is not for this machine, changes nothing; `description` says why.
+"""
+
+import functools
+import importlib.metadata
+from typing import Any, NamedTuple, Protocol
+
+GROUP = "logvar.backend"
+
+
+class Extension(Protocol):
+    """Faster forms of operations of `logvar.backend.ops`, as attributes of the same names.
+
+    Each takes the operation's arguments and returns its result, or `NotImplemented` where it is not
+    made for these arguments. An operation that the extension does not have may be missing.
+    """
+
+    name: str
+    """Its distribution and version."""
+
+    def why_inert(self) -> str | None:
+        """Why it computes nothing in this process; None where it does."""
+
+
+class _Found(NamedTuple):
+    extension: Extension | None
+    """None where there is none, or where it is inert."""
+    description: str
+
+
+@functools.cache
+def _found() -> _Found:
+    entries = list(importlib.metadata.entry_points(group=GROUP))
+    if not entries:
+        return _Found(None, "none installed; XLA computes everything")
+    entry = entries[0]
+    try:
+        extension: Extension = entry.load()()
+        reason = extension.why_inert()
+    except (ImportError, OSError, AttributeError) as error:
+        return _Found(None, f"{entry.value} cannot be loaded: {error}")
+    if reason is not None:
+        return _Found(None, f"{extension.name}, inert: {reason}")
+    return _Found(extension, f"{extension.name}, in use")
+
+
+def description() -> str:
+    """Which extension there is, and why it is inert if it is: one line for `logvar doctor`."""
+    return _found().description
+
+
+def active() -> str:
+    """The name of the extension that computes in this process, or "none"."""
+    extension = _found().extension
+    return "none" if extension is None else extension.name
+
+
+def faster(operation: str, *arguments: Any) -> Any:
+    """The result of the extension's form of an operation, or `NotImplemented`."""
+    form = getattr(_found().extension, operation, None)
+    return NotImplemented if form is None else form(*arguments)

@@ -1,0 +1,60 @@
+"""Networks as they compute in training: at a precision, and with gradients of a fast form.
+
+With bfloat16 the factors of the networks' matrix products, forward and backward, are rounded to
+bfloat16 and the products summed in float32 (Kalamkar et al. 2019, arXiv 1905.12322). Weights,
+activations, losses and the optimizer stay float32. Nothing is evaluated or scored that way.
+
+An accelerator does this where a product asks for it (`lax.DotAlgorithmPreset.BF16_BF16_F32`). XLA
+for CPUs ignores the request, so there the layers round the factors themselves (`products`). Users'
+own networks do not, so on a CPU they are refused at this precision.
+"""
+
+import contextlib
+import enum
+from typing import Any
+
+import equinox as eqx
+import jax
+from jax import lax
+from jaxtyping import Array, Float
+
+from logvar.backend.extension import faster
+from logvar.backend.products import training_products
+
+ASKED = lax.DotAlgorithmPreset.BF16_BF16_F32
+"""What a product asks for that is to be computed in bfloat16."""
+
+
+class Precision(enum.Enum):
+    """What the factors of a network's products are rounded to in training."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+def products_round_on_request() -> bool:
+    """Whether a product that asks for bfloat16 gets it, whoever wrote the layer."""
+    return jax.default_backend() != "cpu" or faster("rounds_on_request") is True
+
+
+class TrainingNetwork(eqx.Module):
+    """A network of one example, as it is mapped over a batch and differentiated in training."""
+
+    network: Any
+    precision: Precision = eqx.field(static=True)
+
+    def __call__(self, x: Float[Array, "..."]) -> Any:
+        asks = self.precision is Precision.BFLOAT16
+        on_request = asks and products_round_on_request()
+        request = jax.default_matmul_precision(ASKED.name) if on_request else None
+        with (
+            training_products(rounded=asks and not on_request),
+            request or contextlib.nullcontext(),
+        ):
+            return self.network(x)
+
+
+def in_training(model: Any, precision: Precision) -> Any:
+    """The model with its networks as they compute in training."""
+    networks = tuple(TrainingNetwork(n, precision) for n in (model.encoder, model.decoder))
+    return eqx.tree_at(lambda m: (m.encoder, m.decoder), model, networks)
