@@ -17,6 +17,8 @@ MODULES = [
     if not module.name.endswith("__main__")
 ]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+CURRENT = [*DOCUMENTS, ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md"]
+PAGES = [*CURRENT, ROOT / "CHANGELOG.md"]  # which may name files of earlier versions
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -41,8 +43,23 @@ def test_python_in_documents_runs(path, tmp_path, monkeypatch):
         exec(compile(block, str(path), "exec"), {})
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_links_in_documents_lead_somewhere(path):
-    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
-        if not target.startswith("http"):
-            assert (path.parent / target).exists(), target
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_and_images_in_pages_exist(path):
+    text = path.read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(\s*<?([^)>\s]+)", text)  # [text](target "title"), ![image](target)
+    targets += re.findall(r"^\[[^\]]+\]:\s*<?([^>\s]+)", text, re.M)  # [name]: target
+    targets += re.findall(r"""(?:src|href)=["']([^"']+)["']""", text)  # HTML
+    local = [target for target in targets if not re.match(r"[a-z]+:|#", target)]
+    missing = [target for target in local if not (path.parent / target.split("#")[0]).exists()]
+    assert not missing, f"{path.relative_to(ROOT)} links to files that do not exist: {missing}"
+
+
+@pytest.mark.parametrize("path", CURRENT, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_named_in_pages_exist(path):
+    """A path in a command or between backticks, such as docs/scripts/estimators.py."""
+    named = re.findall(
+        r"(?<![\w./-])(?:src|tests|docs|benchmarks|tools)/[\w./-]*\w", path.read_text("utf-8")
+    )
+    made = ("benchmarks/.venv",)  # by `make bench`
+    missing = [name for name in named if name not in made and not (ROOT / name).exists()]
+    assert not missing, f"{path.relative_to(ROOT)} names files that do not exist: {missing}"

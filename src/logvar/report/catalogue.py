@@ -16,17 +16,17 @@ _OPENING = """# The catalogue of scales
 
 <!-- Written by `python -m logvar.report.catalogue docs/scales.md`; change the registry instead. -->
 
-A scale turns a raw network output r into σ > 0. Take one by name, `--scale softplus` or
+A scale maps a raw network output r to σ > 0. Choose one by name, `--scale softplus` or
 `VAE(scale="softplus")`, with settings, `softplus(beta=2)`, or wrapped,
 `clamped(softplus, low=-5, high=3)`. `logvar scales NAME` prints these facts,
-`logvar scales NAME --code torch` the code, and `logvar scales NAME NAME --plot FILE` draws them.
+`logvar scales NAME --code torch` the code, and `logvar scales NAME NAME --plot FILE` plots them.
 
 - **d** = d log σ/dr is the slope: a step of size η in a free r moves log σ by about η|d| under Adam
   and by ηd²·∂L/∂log σ under SGD. The Fisher information of r is 2d², and KL″ = 2d² at σ = 1.
 - **Convex** says whether KL(N(μ, σ(r)²) ‖ N(0, 1)) is convex in r.
 - **Safe** raw outputs keep σ² finite and positive; measured on CPU, where compiled float32 and
   bfloat16 code flushes subnormals. Inside, log σ, σ, slope, entropy, KL and their gradients are
-  finite. `–` stands for out of reach.
+  finite. `–` means that the scale does not reach this σ.
 """
 
 
@@ -57,7 +57,7 @@ _CLOSING = """
 ## Wrappers
 
 - `clamped(SCALE, low=…, high=…)` keeps log σ between two bounds, smoothly: every raw output keeps a
-  gradient. `hard=True` clips as others do, with gradient 0 outside; `straight_through=True` clips
+  gradient. `hard=True` clips as usual, with gradient 0 outside; `straight_through=True` clips
   and passes only gradients that lead back inside.
 - `floored(SCALE, minimum=…)` is σ + minimum; with `of='variance'` it is √(σ² + minimum).
 
@@ -66,7 +66,7 @@ Bounds may be lists, one value for each latent.
 ## Not registered
 
 σ = r and σ² = r need r > 0, so they need a projection after every step, and the slope of their KL
-has no bound as r → 0. They are known to `logvar.probe`, which looks for them in code that exists.
+is unbounded as r → 0. `logvar.probe` recognizes them, because existing code uses them.
 """
 
 

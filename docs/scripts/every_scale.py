@@ -1,7 +1,7 @@
 """Every scale on digits: the KL it starts with, and where training ends at several learning rates.
 
-python docs/every_scale.py --seeds 2        # the table of docs/how-to-choose.md, about 15 minutes
-python docs/every_scale.py --scales log-variance softplus --learning-rates 0.001
+python docs/scripts/every_scale.py --seeds 2     # the table of docs/how-to-choose.md, 15 minutes
+python docs/scripts/every_scale.py --scales log-variance softplus --learning-rates 0.001
 """
 
 import argparse

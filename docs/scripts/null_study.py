@@ -1,6 +1,6 @@
 """Is the comparison itself true? A scale against itself, 200 times.
 
-    python docs/null_study.py
+    python docs/scripts/null_study.py
 
 Each study compares log-variance with two other groups of runs that are log-variance too, under
 other names and with seeds of their own: eight seeds a group, two learning rates, the best rate

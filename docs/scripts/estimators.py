@@ -1,6 +1,6 @@
 """Which of σ², σ and log σ² has a simple unbiased estimator? Measured, and corrected.
 
-python docs/estimators.py
+python docs/scripts/estimators.py
 """
 
 import numpy as np
