@@ -284,14 +284,3 @@ def test_a_diverged_run_is_kept_with_its_reason(tmp_path, monkeypatch):
             tmp_path / "run", monkeypatch, optimizer="sgd", learning_rate=1e6, epochs=50
         )
     assert logvar.load(tmp_path / "run").ended_ == "not finite"
-
-
-def test_importing_the_package_loads_nothing_heavy():
-    code = "import sys, logvar; print(sorted({'jax', 'numpy', 'sklearn'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-    code = (
-        "import sys, logvar.cli; print(sorted({'jax', 'sklearn', 'matplotlib'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
