@@ -251,7 +251,7 @@ def test_a_second_run_finds_every_program_compiled(place):
     assert int(asked) == int(found) > 10
 
 
-def fit_in_this_process(out, monkeypatch, **settings):
+def fit_in_this_process(out, monkeypatch, resume=False, **settings):
     from logvar import commands
     from logvar.data import sources
 
@@ -259,7 +259,24 @@ def fit_in_this_process(out, monkeypatch, **settings):
     monkeypatch.setattr(signal, "signal", lambda *arguments: None)
     monkeypatch.setattr(sources, "load", lambda *arguments: sources.Dataset("table", TABLE))
     chosen = Recipe.settings() | {"epochs": 3, "latent_dim": 2, "hidden": (8,)} | settings
-    commands.fit("table", chosen, out, False, None, 2)
+    commands.fit("table", chosen, out, False, None, 2, commands.Kept(resume=resume))
+
+
+def test_a_run_resumes_on_another_machine_and_prints_one_line(tmp_path, monkeypatch, capsys):
+    from logvar import commands, resuming
+
+    monkeypatch.setattr(commands, "write_report", lambda *arguments: None)
+    out = tmp_path / "run"
+    fit_in_this_process(out, monkeypatch)
+    fit_in_this_process(out, monkeypatch, resume=True, epochs=4)
+    assert "bytes" not in capsys.readouterr().out
+    there = resuming.environment() | {"processor": "Other 9000"}
+    monkeypatch.setattr(resuming, "environment", lambda: there)
+    fit_in_this_process(out, monkeypatch, resume=True, epochs=6)
+    lines = capsys.readouterr().out.splitlines()
+    said = [line for line in lines if "Other 9000" in line or "bytes" in line]
+    assert len(said) == 1 and said[0].endswith("differ from those of an unbroken run")
+    assert "finished after 6 epochs" in lines
 
 
 @pytest.mark.parametrize("problem", [KeyboardInterrupt, SystemExit(143), OSError("disk on fire")])

@@ -100,7 +100,7 @@ def _fit_from(defaults: Any) -> Any:
             bool, tyro.conf.arg(help="go on with the run that was stopped there")
         ] = False,
         allow_changes: Annotated[
-            bool, tyro.conf.arg(help="resume although recipe, data or version changed")
+            bool, tyro.conf.arg(help="resume although recipe or data changed")
         ] = False,
         checkpoint_seconds: Annotated[
             float, tyro.conf.arg(help="a checkpoint every so many seconds")

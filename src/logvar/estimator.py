@@ -2,6 +2,7 @@
 
 import math
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -41,6 +42,10 @@ from logvar.storage.files import UnfinishedFolder
 from logvar.training.loop import Trained, Watcher, train
 from logvar.training.pace import Pace
 from logvar.training.state import TrainState
+
+
+def _warn(line: str) -> None:
+    warnings.warn(line, stacklevel=4)  # at the call of `fit`
 
 
 class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -208,8 +213,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             checkpoints: a folder to keep checkpoints in while training, or `Checkpoints` that say
                 how often.
             resume: go on from the newest checkpoint in that folder, to the same bytes as if
-                training had never stopped; without one, start over. Other folders to look in may
-                be given instead of True.
+                training had never stopped; without one, start over. Where libraries, processor
+                or kernels have changed, one line says so (a warning, without `announce`). Other
+                folders to look in may be given instead of True.
 
         Returns:
             self.
@@ -225,7 +231,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         for reason in run.decisions.why:
             tell(f"auto: {reason}")
         this = identity(recipe, data_of(rows, validation))
-        state, history = begun(run, this, checkpoints, resume, tell)
+        state, history = begun(run, this, checkpoints, resume, tell, announce or _warn)
         watcher = watcher or Pace()
         kept = None if checkpoints is None else keeping(watcher, checkpoints, history, this)
         with Interrupt() as interrupt:
