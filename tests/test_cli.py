@@ -58,6 +58,8 @@ def test_fit_writes_a_whole_run_and_says_where(place):
     protocol = json.loads((run / "evaluation.json").read_text())["protocol"]
     assert protocol["rows"] == 6 and "held out" in protocol["split"]
     assert [p.name for p in run.parent.iterdir()] == ["table"]
+    versions = json.loads((run / "manifest.json").read_text())["versions"]
+    assert {"logvar", "jax", "numpy", "processor", "kernels"} <= versions.keys()
 
 
 def test_an_existing_run_is_refused_unless_told(place):
