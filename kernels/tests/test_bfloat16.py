@@ -40,7 +40,9 @@ def as_asked(function):
 @pytest.fixture
 def on_request(in_logvar):
     """logvar with no faster form but this one."""
-    in_logvar(types.SimpleNamespace(optimized=as_asked, rounds_on_request=lambda: True))
+    in_logvar(
+        types.SimpleNamespace(name="a test", optimized=as_asked, rounds_on_request=lambda: True)
+    )
 
 
 def dimension_numbers():

@@ -18,7 +18,9 @@ from logvar.training.step import Hyper, Keys, Task, step
 
 pytestmark = on_supported_jax
 
-on_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="the forms are for XLA's CPU compiler")
+on_cpu = pytest.mark.skipif(
+    jax.default_backend() != "cpu", reason="the forms are for XLA's CPU compiler"
+)
 
 
 def normal(*shape, seed=0):
