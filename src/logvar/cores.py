@@ -31,8 +31,11 @@ _SETTINGS = (
 
 def cores() -> int:
     """How many cores of a CPU this process computes on; 1 where an accelerator computes."""
-    if jax.default_backend() != "cpu":
-        return 1
+    return available_cores() if jax.default_backend() == "cpu" else 1
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
