@@ -1,10 +1,20 @@
-"""What `logvar doctor` does: read a run, finished or dead, and say what is wrong with it."""
+"""What `logvar doctor` does: read a run, finished or dead, and say what is wrong with it.
 
+Or describe the environment that runs are computed in.
+"""
+
+import importlib.metadata
+import platform
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
 import numpy as np
 
+import logvar
+from logvar.backend import extension
+from logvar.cores import available_cores
 from logvar.estimator import VAE
 from logvar.evaluation.elbo import elbo_terms
 from logvar.evaluation.health import Finding, examine
@@ -68,3 +78,30 @@ def health(vae: VAE, rows: np.ndarray) -> Sequence[Finding]:
         learning_rate=settings.learning_rate,
         optimizer=settings.optimizer,
     )
+
+
+def environment() -> dict[str, str]:
+    """What computes here: versions, processor, devices and kernels."""
+    found = {"logvar": logvar.__version__, "Python": platform.python_version()}
+    for name, package in (("JAX", "jax"), ("jaxlib", "jaxlib"), ("NumPy", "numpy")):
+        found[name] = importlib.metadata.version(package)
+    found["scikit-learn"] = importlib.metadata.version("scikit-learn")
+    found["processor"] = f"{_processor()}, {available_cores()} cores"
+    devices = ", ".join(f"{device.id}: {device.device_kind}" for device in jax.devices())
+    found["JAX computes on"] = f"{jax.default_backend()} ({devices})"
+    found["kernels"] = extension.description()
+    return found
+
+
+def _processor() -> str:
+    """The CPU's model with the widest of its vector instructions, where Linux tells."""
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text("utf-8", "replace") if cpuinfo.is_file() else ""
+    model = re.search(r"^model name\s*:\s*(.*\S)", text, re.MULTILINE)
+    flags = re.search(r"^flags\s*:(.*)", text, re.MULTILINE)
+    name = model[1] if model else platform.processor() or platform.machine() or "unknown"
+    known = flags[1].split() if flags else []
+    for flag, vectors in (("avx512f", "AVX-512"), ("avx2", "AVX2"), ("avx", "AVX")):
+        if flag in known:
+            return f"{name} with {vectors}"
+    return name
