@@ -5,7 +5,6 @@ Or describe the environment that runs are computed in.
 
 import importlib.metadata
 import platform
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from logvar.evaluation.health import Finding, examine
 from logvar.evaluation.noise import summarize_noise
 from logvar.storage import run_folder
 from logvar.storage.checkpoints import FOLDER, newest_checkpoint
+from logvar.storage.environment import processor
 from logvar.storage.files import unfinished
 
 
@@ -86,22 +86,8 @@ def environment() -> dict[str, str]:
     for name, package in (("JAX", "jax"), ("jaxlib", "jaxlib"), ("NumPy", "numpy")):
         found[name] = importlib.metadata.version(package)
     found["scikit-learn"] = importlib.metadata.version("scikit-learn")
-    found["processor"] = f"{_processor()}, {available_cores()} cores"
+    found["processor"] = f"{processor()}, {available_cores()} cores"
     devices = ", ".join(f"{device.id}: {device.device_kind}" for device in jax.devices())
     found["JAX computes on"] = f"{jax.default_backend()} ({devices})"
     found["kernels"] = extension.description()
     return found
-
-
-def _processor() -> str:
-    """The CPU's model with the widest of its vector instructions, where Linux tells."""
-    cpuinfo = Path("/proc/cpuinfo")
-    text = cpuinfo.read_text("utf-8", "replace") if cpuinfo.is_file() else ""
-    model = re.search(r"^model name\s*:\s*(.*\S)", text, re.MULTILINE)
-    flags = re.search(r"^flags\s*:(.*)", text, re.MULTILINE)
-    name = model[1] if model else platform.processor() or platform.machine() or "unknown"
-    known = flags[1].split() if flags else []
-    for flag, vectors in (("avx512f", "AVX-512"), ("avx2", "AVX2"), ("avx", "AVX")):
-        if flag in known:
-            return f"{name} with {vectors}"
-    return name
