@@ -1,10 +1,11 @@
 # `make demo` shows it, `make test` checks it, `make crash` kills it, `make bench` measures it side by
-# side with its peers, `make clean` removes what they made.
+# side with its peers, `make kernels` adds the optional kernels and tests them, `make clean` removes what
+# they made.
 # All paths are relative, so the checkout may lie in a folder with spaces in its name.
 PYTHON ?= python3
 RUN = .venv/bin/python
 
-.PHONY: demo test check crash bench clean
+.PHONY: demo test check crash bench kernels clean
 
 demo: .venv/installed
 	$(RUN) -m logvar fit digits --latent-dim 2 --out runs/digits --overwrite
@@ -29,6 +30,12 @@ benchmarks/.venv/peers: benchmarks/peers.txt
 	$(PYTHON) tools/make_venv.py benchmarks/.venv
 	benchmarks/.venv/bin/python -m pip install --quiet --requirement benchmarks/peers.txt
 	touch benchmarks/.venv/peers
+
+# Into .venv, where logvar uses them from then on if they are for this machine.
+kernels: .venv/tested
+	$(RUN) -m pip install --quiet "./kernels[test]"
+	$(RUN) -m logvar doctor --environment
+	cd kernels && ../$(RUN) -m pytest
 
 check: .venv/tested
 	$(RUN) -m ruff check .

@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from data import mnist
-from logvar.native.library import on_one_core
 from products import alone, begun, kernels_of_step, products_of_step
 from run import SIZES, WIDTHS
 
 import logvar
 from logvar import assembly
+from logvar.backend.ops import on_one_core
 from logvar.data.order import epoch_order, split
 from logvar.data.sources import load
 from logvar.recipe import PRESETS, Recipe

@@ -2,8 +2,8 @@
 Or all its kernels: what is left if nothing came between them and all they read lay in the cache.
 
 The floor of a comparison takes every product at the rate of one of 1024³. A step's own products are
-smaller and take longer, by XLA or by kernels of ours. Here it may start all of a step's at once, as it does with
-those that do not depend on each other; one after another they can take less.
+smaller and take longer, by XLA or by the kernels of logvar-kernels. Here it may start all of a step's
+at once, as it does with those that do not depend on each other; one after another they can take less.
 """
 
 import math
@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.extend import core
 
 from logvar.backend.compiling import Compiled
 from logvar.training.optimizers import direction
@@ -37,7 +36,7 @@ def products_of_step(run):
 
 
 def kernels_of_step(run):
-    """The same, and those of our other kernels."""
+    """The same, and those of the other kernels where logvar-kernels is in use."""
     state, task = begun(run)
     fixed, seed = task.fixed, task.hyper.seed
     keys, weight = Keys.of_epoch(seed, seed).at(seed), jnp.ones(fixed.batch_size)
@@ -54,12 +53,13 @@ def equations(program):
             yield equation
         for value in equation.params.values():
             for inner in value if isinstance(value, tuple | list) else (value,):
-                if isinstance(inner, core.ClosedJaxpr | core.Jaxpr):
-                    yield from equations(getattr(inner, "jaxpr", inner))
+                inner = getattr(inner, "jaxpr", inner)
+                if hasattr(inner, "eqns"):
+                    yield from equations(inner)
 
 
 def kernel(equation):
-    """The name of the kernel of ours that computes it, if one does (logvar.native)."""
+    """The name of the kernel that computes it, if one does (logvar-kernels)."""
     name = str(equation.params.get("target_name", ""))
     return name if name.startswith("logvar_") else None
 

@@ -21,6 +21,8 @@ from pathlib import Path
 
 from cores import round_trip
 
+from logvar.backend import extension
+
 HERE = Path(__file__).resolve().parent
 PEERS = HERE / ".venv" / "bin" / "python"
 
@@ -78,6 +80,9 @@ def fleet_flops(widths):
     weights = 2 * sum(map(operator.mul, sizes, widths)) + widths[-1] * (20 + 10)
     return 16 * 20 * 2 * (11 * 128 * (3 * weights - 64 * widths[0]) + 150 * weights)
 
+
+KERNELS_ONLY = {"a fleet's kernels alone, against 16 fits"}
+"""Pairs that measure logvar-kernels, left out where it is not in use."""
 
 # A pair whose name has this in it: its floating-point operations, the floor of both sides.
 FLOPS = {
@@ -303,7 +308,10 @@ def main():
     rate = products(rows)
     if wanted("floor"):
         steps(rows, rate)
+    print(f"    kernels: {extension.description()}")
     for name, (ours, peer, at_most, wished, repetitions) in PAIRS.items():
+        if name in KERNELS_ONLY and extension.active() == "none":
+            continue
         if wanted(name):
             seconds = alternately(ours, peer, repetitions=repetitions)
             flops = next((count for part, count in FLOPS.items() if part in name), None)
@@ -321,7 +329,8 @@ def write(rows, rate):
         "date": now.isoformat(timespec="seconds"),
         "machine": {
             "processor": processor(), "cores": os.cpu_count(), "system": platform.system(),
-            "python": platform.python_version(), "gigaflops": rate / 1e9,
+            "python": platform.python_version(), "kernels": extension.active(),
+            "gigaflops": rate / 1e9,
         },
         "rows": rows,
     }  # fmt: skip
