@@ -2,6 +2,7 @@
 
 import errno
 import itertools
+import json
 import os
 import shutil
 from pathlib import Path
@@ -11,9 +12,11 @@ import numpy as np
 import pytest
 
 import logvar
+from logvar import resuming
 from logvar.resuming import Checkpoints
 from logvar.storage import checkpoints as storage
 from logvar.storage.checkpoints import Identity, newest_checkpoint, save_checkpoint
+from logvar.storage.environment import changes, environment, processor
 from tests.test_training import DIGITS
 
 SAME = Identity({"scale": "log-std", "epochs": 3}, {"rows": 5}, {"logvar": "0"})
@@ -143,6 +146,7 @@ def test_the_estimator_goes_on_to_the_same_bytes(tmp_path):
     part, _ = fitted(tmp_path / "part", epochs=2)
     rest, told = fitted(tmp_path / "part", resume=True)
     assert any("going on from step" in line for line in told)
+    assert not any("bytes" in line for line in told)
     assert rest.history_ == whole.history_ and part.history_ == whole.history_[:2]
     np.testing.assert_array_equal(rest.elbo(DIGITS.test), whole.elbo(DIGITS.test))
 
@@ -165,31 +169,82 @@ def test_another_recipe_or_other_data_are_refused_with_what_differs(tmp_path, ch
         fitted(tmp_path, resume=True, **change)
 
 
-def test_a_changed_version_is_refused_unless_allowed(tmp_path, monkeypatch):
+def test_another_recipe_is_accepted_where_that_was_allowed(tmp_path):
     fitted(tmp_path, epochs=1)
-    from logvar.storage import run_folder
-
-    now = run_folder.versions()
-    monkeypatch.setattr(run_folder, "versions", lambda: now | {"jax": "99"})
-    with pytest.raises(logvar.LogvarError, match="jax was .* is '99'"):
-        fitted(tmp_path, resume=True)
     told = []
-    vae = logvar.VAE(**SETTINGS)
+    vae = logvar.VAE(**SETTINGS | {"learning_rate": 0.5})
     vae.fit(
         DIGITS.train[:200], announce=told.append, resume=True,
         checkpoints=Checkpoints(tmp_path, changes_allowed=True),
     )  # fmt: skip
-    assert any("in spite of a change: jax was" in line for line in told)
+    assert any("in spite of a change: learning_rate was 0.001" in line for line in told)
+    assert vae.n_iter_ == SETTINGS["epochs"]
 
 
-def test_a_run_is_not_resumed_with_other_kernels(tmp_path, monkeypatch):
+def moved_to(monkeypatch, **changed):
+    """Have the processes that follow run elsewhere."""
+    there = environment() | changed
+    monkeypatch.setattr(resuming, "environment", lambda: there)
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"processor": "Other 9000"}, "resumed with processor Other 9000"),
+        ({"jax": "99.0"}, "resumed with jax 99.0"),
+        ({"kernels": "others"}, "resumed with kernels others"),
+        ({"jax": "99.0", "processor": "Other 9000"}, "resumed with jax 99.0, processor Other 9000"),
+    ],
+    ids=["processor", "jax", "kernels", "both"],
+)
+def test_a_run_resumes_on_another_machine_and_one_line_says_so(
+    tmp_path, monkeypatch, changed, named
+):
+    _, before = fitted(tmp_path, epochs=1)
+    moved_to(monkeypatch, **changed)
+    vae, told = fitted(tmp_path, resume=True)
+    said = [line for line in told if "bytes" in line]
+    assert len(said) == 1 and said[0].startswith("begun with ") and named in said[0]
+    assert said[0].endswith("the final bytes will differ from those of an unbroken run")
+    for name in changed:
+        assert f"{name} {environment()[name]}" in said[0]  # what it was begun with
+    # Only the names of what changed; nothing else is told that an unchanged resume does not tell.
+    assert "numpy" not in said[0] and len(told) == len(before) + 2
+    assert vae.n_iter_ == SETTINGS["epochs"] and vae.ended_ == "finished"
+    # Its own checkpoints are of the machine that it is on now.
+    again, told = fitted(tmp_path, resume=True)
+    assert again.n_iter_ == SETTINGS["epochs"] and not any("bytes" in line for line in told)
+
+
+def test_without_announce_the_line_is_a_warning(tmp_path, monkeypatch):
     fitted(tmp_path, epochs=1)
-    from logvar.storage import run_folder
+    moved_to(monkeypatch, processor="Other 9000")
+    vae = logvar.VAE(**SETTINGS | {"epochs": 2})
+    with pytest.warns(UserWarning, match="resumed with processor Other 9000: the final bytes") as w:
+        vae.fit(DIGITS.train[:200], checkpoints=Checkpoints(tmp_path), resume=True)
+    assert len(w) == 1 and vae.n_iter_ == 2
 
-    kernels = run_folder.versions()["kernels"]
-    monkeypatch.setattr(run_folder, "in_use", lambda: kernels == "none")
-    with pytest.raises(logvar.LogvarError, match=f"kernels was '{kernels}', is "):
-        fitted(tmp_path, resume=True)
+
+def test_another_machine_does_not_excuse_other_data(tmp_path, monkeypatch):
+    fitted(tmp_path, epochs=1)
+    moved_to(monkeypatch, processor="Other 9000")
+    with pytest.raises(logvar.LogvarError, match="sha256 was") as refused:
+        fitted(tmp_path, resume=True, data=DIGITS.train[:201])
+    assert "Other 9000" not in str(refused.value)
+
+
+@pytest.mark.parametrize("known", [{"jax": "0.0.1"}, {}], ids=["versions", "nothing"])
+def test_a_checkpoint_of_an_earlier_version_resumes_with_what_it_knows(tmp_path, known):
+    """Its marker has versions, and neither backend nor processor."""
+    fitted(tmp_path, epochs=1)
+    for marker in tmp_path.glob(f"*/{storage.MARKER}"):
+        content = json.loads(marker.read_text())
+        del content["environment"]
+        marker.write_text(json.dumps(content | {"versions": known}))
+    vae, told = fitted(tmp_path, resume=True, epochs=2)
+    said = [line for line in told if "bytes" in line]
+    assert len(said) == len(known) and all("jax 0.0.1, resumed with jax" in line for line in said)
+    assert vae.n_iter_ == 2
 
 
 def test_resume_without_a_folder_is_refused():
@@ -213,3 +268,33 @@ def test_a_folder_that_cannot_be_written_stops_the_run_with_the_last_one_intact(
     assert newest_checkpoint(tmp_path)[0].step == before
     rest, _ = fitted(tmp_path, resume=True)
     assert rest.n_iter_ == SETTINGS["epochs"]
+
+
+CPUINFO = (
+    "processor : 0\nmodel name : AMD EPYC 9000 \nflags : fpu {flags}sse\n\nmodel name : other\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [("avx avx2 avx512f ", "AMD EPYC 9000 with AVX-512"), ("avx avx2 ", "AMD EPYC 9000 with AVX2"),
+     ("avx ", "AMD EPYC 9000 with AVX"), ("avx512vnni ", "AMD EPYC 9000")],
+)  # fmt: skip
+def test_a_processor_is_known_by_its_model_and_its_vector_instructions(tmp_path, flags, expected):
+    (tmp_path / "cpuinfo").write_text(CPUINFO.format(flags=flags))
+    assert processor(tmp_path / "cpuinfo") == expected
+
+
+def test_a_processor_that_does_not_say_has_a_plain_name(tmp_path, monkeypatch):
+    (tmp_path / "cpuinfo").write_text("processor : 0\nFeatures : fp asimd\n")
+    monkeypatch.setattr("platform.processor", lambda: "")
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    assert processor(tmp_path / "cpuinfo") == processor(tmp_path / "none") == "aarch64"
+    monkeypatch.setattr("platform.machine", lambda: "")
+    assert processor(tmp_path / "none") == "unknown"
+
+
+def test_an_environment_is_text_by_name():
+    assert {"jax", "jaxlib", "numpy", "backend", "processor", "kernels"} <= environment().keys()
+    assert all(isinstance(value, str) and value for value in environment().values())
+    assert changes(environment(), environment()) == ""

@@ -1,10 +1,7 @@
 """Sources, bad files, binarization, order."""
 
 import gzip
-import importlib.util
 import struct
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -46,26 +43,15 @@ def test_digits_are_split_and_scaled():
     assert digits.train.min() == 0 and digits.train.max() == 1
 
 
-@pytest.mark.parametrize("found", [True, False])
-def test_digits_are_scikit_learns(found, monkeypatch):
-    """Read from its file, and asked for where that file is not found."""
+def test_digits_are_scikit_learns():
     from sklearn.datasets import load_digits
 
-    if not found:
-        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     expected, digits = load_digits(), sources.load("digits")
     pixels = np.concatenate([digits.train, digits.test])[..., 0] * 16
     np.testing.assert_array_equal(pixels, expected.images)
     labels = np.concatenate([digits.train_labels, digits.test_labels])
     np.testing.assert_array_equal(labels, expected.target)
     assert labels.dtype == expected.target.dtype
-
-
-def test_digits_do_without_importing_scikit_learn():
-    """It takes a second, of a command that takes nine."""
-    code = "import sys; from logvar.data import sources; sources.load('digits'); "
-    code += "assert 'sklearn' not in sys.modules, 'imported'"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 @pytest.mark.parametrize("compressed", [False, True])

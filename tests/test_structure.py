@@ -10,9 +10,9 @@ import logvar
 SOURCE = Path(logvar.__file__).parent
 # Each part may import those before it; parts in one tuple do not import each other.
 ORDER = [
-    ("errors", "signals", "cores"), ("recipe",), ("scales",), ("backend",), ("randomness",), ("snippets", "probing", "distributions"), ("networks",),
+    ("errors", "signals", "cores"), ("recipe", "registry", "lists"), ("scales",), ("backend",), ("randomness",), ("snippets", "probing", "distributions"), ("networks",),
     ("model",), ("objectives",), ("storage",), ("data",), ("evaluation",), ("training",),
-    ("assembly",), ("resuming",), ("study",), ("report",), ("comparing",), ("protocol", "intake", "saving"), ("estimator",), ("loading",), ("conversion", "doctor"), ("keras", "commands", "scale_commands"), ("compare_command",), ("cli",),
+    ("assembly",), ("resuming",), ("study",), ("report",), ("comparing",), ("intake", "saving"), ("estimator",), ("loading",), ("conversion", "doctor"), ("keras", "commands", "scale_commands"), ("compare_command",), ("cli",),
     ("__main__", "__init__"),
 ]  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

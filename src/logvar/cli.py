@@ -2,7 +2,8 @@
 
 Only light modules are imported here; the rest loads inside the command that needs it, so that
 `logvar --help` answers at once. Exit codes: 0 done, 1 the doctor found something, 2 something given
-was wrong, 130 and 143 interrupted by Ctrl-C or SIGTERM.
+was wrong, 130 and 143 interrupted by Ctrl-C or SIGTERM. tests/test_startup.py holds that help and
+usage errors import neither JAX nor scikit-learn.
 """
 
 import dataclasses
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+import logvar
 from logvar.errors import LogvarError
+from logvar.lists import numbers, top_level_commas
 from logvar.recipe import PRESETS, Recipe, preset
 from logvar.signals import leaving_unheard, unwinding
 
@@ -97,7 +100,7 @@ def _fit_from(defaults: Any) -> Any:
             bool, tyro.conf.arg(help="go on with the run that was stopped there")
         ] = False,
         allow_changes: Annotated[
-            bool, tyro.conf.arg(help="resume although recipe, data or version changed")
+            bool, tyro.conf.arg(help="resume although recipe or data changed")
         ] = False,
         checkpoint_seconds: Annotated[
             float, tyro.conf.arg(help="a checkpoint every so many seconds")
@@ -112,10 +115,11 @@ def _fit_from(defaults: Any) -> Any:
 
         Example: logvar fit digits --latent-dim 2 --out runs/digits
         """
+        chosen = dataclasses.asdict(settings)
+        Recipe().replace(**chosen).checked()  # a wrong value is answered before JAX is imported
         from logvar import commands
 
         folder = out or Path("runs") / (Path(data).stem or "data")
-        chosen = dataclasses.asdict(settings)
         keeping = commands.Kept(resume, allow_changes, checkpoint_seconds, checkpoint_epochs)
         commands.fit(data, chosen, folder, overwrite, data_dir, importance_samples, keeping)
 
@@ -262,20 +266,22 @@ def compare(
 
     Killed halfway, the same command goes on. Example: logvar compare digits --seeds 8
     """
-    from logvar import compare_command
-
     folder = out or Path("runs") / f"compare-{Path(data).stem or 'data'}"
     experiment = {
-        "scales": compare_command.top_level_commas(scales),
-        "learning_rates": compare_command.numbers(learning_rates, "--learning-rates"),
+        "scales": top_level_commas(scales),
+        "learning_rates": numbers(learning_rates, "--learning-rates"),
         "seeds": seeds,
-        "arms": compare_command.top_level_commas(arms),
+        "arms": top_level_commas(arms),
         "margin": margin,
         "level": level,
         "splits": splits,
         "importance_samples": importance_samples,
     }
-    chosen = experiment | dataclasses.asdict(settings)
+    recipe = dataclasses.asdict(settings)
+    Recipe().replace(**recipe).checked()  # a wrong value is answered before JAX is imported
+    from logvar import compare_command
+
+    chosen = experiment | recipe
     compare_command.compare(data, data_dir, folder, overwrite, chosen)
 
 
@@ -334,6 +340,9 @@ def _write(
 
 def main() -> None:
     """Run the command line; what the user gave wrong is answered in one line and exit code 2."""
+    if sys.argv[1:2] == ["--version"]:
+        print(f"logvar {logvar.__version__}")  # noqa: T201
+        return
     try:
         app = tyro.extras.SubcommandApp()
         fit = _fit_from(_defaults() if sys.argv[1:2] == ["fit"] else Settings())
@@ -346,7 +355,7 @@ def main() -> None:
             app.cli(
                 prog="logvar",
                 description="Variational autoencoders in which the scale parameterization is one "
-                "explicit object.",
+                "explicit object. `logvar --version` prints the version.",
             )
     except LogvarError as error:
         print(f"logvar: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201

@@ -37,37 +37,6 @@ def compare(
     console.print(f"report  {out / REPORT}", highlight=False, soft_wrap=True)
 
 
-def top_level_commas(text: str) -> list[str]:
-    """Split at the commas that are in no brackets: scales have some of their own.
-
-    Example:
-        >>> top_level_commas("log-std,clamped(log-variance, low=-7, high=3)")
-        ['log-std', 'clamped(log-variance, low=-7, high=3)']
-    """
-    parts, depth = [""], 0
-    for character in text:
-        depth += (character == "(") - (character == ")")
-        if character == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += character
-    return [part.strip() for part in parts if part.strip()]
-
-
-def numbers(text: str, flag: str) -> list[float]:
-    """The numbers in a list with commas.
-
-    Raises:
-        LogvarError: one of them is none.
-    """
-    try:
-        return [float(part) for part in text.split(",") if part.strip()]
-    except ValueError as error:
-        raise LogvarError(
-            f"{flag} is {text!r}: expected numbers with commas between them, such as 1e-3,1e-2"
-        ) from error
-
-
 def _print(result: Comparison) -> None:
     for line in [*result.conclusions, *(f"note: {note}" for note in result.notes)]:
         console.print(f"{line}.", highlight=False, soft_wrap=True, markup=False)

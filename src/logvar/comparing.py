@@ -19,6 +19,7 @@ from logvar.errors import LogvarError
 from logvar.recipe import Recipe
 from logvar.report.comparison import write_comparison
 from logvar.storage import run_folder
+from logvar.storage.environment import changes, environment
 from logvar.storage.files import UnfinishedFolder, write_atomically
 from logvar.study.arms import ARMS
 from logvar.study.experiment import OWN, Experiment, Outcome, Rows, Unit, rows_of, run_unit, units
@@ -160,8 +161,9 @@ def compare(
         return _run(experiment, data, rows, test, None, progress)
     folder = UnfinishedFolder(Path(out), overwrite=overwrite, marker=VERDICTS, keep=True)
     try:
-        _same_experiment(folder.path, experiment, data)
+        moves = _same_experiment(folder.path, experiment, data)
         result = _run(experiment, data, rows, test, folder.path / _PARTS, progress)
+        result = dataclasses.replace(result, notes=[*result.notes, *moves])
         result.write_into(folder.path)
         shutil.rmtree(folder.path / _PARTS)
     except BaseException:
@@ -229,20 +231,31 @@ def _telling(progress: Progress, unit: Unit, runs: int) -> Callable[[int, int], 
     return lambda epoch, training: progress(unit, epoch, training, runs)
 
 
-def _same_experiment(folder: Path, experiment: Experiment, data: dict[str, Any]) -> None:
-    """Note what is compared, or check that what was begun here is the same."""
-    stated = _plain(dataclasses.asdict(experiment) | {"data": data})
-    stated["versions"] = run_folder.versions()
+def _same_experiment(folder: Path, experiment: Experiment, data: dict[str, Any]) -> list[str]:
+    """Note what is compared, or check that what was begun here is the same.
+
+    Returns what has changed since in libraries, processor or kernels: a note for the reader.
+
+    Raises:
+        LogvarError: the folder holds a comparison of other settings or other data.
+    """
     path = folder / EXPERIMENT
-    text = run_folder.to_json(stated)
-    if path.is_file() and path.read_text(encoding="utf-8") != text:
-        before = json.loads(path.read_text(encoding="utf-8"))
-        changed = [key for key in stated if json.loads(text)[key] != before.get(key)]
+    stated = _plain(dataclasses.asdict(experiment) | {"data": data})
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else stated
+    changed = [key for key in stated if stated[key] != before.get(key)]
+    if changed:
         raise LogvarError(
             f"{folder} holds an unfinished comparison with other settings ({', '.join(changed)} "
             "differ): repeat it as it was, remove that folder, or choose another --out"
         )
-    write_atomically(path, text)
+    now, environments = environment(), before.get("environments", [])
+    environments += [] if now in environments else [now]
+    write_atomically(path, run_folder.to_json(stated | {"environments": environments}))
+    return [
+        f"The comparison was {changes(environments[0], later)}: runs before and after differ in "
+        "their last bits"
+        for later in environments[1:]
+    ]
 
 
 def _write(parts: Path, unit: Unit, outcome: Outcome) -> None:

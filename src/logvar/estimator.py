@@ -2,12 +2,17 @@
 
 import math
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jax.typing import ArrayLike
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils.metadata_routing import UNUSED
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from logvar import assembly, scales
 from logvar.data.preparation import Preparation, as_rows
@@ -27,7 +32,6 @@ from logvar.intake import (
     read_as,
     seed_of,
 )
-from logvar.protocol import Estimator, check_fitted
 from logvar.recipe import Recipe
 from logvar.resuming import Checkpoints, Resume, begun, data_of, identity, keeping
 from logvar.saving import write_run
@@ -40,7 +44,11 @@ from logvar.training.pace import Pace
 from logvar.training.state import TrainState
 
 
-class VAE(Estimator):
+def _warn(line: str) -> None:
+    warnings.warn(line, stacklevel=4)  # at the call of `fit`
+
+
+class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """A variational autoencoder.
 
     Examples x are rows of a table or images (rows, height, width[, channels]). All densities are
@@ -105,6 +113,9 @@ class VAE(Estimator):
         >>> vae.transform(X).shape, vae.sample(3).shape
         ((150, 2), (3, 4))
     """
+
+    # scikit-learn would take Z for metadata, because it is not called X.
+    __metadata_request__inverse_transform: ClassVar[dict[str, str]] = {"Z": UNUSED}
 
     def __init__(
         self,
@@ -202,8 +213,9 @@ class VAE(Estimator):
             checkpoints: a folder to keep checkpoints in while training, or `Checkpoints` that say
                 how often.
             resume: go on from the newest checkpoint in that folder, to the same bytes as if
-                training had never stopped; without one, start over. Other folders to look in may
-                be given instead of True.
+                training had never stopped; without one, start over. Where libraries, processor
+                or kernels have changed, one line says so (a warning, without `announce`). Other
+                folders to look in may be given instead of True.
 
         Returns:
             self.
@@ -219,7 +231,7 @@ class VAE(Estimator):
         for reason in run.decisions.why:
             tell(f"auto: {reason}")
         this = identity(recipe, data_of(rows, validation))
-        state, history = begun(run, this, checkpoints, resume, tell)
+        state, history = begun(run, this, checkpoints, resume, tell, announce or _warn)
         watcher = watcher or Pace()
         kept = None if checkpoints is None else keeping(watcher, checkpoints, history, this)
         with Interrupt() as interrupt:
@@ -257,11 +269,11 @@ class VAE(Estimator):
 
     def transform(self, X) -> Any:
         """The posterior means, (rows, latent), float32; a frame where `set_output` asks for one."""
-        return self.in_container(self._encode(X)[0], X)
+        return self._encode(X)[0]
 
     def inverse_transform(self, Z) -> np.ndarray:
         """Decode latents (rows, latent) to E[x | z] in the data's own units."""
-        check_fitted(self, "model_")
+        check_is_fitted(self, "model_")
         Z = as_rows(Z, "Z").astype(np.float32)
         expected = self._n_features_out
         if Z.ndim != 2 or Z.shape[1] != expected:
@@ -282,7 +294,7 @@ class VAE(Estimator):
             mean: return E[x | z] instead of a draw of x, which is what pictures show.
             random_state: seed; the estimator's own by default.
         """
-        check_fitted(self, "model_")
+        check_is_fitted(self, "model_")
         seed = self._seed if random_state is None else seed_of(random_state)
         return draw(self.model_, draws_of(n_samples), self._n_features_out, seed, mean=mean)
 
@@ -356,7 +368,7 @@ class VAE(Estimator):
         Raises:
             LogvarError: the place exists or cannot be written.
         """
-        check_fitted(self, "model_")
+        check_is_fitted(self, "model_")
         folder = UnfinishedFolder(Path(path), overwrite=overwrite, marker=run_folder.MANIFEST)
         try:
             self.write_into(folder.path)
@@ -368,6 +380,12 @@ class VAE(Estimator):
     def write_into(self, folder: Path) -> None:
         """Write what `save` writes into a folder that exists."""
         write_run(self, folder)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        tags.input_tags.three_d_array = True
+        return tags
 
     # What fitting and loading share.
 
@@ -393,8 +411,8 @@ class VAE(Estimator):
                 f"X has {math.prod(rows.shape[1:])} features, but VAE is expecting "
                 f"{self.n_features_in_} features as input: resize X, or fit a new model"
             )
-        if rows.ndim == 2:
-            self.check_columns(X, reset=reset)
+        # Checks the names of the columns; the number of features was checked above.
+        validate_data(self, X, reset=reset, skip_check_array=True, ensure_2d=False)
         if not reset:
             return rows.reshape(-1, *self._shape)
         self.n_features_in_ = math.prod(rows.shape[1:])
@@ -402,7 +420,7 @@ class VAE(Estimator):
 
     def _stored(self, X) -> tuple[np.ndarray, Preparation]:
         """Rows of X as the fitted model reads them, and what is left to do to them per batch."""
-        check_fitted(self, "model_")
+        check_is_fitted(self, "model_")
         rows = self._rows(X, reset=False)
         preparation = self._preparation
         if self.decisions_.likelihood == "bernoulli":

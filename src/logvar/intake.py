@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float
+from sklearn.utils import check_random_state
 
 from logvar.data.order import split, taken
 from logvar.data.preparation import Preparation, as_rows
@@ -89,8 +90,6 @@ def seed_of(random_state: Any) -> int:
                 f"random_state is {random_state!r}: expected an integer from 0 to 2147483647"
             )
         return int(random_state)
-    from sklearn.utils import check_random_state  # rarely asked for, and slow to import
-
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 

@@ -13,13 +13,13 @@ from logvar.assembly import Run
 from logvar.data.sources import fingerprint
 from logvar.errors import LogvarError
 from logvar.recipe import Recipe
-from logvar.storage import run_folder
 from logvar.storage.checkpoints import (
     Checkpoint,
     Identity,
     newest_checkpoint,
     save_checkpoint,
 )
+from logvar.storage.environment import changes, environment
 from logvar.training.keeping import Keeping
 from logvar.training.loop import EpochMetrics, Watcher
 from logvar.training.optimizers import direction
@@ -37,7 +37,7 @@ class Checkpoints:
         folder: for them alone; the newest two are kept.
         seconds: one is written when so many have passed since the last.
         epochs: and after every so many epochs; 0 is off.
-        changes_allowed: resume although the recipe, the data or a version has changed.
+        changes_allowed: resume although the recipe or the data have changed.
     """
 
     folder: str | os.PathLike
@@ -55,16 +55,24 @@ def data_of(rows: np.ndarray, validation: np.ndarray | None) -> dict[str, Any]:
 
 
 def identity(recipe: Recipe, data: dict[str, Any]) -> Identity:
-    """What a run is made of: its recipe, its data, and the versions that decide the numbers."""
+    """What a run is made of: its recipe, its data, and what computes it."""
     # As JSON gives it back: tuples become lists.
     plain = {k: list(v) if isinstance(v, tuple) else v for k, v in recipe.flat().items()}
-    return Identity(plain, data, run_folder.versions())
+    return Identity(plain, data, environment())
 
 
 def begun(
-    run: Run, this: Identity, checkpoints: Checkpoints | None, resume: Resume, tell: Tell
+    run: Run,
+    this: Identity,
+    checkpoints: Checkpoints | None,
+    resume: Resume,
+    tell: Tell,
+    warn: Tell,
 ) -> tuple[TrainState | None, list[EpochMetrics]]:
     """The state to go on from and the epochs that led to it; none of either to start over.
+
+    Another recipe or other data are refused. Other libraries, another processor or other kernels
+    are not: `warn` is told what changed.
 
     Raises:
         LogvarError: there is nowhere to look, or what is there belongs to another run.
@@ -87,6 +95,9 @@ def begun(
         )
     for difference in differences:
         tell(f"going on in spite of a change: {difference}")
+    changed = changes(found.identity.environment, this.environment)
+    if changed:
+        warn(f"{changed}: the final bytes will differ from those of an unbroken run")
     tell(f"going on from step {found.step:,}, after {len(found.history)} whole epochs")
     settings = run.recipe.training
     optimizer = direction(settings.optimizer, settings.weight_decay)

@@ -47,7 +47,7 @@ def summed_axes(function, *arguments):
 def test_no_gradient_of_a_kernel_sums_over_several_axes_in_training():
     """XLA would copy the patches with their axes swapped: 3.9 ms instead of 1.9 in the tutorial."""
     images, kernel = normal(4, 8, 8, 2), normal(3, 3, 2, 4)
-    assert summed_axes(jax.grad(loss), kernel, images).count(2) == 2
+    assert sum(axes > 1 for axes in summed_axes(jax.grad(loss), kernel, images)) == 2
     assert max(summed_axes(jax.grad(trained(loss)), kernel, images)) == 1
 
 
@@ -64,7 +64,8 @@ def test_models_side_by_side_have_the_gradients_of_each():
     images, kernels = normal(4, 8, 8, 2), normal(3, 3, 3, 2, 4)
     together = jax.vmap(jax.grad(trained(loss)), (0, None))(kernels, images)
     for kernel, found in zip(kernels, together, strict=True):
-        np.testing.assert_allclose(found, jax.grad(loss)(kernel, images), rtol=2e-5, atol=1e-4)
+        # Gradients of up to 4,000, each a sum of float32 products in another order.
+        np.testing.assert_allclose(found, jax.grad(loss)(kernel, images), rtol=2e-5, atol=2e-3)
 
 
 def test_two_axes_of_examples():

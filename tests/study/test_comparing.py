@@ -80,6 +80,24 @@ def test_log_variance_and_matched_log_std_are_identical_run_for_run(whole):
     assert {v.verdict for v in matched} == {"identical by construction"}
 
 
+def test_a_comparison_resumes_on_another_machine_and_notes_it(tmp_path, monkeypatch):
+    def kill(unit, epoch, training, runs):
+        if epoch == 0:
+            raise Killed
+
+    few = SMALL | {"learning_rates": [1e-3], "arms": ["as is"]}
+    folder, here = tmp_path / "comparison", comparing.environment()
+    with pytest.raises(Killed):
+        logvar.compare(DIGITS, out=folder, progress=kill, **few)
+    monkeypatch.setattr(comparing, "environment", lambda: here | {"processor": "Other 9000"})
+    result = logvar.compare(DIGITS, out=folder, **few)
+    said = [note for note in result.notes if "Other 9000" in note]
+    assert len(said) == 1 and f"begun with processor {here['processor']}, resumed" in said[0]
+    assert said[0] in (folder / "report.html").read_text()
+    stated = json.loads((folder / "experiment.json").read_text())
+    assert stated["environments"] == [here, here | {"processor": "Other 9000"}]
+
+
 def test_a_comparison_that_was_killed_goes_on_to_the_same_results(whole, tmp_path):
     folder = tmp_path / "comparison"
     trained = []
@@ -97,10 +115,11 @@ def test_a_comparison_that_was_killed_goes_on_to_the_same_results(whole, tmp_pat
     with pytest.raises(logvar.LogvarError, match=r"other settings \(seeds differ\)"):
         logvar.compare(DIGITS, out=folder, name="digits", **(SMALL | {"seeds": 3}))
     epochs = []
-    logvar.compare(
+    result = logvar.compare(
         DIGITS, out=folder, name="digits",
         progress=lambda unit, epoch, *rest: epochs.append(unit.name) if epoch else None, **SMALL,
     )  # fmt: skip
+    assert result.notes == whole[0].notes
     assert len(set(epochs)) == 6 - 4, "what was trained is not trained again"
     for name in ("runs.csv", "curves.csv", "verdicts.json"):
         assert (folder / name).read_bytes() == (whole[1] / name).read_bytes(), name

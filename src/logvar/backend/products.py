@@ -8,7 +8,7 @@ the narrow factor first: the tutorial's training step takes 0.87 of the time (AM
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from typing import NamedTuple
 
@@ -63,7 +63,7 @@ def _product_by_pixel(x: Inputs, kernel: Kernel) -> Outputs:
 
 
 @_product_by_pixel.def_vmap
-def _of_batch(size: int, batched: tuple[bool, bool], x: Array, kernel: Array) -> tuple[Array, bool]:
+def _of_batch(size: int, batched: Sequence[bool], x: Array, kernel: Array) -> tuple[Array, bool]:
     if batched[1]:
         return jax.vmap(_product, (0 if batched[0] else None, 0))(x, kernel), True
     return _product(x, kernel), True

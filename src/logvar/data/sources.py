@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -73,27 +72,12 @@ def fingerprint(rows: np.ndarray) -> str:
 
 def _digits() -> Dataset:
     """scikit-learn's 1,797 handwritten digits, 8 × 8, as intensities in [0, 1]."""
-    table = _digits_table()
-    rows = (table[:, :-1].reshape(-1, 8, 8, 1) / 16.0).astype(np.float32)
-    labels = table[:, -1].astype(int)
-    return Dataset("digits", rows[:1500], rows[1500:], labels[:1500], labels[1500:])
-
-
-def _digits_table() -> np.ndarray:
-    """64 pixels from 0 to 16 and the label, of each digit.
-
-    From the file within scikit-learn, because importing scikit-learn takes a second; a version
-    that keeps it elsewhere is asked for it.
-    """
-    package = importlib.util.find_spec("sklearn")
-    if package is not None and package.origin is not None:
-        file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
-        if file.exists():
-            return np.loadtxt(file, delimiter=",")
-    from sklearn.datasets import load_digits
+    from sklearn.datasets import load_digits  # slow to import, and only digits need it
 
     digits = load_digits()
-    return np.column_stack([digits.data, digits.target])
+    rows = (digits.images[..., None] / 16.0).astype(np.float32)
+    labels = digits.target
+    return Dataset("digits", rows[:1500], rows[1500:], labels[:1500], labels[1500:])
 
 
 def _from_idx(name: str, folder: Path) -> Dataset:

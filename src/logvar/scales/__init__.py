@@ -6,7 +6,7 @@
 from logvar.scales.base import Scale
 from logvar.scales.bounded import Bounded, ExpLinear, Sigmoid, TanhBounded
 from logvar.scales.log_family import LogFamily
-from logvar.scales.registry import REGISTRY, Entry, describe, get, initial_sigma, names
+from logvar.scales.registry import REGISTRY, describe, get, initial_sigma, names
 from logvar.scales.softplus import Softplus, SoftplusPrecision, SoftplusVariance
 from logvar.scales.stdplus import Stdplus
 from logvar.scales.wrappers import Clamped, Floored
@@ -15,7 +15,6 @@ __all__ = [
     "REGISTRY",
     "Bounded",
     "Clamped",
-    "Entry",
     "ExpLinear",
     "Floored",
     "LogFamily",

@@ -4,17 +4,16 @@ A scale is written as text the way a call is: `softplus`, `softplus(beta=2)`,
 `clamped(log-variance, low=-15, high=10)`. The text is parsed, never evaluated.
 """
 
-import ast
 import dataclasses
 import math
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 import equinox as eqx
 import numpy as np
 
-from logvar.errors import LogvarError, unknown_name
+from logvar.registry import Entry, Registry
 from logvar.scales.base import Scale
 from logvar.scales.bounded import Bounded, ExpLinear, Sigmoid, TanhBounded
 from logvar.scales.log_family import isometric, log_precision, log_std, log_variance
@@ -24,25 +23,18 @@ from logvar.scales.wrappers import Clamped, Floored
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
+class ScaleEntry(Entry[Scale]):
     """A name in the catalogue."""
 
-    build: Callable[..., Scale]
-    formula: str
-    reference: str
-    """Where it comes from; presets name the code whose constants they carry."""
-    preset: bool = False
-    wraps: bool = False
-    """Whether it takes another scale as its first argument."""
     initial_sigma: float | None = None
     """The σ that the source starts training at, where it states one."""
 
 
-def _entry(build, formula: str, reference: str | None = None, **more) -> Entry:
-    return Entry(build, formula, reference or build.reference, **more)
+def _entry(build, formula: str, reference: str | None = None, **more) -> ScaleEntry:
+    return ScaleEntry(build, formula, reference or build.reference, **more)
 
 
-REGISTRY: Mapping[str, Entry] = MappingProxyType(
+REGISTRY: Mapping[str, ScaleEntry] = MappingProxyType(
     {
         "log-variance": _entry(
             log_variance, "σ = exp(r/2)", "Kingma & Welling 2013 (arXiv 1312.6114)"
@@ -120,6 +112,20 @@ REGISTRY: Mapping[str, Entry] = MappingProxyType(
 )
 
 
+class _Scales(Registry[Scale]):
+    @staticmethod
+    def same(one: Scale, other: Scale) -> bool:
+        return bool(eqx.tree_equal(one, other))
+
+    @staticmethod
+    def plain(value: Any) -> Any:
+        """Bounds may be arrays, one for each feature."""
+        return np.asarray(value).tolist() if eqx.is_array_like(value) else value
+
+
+SCALES = _Scales("scale", Scale, REGISTRY)  # type: ignore[type-abstract]
+
+
 def names() -> list[str]:
     """The names of all scales, catalogue first, then presets.
 
@@ -128,7 +134,7 @@ def names() -> list[str]:
         >>> logvar.scales.names()[:3]
         ['log-variance', 'log-std', 'isometric']
     """
-    return list(REGISTRY)
+    return SCALES.names()
 
 
 def get(name: str | Scale, /, *arguments, **settings) -> Scale:
@@ -144,25 +150,7 @@ def get(name: str | Scale, /, *arguments, **settings) -> Scale:
         >>> round(float(logvar.scales.get("softplus(beta=2)").slope(0.0)), 4)
         1.4427
     """
-    if isinstance(name, Scale):
-        return name
-    if not isinstance(name, str):
-        raise LogvarError(f"scale is {name!r}: expected a name such as 'log-variance', or a Scale")
-    if "(" in name:
-        return _parsed(name)
-    if name not in REGISTRY:
-        raise unknown_name("scale", name, REGISTRY)
-    entry = REGISTRY[name]
-    if entry.wraps and arguments:
-        arguments = (get(arguments[0]), *arguments[1:])
-    try:
-        return entry.build(*arguments, **settings)
-    except (TypeError, ValueError) as error:
-        if isinstance(error, LogvarError):
-            raise
-        reason = str(error).splitlines()[0].split("()", 1)[-1].strip()
-        example = f"{name}(log-variance, …)" if entry.wraps else name
-        raise LogvarError(f"scale {name!r}: {reason}; write it as {example!r}") from error
+    return SCALES.get(name, *arguments, **settings)
 
 
 def describe(scale: str | Scale) -> str:
@@ -173,54 +161,9 @@ def describe(scale: str | Scale) -> str:
         >>> logvar.scales.describe(logvar.scales.get("floored", "log-std", minimum=0.1))
         'floored(log-std, minimum=0.1)'
     """
-    scale = get(scale)
-    for name, entry in REGISTRY.items():
-        if not entry.wraps and bool(eqx.tree_equal(entry.build(), scale)):
-            return name
-    for name, entry in REGISTRY.items():
-        if entry.build is type(scale):
-            parts = []
-            for field in dataclasses.fields(scale):
-                value = getattr(scale, field.name)
-                if isinstance(value, Scale):
-                    parts.append(describe(value))
-                elif field.default is dataclasses.MISSING or value != field.default:
-                    plain = np.asarray(value).tolist() if eqx.is_array_like(value) else value
-                    parts.append(f"{field.name}={plain!r}")
-            return f"{name}({', '.join(parts)})"
-    raise LogvarError(
-        f"{type(scale).__name__} is not in the registry, so it cannot be written down: "
-        "add it to logvar.scales.registry.REGISTRY"
-    )
+    return SCALES.describe(scale)
 
 
 def initial_sigma(name: str | Scale) -> float | None:
     """The σ at which the source of a preset starts training, where it states one."""
     return REGISTRY[name].initial_sigma if isinstance(name, str) and name in REGISTRY else None
-
-
-def _parsed(text: str) -> Scale:
-    """Build a scale from its call-like text."""
-    identifiers = re.sub(r"(?<=[A-Za-z])-(?=[A-Za-z])", "_", text)
-    try:
-        tree = ast.parse(identifiers, mode="eval").body
-        return _built(tree)
-    except (SyntaxError, ValueError) as error:
-        if isinstance(error, LogvarError):
-            raise
-        raise LogvarError(
-            f"scale {text!r} cannot be read: expected a form such as 'softplus(beta=2)' or "
-            "'clamped(log-variance, low=-15, high=10)'"
-        ) from error
-
-
-def _built(node: ast.expr) -> Scale:
-    if isinstance(node, ast.Name):
-        return get(node.id.replace("_", "-"))
-    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
-        raise ValueError("neither a name nor a call")
-    arguments = [
-        _built(a) if isinstance(a, (ast.Name, ast.Call)) else ast.literal_eval(a) for a in node.args
-    ]
-    settings = {str(k.arg): ast.literal_eval(k.value) for k in node.keywords}
-    return get(node.func.id.replace("_", "-"), *arguments, **settings)

@@ -32,16 +32,17 @@ KEPT = 2
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
-    """What must be the same for a run to go on as if it had never stopped."""
+    """What makes a run what it is, and what computes it."""
 
     recipe: dict[str, Any]
     data: dict[str, Any]
-    versions: dict[str, str]
+    environment: dict[str, str]
+    """From `storage.environment`; it may change while a run is stopped."""
 
     def differences(self, other: "Identity") -> list[str]:
-        """What differs, in words; more epochs are no difference."""
+        """What differs in recipe and data, in words; more epochs are no difference."""
         found = []
-        for what in ("recipe", "data", "versions"):
+        for what in ("recipe", "data"):
             mine, theirs = getattr(self, what), getattr(other, what)
             for key in sorted(mine.keys() | theirs.keys()):
                 if what == "recipe" and key == "epochs":
@@ -129,8 +130,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if not marker.is_file():
         raise LogvarError(f"{path} has no {MARKER}: it was never finished")
     content = run_folder.read_json(marker)
-    expected = {"format": int, "step": int, "hashes": dict, "recipe": dict, "data": dict,
-                "versions": dict}  # fmt: skip
+    expected = {"format": int, "step": int, "hashes": dict, "recipe": dict, "data": dict}
     if not isinstance(content, dict) or any(
         not isinstance(content.get(key), kind) for key, kind in expected.items()
     ):
@@ -143,7 +143,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
         file = path / name
         if not file.is_file() or sha256(file) != content["hashes"].get(name):
             raise LogvarError(f"{file} is not the file that was checkpointed (its hash differs)")
-    identity = Identity(content["recipe"], content["data"], content["versions"])
+    # Checkpoints of version 0.1 have "versions", without the processor.
+    environment = content.get("environment", content.get("versions"))
+    if not isinstance(environment, dict):
+        raise LogvarError(f"{marker} is not a marker of logvar: the file was changed")
+    identity = Identity(content["recipe"], content["data"], environment)
     return Checkpoint(path, content["step"], identity, run_folder.read_lines(path / METRICS))
 
 

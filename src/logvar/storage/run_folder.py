@@ -12,14 +12,13 @@ manifest.json         written last: format version, versions, data, hashes of th
 """
 
 import dataclasses
-import importlib.metadata
 import json
 import math
 from pathlib import Path
 from typing import Any
 
-from logvar.backend import extension
 from logvar.errors import LogvarError
+from logvar.storage.environment import environment
 from logvar.storage.files import sha256, write_atomically
 
 FORMAT = 1
@@ -61,22 +60,14 @@ class Manifest:
     """The same for each time that the run went back and on."""
     format: int = FORMAT
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
+    """What computed the run: `storage.environment`."""
     hashes: dict[str, str] = dataclasses.field(default_factory=dict)
-
-
-def versions() -> dict[str, str]:
-    """Versions of what decides the numbers to the last bit, and which kernels compute them."""
-    found = {name: importlib.metadata.version(name) for name in _DECIDING}
-    return found | {"kernels": extension.active()}
-
-
-_DECIDING = ("logvar", "jax", "jaxlib", "equinox", "numpy")
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Hash the files of a folder and write its manifest: from here on the run is whole."""
     hashes = {name: sha256(folder / name) for name in HASHED if (folder / name).is_file()}
-    complete = dataclasses.replace(manifest, hashes=hashes, versions=versions())
+    complete = dataclasses.replace(manifest, hashes=hashes, versions=environment())
     write_atomically(folder / MANIFEST, to_json(dataclasses.asdict(complete)))
 
 

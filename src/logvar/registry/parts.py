@@ -1,0 +1,272 @@
+"""The registry of one kind of part, and how a part declares its settings.
+
+A part is a class, or a function, that is called with its settings. A dataclass declares each of
+them once, with `setting`: the help text, the range and the choices stand beside the default and are
+used for the check, the error, `--help` and the catalogue alike.
+"""
+
+import dataclasses
+import inspect
+import math
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+from logvar.errors import LogvarError, unknown_name
+from logvar.registry.text import Call, formatted, parsed
+
+Part = TypeVar("Part")
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry(Generic[Part]):
+    """A name in a registry."""
+
+    build: Callable[..., Part]
+    formula: str = ""
+    reference: str = ""
+    """Where it comes from; presets name the code whose constants they carry."""
+    preset: bool = False
+    """Whether it is another entry with constants set."""
+    wraps: bool = False
+    """Whether it takes another part of the same kind as its first argument."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Limits:
+    """The values that a setting accepts."""
+
+    help: str
+    at_least: float | int = -math.inf
+    above: float | int = -math.inf
+    at_most: float | int = math.inf
+    below: float | int = math.inf
+    choices: tuple[str, ...] = ()
+
+    def expected(self) -> str:
+        """The range in words, for an error or a help text; empty where every value is accepted."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        low = high = ""
+        if self.above > -math.inf:
+            low = f"above {self.above:g}"
+        elif self.at_least > -math.inf:
+            low = f"at least {self.at_least:g}"
+        if self.below < math.inf:
+            high = f"below {self.below:g}"
+        elif self.at_most < math.inf:
+            high = f"at most {self.at_most:g}"
+        return " and ".join(part for part in (low, high) if part)
+
+    def accepts(self, value: Any) -> bool:
+        """Whether a value of the right type is in range; each item of a list for itself."""
+        if self.choices:
+            return value in self.choices
+        values = value if isinstance(value, tuple) else (value,)
+        return all(
+            not isinstance(v, int | float)
+            or (self.at_least <= v <= self.at_most and self.above < v < self.below)
+            for v in values
+        )
+
+
+def setting(default: Any = dataclasses.MISSING, *, help: str, **limits: Any) -> Any:
+    """A field of a part's dataclass: a setting with its help and range.
+
+    Args:
+        default: its value where none is given; without one it must be given.
+        help: one line for `--help` and the catalogue.
+        limits: `at_least`, `above`, `at_most`, `below` (numbers), or `choices` (texts).
+    """
+    return dataclasses.field(default=default, metadata={"limits": _Limits(help, **limits)})
+
+
+class Registry(Generic[Part]):
+    """The parts of one kind by name: built from text, and written down as text.
+
+    Args:
+        kind: what one is called in messages, such as "scale".
+        base: the class of built parts; an instance is accepted wherever text is.
+        entries: the parts in the order of the catalogue.
+    """
+
+    def __init__(self, kind: str, base: type[Part], entries: Mapping[str, Entry[Part]]):
+        self.kind = kind
+        self.base = base
+        self.entries = dict(entries)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.entries)
+
+    def names(self) -> list[str]:
+        """The names, in the order of the catalogue."""
+        return list(self.entries)
+
+    def get(self, part: str | Part, /, *arguments: Any, **settings: Any) -> Part:
+        """The part of this text; an object of the kind is returned as it is.
+
+        Raises:
+            LogvarError: the text cannot be read, the name is unknown (the nearest one is named), or
+                a setting is unknown, of another type or out of its range.
+        """
+        if isinstance(part, self.base):
+            return part
+        if not isinstance(part, str):
+            raise LogvarError(
+                f"{self.kind} is {part!r}: expected a name such as {self.names()[0]!r}, or a "
+                f"{self.base.__name__}"
+            )
+        try:
+            call = parsed(part)
+        except ValueError as error:
+            raise LogvarError(
+                f"{self.kind} {part!r} cannot be read: {error}; write it as 'name' or "
+                "'name(setting=value)'"
+            ) from error
+        given = dict(call.settings) | settings
+        return self._built(Call(call.name, (*call.arguments, *arguments), tuple(given.items())))
+
+    def _built(self, call: Call) -> Part:
+        name, arguments, settings = call.name, call.arguments, dict(call.settings)
+        if name not in self.entries:
+            raise unknown_name(self.kind, name, self.entries)
+        entry = self.entries[name]
+        if entry.wraps and arguments:
+            first = arguments[0]
+            inner = self._built(first) if isinstance(first, Call) else self.get(first)
+            arguments = (inner, *arguments[1:])
+        arguments, settings = self._named(name, entry, arguments, settings)
+        checked = {key: self._checked(name, entry, key, value) for key, value in settings.items()}
+        try:
+            return entry.build(*arguments, **checked)
+        except (TypeError, ValueError) as error:
+            if isinstance(error, LogvarError):
+                raise
+            reason = str(error).splitlines()[0].split("()", 1)[-1].strip()
+            example = f"{name}({self.names()[0]}, …)" if entry.wraps else name
+            raise LogvarError(f"{self.kind} {name!r}: {reason}; write it as {example!r}") from error
+
+    def _named(
+        self, name: str, entry: Entry[Part], arguments: Sequence[Any], settings: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Arguments of a dataclass by name where they can be, so that each is checked."""
+        known = list(self.settings(name))
+        wrapped, rest = (arguments[:1], arguments[1:]) if entry.wraps else ((), arguments)
+        if known and len(rest) > len(known):
+            raise LogvarError(
+                f"{self.kind} {name!r} got {len(rest)} settings: expected at most {len(known)}, "
+                f"{', '.join(known)}"
+            )
+        for key in settings:
+            if known and key not in known:
+                raise unknown_name(f"setting of {self.kind} {name!r}", key, known)
+        if not known:
+            return tuple(arguments), settings
+        by_position = dict(zip(known, rest, strict=False))
+        for key in by_position:
+            if key in settings:
+                raise LogvarError(f"{self.kind} {name!r}: {key} is given twice; leave one out")
+        return tuple(wrapped), by_position | settings
+
+    def _checked(self, name: str, entry: Entry[Part], key: str, value: Any) -> Any:
+        """A setting's value in its own type, in its range."""
+        if isinstance(value, Call):
+            value = self._nested(value)
+        field = self.settings(name).get(key)
+        limits: _Limits | None = field.metadata.get("limits") if field is not None else None
+        if field is None or limits is None:
+            return value
+        kind = typing.get_type_hints(entry.build)[key]
+        converted = converted_to(kind, value)
+        expected = limits.expected()
+        if converted is None or not limits.accepts(converted):
+            wanted = expected if converted is not None or limits.choices else _in_words(kind)
+            raise LogvarError(f"{self.kind} {name!r}: {key} is {value!r}, expected {wanted}")
+        return converted
+
+    def _nested(self, call: Call) -> Any:
+        """A bare name is a word, for the setting to read; anything else is a text of a part."""
+        return call.name if call == Call(call.name) else formatted(*call)
+
+    def settings(self, name: str) -> dict[str, dataclasses.Field]:
+        """The settings of a part by name, in the order of its dataclass."""
+        entry = self.entries[name]
+        if not (inspect.isclass(entry.build) and dataclasses.is_dataclass(entry.build)):
+            return {}
+        fields = [field for field in dataclasses.fields(entry.build) if field.init]
+        return {field.name: field for field in (fields[1:] if entry.wraps else fields)}
+
+    def describe(self, part: str | Part) -> str:
+        """The text from which `get` builds this part again.
+
+        Raises:
+            LogvarError: it is of a class that is not in the registry.
+        """
+        built = self.get(part)
+        call = self._call(built)
+        if call is None:
+            raise LogvarError(
+                f"{type(built).__name__} is not in the registry of {self.kind}s, so it cannot be "
+                "written down: use a registered one, or keep the object yourself"
+            )
+        return formatted(*call)
+
+    def _call(self, part: Part) -> Call | None:
+        for name, entry in self.entries.items():
+            if not entry.wraps and self._equal(entry, part):
+                return Call(name)
+        for name, entry in self.entries.items():
+            if entry.build is type(part):
+                return self._with_settings(name, part)
+        return None
+
+    def _equal(self, entry: Entry[Part], part: Part) -> bool:
+        """Whether the entry without settings is this part."""
+        if inspect.isclass(entry.build) and not isinstance(part, entry.build):
+            return False
+        try:
+            plain = entry.build()
+        except TypeError:  # a setting has no default
+            return False
+        return type(plain) is type(part) and self.same(plain, part)
+
+    @staticmethod
+    def same(one: Any, other: Any) -> bool:
+        """Whether two built parts are equal."""
+        return bool(one == other)
+
+    def _with_settings(self, name: str, part: Part) -> Call:
+        arguments: list[Any] = []
+        settings: dict[str, Any] = {}
+        for field in dataclasses.fields(part):  # type: ignore[arg-type]
+            value = getattr(part, field.name)
+            if isinstance(value, self.base):
+                arguments.append(parsed(self.describe(value)))
+            elif field.default is dataclasses.MISSING or value != field.default:
+                settings[field.name] = self.plain(value)
+        return Call(name, tuple(arguments), tuple(settings.items()))
+
+    @staticmethod
+    def plain(value: Any) -> Any:
+        """A setting's value as text can hold it."""
+        return value
+
+
+def converted_to(kind: Any, value: Any) -> Any:
+    """The value in this type, where it means the same: 1 for 1.0; None where it does not."""
+    if typing.get_origin(kind) is tuple:
+        if not isinstance(value, tuple | list):
+            return None
+        items = [converted_to(typing.get_args(kind)[0], item) for item in value]
+        return None if any(item is None for item in items) else tuple(items)
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if kind is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    return value if kind in (bool, str) and isinstance(value, kind) else None
+
+
+def _in_words(kind: Any) -> str:
+    if typing.get_origin(kind) is tuple:
+        return "a list such as [1, 2]"
+    return {int: "an integer", float: "a number", bool: "true or false"}.get(kind, "a text")
