@@ -119,7 +119,7 @@ def main():
         flush=True,
     )
     started = time.monotonic()
-    # The commands compile as users do; for the rest, programs compiled in two thirds of the time do.
+    # The commands compile as users do. For the rest, quickly compiled programs do as well.
     jax.config.update("jax_disable_most_optimizations", True)
     with tempfile.TemporaryDirectory(prefix="logvar smoke ") as folder:
         for part in (demo, resume, likelihoods, compare, estimator_checks):
