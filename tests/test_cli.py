@@ -13,6 +13,7 @@ import jax
 import numpy as np
 import pytest
 
+from logvar.backend import extension
 from logvar.cli import Settings
 from logvar.recipe import Recipe
 
@@ -170,6 +171,28 @@ def helps(tmp_path_factory):
 def test_every_command_has_help_with_an_example(name, helps):
     assert helps[name].returncode == 0
     assert f"Example: logvar {name}" in helps[name].stdout
+
+
+def test_doctor_describes_the_environment(place, tmp_path):
+    """Without a run, or before what it says of one."""
+    done = logvar(tmp_path, "doctor", "--environment")
+    assert done.returncode == 0, done.stderr
+    said = dict(line.split(": ", 1) for line in done.stdout.splitlines())
+    assert list(said) == [
+        "logvar", "Python", "JAX", "jaxlib", "NumPy", "scikit-learn", "processor",
+        "JAX computes on", "kernels",
+    ]  # fmt: skip
+    assert said["JAX"] == jax.__version__ and said["NumPy"] == np.__version__
+    assert said["JAX computes on"].startswith(f"{jax.default_backend()} (0: ")
+    assert said["kernels"] == extension.description()
+    assert logvar(tmp_path, "doctor", "--environment", "nowhere").returncode == 2
+    with_run = logvar(place, "doctor", "--environment", "runs/table").stdout
+    assert with_run.startswith(done.stdout)
+    assert with_run.removeprefix(done.stdout) == logvar(place, "doctor", "runs/table").stdout
+    neither = logvar(tmp_path, "doctor")
+    assert neither.returncode == 2 and neither.stderr == (
+        "logvar: got no run: give RUN, or --environment\n"
+    )
 
 
 def test_convert_writes_a_run_that_loads_and_says_what_changed(place, tmp_path):

@@ -61,7 +61,25 @@ def test_an_error_is_raised_and_what_has_not_begun_is_left(monkeypatch, availabl
     assert len(begun) < 1000
 
 
-def test_settings_of_this_thread_hold(two_cores):
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("enable_x64", True), ("default_matmul_precision", "highest"), ("disable_jit", True),
+        ("debug_nans", True), ("debug_infs", True), ("numpy_rank_promotion", "warn"),
+        ("default_prng_impl", "rbg"), ("check_tracer_leaks", True), ("log_compiles", True),
+        ("transfer_guard_device_to_host", "disallow"),
+    ],
+)  # fmt: skip
+def test_settings_of_this_thread_hold(two_cores, name, value):
+    """Worked on by this thread, to which alone a `with` applies."""
+    with getattr(jax, name)(value):
+        assert set(side_by_side(lambda _: threading.get_ident(), range(3))) == {
+            threading.get_ident()
+        }
+    assert threading.get_ident() not in side_by_side(lambda _: threading.get_ident(), range(3))
+
+
+def test_float64_of_this_thread_holds(two_cores):
     with jax.enable_x64(True):
         found = side_by_side(lambda _: jnp.zeros(1).dtype, range(3))
     assert found == [jnp.float64] * 3

@@ -1,13 +1,10 @@
-"""Kernels of our own against NumPy in float64, and that everything works without them."""
+"""The C kernels against NumPy in float64, and which products go to them."""
 
-import importlib.util
-import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import jax
@@ -15,20 +12,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
-from logvar.native import adam as passes
-from logvar.native import library
-from logvar.native.adam import Numbers, adam, suits, sum_of_squares
-from logvar.native.library import on_one_core
-from logvar.native.product import multiply
-from logvar.networks.products import suited_to_cpu
-from tests.kernels import normal, with_kernels
+from logvar_kernels import adam as passes
+from logvar_kernels import library
+from logvar_kernels.adam import adam, suits, sum_of_squares
+from logvar_kernels.library import on_one_core
+from logvar_kernels.product import multiply
+from logvar_kernels.programs import rewritten
+from sharing import normal, on_supported_jax, with_kernels
 
+from logvar.backend.ops import AdamNumbers
 from logvar.networks.layers import Dense
 from logvar.training.optimizers import direction
 from logvar.training.update import Stride, norm_of, updated
 
+pytestmark = on_supported_jax
+
 FORMS = {"as they lie": (False, False), "left turned": (True, False), "right turned": (False, True)}
-ROOT = Path(__file__).parents[1]
 
 
 def factors(rows, terms, columns, form, *batch):
@@ -46,12 +45,13 @@ def exact(left, right, form):
 
 
 def test_the_kernels_are_there_where_they_can_be():
-    """On a fresh machine with a compiler, installing must have compiled them."""
+    """On a machine with AVX-512 and a compiler, installing must have compiled them."""
     flags = Path("/proc/cpuinfo")
     if platform.machine() != "x86_64" or not flags.is_file() or not shutil.which("cc"):
         pytest.skip("not compiled here")
-    if "avx512f" in flags.read_text() and os.environ.get(library.SWITCH) != "0":
-        assert library.why_not() is None
+    if "avx512f" not in flags.read_text() or os.environ.get(library.SWITCH) == "0":
+        pytest.skip("not used here")
+    assert library.why_not() is None
 
 
 @with_kernels
@@ -114,9 +114,9 @@ CORES = """
 import os, sys
 os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[:int(sys.argv[1])]))
 import hashlib, numpy as np, jax.numpy as jnp
-from logvar.native import library
-from logvar.native.adam import sum_of_squares
-from logvar.native.product import multiply
+from logvar_kernels import library
+from logvar_kernels.adam import sum_of_squares
+from logvar_kernels.product import multiply
 assert library.in_use()
 draw = lambda *shape: jnp.asarray(np.random.default_rng(0).standard_normal(shape, np.float32))
 one = multiply(draw(784, 130), draw(784, 500), True, False)
@@ -246,74 +246,105 @@ def test_negative_zeros_are_zeros():
 
 # Which products of a traced program go to the kernels
 
+# Programs that are only traced and lowered need no processor with AVX-512 (the fixture `traced`).
+
+
+def lowered(function, *arguments):
+    return jax.jit(rewritten(function)).lower(*arguments).as_text()
+
 
 def calls(function, *arguments):
     """The names of the custom calls in a function's program."""
-    text = jax.jit(suited_to_cpu(function)).lower(*arguments).as_text()
-    return sorted(part.split("(")[0] for part in text.split("custom_call @")[1:])
+    parts = lowered(function, *arguments).split("custom_call @")[1:]
+    return sorted(part.split("(")[0] for part in parts)
+
+
+def dense_gradient():
+    def loss(kernel, x):
+        return jnp.sum(jnp.sin(x @ kernel))
+
+    layer = Dense(64, 48, key=jax.random.key(0))
+    return jax.grad(loss, argnums=(0, 1)), layer.kernel, jnp.asarray(normal(128, 64))
+
+
+def test_a_dense_layer_goes_to_the_kernels_forward_and_backward(traced):
+    assert calls(*dense_gradient()) == [
+        "logvar_product", "logvar_product_left_turned", "logvar_product_right_turned",
+    ]  # fmt: skip
 
 
 @with_kernels
 def test_a_dense_layer_forward_and_backward():
-    layer, x = Dense(64, 48, key=jax.random.key(0)), jnp.asarray(normal(128, 64))
-
-    def loss(kernel, x):
-        return jnp.sum(jnp.sin(x @ kernel))
-
-    gradient = jax.grad(loss, argnums=(0, 1))
-    assert calls(gradient, layer.kernel, x) == [
-        "logvar_product", "logvar_product_left_turned", "logvar_product_right_turned",
-    ]  # fmt: skip
-    got = jax.jit(suited_to_cpu(gradient))(layer.kernel, x)
-    kernel64, x64 = np.asarray(layer.kernel, np.float64), np.asarray(x, np.float64)
+    gradient, kernel, x = dense_gradient()
+    got = jax.jit(rewritten(gradient))(kernel, x)
+    kernel64, x64 = np.asarray(kernel, np.float64), np.asarray(x, np.float64)
     slope = np.cos(x64 @ kernel64)
     np.testing.assert_allclose(got[0], x64.T @ slope, rtol=0, atol=1e-4)
     np.testing.assert_allclose(got[1], slope @ kernel64.T, rtol=0, atol=1e-4)
     # Neither the kernel's gradient nor a factor is moved to be turned.
-    compiled = jax.jit(suited_to_cpu(gradient)).lower(layer.kernel, x).compile().as_text()
+    compiled = jax.jit(rewritten(gradient)).lower(kernel, x).compile().as_text()
     moved = [line for line in compiled.splitlines() if " transpose(" in line or " copy(" in line]
     assert not moved
 
 
+def sum_over_several_axes(seen, given):
+    """The gradient of a convolution's kernel."""
+    return lax.dot_general(seen, given, (((0, 1, 2), (0, 1, 2)), ((), ())))
+
+
+SEVERAL_AXES = pytest.mark.parametrize(
+    ("seen", "given"),
+    [(one, other) for leading in ((6, 4, 4), (2, 40, 40))
+     for one, other in (((*leading, 24), (*leading, 80)), ((*leading, 80), (*leading, 24)))],
+)  # fmt: skip
+
+
+@SEVERAL_AXES
+def test_sums_over_several_axes_go_to_the_kernels(traced, seen, given):
+    """Of many terms the narrow factor goes first."""
+    seen, given = normal(*seen), normal(*given, seed=1)
+    assert calls(sum_over_several_axes, seen, given) == ["logvar_product_left_turned"]
+    terms = np.prod(seen.shape[:3])
+    if terms > 1000:
+        narrow_first = f"(tensor<{terms}x24xf32>, tensor<{terms}x80xf32>) ->"
+        assert narrow_first in lowered(sum_over_several_axes, seen, given)
+
+
 @with_kernels
-@pytest.mark.parametrize("shape", [(6, 4, 4, 24), (2, 40, 40, 24)])
-def test_sums_over_several_axes(shape):
-    """The gradient of a convolution's kernel; of many terms the narrow factor goes first."""
-    for wide, narrow in ((shape, (*shape[:3], 80)), ((*shape[:3], 80), shape)):
-        seen, given = normal(*wide), normal(*narrow, seed=1)
-
-        def gradient(seen, given):
-            return lax.dot_general(seen, given, (((0, 1, 2), (0, 1, 2)), ((), ())))
-
-        assert calls(gradient, seen, given) == ["logvar_product_left_turned"]
-        terms = np.prod(shape[:3])
-        if terms > 1000:
-            lowered = jax.jit(suited_to_cpu(gradient)).lower(seen, given).as_text()
-            assert f"(tensor<{terms}x24xf32>, tensor<{terms}x80xf32>) ->" in lowered
-        one, other = (a.reshape(terms, -1).astype(np.float64) for a in (seen, given))
-        got = jax.jit(suited_to_cpu(gradient))(seen, given)
-        np.testing.assert_allclose(got, one.T @ other, rtol=0, atol=1e-3)
+@SEVERAL_AXES
+def test_sums_over_several_axes(seen, given):
+    seen, given = normal(*seen), normal(*given, seed=1)
+    one, other = (a.reshape(-1, a.shape[-1]).astype(np.float64) for a in (seen, given))
+    got = jax.jit(rewritten(sum_over_several_axes))(seen, given)
+    np.testing.assert_allclose(got, one.T @ other, rtol=0, atol=1e-3)
 
 
-@with_kernels
-@pytest.mark.parametrize(
-    ("seen", "given", "seen_first"), [(300, 200, True), (200, 300, True), (300, 40, False)]
-)
-def test_what_a_layer_has_seen_goes_first_in_a_long_sum_as_well(seen, given, seen_first):
+def kernel_gradient(gradient, x):
+    return lax.dot_general(gradient, x, (((0,), (0,)), ((), ()))).T
+
+
+LONG_SUMS = [(300, 200, True), (200, 300, True), (300, 40, False)]
+
+
+@pytest.mark.parametrize(("seen", "given", "seen_first"), LONG_SUMS)
+def test_what_a_layer_has_seen_goes_first_in_a_long_sum_as_well(traced, seen, given, seen_first):
     """Of 2000 rows: there its zeros are left out. A narrow gradient goes first nevertheless."""
     x, gradient = normal(2000, seen), normal(2000, given, seed=1)
-    kernel = lambda gradient, x: lax.dot_general(gradient, x, (((0,), (0,)), ((), ()))).T  # noqa: E731
-    program = jax.jit(suited_to_cpu(kernel))
     order = (seen, given) if seen_first else (given, seen)
     factors = ", ".join(f"tensor<2000x{columns}xf32>" for columns in order)
-    lines = program.lower(gradient, x).as_text().splitlines()
+    lines = lowered(kernel_gradient, gradient, x).splitlines()
     (called,) = (line for line in lines if "custom_call" in line)
     assert f"({factors}) ->" in called
-    got, expected = program(gradient, x), x.T.astype(np.float64) @ gradient
-    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-3)
 
 
 @with_kernels
+@pytest.mark.parametrize(("seen", "given"), [sizes[:2] for sizes in LONG_SUMS])
+def test_long_sums_are_those_of_float64(seen, given):
+    x, gradient = normal(2000, seen), normal(2000, given, seed=1)
+    got = jax.jit(rewritten(kernel_gradient))(gradient, x)
+    np.testing.assert_allclose(got, x.T.astype(np.float64) @ gradient, rtol=0, atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("left", "right", "numbers"),
     [
@@ -325,35 +356,39 @@ def test_what_a_layer_has_seen_goes_first_in_a_long_sum_as_well(seen, given, see
         ((2048, 9), (2048, 32), (((0,), (0,)), ((), ()))),  # a long sum of few rows: one piece
     ],
 )
-def test_products_that_xla_keeps(left, right, numbers):
+def test_products_that_xla_keeps(traced, left, right, numbers):
     product = lambda a, b: lax.dot_general(a, b, numbers)  # noqa: E731
     one, other = normal(*left), normal(*right, seed=1)
     assert calls(product, one, other) == []
-    # Another axis summed, and turned, it would be one of ours: the rule is what keeps it.
+    # Another axis summed, and turned, the kernels would take it: the rule is what keeps it.
     assert calls(lambda a, b: a @ b, normal(128, 64), normal(64, 64)) == ["logvar_product"]
 
 
-@with_kernels
-def test_products_of_other_numbers_stay_with_xla():
+def test_products_of_other_numbers_stay_with_xla(traced):
     half = jnp.ones((128, 64), jnp.bfloat16)
     assert calls(lambda a, b: a @ b, half, half.T) == []
     asked = lambda a, b: jnp.matmul(a, b, precision="highest")  # noqa: E731
     assert calls(asked, jnp.ones((128, 64)), jnp.ones((64, 64))) == []
 
 
-@with_kernels
-def test_kernels_of_programs_that_run_side_by_side_keep_to_their_core():
-    """Told so when the program is traced, and not only the first time; no bit depends on it."""
+def alone_or_not(when):
     left, right = factors(300, 400, 500, "as they lie")
+    with on_one_core(when):
+        return jax.jit(rewritten(lambda a, b: a @ b)).lower(left, right)
 
-    def lowered(when):
-        with on_one_core(when):
-            return jax.jit(suited_to_cpu(lambda a, b: a @ b)).lower(left, right)
 
-    shared, alone = lowered(False), lowered(True)
-    assert "alone" in alone.as_text() and "alone" not in shared.as_text()
-    assert "alone" not in jax.jit(suited_to_cpu(lambda a, b: a @ b)).lower(left, right).as_text()
-    results = [program.compile()(left, right) for program in (shared, alone)]
+def test_kernels_of_programs_that_run_side_by_side_keep_to_their_core(traced):
+    """Told so when the program is traced, and not only the first time."""
+    shared, alone = (alone_or_not(when).as_text() for when in (False, True))
+    assert "alone" in alone and "alone" not in shared
+    left, right = factors(300, 400, 500, "as they lie")
+    assert "alone" not in lowered(lambda a, b: a @ b, left, right)
+
+
+@with_kernels
+def test_no_bit_depends_on_the_core():
+    left, right = factors(300, 400, 500, "as they lie")
+    results = [alone_or_not(when).compile()(left, right) for when in (False, True)]
     np.testing.assert_array_equal(*results)
 
 
@@ -386,8 +421,8 @@ def test_one_pass_is_what_is_written(optimizer, coordinates, taken, monkeypatch)
     params, state = trees(0), chosen.init(trees(0))
     stride = Stride(jnp.asarray(0.01), jnp.asarray(0.7), jnp.asarray(taken))
     both = []
-    for native in (True, False):
-        monkeypatch.setattr(passes, "in_use", lambda native=native: native)
+    for fused in (True, False):
+        monkeypatch.setattr(passes, "in_use", lambda fused=fused: fused)
         now, then = params, state
         for step in range(3):
             gradient = trees(10 + 10 * step)
@@ -414,7 +449,7 @@ def test_adam_for_a_fleet():
     )
 
     def one(rate, weights, first, second, gradient, factors):
-        numbers = Numbers(rate, 1.0, 1.0, 1e-8, 0.0, 0.0, 1, 0.9, 0.1, 0.999, 0.001)
+        numbers = AdamNumbers(rate, 1.0, 1.0, 1e-8, 0.0, 0.0, 1, 0.9, 0.1, 0.999, 0.001)
         return adam(numbers, weights, first, second, gradient, factors), sum_of_squares(
             gradient, factors
         )
@@ -440,8 +475,7 @@ def test_the_norm_is_that_of_float64(coordinates):
     np.testing.assert_allclose(got, exactly**0.5, rtol=1e-6)
 
 
-@with_kernels
-def test_arrays_that_the_passes_leave_to_xla():
+def test_arrays_that_the_passes_leave_to_xla(traced):
     one = jnp.ones(())
     assert suits([jnp.ones((3, 4))], [one])
     assert suits([jnp.ones((3, 4))], [jnp.ones((1, 4))])
@@ -451,61 +485,3 @@ def test_arrays_that_the_passes_leave_to_xla():
     assert not suits([jnp.ones((0, 4))], [one])
     assert not suits([], [])
     assert not suits([one] * 513, [one] * 513)
-
-
-# Without them
-
-FIT = """
-import json, logvar
-from logvar.data.sources import load
-from logvar.native import library
-vae = logvar.VAE(epochs=3, latent_dim=4, random_state=0).fit(load("digits").train[:600])
-print(json.dumps([library.why_not(), vae.score(load("digits").train[:200])]))
-"""
-
-
-def fitted(kernels, cache):
-    environment = os.environ | {library.SWITCH: kernels, "LOGVAR_CACHE": str(cache)}
-    done = subprocess.run(
-        [sys.executable, "-c", FIT], env=environment, capture_output=True, text=True, check=True
-    )
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def test_a_fit_without_the_kernels_ends_where_one_with_them_does(tmp_path):
-    (why, without), (_, with_them) = fitted("0", tmp_path), fitted("1", tmp_path)
-    assert why == "LOGVAR_KERNELS=0 leaves them out"
-    assert without == pytest.approx(with_them, abs=0.02)
-
-
-def test_a_package_that_was_built_without_them_says_so(monkeypatch, tmp_path):
-    monkeypatch.setattr(library, "_FILE", tmp_path / "kernels.so")
-    monkeypatch.delenv(library.SWITCH, raising=False)
-    assert library.why_not.__wrapped__() == "they were not compiled when logvar was installed"
-    (tmp_path / "kernels.so").write_text("no library")
-    assert library.why_not.__wrapped__().startswith("they cannot be loaded: ")
-    old = types.SimpleNamespace(logvar_supported=lambda: 0)
-    monkeypatch.setattr(library.ctypes, "CDLL", lambda name: old)
-    assert library.why_not.__wrapped__() == "this processor has no AVX-512"
-    older = types.SimpleNamespace(logvar_supported=lambda: 1, logvar_product=lambda: None)
-    monkeypatch.setattr(library.ctypes, "CDLL", lambda name: older)
-    assert library.why_not.__wrapped__().startswith("they are of another version of logvar")
-
-
-def test_building_without_a_compiler_says_what_to_do(monkeypatch):
-    pytest.importorskip("hatchling")
-    described = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
-    build = importlib.util.module_from_spec(described)
-    described.loader.exec_module(build)
-    monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
-    monkeypatch.setenv(library.SWITCH, "0")
-    assert build.compiled(ROOT, ROOT / "unused.so") == "LOGVAR_KERNELS=0 leaves them out"
-    monkeypatch.delenv(library.SWITCH)
-    monkeypatch.setenv("CC", f"{sys.executable} -c raise(SystemExit(7))")
-    with pytest.raises(SystemExit, match="could not be compiled(.|\n)*LOGVAR_KERNELS=0 to install"):
-        build.compiled(ROOT, ROOT / "unused.so")
-    monkeypatch.setenv("CC", "no-such-compiler -x")
-    assert "no C compiler (no-such-compiler)" in build.compiled(ROOT, ROOT / "unused.so")
-    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
-    assert "this is linux aarch64" in build.compiled(ROOT, ROOT / "unused.so")

@@ -1,4 +1,4 @@
-"""Noise, SiLU and the Bernoulli likelihood as passes of our own, against NumPy in float64."""
+"""Noise, SiLU and the Bernoulli likelihood in one pass each, against NumPy in float64."""
 
 import functools
 
@@ -7,30 +7,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from logvar.native import bernoulli
-from logvar.native.silu import silu
+from logvar_kernels import bernoulli
+from logvar_kernels import silu as silu_module
+from logvar_kernels.silu import silu
 from scipy import special
-from tests.kernels import normal, with_kernels
+from sharing import kernels, normal, on_supported_jax, with_kernels
 
-from logvar import randomness
+from logvar.backend.ops import standard_normal
 from logvar.distributions.bernoulli import Bernoulli
-from logvar.networks import layers
 from logvar.networks.layers import Dense
-from logvar.randomness import Purpose, fold_in, standard_normal, stream
+
+pytestmark = on_supported_jax
 
 # Noise
-
-
-def test_noise_is_jax_s_own_number_by_number(monkeypatch):
-    """To the bit without the kernel; with it, see the next test."""
-    monkeypatch.setattr(randomness, "in_use", lambda: False)
-    for seed in range(20):
-        key = jax.random.fold_in(jax.random.key(seed), 7 * seed)
-        ours = fold_in(jax.random.key(seed), jnp.asarray(7 * seed))
-        np.testing.assert_array_equal(jax.random.key_data(ours), jax.random.key_data(key))
-        got = jax.jit(lambda key: standard_normal(key, (33, 2, 5)))(key)
-        expected = jax.jit(jax.random.normal, static_argnums=1)(key, (33, 2, 5))
-        np.testing.assert_array_equal(got, expected)
 
 
 @with_kernels
@@ -44,15 +33,6 @@ def test_the_kernel_s_noise_is_that_of_its_bits(count):
     np.testing.assert_allclose(got, expected, rtol=5e-7)
     # JAX's own is less exact, and so further off than rounding.
     np.testing.assert_allclose(got, jax.random.normal(key, (count,)), rtol=2e-5)
-
-
-def test_noise_does_not_depend_on_the_generator_that_jax_is_set_to():
-    def drawn():
-        return standard_normal(fold_in(stream(3, Purpose.NOISE, 1), jnp.asarray(2)), (5,))
-
-    before = np.asarray(drawn())
-    with jax.default_prng_impl("rbg"):
-        np.testing.assert_array_equal(drawn(), before)
 
 
 @with_kernels
@@ -166,19 +146,21 @@ def test_kernels_can_be_differentiated_forward_and_twice(mode):
         jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-5), got, expected)
 
 
-@with_kernels
-def test_layers_and_likelihood_compute_with_the_kernels():
+def test_layers_and_likelihood_compute_with_the_kernels(traced):
     """Otherwise nothing above says anything about training."""
+
+    def called(function, *arguments):
+        return kernels(jax.make_jaxpr(function)(*arguments).jaxpr)
+
     layer = Dense(20, 30, key=jax.random.key(0))
-    assert "logvar_silu" in str(jax.make_jaxpr(layer.activated)(jnp.ones(20)))
+    assert called(layer.activated, jnp.ones(20)) == ["logvar_silu"]
     narrow = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), layer)
-    assert "logvar_silu" not in str(jax.make_jaxpr(narrow.activated)(jnp.ones(20, jnp.bfloat16)))
-    total = jax.make_jaxpr(Bernoulli().total)
-    assert "logvar_bernoulli" in str(total(jnp.ones((4, 5)), jnp.ones((4, 5))))
-    narrow = jnp.ones((4, 5), jnp.bfloat16)
-    assert "logvar_bernoulli" not in str(total(narrow, narrow))
-    noise = jax.make_jaxpr(lambda key: standard_normal(key, (5, 3)))
-    assert "logvar_normal" in str(noise(jax.random.key(0)))
+    assert called(narrow.activated, jnp.ones(20, jnp.bfloat16)) == []
+    pixels = jnp.ones((4, 5))
+    assert called(Bernoulli().total, pixels, pixels) == ["logvar_bernoulli"]
+    narrow = pixels.astype(jnp.bfloat16)
+    assert called(Bernoulli().total, narrow, narrow) == []
+    assert called(lambda key: standard_normal(key, (5, 3)), jax.random.key(0)) == ["logvar_normal"]
 
 
 @with_kernels
@@ -187,7 +169,7 @@ def test_layers_and_likelihood_say_the_same_without_the_kernels(monkeypatch):
     layer = eqx.tree_at(lambda layer: layer.bias, layer, jnp.asarray(normal(30, seed=2)))
     pixels, logits = jnp.asarray(abs(normal(4, 5)) % 1), jnp.asarray(normal(4, 5, seed=1))
     got = layer.activated(x), Bernoulli().total(pixels, logits)
-    for module in (layers.native, bernoulli):
+    for module in (silu_module, bernoulli):
         monkeypatch.setattr(module, "suits", lambda *_: False)
     for one, other in zip(
         got, (layer.activated(x), Bernoulli().total(pixels, logits)), strict=True

@@ -295,14 +295,24 @@ def report(run: Run, data: OwnData = None, /, data_dir: DataDir = None) -> None:
     commands.report(run, data, data_dir)
 
 
-def doctor(run: Run, data: OwnData = None, /, data_dir: DataDir = None) -> None:
+def doctor(
+    run: Annotated[
+        Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="RUN", help="a run folder")
+    ] = None,
+    data: OwnData = None,
+    /,
+    environment: Annotated[
+        bool, tyro.conf.arg(help="describe versions, processor and kernels; needs no run")
+    ] = False,
+    data_dir: DataDir = None,
+) -> None:
     """Say what is wrong with a run, finished or dead: exit code 1 if something is.
 
     Example: logvar doctor runs/digits
     """
     from logvar import commands
 
-    commands.doctor(run, data, data_dir)
+    commands.doctor(run, data, data_dir, environment)
 
 
 def scales(

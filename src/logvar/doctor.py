@@ -1,16 +1,26 @@
-"""What `logvar doctor` does: read a run, finished or dead, and say what is wrong with it."""
+"""What `logvar doctor` does: read a run, finished or dead, and say what is wrong with it.
 
+Or describe the environment that runs are computed in.
+"""
+
+import importlib.metadata
+import platform
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
 import numpy as np
 
+import logvar
+from logvar.backend import extension
+from logvar.cores import available_cores
 from logvar.estimator import VAE
 from logvar.evaluation.elbo import elbo_terms
 from logvar.evaluation.health import Finding, examine
 from logvar.evaluation.noise import summarize_noise
 from logvar.storage import run_folder
 from logvar.storage.checkpoints import FOLDER, newest_checkpoint
+from logvar.storage.environment import processor
 from logvar.storage.files import unfinished
 
 
@@ -68,3 +78,16 @@ def health(vae: VAE, rows: np.ndarray) -> Sequence[Finding]:
         learning_rate=settings.learning_rate,
         optimizer=settings.optimizer,
     )
+
+
+def environment() -> dict[str, str]:
+    """What computes here: versions, processor, devices and kernels."""
+    found = {"logvar": logvar.__version__, "Python": platform.python_version()}
+    for name, package in (("JAX", "jax"), ("jaxlib", "jaxlib"), ("NumPy", "numpy")):
+        found[name] = importlib.metadata.version(package)
+    found["scikit-learn"] = importlib.metadata.version("scikit-learn")
+    found["processor"] = f"{processor()}, {available_cores()} cores"
+    devices = ", ".join(f"{device.id}: {device.device_kind}" for device in jax.devices())
+    found["JAX computes on"] = f"{jax.default_backend()} ({devices})"
+    found["kernels"] = extension.description()
+    return found

@@ -13,6 +13,8 @@ import jax
 import numpy as np
 
 _FILE = Path(__file__).with_name("c") / "kernels.so"
+_NOT_COMPILED = _FILE.with_name("not-compiled.txt")
+"""Why there is no such file, as written when the package was built (`hatch_build.py`)."""
 _TARGETS = (
     "logvar_product",
     "logvar_product_left_turned",
@@ -43,7 +45,8 @@ def why_not() -> str | None:
         versions = " and ".join(f"{major}.{minor}" for major, minor in SUPPORTED)
         return f"it supports JAX {versions}, this is {jax.__version__}"
     if not _FILE.is_file():
-        return "its kernels were not compiled when it was installed"
+        reason = f": {_NOT_COMPILED.read_text('utf-8')}" if _NOT_COMPILED.is_file() else ""
+        return f"its kernels were not compiled when it was installed{reason}"
     try:
         library = ctypes.CDLL(str(_FILE))
     except OSError as error:
