@@ -1,17 +1,49 @@
 # `make demo` shows it, `make test` checks it, `make crash` kills it, `make bench` measures it side by
 # side with its peers, `make kernels` adds the optional kernels and tests them, `make clean` removes what
-# they made.
+# they made. `make test-all` runs every case of every test, and all of it again with the newest and the
+# lowest supported dependencies; `make smoke PYTHON=python3.13` checks the built wheel in a clean
+# environment of that Python.
 # All paths are relative, so the checkout may lie in a folder with spaces in its name.
 PYTHON ?= python3
 RUN = .venv/bin/python
+SOURCES := $(shell find src -name '*.py')
 
-.PHONY: demo test check crash bench kernels clean
+.PHONY: demo test test-all test-newest test-lowest smoke check crash bench kernels clean
 
 demo: .venv/installed
 	$(RUN) -m logvar fit digits --latent-dim 2 --out runs/digits --overwrite
 
 test: check
 	$(RUN) -m pytest -n 2 --dist worksteal
+
+# Hours on two cores. -m "" also selects the tests marked slow.
+test-all: check
+	$(RUN) -m pytest -m "" -n 2 --dist worksteal
+	$(MAKE) test-newest
+	$(MAKE) test-lowest
+
+test-newest:
+	python="$$("$(PYTHON)" tools/pythons.py --newest)" && "$$python" tools/make_venv.py .venvs/newest
+	.venvs/newest/bin/python -m pip install --quiet --editable ".[test]"
+	.venvs/newest/bin/python -m pytest -m "" -n 2 --dist worksteal
+
+# Old libraries may deprecate each other; that is not for logvar to mend.
+test-lowest:
+	python="$$("$(PYTHON)" tools/pythons.py --oldest)" && "$$python" tools/make_venv.py .venvs/lowest
+	.venvs/lowest/bin/python tools/lowest.py > .venvs/lowest.txt
+	.venvs/lowest/bin/python -m pip install --quiet --constraint .venvs/lowest.txt --editable ".[test]"
+	.venvs/lowest/bin/python -m pytest -m "" -n 2 --dist worksteal -W ignore::DeprecationWarning
+
+# At most three minutes after the installation.
+smoke: dist/built
+	"$(PYTHON)" tools/make_venv.py .venvs/smoke
+	.venvs/smoke/bin/python -m pip install --quiet dist/*.whl
+	.venvs/smoke/bin/python -P tools/smoke.py
+
+dist/built: pyproject.toml README.md $(SOURCES) | .venv/bin/python
+	rm -rf dist
+	$(RUN) -m pip wheel --quiet --no-deps --wheel-dir dist .
+	touch dist/built
 
 # The long version of the crash tests: about half an hour.
 crash: .venv/tested
@@ -27,7 +59,7 @@ bench: .venv/tested benchmarks/.venv/peers
 	LOGVAR_DATA="$(LOGVAR_DATA)" $(RUN) benchmarks/run.py
 
 benchmarks/.venv/peers: benchmarks/peers.txt
-	$(PYTHON) tools/make_venv.py benchmarks/.venv
+	"$(PYTHON)" tools/make_venv.py benchmarks/.venv
 	benchmarks/.venv/bin/python -m pip install --quiet --requirement benchmarks/peers.txt
 	touch benchmarks/.venv/peers
 
@@ -43,9 +75,9 @@ check: .venv/tested
 	$(RUN) -m mypy
 
 .venv/bin/python:
-	$(PYTHON) tools/make_venv.py .venv
+	"$(PYTHON)" tools/make_venv.py .venv
 
-.venv/installed: .venv/bin/python pyproject.toml 
+.venv/installed: .venv/bin/python pyproject.toml
 	$(RUN) -m pip install --quiet --editable .
 	touch .venv/installed
 
@@ -54,4 +86,4 @@ check: .venv/tested
 	touch .venv/tested
 
 clean:
-	rm -rf .venv benchmarks/.venv runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venvs dist benchmarks/.venv runs .pytest_cache .mypy_cache .ruff_cache

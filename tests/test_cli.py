@@ -48,6 +48,34 @@ def logvar(folder, *arguments):
     )  # fmt: skip
 
 
+# Several commands of one process: importing JAX takes longer than most of them.
+SEVERAL = """
+import contextlib, io, json, sys
+from logvar.cli import main
+done = []
+for arguments in json.loads(sys.argv[1]):
+    sys.argv = ["logvar", *arguments]
+    code, out, errors = 0, io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+    done.append([arguments, code, out.getvalue(), errors.getvalue()])
+print(json.dumps(done))
+"""
+
+
+def in_one_process(folder, *commands):
+    """What `logvar` of each command would give, from a single process."""
+    process = subprocess.run(
+        [sys.executable, "-c", SEVERAL, json.dumps(commands)], cwd=folder, env=environment(),
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    return [subprocess.CompletedProcess(*done) for done in json.loads(process.stdout)]
+
+
 def test_fit_writes_a_whole_run_and_says_where(place):
     run = place / "runs" / "table"
     names = {path.name for path in run.iterdir()}
@@ -72,21 +100,24 @@ def test_an_existing_run_is_refused_unless_told(place):
 
 
 def test_encode_decode_reconstruct_sample_score(place):
-    for arguments, out, shape in (
+    cases = (
         (("encode", "runs/table"), "codes.npy", (60, 2)),
         (("decode", "runs/table", "codes.npy"), "decoded.npy", (60, 5)),
         (("reconstruct", "runs/table", "table.npy"), "reconstructed.npy", (60, 5)),
         (("sample", "runs/table", "--n", "7"), "samples.npy", (7, 5)),
         (("score", "runs/table", "--importance-samples", "3"), "scores.npy", (60,)),
-    ):
-        done = logvar(place, *arguments, "--out", out)
+    )
+    commands = [(*arguments, "--out", out) for arguments, out, _ in cases]
+    *all_done, table = in_one_process(
+        place, *commands, ("encode", "runs/table", "--out", "codes.csv")
+    )
+    for done, (_, out, shape) in zip(all_done, cases, strict=True):
         assert done.returncode == 0, done.stderr
         assert np.load(place / out).shape == shape
     np.testing.assert_array_equal(
         np.load(place / "decoded.npy"), np.load(place / "reconstructed.npy")
     )
-    done = logvar(place, "encode", "runs/table", "--out", "codes.csv")
-    assert (place / "codes.csv").read_text().startswith('"latent0","latent1"\n'), done.stderr
+    assert (place / "codes.csv").read_text().startswith('"latent0","latent1"\n'), table.stderr
 
 
 def test_evaluate_and_report(place):
@@ -114,34 +145,32 @@ def test_a_runs_own_data_are_known_by_content_and_changed_data_are_refused(place
 
 
 def test_scales(place):
-    listed = logvar(place, "scales")
+    listed, facts, wrong = in_one_process(
+        place, ["scales"], ["scales", "softplus"], ["scales", "softpluss"]
+    )
     assert "log-variance" in listed.stdout and "stdplus" in listed.stdout
-    facts = logvar(place, "scales", "softplus")
     assert "0.541325" in facts.stdout and "0.6321" in facts.stdout
-    wrong = logvar(place, "scales", "softpluss")
     assert wrong.returncode == 2 and "did you mean 'softplus'" in wrong.stderr
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "fit",
-        "evaluate",
-        "encode",
-        "decode",
-        "reconstruct",
-        "sample",
-        "score",
-        "report",
-        "scales",
-        "convert",
-        "doctor",
-    ],
-)
-def test_every_command_has_help_with_an_example(name, tmp_path):
-    done = logvar(tmp_path, name, "--help")
-    assert done.returncode == 0
-    assert f"Example: logvar {name}" in done.stdout
+COMMANDS = (
+    "fit", "evaluate", "encode", "decode", "reconstruct", "sample", "score", "report", "scales",
+    "convert", "doctor",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def helps(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("help")
+    return dict(
+        zip(COMMANDS, in_one_process(folder, *([n, "--help"] for n in COMMANDS)), strict=True)
+    )
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(name, helps):
+    assert helps[name].returncode == 0
+    assert f"Example: logvar {name}" in helps[name].stdout
 
 
 def test_doctor_describes_the_environment(place, tmp_path):
@@ -170,20 +199,21 @@ def test_convert_writes_a_run_that_loads_and_says_what_changed(place, tmp_path):
     runs = tmp_path / "runs"
     shutil.copytree(place / "runs" / "table", runs / "table")
     shutil.copy(place / "table.npy", tmp_path)
-    done = logvar(tmp_path, "convert", "runs/table", "--scale", "log-std")
+    names = ("table", "table-log-std")
+    done, *scored, again, wrong = in_one_process(
+        tmp_path,
+        ["convert", "runs/table", "--scale", "log-std"],
+        *(["score", f"runs/{name}", "--out", f"{name}-scores.npy"] for name in names),
+        ["convert", "runs/table", "--scale", "log-std"],
+        ["convert", "runs/table", "--scale", "log-sd"],
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("bitwise: on 60 rows σ changes by at most 0 of itself")
     assert json.loads((runs / "table-log-std" / "conversion.json").read_text())["to"] == "log-std"
     # The weights are another file; what the model says of a row is the same number.
-    scores = []
-    for name in ("table", "table-log-std"):
-        out = tmp_path / f"{name}-scores.npy"
-        assert logvar(tmp_path, "score", f"runs/{name}", "--out", str(out)).returncode == 0
-        scores.append(np.load(out))
-    np.testing.assert_array_equal(*scores)
-    again = logvar(tmp_path, "convert", "runs/table", "--scale", "log-std")
+    assert [score.returncode for score in scored] == [0, 0]
+    np.testing.assert_array_equal(*(np.load(tmp_path / f"{name}-scores.npy") for name in names))
     assert again.returncode == 2 and "already exists" in again.stderr
-    wrong = logvar(tmp_path, "convert", "runs/table", "--scale", "log-sd")
     assert wrong.returncode == 2 and "did you mean 'log-std'" in wrong.stderr
     assert sorted(path.name for path in runs.iterdir()) == ["table", "table-log-std"]
 
@@ -217,18 +247,26 @@ BAD = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_line_and_exit_code_2(place, case):
+@pytest.fixture(scope="module")
+def refused(place):
+    """What each bad command gave, and the files before and after all of them."""
     np.save(place / "narrow.npy", TABLE[:, :3])
-    arguments, message = BAD[case]
     before = sorted(place.rglob("*"))
-    done = logvar(place, *arguments)
+    done = in_one_process(place, *(arguments for arguments, _ in BAD.values()))
+    return dict(zip(BAD, done, strict=True)), before, sorted(place.rglob("*"))
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_exit_code_2(refused, case):
+    _, message = BAD[case]
+    all_done, before, after = refused
+    done = all_done[case]
     assert done.returncode == 2, done.stdout + done.stderr
     assert message in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
     if case != "unknown flag":
         assert len(done.stderr.strip().splitlines()) == 1
-    assert sorted(place.rglob("*")) == before
+    assert after == before
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

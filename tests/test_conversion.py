@@ -9,6 +9,7 @@ from logvar.conversion import convert
 from logvar.loading import load_state
 from logvar.training.conversion import affine_between
 from logvar.training.matching import coordinates, factor_between
+from tests.cases import some
 from tests.test_training import DIGITS, Chunks, as_bytes, run
 
 SETTINGS = {"latent_dim": 3, "hidden": (16,), "batch_size": 64, "patience": 0, "random_state": 1}
@@ -31,7 +32,11 @@ def head_columns(factor, tree):
 
 
 @pytest.mark.parametrize(
-    ("other", "optimizer"), [*(("log-std", each) for each in OPTIMIZERS), ("log-precision", "adam")]
+    ("other", "optimizer"),
+    some(
+        [*(("log-std", each) for each in OPTIMIZERS), ("log-precision", "adam")],
+        quick=[("log-std", "sgd"), ("log-precision", "adam")],
+    ),
 )
 def test_train_convert_and_continue_under_matched_settings_is_bitwise_the_same_run(
     other, optimizer
@@ -107,7 +112,11 @@ def test_a_matched_run_keeps_its_reference():
 
 
 @pytest.mark.parametrize(
-    "name", ["softplus", "stdplus", "exp-linear", "nvae", "bounded", "softplus-precision"]
+    "name",
+    some(
+        ["softplus", "stdplus", "exp-linear", "nvae", "bounded", "softplus-precision"],
+        quick=["softplus", "nvae"],
+    ),
 )
 def test_other_scales_get_the_best_match_with_its_error_stated(well_trained, name):
     vae = well_trained

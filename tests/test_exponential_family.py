@@ -16,13 +16,14 @@ from logvar.distributions.exponential_family import (
     log_partition,
     natural,
 )
-from tests.contracts.test_scales import NAMES
+from tests.cases import some
+from tests.contracts.test_scales import MAIN, NAMES
 
 RAWS = np.array([-1.2, -0.4, 0.0, 0.3, 0.9])
 MEANS = np.array([-2.0, -0.5, 0.0, 0.7, 1.5])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", some(NAMES, quick=MAIN))
 def test_there_and_back(name, float64):
     q = logvar.Normal(MEANS, RAWS, name)
     for back in (from_natural(natural(q), name), from_expectation(expectation(q), name)):
@@ -30,7 +31,7 @@ def test_there_and_back(name, float64):
         np.testing.assert_allclose(back.sigma, q.sigma, rtol=1e-9)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", some(NAMES, quick=MAIN))
 def test_parameters_are_the_formulas(name, float64):
     q = logvar.Normal(MEANS, RAWS, name)
     v = np.asarray(q.sigma) ** 2
@@ -39,7 +40,7 @@ def test_parameters_are_the_formulas(name, float64):
     np.testing.assert_allclose(expectation(q).second, MEANS**2 + v, rtol=1e-10)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", some(NAMES, quick=MAIN))
 def test_kl_as_a_bregman_divergence_is_the_direct_form(name, float64):
     q, p = logvar.Normal(MEANS, RAWS, name), logvar.Normal(MEANS[::-1], RAWS[::-1] + 0.1, "log-std")
     np.testing.assert_allclose(bregman_kl(q, p), q.kl(p), rtol=1e-7, atol=1e-9)

@@ -21,6 +21,7 @@ from logvar.training.loop import train
 from logvar.training.members import Member
 from logvar.training.pace import Pace
 from logvar.training.step import Epoch
+from tests.cases import slow, some
 
 DIGITS = load("digits").train[:400]
 TRAIN, HELD_OUT = (DIGITS[rows] for rows in split(len(DIGITS), 0.2, 0))
@@ -39,6 +40,11 @@ def both_ways(request, monkeypatch):
     worth = 0 if request.param == "in turn" else 2**60
     monkeypatch.setattr(members_module, "_WORTH_A_TURN", worth)
     return request.param
+
+
+def ways(*quick):
+    """Both ways, of which `make test` takes these."""
+    return pytest.mark.parametrize("both_ways", some(["at once", "in turn"], quick), indirect=True)
 
 
 class Steps(Pace):
@@ -80,13 +86,22 @@ def single(run):
     )  # fmt: skip
 
 
+CLIPPED = {"clip_norm": 30.0}
+SGD = {"scale": "softplus", "optimizer": "sgd", "clip_norm": 1.0}
+REAL = {"likelihood": "normal", "noise": "optimal", "binarization": "none"}
+
+
 @pytest.mark.parametrize(
-    "settings",
+    ("both_ways", "settings"),
     [
-        {"clip_norm": 30.0},
-        {"scale": "softplus", "optimizer": "sgd", "clip_norm": 1.0},
-        {"likelihood": "normal", "noise": "optimal", "binarization": "none"},
+        ("at once", CLIPPED),
+        ("in turn", SGD),
+        ("at once", REAL),
+        slow("in turn", CLIPPED),
+        slow("at once", SGD),
+        slow("in turn", REAL),
     ],
+    indirect=["both_ways"],
 )
 def test_a_member_equals_its_single_run_to_rounding(both_ways, settings):
     several = runs((1e-3, 1e-2), (0, 1), patience=0, **settings)
@@ -102,6 +117,7 @@ def test_a_member_equals_its_single_run_to_rounding(both_ways, settings):
             np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=2e-4)
 
 
+@ways("in turn")
 def test_shares_change_nothing(both_ways):
     """Nor does it matter which of them is done first: four members in one, two and four shares."""
     several = runs((3e-2, 1e-4), (0, 1), patience=2, epochs=8)
@@ -129,6 +145,7 @@ def test_an_interruption_in_one_share_ends_the_others():
     assert max(epochs) < 10_000
 
 
+@ways("at once")
 def test_members_stop_early_each_on_its_own(both_ways):
     several = runs((3e-2, 1e-4), (0, 1), patience=2, epochs=40)
     seen = []
@@ -143,6 +160,7 @@ def test_members_stop_early_each_on_its_own(both_ways):
     assert seen == sorted(seen, reverse=True) and seen[0] == 4
 
 
+@ways("in turn")
 def test_a_diverged_member_stays_as_it_was_and_the_others_go_on(both_ways):
     several = runs((1e-3, 1e9), (0,), optimizer="sgd", patience=0)
     good, bad = fleet(several)
@@ -153,11 +171,13 @@ def test_a_diverged_member_stays_as_it_was_and_the_others_go_on(both_ways):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(bad.model))
 
 
+@ways("in turn")
 def test_a_fleet_may_diverge_as_a_whole(both_ways):
     several = runs((1e9,), (0, 1), optimizer="sgd", patience=0)
     assert [(m.ended, m.curve) for m in fleet(several)] == [("not finite", [])] * 2
 
 
+@ways("at once")
 def test_the_length_of_a_chunk_changes_nothing(both_ways):
     several = runs((1e-3,), (0, 1), epochs=3)
     for one, other in zip(
@@ -224,6 +244,7 @@ def test_a_member_that_has_stopped_takes_no_turn(monkeypatch):
         assert (old[0] != new[0]).any() and (old[2] != new[2]).any()
 
 
+@ways("at once")
 def test_the_end_of_an_epoch_comes_with_its_last_step(both_ways):
     several = runs((1e-3,), (0, 1, 2))
     taken = compiled(members_module.take_all_steps)

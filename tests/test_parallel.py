@@ -12,18 +12,27 @@ from sklearn.model_selection import GridSearchCV
 
 import logvar
 from logvar.storage.files import UnfinishedFolder, unfinished
+from tests.cases import slow
 
 X = load_iris().data
 
 
-def test_a_parallel_grid_search_gives_the_numbers_of_a_serial_one(monkeypatch):
+@pytest.mark.parametrize(
+    "grid",
+    [
+        {"scale": ["log-variance", "softplus"]},
+        slow({"latent_dim": [1, 2], "scale": ["log-variance", "softplus"]}),
+    ],
+)
+def test_a_parallel_grid_search_gives_the_numbers_of_a_serial_one(grid, monkeypatch):
     # The workers are processes of their own, and would compile it all again.
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", jax.config.jax_compilation_cache_dir)
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    grid = {"latent_dim": [1, 2], "scale": ["log-variance", "softplus"]}
-    vae = logvar.VAE(epochs=2, hidden=(8,))
+    vae = logvar.VAE(2, epochs=2, hidden=(8,))
     scores = [
-        GridSearchCV(vae, grid, cv=2, n_jobs=jobs).fit(X).cv_results_["mean_test_score"]
+        GridSearchCV(vae, grid, cv=2, n_jobs=jobs, refit=False)
+        .fit(X)
+        .cv_results_["mean_test_score"]
         for jobs in (1, 2)
     ]
     np.testing.assert_allclose(scores[0], scores[1], rtol=1e-6)

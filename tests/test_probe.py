@@ -9,6 +9,7 @@ import pytest
 
 import logvar
 from logvar.probing.calling import Called
+from tests.cases import every_value_once
 from tests.contracts.test_scales import NAMES
 
 HALF_LOG_TWO_PI = 0.5 * np.log(2 * np.pi)
@@ -151,8 +152,7 @@ def test_right_code_raises_no_alarm_and_is_named(name):
         assert found.readings["kl"].means == (expected,)
 
 
-@pytest.mark.parametrize("n_samples", [2, 20])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "n_samples"), every_value_once(NAMES, [2, 20]))
 def test_no_alarm_at_small_sample_sizes(name, n_samples):
     mine = functions(name)
     mine["sample"] = lambda mean, raw, key: logvar.Normal(mean, raw, name).sample(key)

@@ -10,7 +10,8 @@ import pytest
 import logvar
 from logvar.snippets.dialects import DIALECTS
 from logvar.snippets.listing import listing
-from tests.contracts.test_scales import NAMES
+from tests.cases import slow
+from tests.contracts.test_scales import NAMES, PRESETS
 
 SAMPLERS = {
     "numpy": lambda f, mean, raw: f(mean, raw, np.random.default_rng(0)),
@@ -68,8 +69,16 @@ def raws(scale, dtype=np.float32):
     return np.clip(inside, low, high)
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("framework", DIALECTS)
+def cases(frameworks):
+    """Presets are for `make test-all`, except in NumPy."""
+    return [
+        slow(framework, name) if framework != "numpy" and name in PRESETS else (framework, name)
+        for framework in frameworks
+        for name in NAMES
+    ]
+
+
+@pytest.mark.parametrize(("framework", "name"), cases(DIALECTS))
 def test_printed_code_agrees_with_the_scale(framework, name):
     needs(framework)
     scale, code = logvar.scales.get(name), {}
@@ -91,8 +100,7 @@ def test_printed_code_agrees_with_the_scale(framework, name):
     assert drawn.shape == values.shape and np.isfinite(drawn).all()
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("framework", ["jax", "torch", "tensorflow"])
+@pytest.mark.parametrize(("framework", "name"), cases(["jax", "torch", "tensorflow"]))
 def test_gradients_of_printed_code_are_finite_and_right(framework, name):
     """Where a branch that was not taken overflows, careless code has NaN gradients."""
     needs(framework)

@@ -19,6 +19,7 @@ from logvar.training.fleet import train_fleet
 from logvar.training.loop import train
 from logvar.training.members import Member
 from logvar.training.pace import Pace
+from tests.cases import slow
 from tests.traced import products
 
 DIGITS = load("digits")
@@ -108,9 +109,9 @@ def test_networks_that_would_not_be_rounded_are_refused():
     "settings",
     [
         {},
-        {"scale": "softplus", "objective": "iwae", "n_samples": 3, "noise": "optimal"},
+        slow({"scale": "softplus", "objective": "iwae", "n_samples": 3, "noise": "optimal"}),
         {"network": "conv", "likelihood": "bernoulli"},
-        PRESETS["tutorial"] | {"epochs": 1},
+        slow(PRESETS["tutorial"] | {"epochs": 1}),
     ],
     ids=["mlp", "iwae", "conv", "tutorial"],
 )

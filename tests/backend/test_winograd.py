@@ -10,6 +10,7 @@ import pytest
 from logvar.backend import winograd
 from logvar.backend.convolution import convolve_transpose, scatter
 from logvar.backend.windows import window_of
+from tests.cases import every_value_once
 from tests.traced import products
 
 on_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="the form for CPUs")
@@ -71,8 +72,9 @@ def distances(function, arguments):
     ]
 
 
-@pytest.mark.parametrize("columns", [2, 3, 4, 5])
-@pytest.mark.parametrize("size", [(2, 1), (2, 4), (4, 3), (8, 7)])
+@pytest.mark.parametrize(
+    ("size", "columns"), every_value_once([(2, 1), (2, 4), (4, 3), (8, 7)], [2, 3, 4, 5])
+)
 def test_value_and_gradients_are_those_by_hand(size, columns):
     assert max(distances(shared, drawn(size, columns))) < 5e-7
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import logvar
 from logvar.scales import REGISTRY, LogFamily
+from tests.cases import every_value_once, slow
 from tests.contracts import scale_contract
 
 # Wrappers need something to wrap; both forms of each are tested.
@@ -21,10 +22,19 @@ WRAPPED = [
     "floored(stdplus, minimum=0.01, of='variance')",
 ]
 NAMES = [name for name, entry in REGISTRY.items() if not entry.wraps] + WRAPPED
+PRESETS = [name for name, entry in REGISTRY.items() if entry.preset]
+MAIN = [name for name in NAMES if name not in PRESETS]
+CASES = [(name, check) for name in MAIN for check in scale_contract.CHECKS]
+CASES += [
+    slow(name, check) if number % 3 else (name, check)
+    for row, name in enumerate(PRESETS)
+    for number, check in enumerate(scale_contract.CHECKS, row)
+]
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("check", scale_contract.CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize(
+    ("name", "check"), CASES, ids=lambda value: getattr(value, "__name__", value)
+)
 def test_scale_keeps_the_contract(name, check, float64):
     check(logvar.scales.get(name))
 
@@ -54,8 +64,7 @@ def compiled(name, dtype):
     return scale.safe_range(jnp.dtype(dtype)), jax.jit(everything)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "dtype"), every_value_once(NAMES, list(DTYPES)))
 @settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_any_number_gives_a_sane_answer(name, dtype, data):

@@ -16,32 +16,47 @@ from tests.golden.recorded import HERE, LAYERS, STEPS, TRAINED, assert_close, im
 TUTORIAL = ELBO(analytic_kl=False)
 
 
-def loss_of(model, step):
-    x, eps = jnp.asarray(images(f"step{step}")), jnp.asarray(STEPS[f"step{step}/eps"])
-    return TUTORIAL(model, x, eps[:, None], jnp.ones(len(x)), 0)
+@jax.jit
+def loss_and_gradient(model, x, eps):
+    def loss(model):
+        return TUTORIAL(model, x, eps[:, None], jnp.ones(len(x)), 0)[0]
+
+    return jax.value_and_grad(loss)(model)
+
+
+@jax.jit
+def intermediates(m, x, eps):
+    mean, raw = jax.vmap(m.encode)(x)
+    posterior = logvar.Normal(mean, raw, "log-variance")
+    z = logvar.reparameterize(mean, raw, eps)
+    return {
+        "mean": mean,
+        "logvar": raw,
+        "z": z,
+        "logits": jax.vmap(m.decode)(z),
+        "log_p_x_given_z": jax.vmap(lambda x, z: jnp.sum(m.likelihood.log_prob(x, m.decode(z))))(
+            x, z
+        ),
+        "log_p_z": jax.vmap(m.prior.log_prob)(z).sum(-1),
+        "log_q_z_given_x": posterior.log_prob(z).sum(-1),
+    }, posterior.log_prob_of_noise(eps).sum(-1)
+
+
+def inputs(step):
+    return jnp.asarray(images(f"step{step}")), jnp.asarray(STEPS[f"step{step}/eps"])
 
 
 def test_every_intermediate_of_step_0():
-    m = model("initial/")
-    x, eps = jnp.asarray(images("step0")), jnp.asarray(STEPS["step0/eps"])
-    mean, raw = jax.vmap(m.encode)(x)
-    assert_close(mean, STEPS["step0/mean"])
-    assert_close(raw, STEPS["step0/logvar"])
-    posterior = logvar.Normal(mean, raw, "log-variance")
-    z = logvar.reparameterize(mean, raw, eps)
-    assert_close(z, STEPS["step0/z"])
-    assert_close(jax.vmap(m.decode)(z), STEPS["step0/logits"])
-    log_p = jax.vmap(lambda x, z: jnp.sum(m.likelihood.log_prob(x, m.decode(z))))(x, z)
-    assert_close(log_p, STEPS["step0/log_p_x_given_z"])
-    assert_close(jax.vmap(m.prior.log_prob)(z).sum(-1), STEPS["step0/log_p_z"])
-    assert_close(posterior.log_prob(z).sum(-1), STEPS["step0/log_q_z_given_x"])
-    assert_close(posterior.log_prob_of_noise(eps).sum(-1), STEPS["step0/log_q_z_given_x"])
-    assert_close(loss_of(m, 0)[0], STEPS["step0/loss"])
+    found, log_q_of_noise = intermediates(model("initial/"), *inputs(0))
+    for name, value in found.items():
+        assert_close(value, STEPS[f"step0/{name}"])
+    assert_close(log_q_of_noise, STEPS["step0/log_q_z_given_x"])
+    loss, _ = loss_and_gradient(model("initial/"), *inputs(0))
+    assert_close(loss, STEPS["step0/loss"])
 
 
 def test_gradients_of_step_0():
-    m = model("initial/")
-    gradient = jax.grad(lambda m: loss_of(m, 0)[0])(m)
+    _, gradient = loss_and_gradient(model("initial/"), *inputs(0))
     for name, layer in LAYERS.items():
         for part in ("kernel", "bias"):
             assert_close(getattr(layer(gradient), part), STEPS[f"step0/gradient/{name}/{part}"])
@@ -52,7 +67,7 @@ def test_five_steps_of_keras_adam():
     optimizer = direction("adam-keras", 0.0)
     state = optimizer.init(partition(m)[0])
     for k in range(5):
-        loss, gradient = jax.value_and_grad(lambda m, k=k: loss_of(m, k)[0])(m)
+        loss, gradient = loss_and_gradient(m, *inputs(k))
         assert_close(loss, STEPS[f"step{k}/loss"])
         towards, state = optimizer.update(gradient, state, m, jnp.asarray(True))
         m = jax.tree.map(lambda p, d: p - 1e-4 * d, m, towards)

@@ -100,7 +100,7 @@ def test_presets_that_bound_sigma_reach_what_their_sources_say(float64):
 def test_largest_curvature(name, supremum, at, float64):
     scale = logvar.scales.get(name)
     raw = jnp.linspace(-5.0, 10.0, 150_001)
-    curvature = jax.vmap(jax.grad(jax.grad(scale.kl_excess)))(raw)
+    curvature = jax.jit(jax.vmap(jax.grad(jax.grad(scale.kl_excess))))(raw)
     assert float(curvature.max()) == pytest.approx(supremum, rel=1e-4)
     assert float(raw[curvature.argmax()]) == pytest.approx(at, abs=5e-3)
 
