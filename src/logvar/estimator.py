@@ -10,7 +10,9 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from logvar import assembly, scales
-from logvar.data.preparation import Preparation, as_rows
+from logvar.data.examples import Examples
+from logvar.data.preparation import Preparation, as_float32, as_rows
+from logvar.data.standardization import Standardization
 from logvar.distributions.normal import Normal
 from logvar.errors import LogvarError
 from logvar.evaluation.coding import decode, draw, encode
@@ -20,12 +22,14 @@ from logvar.evaluation.summary import Evaluation, evaluate
 from logvar.evaluation.units import meaning_of
 from logvar.intake import (
     at_least_two,
+    check_levels,
     dense_rows,
     draws_of,
     held_out_of,
     noise_of,
     read_as,
     seed_of,
+    warn_of_outside,
 )
 from logvar.protocol import Estimator, check_fitted
 from logvar.recipe import Recipe
@@ -218,7 +222,10 @@ class VAE(Estimator):
         tell = announce or (lambda line: None)
         for reason in run.decisions.why:
             tell(f"auto: {reason}")
+        for note in run.decisions.notes:
+            tell(note)
         this = identity(recipe, data_of(rows, validation))
+        del rows, validation  # the run has them as its model reads them
         state, history = begun(run, this, checkpoints, resume, tell)
         watcher = watcher or Pace()
         kept = None if checkpoints is None else keeping(watcher, checkpoints, history, this)
@@ -237,7 +244,7 @@ class VAE(Estimator):
                 state=state,
                 history=history,
             )
-        self._keep(run, rows, trained, this.data)
+        self._keep(run, trained, this.data)
         self.stopped_by_ = interrupt.requested
         self.diagnosis_ = trained.diagnosis
         self.rescues_ = list(trained.rescues)
@@ -262,13 +269,13 @@ class VAE(Estimator):
     def inverse_transform(self, Z) -> np.ndarray:
         """Decode latents (rows, latent) to E[x | z] in the data's own units."""
         check_fitted(self, "model_")
-        Z = as_rows(Z, "Z").astype(np.float32)
+        Z = as_float32(as_rows(Z, "Z"), "Z").astype(np.float32, copy=False)
         expected = self._n_features_out
         if Z.ndim != 2 or Z.shape[1] != expected:
             raise LogvarError(
                 f"Z has shape {Z.shape}: expected (rows, {expected}), as transform returns"
             )
-        return decode(self.model_, Z)
+        return self._in_own_units(decode(self.model_, Z))
 
     def reconstruct(self, X) -> np.ndarray:
         """Encode and decode: E[x | z] at the posterior mean."""
@@ -284,7 +291,8 @@ class VAE(Estimator):
         """
         check_fitted(self, "model_")
         seed = self._seed if random_state is None else seed_of(random_state)
-        return draw(self.model_, draws_of(n_samples), self._n_features_out, seed, mean=mean)
+        drawn = draw(self.model_, draws_of(n_samples), self._n_features_out, seed, mean=mean)
+        return self._in_own_units(drawn)
 
     def elbo(
         self, X, eps: ArrayLike | None = None, n_samples: int = 1, analytic_kl: bool = False
@@ -400,22 +408,28 @@ class VAE(Estimator):
         self.n_features_in_ = math.prod(rows.shape[1:])
         return at_least_two(rows)
 
-    def _stored(self, X) -> tuple[np.ndarray, Preparation]:
+    def _stored(self, X) -> tuple[Examples, Preparation]:
         """Rows of X as the fitted model reads them, and what is left to do to them per batch."""
         check_fitted(self, "model_")
         rows = self._rows(X, reset=False)
         preparation = self._preparation
         if self.decisions_.likelihood == "bernoulli":
-            preparation = read_as(preparation, rows)
-        return preparation.fix(rows, self._seed), preparation.after_fixing
+            preparation = read_as(preparation, as_float32(rows))
+        elif self.decisions_.likelihood == "discretized-logistic":
+            check_levels(rows)
+        examples = assembly.read(rows, preparation, self._seed, self._standardization)
+        warn_of_outside(examples)
+        return examples, preparation.after_fixing
+
+    def _in_own_units(self, values: np.ndarray) -> np.ndarray:
+        """What the model gives of x, as the data have it."""
+        return values if self._standardization is None else self._standardization.to_user(values)
 
     def _encode(self, X) -> tuple[np.ndarray, np.ndarray]:
         rows, preparation = self._stored(X)
         return encode(self.model_, rows, preparation, self._seed)
 
-    def _keep(
-        self, run: assembly.Run, rows: np.ndarray, trained: Trained, data: dict[str, Any]
-    ) -> None:
+    def _keep(self, run: assembly.Run, trained: Trained, data: dict[str, Any]) -> None:
         """Set what fitting learned."""
         self.recipe_ = run.recipe
         self.decisions_ = run.decisions
@@ -425,10 +439,17 @@ class VAE(Estimator):
         self.n_iter_ = len(self.history_)
         self.ended_ = trained.ended
         self.data_ = data
-        self._set_fitted(run.prepared, rows.shape[1:], str(rows.dtype))
+        self._set_fitted(run.prepared, run.standardization, run.rows.shape[1:], run.dtype)
 
-    def _set_fitted(self, prepared: Preparation, shape: tuple[int, ...], dtype: str) -> None:
+    def _set_fitted(
+        self,
+        prepared: Preparation,
+        standardization: Standardization | None,
+        shape: tuple[int, ...],
+        dtype: str,
+    ) -> None:
         self._preparation = prepared
+        self._standardization = standardization
         self._shape = shape
         self._dtype = dtype
         self._seed = self.recipe_.training.random_state
