@@ -330,7 +330,9 @@ class VAE(Estimator):
     def score_samples(self, X, n_samples: int = 100) -> np.ndarray:
         """Importance-weighted log-likelihood of each row, nats (Burda et al. 2016).
 
-        A lower bound on log p(x) in expectation, tighter with more samples.
+        A lower bound on log p(x) in expectation, tighter with more samples. Finite for every finite
+        row: one far outside of the training rows is encoded from the nearest point that the encoder
+        was trained on, scored as it is, and announced by `logvar.errors.OutsideTrainingRange`.
         """
         rows, preparation = self._stored(X)
         return importance_log_likelihood(
