@@ -34,7 +34,9 @@ def steps(recipe, rows, count):
     run = assembly.build_run(recipe, rows, None)
     state, task = begun(run)
     order = epoch_order(len(rows), run.plan.fixed.batch_size, 0, 0)
-    epoch = Epoch(jnp.asarray(run.rows), jnp.asarray(order), jnp.asarray(len(rows)), jnp.asarray(0))
+    epoch = Epoch(
+        jnp.asarray(run.rows.values), jnp.asarray(order), jnp.asarray(len(rows)), jnp.asarray(0)
+    )
     bounds = jnp.asarray(0, jnp.int32), jnp.asarray(count, jnp.int32)
     held = [state]
 

@@ -41,7 +41,7 @@ def kernels_of_step(run):
     fixed, seed = task.fixed, task.hyper.seed
     keys, weight = Keys.of_epoch(seed, seed).at(seed), jnp.ones(fixed.batch_size)
     one = lambda state, batch: step(state, batch, weight, keys, task)  # noqa: E731
-    arguments = state, jnp.asarray(run.rows[: fixed.batch_size])
+    arguments = state, jnp.asarray(run.rows.values[: fixed.batch_size])
     return [equation for equation in equations(jax.make_jaxpr(one)(*arguments).jaxpr)
             if not is_product(equation) or flops(equation) > 1e5]  # fmt: skip
 

@@ -76,12 +76,28 @@ def in_one_process(folder, *commands):
     return [subprocess.CompletedProcess(*done) for done in json.loads(process.stdout)]
 
 
+def test_a_row_far_out_is_scored_and_said_in_one_line(place):
+    far = np.concatenate([TABLE[:3], np.full((1, 5), 1e30, np.float32)])
+    np.save(place / "far.npy", far)
+    done = logvar(place, "score", "runs/table", "far.npy", "--out", "far.csv",
+                  "--importance-samples", "3")  # fmt: skip
+    assert done.returncode == 0
+    (said,) = done.stderr.splitlines()
+    assert said.startswith("logvar: 1 of 4 rows lie outside of what the encoder was trained on")
+    scores = np.loadtxt(place / "far.csv", skiprows=1, delimiter=",")
+    assert np.isfinite(scores).all() and scores.argmin() == 3
+    done = logvar(place, "evaluate", "runs/table", "far.npy", "--importance-samples", "3")
+    assert done.returncode == 0 and len(done.stderr.splitlines()) == 1
+    assert "nan" not in done.stdout and "inf" not in done.stdout.replace("informed", "")
+    assert "1 of 4 rows: outside" in done.stdout
+
+
 def test_fit_writes_a_whole_run_and_says_where(place):
     run = place / "runs" / "table"
     names = {path.name for path in run.iterdir()}
     assert names == {
         "recipe.toml", "manifest.json", "weights.safetensors", "metrics.jsonl", "timing.jsonl",
-        "evaluation.json", "checkpoints", "report.html",
+        "evaluation.json", "checkpoints", "report.html", "standardization.safetensors",
     }  # fmt: skip
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
     protocol = json.loads((run / "evaluation.json").read_text())["protocol"]

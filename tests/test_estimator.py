@@ -79,7 +79,9 @@ def test_elbo_with_given_noise_is_the_formula(fitted):
     mean, sigma = np.asarray(q.mean, float), np.exp(np.asarray(q.raw, float) / 2)
     z = mean + sigma * eps
     likelihood = fitted.model_.likelihood
+    # σ is standardized; the density is of x in its own units.
     noise = np.asarray(likelihood.sigma(jnp.zeros(4)), float)
+    noise = noise * fitted._standardization.factor
     decoded = np.asarray(fitted.inverse_transform(z), float)
     log_p = -0.5 * ((X - decoded) / noise) ** 2 - np.log(noise) - 0.5 * np.log(2 * np.pi)
     log_prior = -0.5 * z**2 - 0.5 * np.log(2 * np.pi)
@@ -251,7 +253,7 @@ def test_validation_data_is_used_instead_of_a_share():
 
 def test_validation_data_in_another_form_is_refused():
     pixels = (X * 10).astype(np.uint8)
-    with pytest.raises(logvar.LogvarError, match="validation_data is float32 and X is uint8"):
+    with pytest.raises(logvar.LogvarError, match="validation_data is float64 and X is uint8"):
         logvar.VAE(**QUICK).fit(pixels, validation_data=X)
     unit = (X - X.min()) / (X.max() - X.min())
     with pytest.raises(logvar.LogvarError, match=r"expected values in \[0, 1\]"):

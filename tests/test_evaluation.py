@@ -35,7 +35,7 @@ def linear_gaussian(posterior_scale=1.0):
         return jnp.asarray(w, jnp.float32) * z[0]
 
     fixed = ObservationNoise.starting_at(noise, (3,), "fixed", "log-std", 0.0)
-    likelihood = LocationScale(jnp.zeros(3), jnp.ones(3), NormalFamily(), fixed)
+    likelihood = LocationScale(jnp.zeros(3), NormalFamily(), fixed)
     model = Model(encoder, decoder, StandardNormal(), likelihood, logvar.scales.get("log-variance"))
     covariance = np.outer(w, w) + noise**2 * np.eye(3)
     quadratic = np.einsum("ni,ij,nj->n", ROWS, np.linalg.inv(covariance), ROWS)

@@ -170,7 +170,7 @@ def start(scale, initial_sigma="auto", **more):
     recipe = Recipe().replace(scale=scale, initial_sigma=initial_sigma, latent_dim=8, **more)
     rows = np.random.default_rng(0).normal(size=(64, 20)).astype(np.float32)
     decisions = assembly.decide(recipe, rows, custom_networks=False)
-    model = assembly.build_model(recipe, decisions, (20,), rows)
+    model = assembly.build_model(recipe, decisions, (20,))
     if more.get("match"):
         model, _ = matched(model, more["match"])
     import jax

@@ -45,7 +45,7 @@ class Chunks:
 def run(watcher, state=None, rows=DIGITS.train[:300], validation=DIGITS.train[300:400], **settings):
     recipe = Recipe().replace(**(SMALL | settings)).checked()
     decisions = assembly.decide(recipe, rows, custom_networks=False)
-    model = assembly.build_model(recipe, decisions, rows.shape[1:], rows)
+    model = assembly.build_model(recipe, decisions, rows.shape[1:])
     into = coordinates(model)
     if recipe.training.match:
         model, into = matched(model, recipe.training.match)

@@ -22,7 +22,7 @@ def start_kl(scale: str, initial_sigma: str, seed: int) -> float:
     """½(σ² − 1) − log σ of the untrained model, nats per latent, mean over the test digits."""
     recipe = Recipe().replace(scale=scale, initial_sigma=initial_sigma, random_state=seed)
     decisions = assembly.decide(recipe, DIGITS.train, custom_networks=False)
-    model = assembly.build_model(recipe, decisions, DIGITS.train.shape[1:], DIGITS.train)
+    model = assembly.build_model(recipe, decisions, DIGITS.train.shape[1:])
     _, raw = encode(model, DIGITS.test, assembly.preparation(recipe, decisions), seed)
     return float(np.mean(np.asarray(model.scale.kl_excess(raw), float)))
 

@@ -5,14 +5,17 @@ from typing import Any
 
 import equinox as eqx
 import numpy as np
+from jax.typing import ArrayLike
 
 from logvar import scales
 from logvar.backend.precision import Precision, products_round_on_request
-from logvar.data.preparation import BINARIZATIONS, Preparation
+from logvar.data.examples import Examples, examples_of, standardized
+from logvar.data.preparation import BINARIZATIONS, Preparation, as_float32
+from logvar.data.standardization import Standardization
 from logvar.distributions import registry as likelihoods
 from logvar.distributions.discretized import LEVELS
 from logvar.distributions.priors import StandardNormal
-from logvar.distributions.registry import LIKELIHOODS, NoiseSettings
+from logvar.distributions.registry import FAMILIES, LIKELIHOODS, NoiseSettings
 from logvar.errors import LogvarError, unknown_name
 from logvar.model import Model
 from logvar.networks import registry as networks
@@ -36,6 +39,8 @@ class Decisions:
     network: str
     divisor: float
     why: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    """What else the data showed that the user should know."""
 
 
 def decide(recipe: Recipe, rows: np.ndarray, *, custom_networks: bool) -> Decisions:
@@ -59,8 +64,10 @@ def decide(recipe: Recipe, rows: np.ndarray, *, custom_networks: bool) -> Decisi
         why.append(f"likelihood {likelihood}: {reason}")
     pixels = rows.dtype == np.uint8 and high > 1
     divisor = 255.0 if likelihood == "bernoulli" and pixels else 1.0
-    if likelihood == "bernoulli" and (low < 0 or high / divisor > 1):
-        at = np.argwhere((rows < 0) | (rows > divisor))[0]
+    if likelihood == "bernoulli" and not _within_unit(low, high / divisor):
+        with np.errstate(over="ignore"):
+            read = rows.astype(np.float32)
+        at = np.argwhere((read < 0) | (read > divisor))[0]
         raise LogvarError(
             f"likelihood 'bernoulli' got {rows[tuple(at)]:g} at row {at[0]}, column {_column(at)} "
             "(counting from 0): "
@@ -89,6 +96,8 @@ def _column(at: np.ndarray) -> int | tuple[int, ...]:
 def _check_levels(recipe: Recipe, likelihood: str, rows: np.ndarray) -> None:
     """What speaks of levels needs integers."""
     discretized = likelihood == "discretized-logistic"
+    if discretized:
+        rows = as_float32(rows)
     if recipe.data.dequantize and likelihood in ("bernoulli", "discretized-logistic"):
         raise LogvarError(
             f"dequantize goes with a density of real values, got likelihood {likelihood!r}: use "
@@ -112,7 +121,7 @@ def _check_levels(recipe: Recipe, likelihood: str, rows: np.ndarray) -> None:
 def _likelihood_of(rows: np.ndarray, low: float, high: float) -> tuple[str, str]:
     if rows.dtype == np.uint8 and high > 1:
         return "bernoulli", "pixels stored as uint8, read as intensities x/255"
-    if low >= 0 and high <= 1:
+    if _within_unit(low, high):
         if np.isin(rows, (0, 1)).all():
             return "bernoulli", "all values are 0 or 1"
         if rows.ndim > 2:
@@ -120,12 +129,35 @@ def _likelihood_of(rows: np.ndarray, low: float, high: float) -> tuple[str, str]
     return "normal", f"real values from {low:g} to {high:g}; standardized per feature"
 
 
-def preparation(recipe: Recipe, decisions: Decisions) -> Preparation:
+def _within_unit(low: float, high: float) -> bool:
+    """As a Bernoulli model reads them, in float32, where 1 + 1e-9 is 1."""
+    with np.errstate(over="ignore"):
+        return bool(np.float32(low) >= 0 and np.float32(high) <= 1)
+
+
+def standardization(
+    recipe: Recipe, decisions: Decisions, rows: np.ndarray
+) -> Standardization | None:
+    """How a likelihood of real values reads rows, from those it is trained on; others read them as
+    they are."""
+    if decisions.likelihood not in FAMILIES:
+        return None
+    return Standardization.of_rows(rows, noise=0.5 if recipe.data.dequantize else 0.0)
+
+
+def preparation(
+    recipe: Recipe, decisions: Decisions, standardization: Standardization | None = None
+) -> Preparation:
     """How the rows of this run become inputs."""
-    return Preparation(decisions.divisor, recipe.data.binarization, recipe.data.dequantize)
+    plain = Preparation(decisions.divisor, recipe.data.binarization, recipe.data.dequantize)
+    if standardization is None or not plain.dequantize:
+        return plain
+    return dataclasses.replace(plain, level=(1 / standardization.factor).astype(np.float32))
 
 
-def _likelihood(recipe: Recipe, name: str, rows: np.ndarray) -> likelihoods.Likelihood:
+def _likelihood(
+    recipe: Recipe, name: str, shape: tuple[int, ...], log_factor: ArrayLike = 0.0
+) -> likelihoods.Likelihood:
     settings = recipe.model
     noise = NoiseSettings(
         settings.noise,
@@ -134,23 +166,25 @@ def _likelihood(recipe: Recipe, name: str, rows: np.ndarray) -> likelihoods.Like
         settings.noise_floor,
         settings.degrees_of_freedom,
     )
-    return likelihoods.build(name, rows, noise)
+    return likelihoods.build(name, shape, noise, log_factor)
 
 
 def build_model(
     recipe: Recipe,
     decisions: Decisions,
     shape: tuple[int, ...],
-    rows: np.ndarray,
     encoder: networks.Network | None = None,
     decoder: networks.Network | None = None,
+    *,
+    standardization: Standardization | None = None,
 ) -> Model:
     """Build the untrained model; its weights are a function of the recipe's seed.
 
     Raises:
         LogvarError: a user's own network does not fit the data, or only one was given.
     """
-    likelihood = _likelihood(recipe, decisions.likelihood, rows)
+    log_factor = 0.0 if standardization is None else standardization.log_factor
+    likelihood = _likelihood(recipe, decisions.likelihood, shape, log_factor)
     encoder, decoder = _networks(recipe, decisions, shape, encoder, decoder, likelihood.heads)
     model = _model(recipe, encoder, decoder, likelihood)
     # A matched run starts as its reference would: `matched` then changes coordinates.
@@ -170,9 +204,7 @@ def skeleton(
     decoder: networks.Network | None = None,
 ) -> Model:
     """The model with shapes in place of weights, to be filled from a file."""
-    # Two rows that differ give the likelihood its shapes; its numbers come from the file.
-    rows = np.stack([np.zeros(shape, np.float32), np.ones(shape, np.float32)])
-    likelihood = _likelihood(recipe, decisions.likelihood, rows)
+    likelihood = _likelihood(recipe, decisions.likelihood, shape)
     shapes: Any = eqx.filter_eval_shape(
         lambda: _networks(recipe, decisions, shape, encoder, decoder, likelihood.heads)
     )
@@ -265,11 +297,14 @@ class Run:
     prepared: Preparation
     model: Model
     coordinates: Any
-    rows: np.ndarray
-    validation: np.ndarray | None
+    standardization: Standardization | None
+    rows: Examples
+    validation: Examples | None
     objective: Objective
     plan: Plan
     latent_dim: int
+    dtype: str
+    """What holds the values of rows in the data's own units: uint8, float32 or float64."""
 
 
 def build_run(
@@ -294,9 +329,12 @@ def build_run(
             "precision 'bfloat16' got your own networks on a CPU, which would compute in float32: "
             "use precision='float32', a built-in network, or an accelerator"
         )
-    prepared = preparation(recipe, decisions)
+    found = standardization(recipe, decisions, rows)
+    if found is not None and found.note:
+        decisions = dataclasses.replace(decisions, notes=(found.note,))
+    prepared = preparation(recipe, decisions, found)
+    model = build_model(recipe, decisions, rows.shape[1:], encoder, decoder, standardization=found)
     seed = recipe.training.random_state
-    model = build_model(recipe, decisions, rows.shape[1:], rows, encoder, decoder)
     into = coordinates(model)
     if recipe.training.match:
         model, into = matched(model, recipe.training.match)
@@ -306,12 +344,46 @@ def build_run(
         prepared,
         model,
         into,
-        prepared.fix(rows, seed),
-        None if validation is None else prepared.fix(validation, seed),
+        found,
+        # Only a noise in closed form is fitted under noise that the rows' own bytes key.
+        read(rows, prepared, seed, found, keyed=model.likelihood.fits_residuals),
+        None if validation is None else read(validation, prepared, seed, found),
         build_objective(recipe, -(-len(rows) // recipe.training.batch_size)),
         build_plan(recipe, prepared.after_fixing),
         latent_dim(model, rows.shape[1:]),
+        _dtype(rows, found),
     )
+
+
+def _dtype(rows: np.ndarray, standardization: Standardization | None) -> str:
+    if rows.dtype == np.uint8:
+        return "uint8"
+    return "float32" if standardization is None else np.dtype(standardization.dtype).name
+
+
+def read(
+    rows: np.ndarray,
+    prepared: Preparation,
+    seed: int,
+    standardization: Standardization | None,
+    *,
+    keyed: bool = True,
+) -> Examples:
+    """Rows as a model reads them.
+
+    Args:
+        rows: as they were given, checked.
+        prepared: how they become inputs; static binarization is fixed here.
+        seed: of that binarization.
+        standardization: of the model, where it has one.
+        keyed: whether noise will be keyed by their bytes.
+
+    Raises:
+        LogvarError: a value is too large for a model that does not standardize.
+    """
+    if standardization is not None:
+        return standardized(rows, standardization, keyed=keyed)
+    return examples_of(prepared.fix(as_float32(rows), seed))
 
 
 def latent_dim(model: Model, shape: tuple[int, ...]) -> int:

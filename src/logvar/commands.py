@@ -345,8 +345,8 @@ def _rows_for(vae: VAE, data: str | None, data_dir: str | None) -> Rows:
     """
     dataset = sources.load(data or _source(vae), data_dir)
     kept, _ = _split(dataset, vae.recipe_)
-    trained_on = sources.fingerprint(as_rows(dataset.train)[kept])
-    if trained_on == vae.data_.get("sha256"):
+    trained_on = as_rows(dataset.train)[kept]
+    if vae.data_.get("sha256") in sources.fingerprints(trained_on):
         return judged_rows(dataset, vae.recipe_)
     if data is None:
         raise LogvarError(
@@ -376,6 +376,13 @@ def _print_evaluation(evaluation: Evaluation) -> None:
         console.print(f"  {name:<20}{figure!s:<36} {figure.how}", highlight=False, soft_wrap=True)
     if evaluation.noise is not None:
         console.print(f"  {'noise':<20}{evaluation.noise}", highlight=False, soft_wrap=True)
+    if evaluation.outside:
+        console.print(
+            f"  {'outside':<20}{evaluation.outside:,} of {protocol.rows:,} rows: outside of what "
+            "the encoder was trained on",
+            highlight=False,
+            soft_wrap=True,
+        )
     n = len(evaluation.kl_per_latent)
     console.print(f"  {'active units':<20}{evaluation.active_units} of {n}", highlight=False)
     raw = evaluation.raw_outputs

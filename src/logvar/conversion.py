@@ -81,6 +81,7 @@ def convert(vae: VAE, scale: str | Scale, X, *, match: bool = True) -> tuple[VAE
         history=vae.history_,
         ended=vae.ended_,
         data=vae.data_,
+        standardization=vae._standardization,
     )
     if vae.state_ is not None:
         worked_in = vae.recipe_.training.match

@@ -12,6 +12,13 @@ class LogvarTypeError(LogvarError, TypeError):
     """The same, where Python's convention asks for a TypeError."""
 
 
+class OutsideTrainingRange(UserWarning):
+    """Rows lie so far outside of the training rows that an encoder's output means nothing there.
+
+    They are encoded from the nearest point of that range, and scored as they are.
+    """
+
+
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> LogvarError:
     """Build the error for a name that is in no registry, with the nearest one that is.
 

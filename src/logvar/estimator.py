@@ -15,7 +15,9 @@ from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from logvar import assembly, scales
-from logvar.data.preparation import Preparation, as_rows
+from logvar.data.examples import Examples
+from logvar.data.preparation import Preparation, as_float32, as_rows
+from logvar.data.standardization import Standardization
 from logvar.distributions.normal import Normal
 from logvar.errors import LogvarError
 from logvar.evaluation.coding import decode, draw, encode
@@ -25,12 +27,14 @@ from logvar.evaluation.summary import Evaluation, evaluate
 from logvar.evaluation.units import meaning_of
 from logvar.intake import (
     at_least_two,
+    check_levels,
     dense_rows,
     draws_of,
     held_out_of,
     noise_of,
     read_as,
     seed_of,
+    warn_of_outside,
 )
 from logvar.recipe import Recipe
 from logvar.resuming import Checkpoints, Resume, begun, data_of, identity, keeping
@@ -230,7 +234,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         tell = announce or (lambda line: None)
         for reason in run.decisions.why:
             tell(f"auto: {reason}")
+        for note in run.decisions.notes:
+            tell(note)
         this = identity(recipe, data_of(rows, validation))
+        del rows, validation  # the run has them as its model reads them
         state, history = begun(run, this, checkpoints, resume, tell, announce or _warn)
         watcher = watcher or Pace()
         kept = None if checkpoints is None else keeping(watcher, checkpoints, history, this)
@@ -249,7 +256,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 state=state,
                 history=history,
             )
-        self._keep(run, rows, trained, this.data)
+        self._keep(run, trained, this.data)
         self.stopped_by_ = interrupt.requested
         self.diagnosis_ = trained.diagnosis
         self.rescues_ = list(trained.rescues)
@@ -274,13 +281,13 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def inverse_transform(self, Z) -> np.ndarray:
         """Decode latents (rows, latent) to E[x | z] in the data's own units."""
         check_is_fitted(self, "model_")
-        Z = as_rows(Z, "Z").astype(np.float32)
+        Z = as_float32(as_rows(Z, "Z"), "Z").astype(np.float32, copy=False)
         expected = self._n_features_out
         if Z.ndim != 2 or Z.shape[1] != expected:
             raise LogvarError(
                 f"Z has shape {Z.shape}: expected (rows, {expected}), as transform returns"
             )
-        return decode(self.model_, Z)
+        return self._in_own_units(decode(self.model_, Z))
 
     def reconstruct(self, X) -> np.ndarray:
         """Encode and decode: E[x | z] at the posterior mean."""
@@ -296,7 +303,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self, "model_")
         seed = self._seed if random_state is None else seed_of(random_state)
-        return draw(self.model_, draws_of(n_samples), self._n_features_out, seed, mean=mean)
+        drawn = draw(self.model_, draws_of(n_samples), self._n_features_out, seed, mean=mean)
+        return self._in_own_units(drawn)
 
     def elbo(
         self, X, eps: ArrayLike | None = None, n_samples: int = 1, analytic_kl: bool = False
@@ -334,7 +342,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def score_samples(self, X, n_samples: int = 100) -> np.ndarray:
         """Importance-weighted log-likelihood of each row, nats (Burda et al. 2016).
 
-        A lower bound on log p(x) in expectation, tighter with more samples.
+        A lower bound on log p(x) in expectation, tighter with more samples. Finite for every finite
+        row: one far outside of the training rows is encoded from the nearest point that the encoder
+        was trained on, scored as it is, and announced by `logvar.errors.OutsideTrainingRange`.
         """
         rows, preparation = self._stored(X)
         return importance_log_likelihood(
@@ -418,22 +428,28 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.n_features_in_ = math.prod(rows.shape[1:])
         return at_least_two(rows)
 
-    def _stored(self, X) -> tuple[np.ndarray, Preparation]:
+    def _stored(self, X) -> tuple[Examples, Preparation]:
         """Rows of X as the fitted model reads them, and what is left to do to them per batch."""
         check_is_fitted(self, "model_")
         rows = self._rows(X, reset=False)
         preparation = self._preparation
         if self.decisions_.likelihood == "bernoulli":
-            preparation = read_as(preparation, rows)
-        return preparation.fix(rows, self._seed), preparation.after_fixing
+            preparation = read_as(preparation, as_float32(rows))
+        elif self.decisions_.likelihood == "discretized-logistic":
+            check_levels(rows)
+        examples = assembly.read(rows, preparation, self._seed, self._standardization)
+        warn_of_outside(examples)
+        return examples, preparation.after_fixing
+
+    def _in_own_units(self, values: np.ndarray) -> np.ndarray:
+        """What the model gives of x, as the data have it."""
+        return values if self._standardization is None else self._standardization.to_user(values)
 
     def _encode(self, X) -> tuple[np.ndarray, np.ndarray]:
         rows, preparation = self._stored(X)
         return encode(self.model_, rows, preparation, self._seed)
 
-    def _keep(
-        self, run: assembly.Run, rows: np.ndarray, trained: Trained, data: dict[str, Any]
-    ) -> None:
+    def _keep(self, run: assembly.Run, trained: Trained, data: dict[str, Any]) -> None:
         """Set what fitting learned."""
         self.recipe_ = run.recipe
         self.decisions_ = run.decisions
@@ -443,10 +459,17 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.n_iter_ = len(self.history_)
         self.ended_ = trained.ended
         self.data_ = data
-        self._set_fitted(run.prepared, rows.shape[1:], str(rows.dtype))
+        self._set_fitted(run.prepared, run.standardization, run.rows.shape[1:], run.dtype)
 
-    def _set_fitted(self, prepared: Preparation, shape: tuple[int, ...], dtype: str) -> None:
+    def _set_fitted(
+        self,
+        prepared: Preparation,
+        standardization: Standardization | None,
+        shape: tuple[int, ...],
+        dtype: str,
+    ) -> None:
         self._preparation = prepared
+        self._standardization = standardization
         self._shape = shape
         self._dtype = dtype
         self._seed = self.recipe_.training.random_state

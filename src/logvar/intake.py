@@ -2,6 +2,7 @@
 
 import dataclasses
 import numbers
+import warnings
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,11 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 from sklearn.utils import check_random_state
 
+from logvar.data.examples import Examples
 from logvar.data.order import split, taken
 from logvar.data.preparation import Preparation, as_rows
-from logvar.errors import LogvarError
+from logvar.distributions.discretized import LEVELS
+from logvar.errors import LogvarError, OutsideTrainingRange
 from logvar.recipe import TrainingSettings
 
 
@@ -49,7 +52,7 @@ def held_out_of(
             f"validation_data has examples of shape {validation.shape[1:]}: expected "
             f"{rows.shape[1:]}, as X has"
         )
-    if validation.dtype != rows.dtype:
+    if (validation.dtype == np.uint8) != (rows.dtype == np.uint8):
         raise LogvarError(
             f"validation_data is {validation.dtype} and X is {rows.dtype}: give both as pixels "
             "(uint8) or both as real numbers"
@@ -68,6 +71,40 @@ def read_as(preparation: Preparation, rows: np.ndarray) -> Preparation:
             "intensities in [0, 1], or pixels stored as uint8; rescale X"
         )
     return dataclasses.replace(preparation, divisor=255.0 if pixels else 1.0)
+
+
+def check_levels(rows: np.ndarray) -> None:
+    """Refuse what a likelihood of 256 levels gives no probability.
+
+    Raises:
+        LogvarError: a value is below 0 or above 255.
+    """
+    if rows.min() < 0 or rows.max() > LEVELS - 1:
+        raise LogvarError(
+            f"X has values from {rows.min():g} to {rows.max():g}: a discretized logistic model "
+            f"expects levels from 0 to {LEVELS - 1}; rescale X"
+        )
+
+
+def warn_of_outside(examples: Examples) -> None:
+    """Say of rows that lie outside of what the encoder has seen how many there are, and where."""
+    found = examples.standardization
+    if found is None or examples.actual is None or not len(examples.outside):
+        return
+    first, row = examples.actual[0], int(examples.outside[0])
+    feature = int(np.argmax(np.abs(first - examples.values[row])))
+    value, low, high = (
+        float((found.shift + found.factor * end).reshape(-1)[feature])
+        for end in (first, found.low, found.high)
+    )
+    warnings.warn(
+        f"{len(examples.outside):,} of {len(examples):,} rows lie outside of what the encoder was "
+        f"trained on (the first is row {row}: feature {feature} is {value:.6g}, and the encoder "
+        f"reads values from {low:.6g} to {high:.6g}): they are encoded from the nearest point "
+        "within, and scored as they are",
+        OutsideTrainingRange,
+        stacklevel=4,
+    )
 
 
 def noise_of(eps: ArrayLike, rows: int, latent: int) -> Float[np.ndarray, "rows samples latent"]:

@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
 
 from logvar import assembly
+from logvar.data.standardization import ARRAYS, Standardization
+from logvar.distributions.registry import FAMILIES
 from logvar.errors import LogvarError
 from logvar.estimator import VAE
 from logvar.model import Model
@@ -15,7 +19,7 @@ from logvar.networks.registry import Network
 from logvar.recipe import Recipe
 from logvar.storage import run_folder
 from logvar.storage.checkpoints import FOLDER, newest_checkpoint
-from logvar.storage.weights import load_arrays
+from logvar.storage.weights import load_arrays, load_named
 from logvar.training.matching import coordinates
 from logvar.training.optimizers import direction
 from logvar.training.state import TrainState, initial_state
@@ -70,10 +74,11 @@ def load(
     # A rescue may have given the scale bounds, which the recipe to repeat the run does not have.
     of_weights = recipe.replace(scale=manifest.scale or recipe.model.scale)
     skeleton = assembly.skeleton(of_weights, decisions, manifest.shape, encoder, decoder)
+    model, standardization = _weights_of(folder, manifest, skeleton)
     return fitted(
         recipe,
         decisions,
-        load_arrays(weights, skeleton),
+        model,
         manifest.shape,
         manifest.dtype,
         history=run_folder.read_lines(folder / run_folder.METRICS),
@@ -81,7 +86,40 @@ def load(
         data=manifest.data,
         encoder=encoder,
         decoder=decoder,
+        standardization=standardization,
     )
+
+
+def _weights_of(
+    folder: Path, manifest: run_folder.Manifest, skeleton: Model
+) -> tuple[Model, Standardization | None]:
+    """The model of a run folder, and how it reads real values."""
+    weights, apart = folder / run_folder.WEIGHTS, folder / run_folder.STANDARDIZATION
+    if manifest.likelihood not in FAMILIES:
+        return load_arrays(weights, skeleton), None
+    if run_folder.STANDARDIZATION in manifest.hashes:
+        dtype = np.float64 if manifest.dtype == "float64" else np.float32
+        arrays = load_named(apart, ARRAYS, manifest.shape)
+        if not ((arrays["factor"] > 0) & (arrays["low"] <= arrays["high"])).all():
+            raise LogvarError(f"{apart} is no standardization; the file was changed: fit again")
+        shift, factor, low, high = (arrays[name] for name in ARRAYS)
+        return load_arrays(weights, skeleton), Standardization(shift, factor, low, high, dtype)
+    # A run of logvar 0.1: float32, and within the model.
+    names = ("likelihood.shift", "likelihood.factor")
+    shift, factor = load_named(weights, names, manifest.shape).values()
+    rows = manifest.data.get("rows", 0)
+    standardization = Standardization.of_float32(shift, factor, rows if type(rows) is int else 0)
+    known = eqx.tree_at(_log_factor, skeleton, None)
+    model = load_arrays(weights, known, apart=names)
+    log_factor = jnp.asarray(standardization.log_factor, jnp.float32)
+    return (
+        eqx.tree_at(_log_factor, model, log_factor, is_leaf=lambda leaf: leaf is None),
+        standardization,
+    )
+
+
+def _log_factor(model: Model) -> Any:
+    return model.likelihood.log_factor  # type: ignore[attr-defined]
 
 
 def load_state(vae: VAE, path: str | os.PathLike) -> TrainState | None:
@@ -113,6 +151,7 @@ def fitted(
     data: dict[str, Any],
     encoder: Network | None = None,
     decoder: Network | None = None,
+    standardization: Standardization | None = None,
 ) -> VAE:
     """An estimator around a model that was trained elsewhere."""
     settings = recipe.flat()
@@ -126,5 +165,6 @@ def fitted(
     vae.ended_ = ended
     vae.data_ = data
     vae.n_features_in_ = math.prod(shape)
-    vae._set_fitted(assembly.preparation(recipe, decisions), shape, dtype)
+    prepared = assembly.preparation(recipe, decisions, standardization)
+    vae._set_fitted(prepared, standardization, shape, dtype)
     return vae

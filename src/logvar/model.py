@@ -48,7 +48,7 @@ class Model(eqx.Module):
         return jnp.stack(outputs) if isinstance(outputs, (tuple, list)) else outputs
 
     def mean(self, z: Latents) -> Example:
-        """E[x | z] in the data's own units."""
+        """E[x | z], in the units that the model sees x in."""
         return self.likelihood.mean(self.decode(z))
 
     def trainable(self) -> Any:

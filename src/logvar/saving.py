@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from logvar import scales
+from logvar.data.standardization import ARRAYS
 from logvar.resuming import identity
 from logvar.storage import run_folder
 from logvar.storage.checkpoints import FOLDER, save_checkpoint
 from logvar.storage.files import write_atomically
-from logvar.storage.weights import save_arrays
+from logvar.storage.weights import save_arrays, save_float64
 
 if TYPE_CHECKING:
     from logvar.estimator import VAE
@@ -18,6 +19,9 @@ def write_run(vae: "VAE", folder: Path) -> None:
     """Write recipe, weights, state, metrics and manifest into a folder that exists."""
     write_atomically(folder / run_folder.RECIPE, vae.recipe_.to_toml())
     save_arrays(folder / run_folder.WEIGHTS, vae.model_)
+    if vae._standardization is not None:
+        arrays = {name: getattr(vae._standardization, name) for name in ARRAYS}
+        save_float64(folder / run_folder.STANDARDIZATION, arrays)
     if vae.state_ is not None:
         this = identity(vae.recipe_, vae.data_)
         save_checkpoint(folder / FOLDER, int(vae.state_.step), vae.state_, vae.history_, this)

@@ -18,8 +18,11 @@ DISCRETE = {"bernoulli": np.arange(2.0), "discretized-logistic": np.arange(256.0
 NAMED = [name for name in LIKELIHOODS if name != "bernoulli"]
 
 
+LOG_FACTOR = np.log(ROWS.std(0, dtype=float))
+
+
 def built(name, **settings):
-    likelihood = build(name, ROWS, NoiseSettings(**settings))
+    likelihood = build(name, ROWS.shape[1:], NoiseSettings(**settings), LOG_FACTOR)
     wide = jnp.zeros(()).dtype if jax.config.jax_enable_x64 else jnp.float32
     return jax.tree.map(lambda leaf: leaf.astype(wide) if eqx.is_array(leaf) else leaf, likelihood)
 
@@ -82,7 +85,9 @@ def test_probabilities_add_up_to_one(name, mode, float64):
     t = np.linspace(-14, 14, 40_001)
     x = centre + sigma * np.sinh(t)[:, None]
     density = np.exp(jax.vmap(lambda x: likelihood.log_prob(x, outputs))(jnp.asarray(x)))
-    integral = (density * sigma * np.cosh(t)[:, None]).sum(0) * (t[1] - t[0])
+    # x is standardized, and the density one of x in the data's own units.
+    spread = np.exp(LOG_FACTOR)
+    integral = (density * spread * sigma * np.cosh(t)[:, None]).sum(0) * (t[1] - t[0])
     np.testing.assert_allclose(integral, 1, rtol=1e-6)
 
 
@@ -104,7 +109,7 @@ def test_draws_follow_the_density(name, mode):
     else:
         sigma = np.asarray(likelihood.sigma(outputs), float)
         frozen = {"normal": stats.norm(), "laplace": stats.laplace(), "student-t": stats.t(4)}
-        entropy = frozen[name].entropy() + np.log(sigma)
+        entropy = frozen[name].entropy() + np.log(sigma) + LOG_FACTOR
     surprise = -np.asarray(
         jax.vmap(lambda x: likelihood.log_prob(x, outputs))(jnp.asarray(drawn, jnp.float32)), float
     )
@@ -124,7 +129,8 @@ def test_densities_equal_scipys(name, float64):
     }[name]
     x = ROWS[7].astype(float)
     expected = frozen(loc=shift + factor * np.asarray(outputs), scale=0.4 * factor).logpdf(x)
-    np.testing.assert_allclose(likelihood.log_prob(jnp.asarray(x), outputs), expected, rtol=1e-5)
+    standardized = jnp.asarray((x - shift) / factor)
+    np.testing.assert_allclose(likelihood.log_prob(standardized, outputs), expected, rtol=1e-5)
 
 
 def test_discretized_logistic_equals_the_difference_of_its_distribution(float64):

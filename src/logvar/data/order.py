@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 from jaxtyping import Int32
+from numpy.typing import DTypeLike
 
 from logvar.randomness import Purpose, host_stream
 
@@ -24,13 +25,17 @@ def split(n: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def taken(rows: np.ndarray, indices: np.ndarray) -> np.ndarray:
     """rows[indices], in memory that begins where a CPU program may use it without a copy."""
-    shape = (len(indices), *rows.shape[1:])
-    size = math.prod(shape) * rows.dtype.itemsize
-    memory = np.empty(size + _ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % _ALIGNMENT
-    found = memory[start : start + size].view(rows.dtype).reshape(shape)
+    found = aligned((len(indices), *rows.shape[1:]), rows.dtype)
     # With the mode that checks indices, NumPy would fill a copy first.
     return np.take(rows, indices, axis=0, out=found, mode="clip")
+
+
+def aligned(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
+    """Memory for an array, not yet filled, that a CPU program may use without a copy."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def epoch_order(n: int, batch_size: int, seed: int, epoch: int) -> Int32[np.ndarray, "padded"]:

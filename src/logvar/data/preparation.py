@@ -1,21 +1,29 @@
 """From stored rows to the numbers a model sees: intensities and binarization."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from logvar.data.order import aligned
 from logvar.errors import LogvarError, LogvarTypeError, unknown_name
 from logvar.randomness import Purpose, host_stream, row_words
 
+_NARROW = (np.dtype(np.float16), np.dtype(np.float32))
 BINARIZATIONS = ("none", "threshold", "static", "dynamic")
 
 
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["level"],
+    meta_fields=["divisor", "binarization", "dequantize"],
+)
 @dataclasses.dataclass(frozen=True)
 class Preparation:
-    """How rows become inputs; hashable, so that compiled programs can be told apart by it.
+    """How rows become inputs: `level` is an input of compiled programs, the rest tells them apart.
 
     Args:
         divisor: 255 for pixels stored as uint8, so that they become intensities; otherwise 1.
@@ -24,11 +32,13 @@ class Preparation:
         dequantize: add uniform noise on [−½, ½) at every visit, so that a density of the sum
             bounds the probability of the integer (Theis, van den Oord & Bethge 2016,
             arXiv 1511.01844).
+        level: the distance between two integers in rows that are standardized, for each feature.
     """
 
     divisor: float = 1.0
     binarization: str = "none"
     dequantize: bool = False
+    level: Float[np.ndarray, "*shape"] | Array | float = 1.0
 
     def __post_init__(self):
         if self.binarization not in BINARIZATIONS:
@@ -41,15 +51,16 @@ class Preparation:
 
     def __call__(self, row: Array, key: PRNGKeyArray) -> Float[Array, "*shape"]:
         """Turn a stored row (or a batch) into what the model sees; `key` is for its noise."""
-        x = row.astype(jnp.float32)
+        x = row if row.dtype == jnp.float64 else row.astype(jnp.float32)
         if self.dequantize:
-            x = x + jax.random.uniform(key, x.shape, minval=-0.5, maxval=0.5)
+            noise = jax.random.uniform(key, x.shape, jnp.float32, minval=-0.5, maxval=0.5)
+            x = x + (jnp.broadcast_to(self.level, x.shape) * noise).astype(x.dtype)
         if self.divisor != 1:
             x = x / self.divisor
         if self.binarization == "threshold":
             return (x > 0.5).astype(jnp.float32)
         if self.binarization == "dynamic":
-            return jax.random.bernoulli(key, x).astype(jnp.float32)
+            return jax.random.bernoulli(key, x.astype(jnp.float32)).astype(jnp.float32)
         return x
 
     def fix(self, rows: np.ndarray, seed: int) -> np.ndarray:
@@ -74,7 +85,7 @@ class Preparation:
 
 
 def as_rows(X: object, name: str = "X") -> np.ndarray:
-    """Check examples and return them as uint8 (kept) or float32 rows.
+    """Check examples and return them as uint8, float32 or float64 rows, without rounding them.
 
     Raises:
         LogvarError: not numeric, empty, not at least two-dimensional, or with NaN or infinity,
@@ -114,19 +125,38 @@ def as_rows(X: object, name: str = "X") -> np.ndarray:
         return array.astype(np.uint8)
     if array.dtype == np.uint8:
         return array
-    with np.errstate(over="ignore"):
-        rows = array.astype(np.float32)
+    rows = array.astype(np.float32 if array.dtype in _NARROW else np.float64, copy=False)
     if not np.isfinite(rows).all():
-        first = tuple(int(i) for i in np.argwhere(~np.isfinite(rows))[0])
-        value = array[first]
-        what = "NaN" if np.isnan(value) else "infinity" if np.isinf(value) else f"{value:g}"
-        where = f"row {first[0]}, column {first[1] if len(first) == 2 else first[1:]}"
-        also = "" if what in ("NaN", "infinity") else " (too large for float32)"
-        raise LogvarError(
-            f"{name} has {what}{also} at {where} (counting from 0): expected finite numbers; "
-            "remove or impute such rows"
-        )
+        raise _not_finite(array, rows, name)
     return rows
+
+
+def as_float32(rows: np.ndarray, name: str = "X") -> np.ndarray:
+    """Rows of a likelihood that does not standardize: uint8 as they are, or in float32.
+
+    Raises:
+        LogvarError: a value is too large for float32.
+    """
+    if rows.dtype in (np.uint8, np.float32):
+        return rows
+    narrow = aligned(rows.shape, np.float32)
+    with np.errstate(over="ignore"):
+        narrow[...] = rows
+    if not np.isfinite(narrow).all():
+        raise _not_finite(rows, narrow, name)
+    return narrow
+
+
+def _not_finite(array: np.ndarray, rows: np.ndarray, name: str) -> LogvarError:
+    first = tuple(int(i) for i in np.argwhere(~np.isfinite(rows))[0])
+    value = array[first]
+    what = "NaN" if np.isnan(value) else "infinity" if np.isinf(value) else f"{value:g}"
+    where = f"row {first[0]}, column {first[1] if len(first) == 2 else first[1:]}"
+    also = "" if what in ("NaN", "infinity") else f" (too large for {rows.dtype})"
+    return LogvarError(
+        f"{name} has {what}{also} at {where} (counting from 0): expected finite numbers; "
+        "remove or impute such rows"
+    )
 
 
 def _features(array: np.ndarray) -> int:

@@ -5,10 +5,12 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from logvar.data import idx, images, tables
 from logvar.errors import LogvarError, unknown_name
 
+_ROWS_AT_ONCE = 4096
 BUILT_IN = ("digits", "mnist")
 
 
@@ -64,9 +66,29 @@ def load(source: str, data_dir: str | None = None) -> Dataset:
 
 
 def fingerprint(rows: np.ndarray) -> str:
-    """SHA-256 over dtype, shape and bytes: the same data, the same text."""
-    digest = hashlib.sha256(f"{rows.dtype.str} {rows.shape}".encode())
-    digest.update(np.ascontiguousarray(rows).data)
+    """SHA-256 over kind, shape and values: the same data in any dtype, the same text.
+
+    Real numbers that float32 holds are hashed as such, others in float64.
+    """
+    if rows.dtype == np.uint8:
+        return _digest(rows, np.uint8)
+    spans = [slice(i, i + _ROWS_AT_ONCE) for i in range(0, len(rows), _ROWS_AT_ONCE)]
+    with np.errstate(over="ignore"):
+        narrow = all((rows[s].astype(np.float32) == rows[s]).all() for s in spans)
+    return _digest(rows, np.float32 if narrow else np.float64)
+
+
+def fingerprints(rows: np.ndarray) -> set[str]:
+    """Those that the same data may have: logvar 0.1 rounded real numbers to float32."""
+    return {fingerprint(rows)} | ({_digest(rows, np.float32)} if rows.dtype != np.uint8 else set())
+
+
+def _digest(rows: np.ndarray, dtype: DTypeLike) -> str:
+    digest = hashlib.sha256(f"{np.dtype(dtype).str} {rows.shape}".encode())
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        with np.errstate(over="ignore"):
+            some = rows[start : start + _ROWS_AT_ONCE].astype(dtype, copy=False)
+        digest.update(np.ascontiguousarray(some).data)
     return digest.hexdigest()
 
 

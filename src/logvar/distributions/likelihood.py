@@ -18,8 +18,9 @@ Outputs = Float[Array, "..."]
 class Likelihood(eqx.Module):
     """p(x | outputs) for one example, elementwise over its features.
 
-    Densities are in nats and in the data's own units. A new one is a class with `log_prob`, `mean`
-    and `sample`, and one line in `logvar.distributions.registry`.
+    Densities are in nats and in the data's own units; x, means and draws are as a model sees them,
+    which for real values is standardized (`logvar.data.standardization`). A new one is a class with
+    `log_prob`, `mean` and `sample`, and one line in `logvar.distributions.registry`.
     """
 
     @property
@@ -37,7 +38,7 @@ class Likelihood(eqx.Module):
 
     @abc.abstractmethod
     def mean(self, outputs: Outputs) -> Example:
-        """E[x | outputs] in the data's own units."""
+        """E[x | outputs]."""
 
     @abc.abstractmethod
     def sample(self, outputs: Outputs, key: PRNGKeyArray) -> Example:
@@ -52,7 +53,7 @@ class Likelihood(eqx.Module):
         return jax.tree.map(lambda _: False, self)
 
     def sigma(self, outputs: Outputs) -> Example | None:
-        """The observation noise σ in the data's own units, where there is one."""
+        """The observation noise σ in the units of x, where there is one."""
         return None
 
     # A noise in closed form is fitted to residuals; other likelihoods have nothing to fit.

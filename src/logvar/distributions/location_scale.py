@@ -7,7 +7,6 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from logvar.distributions.likelihood import Example, Likelihood, Outputs
@@ -83,30 +82,21 @@ class StudentTFamily(Family):
 
 
 class LocationScale(Likelihood):
-    """x = shift + factor·(location + σ·u) with u from the family: the decoder works standardized.
+    """x = location + σ·u with u from the family, in units of the training rows' spread.
 
-    `shift` and `factor` are the training data's mean and standard deviation per feature (1 for
-    a constant feature); the density carries −log factor, so it is one of x as the user gave it.
+    Rows are standardized before a model sees them (`logvar.data.standardization`). The density
+    carries −log factor, so it is one of x in the data's own units; mean, draws and σ are
+    standardized.
     """
 
-    shift: Example
-    factor: Example
+    log_factor: Example
+    """log of the standard deviation that each feature was divided by."""
     family: Family
     noise: ObservationNoise
 
     def __check_init__(self):
         if self.noise.mode == "optimal":
             self.family.residual(jnp.zeros(()))
-
-    @classmethod
-    def of_data(cls, X: np.ndarray, family: Family, noise: ObservationNoise) -> "LocationScale":
-        """Standardize by the columns of X."""
-        shift = X.mean(0, dtype=np.float64)
-        factor = X.std(0, dtype=np.float64)
-        # A constant column's spread may come out as rounding noise of its mean instead of 0.
-        factor[factor <= 1e-6 * np.abs(shift)] = 0
-        factor = np.where(factor > 0, factor, 1.0)
-        return cls(jnp.asarray(shift, jnp.float32), jnp.asarray(factor, jnp.float32), family, noise)
 
     @property
     def heads(self) -> int:
@@ -115,26 +105,24 @@ class LocationScale(Likelihood):
     def log_prob(self, x: Example, outputs: Outputs) -> Example:
         location, raw = self.noise.split(outputs)
         scale = self.noise.scale
-        u = (self.standardize(x) - location) / scale.sigma(raw)
-        return self.family.log_density(u) - scale.log_sigma(raw) - jnp.log(self.factor)
+        u = (x - location) / scale.sigma(raw)
+        return self.family.log_density(u) - scale.log_sigma(raw) - self.log_factor
 
     def mean(self, outputs: Outputs) -> Example:
-        return self.shift + self.factor * self.noise.split(outputs)[0]
+        return self.noise.split(outputs)[0]
 
     def sample(self, outputs: Outputs, key: PRNGKeyArray) -> Example:
         location, raw = self.noise.split(outputs)
         u = self.family.sample(key, location.shape)
-        return self.shift + self.factor * (location + self.noise.scale.sigma(raw) * u)
-
-    def standardize(self, x: Example) -> Example:
-        return (x - self.shift) / self.factor
+        return location + self.noise.scale.sigma(raw) * u
 
     def trainable(self) -> Any:
         nothing = jax.tree.map(lambda _: False, self)
         return eqx.tree_at(lambda likelihood: likelihood.noise, nothing, self.noise.trainable())
 
     def sigma(self, outputs: Outputs) -> Example:
-        return self.factor * self.noise.scale.sigma(self.noise.split(outputs)[1])
+        location, raw = self.noise.split(outputs)
+        return jnp.broadcast_to(self.noise.scale.sigma(raw), location.shape)
 
     @property
     def fits_residuals(self) -> bool:
@@ -144,7 +132,7 @@ class LocationScale(Likelihood):
         if not self.fits_residuals:
             return jnp.zeros(())
         location, _ = self.noise.split(outputs)
-        return jnp.mean(self.family.residual(self.standardize(x) - location))
+        return jnp.mean(self.family.residual(x - location))
 
     def fitted(self, residual: Float[Array, ""]) -> "LocationScale":
         if not self.fits_residuals:

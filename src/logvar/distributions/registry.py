@@ -4,12 +4,14 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-import numpy as np
+import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from logvar.distributions.bernoulli import Bernoulli
 from logvar.distributions.discretized import DiscretizedLogistic
 from logvar.distributions.likelihood import Likelihood
 from logvar.distributions.location_scale import (
+    Family,
     LaplaceFamily,
     LocationScale,
     NormalFamily,
@@ -35,41 +37,42 @@ class NoiseSettings:
         return ObservationNoise.starting_at(self.sigma, shape, self.mode, self.scale, self.floor)
 
 
-def _normal(rows: np.ndarray, settings: NoiseSettings) -> Likelihood:
-    return LocationScale.of_data(rows, NormalFamily(), settings.noise(rows.shape[1:]))
-
-
-def _laplace(rows: np.ndarray, settings: NoiseSettings) -> Likelihood:
-    return LocationScale.of_data(rows, LaplaceFamily(), settings.noise(rows.shape[1:]))
-
-
-def _student_t(rows: np.ndarray, settings: NoiseSettings) -> Likelihood:
-    family = StudentTFamily(settings.degrees_of_freedom)
-    return LocationScale.of_data(rows, family, settings.noise(rows.shape[1:]))
-
-
-def _discretized_logistic(rows: np.ndarray, settings: NoiseSettings) -> Likelihood:
-    return DiscretizedLogistic(settings.noise(rows.shape[1:]))
-
-
-LIKELIHOODS: Mapping[str, Callable[[np.ndarray, NoiseSettings], Likelihood]] = MappingProxyType(
+FAMILIES: Mapping[str, Callable[[NoiseSettings], Family]] = MappingProxyType(
     {
-        "bernoulli": lambda rows, settings: Bernoulli(),
-        "normal": _normal,
-        "laplace": _laplace,
-        "student-t": _student_t,
-        "discretized-logistic": _discretized_logistic,
+        "normal": lambda settings: NormalFamily(),
+        "laplace": lambda settings: LaplaceFamily(),
+        "student-t": lambda settings: StudentTFamily(settings.degrees_of_freedom),
     }
 )
+"""Likelihoods of real values, which are standardized."""
+
+LIKELIHOODS = ("bernoulli", *FAMILIES, "discretized-logistic")
 """The names a recipe may use, beside "auto"."""
 
 
-def build(name: str, rows: np.ndarray, settings: NoiseSettings | None = None) -> Likelihood:
-    """Build a likelihood; those of real values standardize by these rows.
+def build(
+    name: str,
+    shape: tuple[int, ...],
+    settings: NoiseSettings | None = None,
+    log_factor: ArrayLike = 0.0,
+) -> Likelihood:
+    """Build a likelihood.
+
+    Args:
+        name: one of `LIKELIHOODS`.
+        shape: of one example.
+        settings: of its noise.
+        log_factor: for real values, the log of what each feature was divided by.
 
     Raises:
         LogvarError: the name is unknown, or the noise does not go with it.
     """
     if name not in LIKELIHOODS:
         raise unknown_name("likelihood", name, LIKELIHOODS)
-    return LIKELIHOODS[name](rows, settings or NoiseSettings())
+    settings = settings or NoiseSettings()
+    if name == "bernoulli":
+        return Bernoulli()
+    if name == "discretized-logistic":
+        return DiscretizedLogistic(settings.noise(shape))
+    constant = jnp.broadcast_to(jnp.asarray(log_factor, jnp.float32), shape)
+    return LocationScale(constant, FAMILIES[name](settings), settings.noise(shape))

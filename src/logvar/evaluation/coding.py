@@ -5,24 +5,26 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from logvar.data.examples import Examples, examples_of
 from logvar.data.preparation import Preparation
 from logvar.evaluation.blocks import in_blocks
 from logvar.model import Model
-from logvar.randomness import Purpose, row_key, row_words, stream
+from logvar.randomness import Purpose, row_key, stream
 
 
 def encode(
-    model: Model, rows: np.ndarray, preparation: Preparation, seed: int
+    model: Model, rows: np.ndarray | Examples, preparation: Preparation, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """(mean, raw) of each row; dynamic binarization is a function of (seed, the row's bytes)."""
+    examples = examples_of(rows)
     # Hashing rows for noise that nobody draws would be a fifth of the time.
-    words = row_words(rows) if preparation.draws else np.zeros((len(rows), 2), np.uint32)
-    mean, raw = in_blocks(_encode, (model, preparation, jnp.asarray(seed)), rows, words)
+    words = examples.words if preparation.draws else np.zeros((len(examples), 2), np.uint32)
+    mean, raw = in_blocks(_encode, (model, preparation, jnp.asarray(seed)), examples.values, words)
     return mean, raw
 
 
 def decode(model: Model, latents: np.ndarray) -> np.ndarray:
-    """E[x | z] of each row of latents, in the data's own units."""
+    """E[x | z] of each row of latents, in the units that the model sees x in."""
     return in_blocks(_decode, model, latents)
 
 

@@ -10,17 +10,19 @@ from jax import lax
 from jaxtyping import Array, Float, Int, PyTree
 
 from logvar.backend.ops import optimized
+from logvar.data.examples import Examples, examples_of
 from logvar.data.preparation import Preparation
 from logvar.evaluation.blocks import BLOCK, in_blocks
+from logvar.evaluation.outside import Wide, in_float64, to_repeat
 from logvar.model import Model
 from logvar.objectives import Terms, terms
-from logvar.randomness import Purpose, row_key, row_noise, row_words
+from logvar.randomness import Purpose, row_key, row_noise
 
 
 class _Task(NamedTuple):
     """What a block of rows is evaluated under."""
 
-    model: Model
+    model: Any
     preparation: Preparation
     seed: Int[Array, ""]
     analytic_kl: bool
@@ -31,23 +33,30 @@ class RowTerms(NamedTuple):
     """The ELBO's terms of each row, with its posterior."""
 
     log_likelihood: np.ndarray
-    """(rows,) mean over the samples of log p(x | z), nats."""
+    """(rows,) mean over the samples of log p(x | z), nats, float64."""
     kl: np.ndarray
     """(rows, latent) KL of each latent, nats."""
     mean: np.ndarray
     """(rows, latent) posterior means."""
     raw: np.ndarray
     """(rows, latent) raw scale outputs."""
-
-    @property
-    def elbo(self) -> np.ndarray:
-        """(rows,) nats per example at β = 1."""
-        return self.log_likelihood - self.kl.sum(-1)
+    elbo: np.ndarray
+    """(rows,) nats per example at β = 1, float64."""
 
 
+class _Block(NamedTuple):
+    """What a program finds of some rows."""
+
+    log_likelihood: Array
+    kl: Array
+    mean: Array
+    raw: Array
+
+
+@np.errstate(invalid="ignore", over="ignore")  # what is not finite is computed again
 def elbo_terms(
     model: Model,
-    rows: np.ndarray,
+    rows: np.ndarray | Examples,
     preparation: Preparation,
     seed: int,
     *,
@@ -59,7 +68,8 @@ def elbo_terms(
 
     Args:
         model: the model.
-        rows: stored rows (rows, *shape).
+        rows: as the model reads them; those outside of what the encoder has seen are scored in
+            float64.
         preparation: how rows become inputs.
         seed: the seed of the noise and of dynamic binarization.
         n_samples: draws of z per row.
@@ -67,30 +77,79 @@ def elbo_terms(
         eps: noise to use instead, (rows, samples, latent).
     """
     task = _Task(model, preparation, jnp.asarray(seed, jnp.int32), analytic_kl, n_samples)
-    words = row_words(rows)
-    if eps is None:
-        return in_blocks(_keyed_block, task, rows, words)
-    return in_blocks(_given_block, task, rows, words, eps)
+    examples = examples_of(rows)
+    given = () if eps is None else (eps,)
+    block = _keyed_block if eps is None else _given_block
+    found = in_blocks(block, task, examples.values, examples.words, *given)
+    elbo = (found.log_likelihood - found.kl.sum(-1)).astype(np.float64)
+    result = RowTerms(
+        found.log_likelihood.astype(np.float64), found.kl, found.mean, found.raw, elbo
+    )
+    again = to_repeat(examples, elbo)
+    if not len(again):
+        return result
+    wide = in_float64(
+        _keyed_outside if eps is None else _given_outside,
+        (Wide.of(model), task._replace(model=None)),
+        examples,
+        again,
+        *(noise[again] for noise in given),
+    )
+    result = result._replace(kl=result.kl.astype(np.float64))
+    result.log_likelihood[again] = wide.log_likelihood
+    result.kl[again] = wide.kl
+    result.elbo[again] = wide.log_likelihood - wide.kl.sum(-1)
+    return result
 
 
-def _keyed_block(task: _Task, rows: Array, words: Array) -> RowTerms:
-    return jax.vmap(lambda row, word: _row(task, row, word, None))(rows, words)
+def _keyed_block(task: _Task, rows: Array, words: Array, seen: Array | None = None) -> _Block:
+    if seen is None:
+        return jax.vmap(lambda row, word: _row(task, row, word, None))(rows, words)
+    return jax.vmap(lambda row, word, copy: _row(task, row, word, None, copy))(rows, words, seen)
 
 
-def _given_block(task: _Task, rows: Array, words: Array, eps: Array) -> RowTerms:
+def _given_block(task: _Task, rows: Array, words: Array, eps: Array) -> _Block:
     return jax.vmap(lambda row, word, e: _row(task, row, word, e))(rows, words, eps)
 
 
-def _row(task: _Task, row: Array, words: Array, eps: Array | None) -> Any:
-    x = task.preparation(row, row_key(task.seed, Purpose.BINARIZATION, words))
-    mean, raw = task.model.encode(x)
+def _row(
+    task: _Task, row: Array, words: Array, eps: Array | None, seen: Array | None = None
+) -> _Block:
+    """One row; the encoder reads `seen` in its place where that is given."""
+    key = row_key(task.seed, Purpose.BINARIZATION, words)
+    x = task.preparation(row, key)
+    code = task.model.encode(x if seen is None else task.preparation(seen, key))
+    return _averaged(task, task.model, x, code, words, eps)
+
+
+def _keyed_outside(wide: tuple[Wide, _Task], seen: Array, words: Array, actual: Array) -> _Block:
+    return jax.vmap(lambda s, w, x: _row_outside(*wide, s, w, x, None))(seen, words, actual)
+
+
+def _given_outside(
+    wide: tuple[Wide, _Task], seen: Array, words: Array, actual: Array, eps: Array
+) -> _Block:
+    return jax.vmap(lambda s, w, x, e: _row_outside(*wide, s, w, x, e))(seen, words, actual, eps)
+
+
+def _row_outside(
+    wide: Wide, task: _Task, seen: Array, words: Array, actual: Array, eps: Array | None
+) -> _Block:
+    key = row_key(task.seed, Purpose.BINARIZATION, words)
+    code = wide.encode(task.preparation(seen, key))
+    return _averaged(task, wide.model, task.preparation(actual, key), code, words, eps)
+
+
+def _averaged(
+    task: _Task, model: Model, x: Array, code: Any, words: Array, eps: Array | None
+) -> _Block:
+    mean, raw = code
     if eps is None:
         eps = row_noise(task.seed, words, task.n_samples, mean.shape[0])
-    model, analytic_kl = task.model, task.analytic_kl
-    each = jax.vmap(lambda e: terms(model, x, (mean, raw), e, analytic_kl))(eps)
+    eps = eps.astype(x.dtype)
+    each = jax.vmap(lambda e: terms(model, x, (mean, raw), e, task.analytic_kl))(eps)
     averaged = jax.tree.map(lambda value: jnp.mean(value, axis=0), each)
-    inside_the_block: Any = (averaged.log_likelihood, averaged.kl, mean, raw)
-    return RowTerms(*inside_the_block)
+    return _Block(averaged.log_likelihood, averaged.kl, mean, raw)
 
 
 class HeldOut(NamedTuple):
@@ -99,19 +158,27 @@ class HeldOut(NamedTuple):
     rows: Array
     words: Array
     weight: Float[Array, "blocks block"]
+    seen: Array | None = None
+    """What the encoder reads, where some rows lie outside of what it is trained on."""
 
     @classmethod
-    def of(cls, rows: np.ndarray) -> "HeldOut":
+    def of(cls, rows: np.ndarray | Examples) -> "HeldOut":
         """Pad and move a held-out set to the device."""
-        n = len(rows)
+        examples = examples_of(rows)
+        n = len(examples)
         blocks = -(-n // BLOCK)
         block = -(-n // (16 * blocks)) * 16  # as equal as they come: padding is computed as well
         index = np.arange(blocks * block)
         taken = np.where(index < n, index, 0)
-        words = row_words(rows)[taken].reshape(blocks, block, 2)
-        stacked = rows[taken].reshape(blocks, block, *rows.shape[1:])
+        words = examples.words[taken].reshape(blocks, block, 2)
+        stacked = examples.values[taken].reshape(blocks, block, *examples.shape[1:])
         weight = (index < n).astype(np.float32).reshape(blocks, block)
-        return cls(jnp.asarray(stacked), jnp.asarray(words), jnp.asarray(weight))
+        if not len(examples.outside):
+            return cls(jnp.asarray(stacked), jnp.asarray(words), jnp.asarray(weight))
+        largest = np.finfo(np.float32).max
+        actual = np.clip(examples.as_they_are(taken), -largest, largest).astype(np.float32)
+        stacked, seen = actual.reshape(stacked.shape), stacked
+        return cls(*map(jnp.asarray, (stacked, words, weight, seen)))
 
 
 def held_out_rows(
@@ -123,9 +190,9 @@ def held_out_rows(
     """
     task = _Task(eqx.combine(params, static), preparation, seed, True, 1)
 
-    def block(rows_words_weight: tuple[Array, Array, Array]) -> tuple[Terms, Any]:
-        rows, words, weight = rows_words_weight
-        out = _keyed_block(task, rows, words)
+    def block(of_block: tuple[Array, Array, Array, Array | None]) -> tuple[Terms, Any]:
+        rows, words, weight, seen = of_block
+        out = _keyed_block(task, rows, words, seen)
         return Terms(jnp.dot(weight, out.log_likelihood), weight @ out.kl), out.raw
 
     sums, raw = lax.map(optimized(block), tuple(held_out))

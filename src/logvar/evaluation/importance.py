@@ -10,11 +10,13 @@ from jax.nn import logsumexp
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from logvar.backend.ops import standard_normal
+from logvar.data.examples import Examples, examples_of
 from logvar.data.preparation import Preparation
 from logvar.evaluation.blocks import in_blocks
+from logvar.evaluation.outside import Wide, in_float64, to_repeat
 from logvar.model import Model
 from logvar.objectives import terms
-from logvar.randomness import Purpose, row_key, row_words
+from logvar.randomness import Purpose, row_key
 
 AT_ONCE = 20
 """Samples of each row in one pass, at most: noise costs a pass more than it costs a number, and
@@ -28,57 +30,92 @@ class RowLikelihood(NamedTuple):
     """The estimate for each row."""
 
     log_likelihood: np.ndarray
-    """(rows,) log (1/k)·Σ p(x, z)/q(z | x), nats."""
+    """(rows,) log (1/k)·Σ p(x, z)/q(z | x), nats, float64."""
     monte_carlo_error: np.ndarray
     """(rows,) its standard error from the k samples, by the delta method, nats."""
 
 
 class _Task(NamedTuple):
-    model: Model
+    model: Any
     preparation: Preparation
     seed: Int[Array, ""]
     n_samples: Int[Array, ""]
 
 
 def importance_log_likelihood(
-    model: Model, rows: np.ndarray, preparation: Preparation, seed: int, n_samples: int
+    model: Model, rows: np.ndarray | Examples, preparation: Preparation, seed: int, n_samples: int
 ) -> RowLikelihood:
     """Estimate log p(x) of each row with k importance samples (Burda et al. 2016).
 
     A block of rows is encoded once; then some samples are taken at a time and summed on the way,
     so memory does not grow with k or with the number of rows. Sample j of a row is a function
-    of (seed, the row's bytes, j): more samples extend the same sequence.
+    of (seed, the row's bytes, j): more samples extend the same sequence. Rows outside of what the
+    encoder has seen are scored in float64.
     """
     task = _Task(model, preparation, jnp.asarray(seed, jnp.int32), jnp.asarray(n_samples))
-    return in_blocks(_block, task, rows, row_words(rows))
+    examples = examples_of(rows)
+    found = in_blocks(_block, task, examples.values, examples.words)
+    result = RowLikelihood(*(array.astype(np.float64) for array in found))
+    again = to_repeat(examples, result.log_likelihood)
+    if len(again):
+        arguments = Wide.of(model), task._replace(model=None)
+        for array, wide in zip(
+            result, in_float64(_outside, arguments, examples, again), strict=True
+        ):
+            array[again] = wide
+    return result
 
 
 def _block(task: _Task, rows: Array, words: Array) -> RowLikelihood:
+    x = _prepared(task, rows, words)
+    log_sum, log_sum_of_squares = _sums(task, x, jax.vmap(task.model.encode)(x), words)
+    return _estimate(task, log_sum, log_sum_of_squares - 2 * log_sum)
+
+
+def _outside(wide: tuple[Wide, _Task], seen: Array, words: Array, actual: Array) -> RowLikelihood:
+    model, task = wide[0].model, wide[1]
+    codes = jax.vmap(wide[0].encode)(_prepared(task, seen, words))
+    x = _prepared(task, actual, words)
+    log_sum, log_sum_of_squares = _sums(task._replace(model=model), x, codes, words)
+    # Between 1/k and 1 by Cauchy and Schwarz; the logarithms of both may be too large to tell.
+    k = task.n_samples.astype(jnp.float64)
+    ratio = jnp.clip(log_sum_of_squares - 2 * log_sum, -jnp.log(k), 0.0)
+    return _estimate(task, log_sum, ratio)
+
+
+def _prepared(task: _Task, rows: Array, words: Array) -> Array:
+    keys = jax.vmap(lambda word: row_key(task.seed, Purpose.BINARIZATION, word))(words)
+    return jax.vmap(task.preparation)(rows, keys)
+
+
+def _sums(task: _Task, x: Array, codes: tuple[Array, Array], words: Array) -> tuple[Array, Array]:
+    """(log Σ w, log Σ w²) over the importance weights w of each row."""
     keys = jax.vmap(lambda word: row_key(task.seed, Purpose.IMPORTANCE, word))(words)
-    binarization = jax.vmap(lambda word: row_key(task.seed, Purpose.BINARIZATION, word))(words)
-    x = jax.vmap(task.preparation)(rows, binarization)
-    codes = jax.vmap(task.model.encode)(x)
     latent_dim = codes[0].shape[-1]
     at_once = max(1, min(AT_ONCE, NUMBERS_AT_ONCE // x.size))
 
     def log_weight(x: Array, code: tuple[Array, Array], key: PRNGKeyArray, j: Array) -> Array:
-        eps = standard_normal(jax.random.fold_in(key, j), (latent_dim,))
+        eps = standard_normal(jax.random.fold_in(key, j), (latent_dim,)).astype(x.dtype)
         return terms(task.model, x, code, eps, analytic_kl=False).elbo
 
     def add_samples(group: Array, sums: tuple[Array, Array]) -> tuple[Array, Array]:
-        j = group * at_once + jnp.arange(at_once)
+        j = group * at_once + jnp.arange(at_once, dtype=jnp.int32)
         of_row = jax.vmap(log_weight, in_axes=(None, None, None, 0))
         log_weights = jax.vmap(of_row, in_axes=(0, 0, 0, None))(x, codes, keys, j)
         log_weights = jnp.where(j < task.n_samples, log_weights, -jnp.inf)
         added = logsumexp(log_weights, axis=1), logsumexp(2 * log_weights, axis=1)
         return jnp.logaddexp(sums[0], added[0]), jnp.logaddexp(sums[1], added[1])
 
-    empty = jnp.full(len(rows), -jnp.inf)
+    empty = jnp.full(len(x), -jnp.inf)
     groups = (task.n_samples + at_once - 1) // at_once
-    log_sum, log_sum_of_squares = lax.fori_loop(0, groups, add_samples, (empty, empty))
-    k = task.n_samples.astype(jnp.float32)
+    return lax.fori_loop(0, groups, add_samples, (empty, empty))
+
+
+def _estimate(task: _Task, log_sum: Array, log_ratio: Array) -> RowLikelihood:
+    """From log Σ w and log (Σ w²/(Σ w)²)."""
+    k = task.n_samples.astype(log_sum.dtype)
     # Var[log mean w] ≈ (E[w²]/E[w]² − 1)/k.
-    relative_square = jnp.exp(log_sum_of_squares - 2 * log_sum) * k
+    relative_square = jnp.exp(log_ratio) * k
     error = jnp.sqrt(jnp.maximum(relative_square - 1, 0.0) / jnp.maximum(k - 1, 1.0))
     inside_the_block: Any = (log_sum - jnp.log(k), error)
     return RowLikelihood(*inside_the_block)

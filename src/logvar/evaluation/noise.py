@@ -8,15 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from logvar.data.examples import Examples, examples_of
 from logvar.data.preparation import Preparation
 from logvar.distributions.noise import ObservationNoise
 from logvar.evaluation.blocks import in_blocks
 from logvar.model import Model
 from logvar.objectives import draw
-from logvar.randomness import Purpose, row_key, row_noise, row_words
+from logvar.randomness import Purpose, row_key, row_noise
 
 
-def fit_noise(model: Model, rows: np.ndarray, preparation: Preparation, seed: int) -> Model:
+def fit_noise(
+    model: Model, rows: np.ndarray | Examples, preparation: Preparation, seed: int
+) -> Model:
     """Freeze a noise in closed form at what is best for all of these rows.
 
     A row's score then depends on the model alone, not on the rows scored with it. Every row is
@@ -25,7 +28,8 @@ def fit_noise(model: Model, rows: np.ndarray, preparation: Preparation, seed: in
     if not model.likelihood.fits_residuals:
         return model
     task = (model, preparation, jnp.asarray(seed, jnp.int32))
-    residuals = in_blocks(_residuals, task, rows, row_words(rows))
+    examples = examples_of(rows)
+    residuals = in_blocks(_residuals, task, examples.values, examples.words)
     mean = jnp.asarray(residuals.mean(dtype=np.float64), jnp.float32)
     return eqx.tree_at(lambda model: model.likelihood, model, model.likelihood.fitted(mean))
 
@@ -68,7 +72,7 @@ class NoiseSummary:
 
 
 def summarize_noise(
-    model: Model, rows: np.ndarray, preparation: Preparation, seed: int
+    model: Model, rows: np.ndarray | Examples, preparation: Preparation, seed: int
 ) -> NoiseSummary | None:
     """Quantiles of σ over examples and features, decoding the posterior means; None if there is
     no such noise."""
@@ -77,9 +81,9 @@ def summarize_noise(
         return None
     if noise.mode == "per-example":
         # A thousand rows say where σ lies; a million would be kept in memory for nothing more.
-        taken = rows[:1024]
+        examples, some = examples_of(rows), slice(0, 1024)
         task = (model, preparation, jnp.asarray(seed, jnp.int32))
-        sigma = in_blocks(_sigmas, task, taken, row_words(taken)).ravel()
+        sigma = in_blocks(_sigmas, task, examples.values[some], examples.words[some]).ravel()
     else:
         sigma = np.asarray(noise.scale.sigma(noise.raw)).ravel()
     at = (0.0, 0.5, 1.0)

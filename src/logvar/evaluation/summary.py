@@ -9,18 +9,24 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from logvar.data.examples import Examples, examples_of
 from logvar.data.preparation import Preparation
 from logvar.evaluation.blocks import in_blocks
 from logvar.evaluation.elbo import RowTerms, elbo_terms
 from logvar.evaluation.importance import importance_log_likelihood
 from logvar.evaluation.noise import NoiseSummary, summarize_noise
+from logvar.evaluation.outside import Wide, in_float64, to_repeat
 from logvar.evaluation.units import bits_per_dimension
 from logvar.model import Model
-from logvar.randomness import Purpose, row_key, row_words
+from logvar.randomness import Purpose, row_key
 
 ACTIVE_VARIANCE = 0.01
 """A latent is active if the variance of its posterior mean over rows exceeds this
 (Burda, Grosse & Salakhutdinov 2016, section 5)."""
+
+
+_LONG = 1e12
+"""From here on a number is printed with an exponent."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,9 +46,12 @@ class Figure:
         return 2 if self.unit else 4
 
     def __str__(self) -> str:
-        error = "" if self.standard_error is None else f" ± {self.standard_error:.{self.digits}f}"
+        error = "" if self.standard_error is None else f" ± {self._text(self.standard_error)}"
         unit = f" {self.unit}" if self.unit else ""
-        return f"{self.value:.{self.digits}f}{error}{unit}"
+        return f"{self._text(self.value)}{error}{unit}"
+
+    def _text(self, value: float) -> str:
+        return f"{value:.{self.digits}f}" if abs(value) < _LONG else f"{value:.6g}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +86,8 @@ class Evaluation:
     active_units: int
     raw_outputs: RawOutputs
     noise: NoiseSummary | None = None
+    outside: int = 0
+    """Rows outside of what the encoder has seen."""
 
     def __getitem__(self, name: str) -> Figure:
         return next(figure for figure in self.figures if figure.name == name)
@@ -88,7 +99,7 @@ class Evaluation:
 @np.errstate(invalid="ignore", over="ignore")  # a diverged model's figures are NaN, and say so
 def evaluate(
     model: Model,
-    rows: np.ndarray,
+    rows: np.ndarray | Examples,
     preparation: Preparation,
     *,
     split: str,
@@ -105,10 +116,10 @@ def evaluate(
     way: KL by one sample, averaged over batches of that size, the last one as a full one.
     `meaning` says what log p(x) is under this likelihood (`meaning_of`).
     """
+    rows = examples_of(rows)
     row_terms = elbo_terms(model, rows, preparation, seed)
     likelihood = importance_log_likelihood(model, rows, preparation, seed, n_importance)
-    task = (model, preparation, jnp.asarray(seed))
-    squared = in_blocks(_squared_error, task, rows, row_words(rows))
+    squared = _squared_errors(model, rows, preparation, seed)
     n = len(rows)
     monte_carlo = float(np.sqrt(np.sum(np.square(likelihood.monte_carlo_error), dtype=float)) / n)
     nats = "nats per example"
@@ -147,6 +158,7 @@ def evaluate(
         int(np.sum(row_terms.mean.var(0, dtype=np.float64) > ACTIVE_VARIANCE)),
         raw_outputs(model, row_terms),
         summarize_noise(model, rows, preparation, seed),
+        len(rows.outside),
     )
 
 
@@ -175,11 +187,47 @@ def _mean(name: str, values: np.ndarray, unit: str, how: str) -> Figure:
     return Figure(name, float(wide.mean()), error, unit, how)
 
 
+def _squared_errors(
+    model: Model, examples: Examples, preparation: Preparation, seed: int
+) -> Float[np.ndarray, "rows"]:
+    """The squared error of each row's reconstruction, per feature and in the data's own units."""
+    unit, relative = 1.0, None
+    if examples.standardization is not None:
+        factor = examples.standardization.factor
+        unit = float(factor.max())
+        relative = (factor / unit).astype(np.float32)
+    task = (model, preparation, jnp.asarray(seed), relative)
+    found = in_blocks(_squared_error, task, examples.values, examples.words).astype(np.float64)
+    again = to_repeat(examples, found)
+    if len(again):
+        wide = (Wide.of(model), *task[1:])
+        found[again] = in_float64(_squared_error_outside, wide, examples, again)
+    return found * unit * unit
+
+
 def _squared_error(task: tuple, rows: Array, words: Array) -> Float[Array, "block"]:
-    model, preparation, seed = task
+    model, preparation, seed, relative = task
 
     def row(row: Array, word: Array) -> Array:
         x = preparation(row, row_key(seed, Purpose.BINARIZATION, word))
-        return jnp.mean(jnp.square(model.mean(model.encode(x)[0]) - x))
+        return _mean_square(model.mean(model.encode(x)[0]) - x, relative)
 
     return jax.vmap(row)(rows, words)
+
+
+def _squared_error_outside(
+    task: tuple, seen: Array, words: Array, actual: Array
+) -> Float[Array, "block"]:
+    wide, preparation, seed, relative = task
+
+    def row(seen: Array, word: Array, actual: Array) -> Array:
+        key = row_key(seed, Purpose.BINARIZATION, word)
+        mean = wide.model.mean(wide.encode(preparation(seen, key))[0])
+        return _mean_square(mean - preparation(actual, key), relative)
+
+    return jax.vmap(row)(seen, words, actual)
+
+
+def _mean_square(difference: Array, relative: Array | None) -> Float[Array, ""]:
+    weight = 1.0 if relative is None else relative.astype(difference.dtype)
+    return jnp.mean(jnp.square(difference * weight))

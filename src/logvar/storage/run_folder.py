@@ -2,6 +2,8 @@
 
 recipe.toml           everything needed to repeat the run
 weights.safetensors   the best weights
+standardization.safetensors
+                      for real values: what was subtracted and divided by, in float64
 metrics.jsonl         one line per epoch, without clocks: the same run gives the same bytes
 timing.jsonl          the clocks
 evaluation.json       the final figures with their protocols
@@ -24,13 +26,14 @@ from logvar.storage.files import sha256, write_atomically
 FORMAT = 1
 RECIPE = "recipe.toml"
 WEIGHTS = "weights.safetensors"
+STANDARDIZATION = "standardization.safetensors"
 METRICS = "metrics.jsonl"
 TIMING = "timing.jsonl"
 EVALUATION = "evaluation.json"
 CONVERSION = "conversion.json"
 MANIFEST = "manifest.json"
 REPORT = "report.html"
-HASHED = (RECIPE, WEIGHTS, METRICS)
+HASHED = (RECIPE, WEIGHTS, STANDARDIZATION, METRICS)
 _LARGEST_JSON = 64 * 1024 * 1024
 
 
@@ -41,7 +44,7 @@ class Manifest:
     shape: tuple[int, ...]
     """The shape of one example."""
     dtype: str
-    """How examples are stored: uint8 or float32."""
+    """What holds the values of examples in the data's own units: uint8, float32 or float64."""
     likelihood: str
     """The likelihood that `auto` stood for."""
     network: str
@@ -125,7 +128,7 @@ def _check_manifest_types(path: Path, content: dict[str, Any]) -> None:
         isinstance(shape, list)
         and all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in shape)
         and 1 <= len(shape) <= 8
-        and content["dtype"] in ("uint8", "float32")
+        and content["dtype"] in ("uint8", "float32", "float64")
         and all(isinstance(content[key], str) for key in ("likelihood", "network"))
         and isinstance(content["divisor"], (int, float))
         and math.isfinite(content["divisor"])

@@ -1,6 +1,7 @@
 """Arrays of a pytree in a safetensors file, by their path in the tree."""
 
 import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import equinox as eqx
@@ -14,6 +15,8 @@ from jaxtyping import PyTree
 from logvar.errors import LogvarError
 from logvar.storage.files import write_atomically
 
+_BROKEN = (safetensors.SafetensorError, json.JSONDecodeError, OSError)
+
 
 def save_arrays(path: Path, tree: PyTree) -> None:
     """Write all arrays of a tree; the bytes are a function of the tree alone."""
@@ -21,8 +24,38 @@ def save_arrays(path: Path, tree: PyTree) -> None:
     write_atomically(path, safetensors.numpy.save(arrays))
 
 
-def load_arrays(path: Path, skeleton: PyTree) -> PyTree:
-    """Fill a skeleton (arrays or shapes) with the arrays of a file.
+def save_float64(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write some arrays in float64, which those of a model's tree are not."""
+    wide = {name: np.asarray(array, np.float64, order="C") for name, array in arrays.items()}
+    write_atomically(path, safetensors.numpy.save(wide))
+
+
+def load_named(path: Path, names: Collection[str], shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """Some arrays of a file, all of one shape, in the dtype in which they were written.
+
+    Raises:
+        LogvarError: not a safetensors file, or it lacks one of that shape.
+    """
+    found = {}
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            for name in names:
+                there = name in set(file.keys())
+                if not there or tuple(file.get_slice(name).get_shape()) != shape:
+                    raise LogvarError(
+                        f"{path} has no array {name!r} of shape {shape}: it belongs to another "
+                        "model; copy the whole run folder again"
+                    )
+                found[name] = np.asarray(file.get_tensor(name))
+    except _BROKEN as error:
+        raise _broken(path, error) from error
+    if not all(array.dtype.kind == "f" and np.isfinite(array).all() for array in found.values()):
+        raise LogvarError(f"{path} has values that are not finite numbers; the file was changed")
+    return found
+
+
+def load_arrays(path: Path, skeleton: PyTree, *, apart: Collection[str] = ()) -> PyTree:
+    """Fill a skeleton (arrays or shapes) with the arrays of a file; those named `apart` are others.
 
     Shapes, dtypes and the size of the file are checked against the header and the skeleton
     before any array is read, so a hostile header cannot claim memory.
@@ -46,17 +79,15 @@ def load_arrays(path: Path, skeleton: PyTree) -> PyTree:
                         f"{path}: {name} has shape {tuple(view.get_shape())}, expected "
                         f"{tuple(leaf.shape)}; the recipe and the weights do not belong together"
                     )
-            extra = names - expected.keys()
+            extra = names - expected.keys() - set(apart)
             if extra:
                 raise LogvarError(
                     f"{path} has arrays the model lacks, such as {min(extra)!r}: it belongs to "
                     "another model; load it with the recipe it was saved with"
                 )
             loaded = {name: file.get_tensor(name) for name in expected}
-    except (safetensors.SafetensorError, json.JSONDecodeError, OSError) as error:
-        raise LogvarError(
-            f"{path} is not a whole safetensors file ({error}): copy it again, or save it anew"
-        ) from error
+    except _BROKEN as error:
+        raise _broken(path, error) from error
 
     def fill(path_of_leaf, leaf):
         if not _is_array(leaf):
@@ -79,6 +110,12 @@ def named_arrays(tree: PyTree) -> dict:
 
 def _is_array(leaf: object) -> bool:
     return eqx.is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)
+
+
+def _broken(path: Path, error: Exception) -> LogvarError:
+    return LogvarError(
+        f"{path} is not a whole safetensors file ({error}): copy it again, or save it anew"
+    )
 
 
 def _name(path: tuple) -> str:

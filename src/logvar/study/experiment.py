@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from logvar import assembly, scales
+from logvar.data.examples import Examples
 from logvar.data.order import split
 from logvar.errors import LogvarError, unknown_name
 from logvar.recipe import Recipe
@@ -174,7 +175,11 @@ def run_unit(
     shared = _build(experiment, rows, 0)
     members = []
     for seed in unit.seeds:
-        model, into = begin(_build(experiment, rows, seed).model, scale, reference, unit.arm)
+        fresh = assembly.build_model(
+            _recipe(experiment, seed), shared.decisions, rows.train.shape[1:],
+            standardization=shared.standardization,
+        )  # fmt: skip
+        model, into = begin(fresh, scale, reference, unit.arm)
         members.append(Member(model, into, seed, unit.rate))
     started = time.perf_counter()
     raised = train_fleet(
@@ -199,13 +204,16 @@ def run_unit(
 
 def _build(experiment: Experiment, rows: Rows, seed: int) -> assembly.Run:
     """The parts of a run with untouched raw outputs, under the reference's name."""
-    recipe = experiment.recipe.replace(
+    return assembly.build_run(_recipe(experiment, seed), rows.train, rows.validation)
+
+
+def _recipe(experiment: Experiment, seed: int) -> Recipe:
+    return experiment.recipe.replace(
         scale=experiment.reference, initial_sigma="as-is", match="", random_state=seed
-    )
-    return assembly.build_run(recipe.checked(), rows.train, rows.validation)
+    ).checked()
 
 
-def held_out(run: assembly.Run) -> np.ndarray:
+def held_out(run: assembly.Run) -> Examples:
     """The rows to choose by; an experiment always has some."""
     assert run.validation is not None
     return run.validation
@@ -226,7 +234,7 @@ def _measured(
     return measure(
         member.model,
         reference,
-        run.prepared.fix(rows.test, 0),
+        assembly.read(rows.test, run.prepared, 0, run.standardization),
         run.prepared.after_fixing,
         run.objective,
         seed=seed,
@@ -270,7 +278,7 @@ def _bytes_of_a_member(run: assembly.Run) -> int:
     hyper = Hyper(jnp.zeros(()), jnp.zeros(()), jnp.zeros((), jnp.int32))
     task = Task(partition(run.model)[1], run.objective, run.coordinates, hyper, run.plan.fixed)
     state = initial_state(run.model, optimizer, run.latent_dim, run.coordinates)
-    batch = jnp.zeros((run.plan.fixed.batch_size, *run.rows.shape[1:]), run.rows.dtype)
+    batch = jnp.zeros((run.plan.fixed.batch_size, *run.rows.shape[1:]), run.rows.values.dtype)
     keys = Keys.of_epoch(hyper.seed, jnp.asarray(0))
     program = jax.make_jaxpr(
         lambda state, batch: step(state, batch, jnp.ones(len(batch)), keys, task)

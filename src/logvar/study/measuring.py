@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
+from logvar.data.examples import Examples, examples_of
 from logvar.data.preparation import Preparation
 from logvar.evaluation.elbo import RowTerms, elbo_terms
 from logvar.evaluation.importance import importance_log_likelihood
 from logvar.evaluation.summary import ACTIVE_VARIANCE
 from logvar.model import Model
 from logvar.objectives import Objective, terms
-from logvar.randomness import Purpose, row_key, row_noise, row_words
+from logvar.randomness import Purpose, row_key, row_noise
 from logvar.scales import Scale
 from logvar.study.arms import slope_mismatch
 from logvar.training.matching import has_head
@@ -58,7 +59,7 @@ class Measured(NamedTuple):
 def measure(
     model: Model,
     reference: Scale,
-    rows: np.ndarray,
+    rows: np.ndarray | Examples,
     preparation: Preparation,
     objective: Objective,
     *,
@@ -78,19 +79,19 @@ def measure(
         importance_samples: per row, for the log-likelihood.
         analytic_kl: whether the objective's KL was in closed form.
     """
+    rows = examples_of(rows)
     each = elbo_terms(model, rows, preparation, seed)
     likelihood = importance_log_likelihood(model, rows, preparation, seed, importance_samples)
     raw = each.raw
     at = np.quantile(raw, (0.05, 0.5, 0.95))
     sigma = np.sort(np.asarray(model.scale.sigma(at.astype(np.float32))))
-    some = rows[:ROWS]
     seen = _gradients(
         *partition(model),
         objective,
         preparation,
         analytic_kl,
-        jnp.asarray(some),
-        jnp.asarray(row_words(some)),
+        jnp.asarray(rows.values[:ROWS]),
+        jnp.asarray(rows.words[:ROWS]),
         jnp.asarray(seed, jnp.int32),  # an array: another number would be another program
     )
     with np.errstate(invalid="ignore"):

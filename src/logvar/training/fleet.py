@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Array
 
 from logvar.cores import cores
+from logvar.data.examples import Examples, examples_of
 from logvar.data.order import epoch_order
 from logvar.evaluation.elbo import HeldOut
 from logvar.evaluation.noise import fit_noise
@@ -55,8 +56,8 @@ class Raised:
 
 def train_fleet(
     members: Sequence[Member],
-    rows: np.ndarray,
-    validation: np.ndarray,
+    rows: np.ndarray | Examples,
+    validation: np.ndarray | Examples,
     objective: Objective,
     plan: Plan,
     *,
@@ -82,7 +83,8 @@ def train_fleet(
     """
     shares = shares_for(len(members)) if shares is None else shares
     size = len(members) // shares
-    on_device = jax.device_put(rows), HeldOut.of(validation)  # jnp.asarray would copy
+    rows = examples_of(rows)
+    on_device = jax.device_put(rows.values), HeldOut.of(validation)  # jnp.asarray would copy
     together = _Together(on_epoch, [size] * shares)
 
     def train(index: int) -> list[Raised]:

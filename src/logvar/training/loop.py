@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from logvar.data.examples import Examples, examples_of
 from logvar.data.order import epoch_order
 from logvar.evaluation.elbo import HeldOut
 from logvar.evaluation.noise import fit_noise
@@ -97,8 +98,8 @@ class Trained:
 
 def train(
     model: Model,
-    rows: np.ndarray,
-    validation: np.ndarray | None,
+    rows: np.ndarray | Examples,
+    validation: np.ndarray | Examples | None,
     objective: Objective,
     plan: Plan,
     watcher: Watcher,
@@ -114,9 +115,10 @@ def train(
         state = initial_state(model, optimizer, latent_dim, coordinates)
     model, state, coordinates = under_its_scale(model, state, coordinates)
     task = _task(model, objective, coordinates, plan, state)
-    n, batch_size = len(rows), plan.fixed.batch_size
+    examples = examples_of(rows)
+    n, batch_size = len(examples), plan.fixed.batch_size
     steps_per_epoch = -(-n // batch_size)
-    device_rows = jax.device_put(_padded(rows, batch_size))  # jnp.asarray would copy
+    device_rows = jax.device_put(_padded(examples.values, batch_size))  # jnp.asarray would copy
     held_out = None if validation is None or not len(validation) else HeldOut.of(validation)
     history = list(history)
     ended, diagnosis, rescues = "finished", None, []
@@ -131,7 +133,7 @@ def train(
         state, stopped = _run_epoch(task, epoch, state, first_step, steps_per_epoch, watcher)
         first_step = 0
         if int(state.failed_step) >= 0:
-            diagnosis = _diagnosis(state, rows, task, plan)
+            diagnosis = _diagnosis(state, examples.values, task, plan)
             if int(state.rescues) >= plan.rescues:
                 ended = "not finite"
                 break
@@ -150,7 +152,7 @@ def train(
         index += 1
 
     best = _best_model(model, state, held_out)
-    best = fit_noise(best, rows, plan.fixed.preparation, plan.seed)
+    best = fit_noise(best, examples, plan.fixed.preparation, plan.seed)
     return Trained(best, state, history, ended, diagnosis, rescues)
 
 

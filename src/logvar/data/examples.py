@@ -1,0 +1,89 @@
+"""Rows as a fitted model reads them, with those that lie outside of what its encoder has seen."""
+
+import dataclasses
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import UInt32
+
+from logvar.data.standardization import Standardization
+from logvar.randomness import row_words
+
+_ROWS_AT_ONCE = 4096
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Examples:
+    """Rows for compiled programs.
+
+    An encoder's output is arbitrary far from the rows that it was trained on. A row there is read
+    from a copy cut to the range of the training rows, while the likelihood is that of the row as
+    it is. Any q(z | x) gives a lower bound on log p(x), so this one does; z then stays in the
+    ordinary range, and log p(x | z) falls with the distance of x. The copy also keys the noise, so
+    that rows on a ray outwards differ in x alone.
+    """
+
+    values: np.ndarray
+    """(rows, *shape), uint8 or float32: what the encoder reads."""
+    given: np.ndarray | None
+    """The rows in the data's own units, whose bytes key their noise; None where there is none."""
+    standardization: Standardization | None = None
+    outside: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
+    """Which rows lie outside of what the encoder has seen."""
+    actual: np.ndarray | None = None
+    """(outside, *shape), float64: those rows as they are."""
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(rows, *shape)."""
+        return self.values.shape
+
+    @cached_property
+    def words(self) -> UInt32[np.ndarray, "rows 2"]:
+        """What keys each row's noise: a function of the row alone, and the same in any dtype that
+        holds its values."""
+        if self.given is None:
+            raise ValueError("these examples were made without what keys their noise")
+        spans = (slice(i, i + _ROWS_AT_ONCE) for i in range(0, len(self), _ROWS_AT_ONCE))
+        words = np.concatenate([row_words(self._keyed_by(self.given[span])) for span in spans])
+        if len(self.outside) and self.standardization is not None:
+            cut = self.standardization.to_user(self.values[self.outside])
+            words[self.outside] = row_words(self._keyed_by(cut))
+        return words
+
+    def as_they_are(self, which: np.ndarray) -> np.ndarray:
+        """Some rows in float64, not cut to what the encoder has seen."""
+        rows = self.values[which].astype(np.float64)
+        if self.actual is not None:
+            there = np.isin(which, self.outside)
+            rows[there] = self.actual[np.searchsorted(self.outside, which[there])]
+        return rows
+
+    def _keyed_by(self, rows: np.ndarray) -> np.ndarray:
+        if rows.dtype == np.uint8:
+            return rows
+        dtype = np.float32 if self.standardization is None else self.standardization.dtype
+        with np.errstate(over="ignore"):
+            return rows.astype(dtype) + dtype(0)  # −0 is 0
+
+
+def standardized(
+    rows: np.ndarray, standardization: Standardization, *, keyed: bool = True
+) -> Examples:
+    """Rows in the data's own units as a model of real values reads them.
+
+    Args:
+        rows: (rows, *shape), of any real dtype.
+        standardization: of the model.
+        keyed: whether noise will be keyed by them, for which they are kept.
+    """
+    values, outside, actual = standardization.to_model(rows)
+    return Examples(values, rows if keyed else None, standardization, outside, actual)
+
+
+def examples_of(rows: "np.ndarray | Examples") -> Examples:
+    """Examples as they are; of an array, those that a model without standardization reads."""
+    return rows if isinstance(rows, Examples) else Examples(rows, rows)

@@ -1,0 +1,180 @@
+"""Standardizing real values in float64, before anything is rounded to float32.
+
+Models compute in float32, which has seven digits: of 1e8 ± 1, or of a time in milliseconds, it
+keeps nothing that varies, and 1e-300 is 0. So features are standardized on the host, in float64,
+and what a model sees is of the order of 1. What it returns is brought back the same way.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Float
+
+from logvar.data.order import aligned
+
+FARTHEST = 1e60
+"""Standard deviations beyond which a value scores as if it lay there: the square of its distance
+is squared once more for standard errors, and float64 ends at 1e308."""
+ARRAYS = ("shift", "factor", "low", "high")
+"""What is saved of a standardization, in float64."""
+_RESOLUTION = 1e-13
+"""A spread below this share of the mean is rounding noise of float64."""
+_FLOAT32_RESOLVES = 2.0**14
+"""Spreads from 0 within which float32 keeps three digits of a standardized value."""
+_LARGEST = 1e30
+"""What float32 holds with room to spare."""
+_NUMBERS_AT_ONCE = 2**20
+
+Feature = Float[np.ndarray, "*shape"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Standardization:
+    """x ↦ (x − shift)/factor for each feature, in float64.
+
+    Args:
+        shift: the training rows' mean.
+        factor: their standard deviation, or 1 where a feature is constant.
+        low: the least standardized value that an encoder is given.
+        high: the greatest.
+        dtype: what holds values in the data's own units: float32 if it resolves them, otherwise
+            float64.
+        note: what to tell the user of features that do not vary; empty if all do.
+    """
+
+    shift: Feature
+    factor: Feature
+    low: Feature
+    high: Feature
+    dtype: type[np.floating] = np.float32
+    note: str = ""
+
+    @classmethod
+    def of_rows(cls, rows: np.ndarray, *, noise: float = 0.0) -> "Standardization":
+        """Mean and standard deviation of training rows, and how far they reach.
+
+        An encoder has seen the values from the least to the greatest. It is trusted for as much
+        again on both sides, so that ordinary new rows are encoded as they are.
+
+        Args:
+            rows: (rows, *shape), of any real dtype; the same values give the same numbers.
+            noise: the largest noise that is added to a value afterwards, in the data's units.
+        """
+        largest = np.max([np.abs(block).max(0) for block in _in_float64(rows)], axis=0)
+        # Squares of very large or small values would leave float64; a power of two loses nothing.
+        extreme = (largest > 1e100) | ((largest < 1e-100) & (largest > 0))
+        exponent = np.where(extreme, np.frexp(largest)[1], 0)
+
+        def scaled(block: np.ndarray) -> np.ndarray:
+            return np.ldexp(block, -exponent) if extreme.any() else block
+
+        n, first = len(rows), scaled(np.asarray(rows[0], np.float64))
+        # About the first row: a constant column's mean is then that constant, without rounding.
+        away = sum((scaled(block) - first).sum(0) for block in _in_float64(rows)) / n
+        mean = first + away
+        squares, rest = np.zeros_like(mean), np.zeros_like(mean)
+        low, high = np.full_like(mean, np.inf), np.full_like(mean, -np.inf)
+        for block in map(scaled, _in_float64(rows)):
+            deviation = block - mean
+            squares += np.square(deviation).sum(0)
+            rest += deviation.sum(0)
+            low, high = np.minimum(low, block.min(0)), np.maximum(high, block.max(0))
+        spread = np.sqrt(np.maximum(squares / n - np.square(rest / n), 0.0))
+        constant = (spread <= _RESOLUTION * np.abs(mean)) | (low == high)
+        factor = np.where(constant, 1.0, np.ldexp(spread, exponent))
+        shift = np.ldexp(mean, exponent)
+        ends = cls(shift, factor, low, high)
+        low, high = (ends.standardized(np.ldexp(end, exponent)) for end in (low, high))
+        low, high = low - noise / factor, high + noise / factor
+        resolved = (np.abs(shift) <= _FLOAT32_RESOLVES * factor) & (np.abs(shift) < _LARGEST)
+        resolved &= (factor > 1 / _LARGEST) & (factor < _LARGEST)
+        # The 256 levels of pixels are numbers of float32, and so is a constant near enough.
+        in_float32 = rows.dtype == np.uint8 or (resolved | (constant & (np.abs(shift) < _LARGEST)))
+        return cls(
+            shift,
+            factor,
+            low - (high - low),
+            high + (high - low),
+            np.float32 if np.all(in_float32) else np.float64,
+            _constants(constant, shift, np.ldexp(spread, exponent)),
+        )
+
+    @classmethod
+    def of_float32(
+        cls, shift: np.ndarray, factor: np.ndarray, training_rows: int
+    ) -> "Standardization":
+        """That of a run of logvar 0.1, which kept both in float32 and no range.
+
+        No row among n lies further than √n standard deviations from their mean.
+        """
+        reach = max(10.0, float(np.sqrt(training_rows)))
+        wide = np.asarray(shift, np.float64)
+        return cls(
+            wide,
+            np.asarray(factor, np.float64),
+            np.full_like(wide, -reach),
+            np.full_like(wide, reach),
+        )
+
+    @property
+    def log_factor(self) -> Feature:
+        """log |dx/dx′|: what a density of the standardized x′ exceeds that of x by."""
+        return np.log(self.factor)
+
+    def standardized(self, values: np.ndarray) -> Float[np.ndarray, "..."]:
+        """Values in float64, cut to ±`FARTHEST`."""
+        with np.errstate(over="ignore"):
+            moved = (np.asarray(values, np.float64) - self.shift) / self.factor
+        return np.clip(moved, -FARTHEST, FARTHEST)
+
+    def to_model(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(what the encoder reads, the rows it does not read as they are, those rows).
+
+        Rows beyond `low` or `high` are read from the nearest point within; they come back in
+        float64 as well, by their index.
+        """
+        seen = aligned(rows.shape, np.float32)
+        outside, actual = [], []
+        start = 0
+        for block in _in_float64(rows):
+            moved = self.standardized(block)
+            inside = np.clip(moved, self.low, self.high)
+            seen[start : start + len(block)] = inside
+            found = np.flatnonzero((inside != moved).reshape(len(block), -1).any(1))
+            outside.append(found + start)
+            actual.append(moved[found])
+            start += len(block)
+        return seen, np.concatenate(outside), np.concatenate(actual)
+
+    def to_user(self, values: np.ndarray) -> np.ndarray:
+        """Standardized values in the data's own units, rounded once, to `dtype`."""
+        given = np.empty(values.shape, self.dtype)
+        largest = np.finfo(self.dtype).max
+        start = 0
+        for block in _in_float64(values):
+            with np.errstate(over="ignore"):
+                moved = self.shift + self.factor * block
+            given[start : start + len(block)] = np.clip(moved, -largest, largest)
+            start += len(block)
+        return given
+
+
+def _constants(which: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> str:
+    """What to say of features that do not vary as far as float64 can tell; empty if all do."""
+    found = np.flatnonzero(which.reshape(-1))
+    if not len(found):
+        return ""
+    texts = [
+        f"column {j} (mean {mean.reshape(-1)[j]:.6g}, spread {spread.reshape(-1)[j]:.2g})"
+        for j in map(int, found[:5])
+    ]
+    more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+    return f"constant as far as float64 can tell: {', '.join(texts)}{more}"
+
+
+def _in_float64(rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Blocks of rows in float64, so that a large array in float32 is never held in float64."""
+    size = max(1, _NUMBERS_AT_ONCE // max(1, int(np.prod(rows.shape[1:]))))
+    for start in range(0, len(rows), size):
+        yield np.asarray(rows[start : start + size], np.float64)

@@ -1,0 +1,79 @@
+"""Rows that float32 cannot score: the same formulas in float64, for those rows alone.
+
+A row at u standard deviations has a density of −u²/2, which leaves float32 at 2e19, and its
+importance samples differ by less than float32 can tell. The encoder reads such a row from a copy
+within the range of the training rows (`logvar.data.examples`), so its networks compute in float32
+as for any other row; what follows them, the likelihood, the KL and their sums, is in float64.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from logvar.data.examples import Examples
+from logvar.evaluation.blocks import in_blocks
+from logvar.model import Model
+from logvar.networks.registry import Network
+
+Code = tuple[Float[Array, "latent"], Float[Array, "latent"]]
+
+
+class Wide(eqx.Module):
+    """A model in float64 around networks that compute in float32."""
+
+    model: Model
+    safe: Float[np.ndarray | Array, "2"]
+    """The raw outputs for which σ² is a positive number of float32: z then is one, too."""
+
+    @classmethod
+    def of(cls, model: Model) -> "Wide":
+        """The model, to be used where float64 is on."""
+        safe = np.asarray(model.scale.safe_range(jnp.float32), np.float64)
+        parts = model.prior, model.likelihood, model.scale
+        arrays, rest = eqx.partition(parts, eqx.is_inexact_array)
+        wide = jax.tree.map(lambda array: np.asarray(array, np.float64), arrays)
+        prior, likelihood, scale = eqx.combine(wide, rest)
+        return cls(Model(model.encoder, _InFloat32(model.decoder), prior, likelihood, scale), safe)
+
+    def encode(self, x: Array) -> Code:
+        """The encoder's (mean, raw), raw within the safe range."""
+        mean, raw = self.model.encode(x)
+        low, high = self.safe
+        return mean.astype(jnp.float64), jnp.clip(raw.astype(jnp.float64), low, high)
+
+
+class _InFloat32(eqx.Module):
+    network: Network
+
+    def __call__(self, z: Array) -> Any:
+        outputs = self.network(z.astype(jnp.float32))
+        return jax.tree.map(lambda array: array.astype(jnp.float64), outputs)
+
+
+def in_float64(
+    function: Callable, arguments: PyTree, examples: Examples, which: np.ndarray, *more: np.ndarray
+) -> PyTree:
+    """function(arguments, seen, words, actual, *more) of some rows, in blocks, as NumPy arrays.
+
+    Args:
+        function: as for `in_blocks`.
+        arguments: what every block gets.
+        examples: all rows.
+        which: the rows to apply it to.
+        more: further arrays with one entry for each of those rows.
+    """
+    actual = examples.as_they_are(which)
+    with jax.enable_x64(True):
+        return in_blocks(
+            function, arguments, examples.values[which], examples.words[which], actual, *more
+        )
+
+
+def to_repeat(examples: Examples, scores: np.ndarray) -> np.ndarray:
+    """The rows outside of what the encoder has seen, and those whose scores are not finite."""
+    return np.union1d(examples.outside, np.flatnonzero(~np.isfinite(scores)))
