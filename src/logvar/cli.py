@@ -397,6 +397,3 @@ def main() -> None:
         print("logvar: interrupted", file=sys.stderr)  # noqa: T201
         sys.exit(130)
 
-
-if __name__ == "__main__":
-    main()
