@@ -68,19 +68,14 @@ def importance_log_likelihood(
 
 def _block(task: _Task, rows: Array, words: Array) -> RowLikelihood:
     x = _prepared(task, rows, words)
-    log_sum, log_sum_of_squares = _sums(task, x, jax.vmap(task.model.encode)(x), words)
-    return _estimate(task, log_sum, log_sum_of_squares - 2 * log_sum)
+    return _estimate(task, *_sums(task, x, jax.vmap(task.model.encode)(x), words))
 
 
 def _outside(wide: tuple[Wide, _Task], seen: Array, words: Array, actual: Array) -> RowLikelihood:
     model, task = wide[0].model, wide[1]
     codes = jax.vmap(wide[0].encode)(_prepared(task, seen, words))
     x = _prepared(task, actual, words)
-    log_sum, log_sum_of_squares = _sums(task._replace(model=model), x, codes, words)
-    # Between 1/k and 1 by Cauchy and Schwarz; the logarithms of both may be too large to tell.
-    k = task.n_samples.astype(jnp.float64)
-    ratio = jnp.clip(log_sum_of_squares - 2 * log_sum, -jnp.log(k), 0.0)
-    return _estimate(task, log_sum, ratio)
+    return _estimate(task, *_sums(task._replace(model=model), x, codes, words))
 
 
 def _prepared(task: _Task, rows: Array, words: Array) -> Array:
@@ -111,11 +106,10 @@ def _sums(task: _Task, x: Array, codes: tuple[Array, Array], words: Array) -> tu
     return lax.fori_loop(0, groups, add_samples, (empty, empty))
 
 
-def _estimate(task: _Task, log_sum: Array, log_ratio: Array) -> RowLikelihood:
-    """From log Σ w and log (Σ w²/(Σ w)²)."""
+def _estimate(task: _Task, log_sum: Array, log_sum_of_squares: Array) -> RowLikelihood:
     k = task.n_samples.astype(log_sum.dtype)
     # Var[log mean w] ≈ (E[w²]/E[w]² − 1)/k.
-    relative_square = jnp.exp(log_ratio) * k
+    relative_square = jnp.exp(log_sum_of_squares - 2 * log_sum) * k
     error = jnp.sqrt(jnp.maximum(relative_square - 1, 0.0) / jnp.maximum(k - 1, 1.0))
     inside_the_block: Any = (log_sum - jnp.log(k), error)
     return RowLikelihood(*inside_the_block)
