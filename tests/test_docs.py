@@ -17,7 +17,12 @@ MODULES = [
     if not module.name.endswith("__main__")
 ]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-CURRENT = [*DOCUMENTS, ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md"]
+CURRENT = [
+    *DOCUMENTS,
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "benchmarks" / "README.md",
+    ROOT / "kernels" / "README.md",
+]
 PAGES = [*CURRENT, ROOT / "CHANGELOG.md"]  # which may name files of earlier versions
 
 

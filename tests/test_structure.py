@@ -83,6 +83,8 @@ def test_jax_is_used_by_its_public_interface(path):
         for name in names:
             assert not name.startswith(PRIVATE_JAX), f"{path.name}:{node.lineno}: {name}"
             assert not name.startswith("jax._"), f"{path.name}:{node.lineno}: {name}"
+            # Programs as JAX traces them are no stable interface either.
+            assert not name.endswith((".eqns", ".jaxpr")), f"{path.name}:{node.lineno}: {name}"
 
 
 def test_nothing_but_the_backend_knows_of_faster_forms():
@@ -90,6 +92,7 @@ def test_nothing_but_the_backend_knows_of_faster_forms():
         if part(path) != "backend":
             assert "logvar_kernels" not in path.read_text(), path
             assert "logvar.backend.extension.faster" not in imported_names(path), path
+            assert "extension.faster" not in path.read_text(), path
 
 
 def imported_names(path):

@@ -77,7 +77,7 @@ def test_what_is_used_several_times_is_computed_once(traced):
     def image(x, factor):
         return jnp.sin(x) * factor
 
-    lowered = jax.jit(lambda x: Forms().once(image, x, 3)).lower(jnp.ones(3)).as_text()
+    lowered = jax.jit(lambda x: Forms().computed_once(image, x, 3)).lower(jnp.ones(3)).as_text()
     assert 'inlineable = "false"' in lowered
 
 

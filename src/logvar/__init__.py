@@ -7,7 +7,7 @@ package costs nothing.
 import importlib
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 if TYPE_CHECKING:
     from logvar import scales as scales

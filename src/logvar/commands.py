@@ -17,7 +17,7 @@ from logvar.conversion import convert as convert_estimator
 from logvar.data import sources, tables
 from logvar.data.order import split
 from logvar.data.preparation import as_rows
-from logvar.doctor import ending, environment, health
+from logvar.doctor import described_environment, ending, health
 from logvar.errors import LogvarError
 from logvar.estimator import VAE
 from logvar.evaluation.summary import Evaluation
@@ -275,13 +275,15 @@ def sample(run: Path, out: Path, n: int, mean: bool, seed: int | None) -> None:
     console.print(f"{out}: {len(drawn):,} samples of shape {drawn.shape[1:]}", highlight=False)
 
 
-def doctor(run: Path | None, data: str | None, data_dir: str | None, environment_too: bool) -> None:
+def doctor(
+    run: Path | None, data: str | None, data_dir: str | None, with_environment: bool
+) -> None:
     """Print what is wrong with a run; exit code 1 if something is."""
-    if environment_too:
-        for name, value in environment().items():
+    if with_environment:
+        for name, value in described_environment().items():
             console.print(f"{name}: {value}", highlight=False, soft_wrap=True, markup=False)
     if run is None:
-        if not environment_too:
+        if not with_environment:
             raise LogvarError("got no run: give RUN, or --environment")
         return
     use_compilation_cache()

@@ -251,10 +251,10 @@ def _same_experiment(folder: Path, experiment: Experiment, data: dict[str, Any])
     now, environments = environment(), before.get("environments", [])
     environments += [] if now in environments else [now]
     write_atomically(path, run_folder.to_json(stated | {"environments": environments}))
+    moves = filter(None, (changes(environments[0], later) for later in environments[1:]))
     return [
-        f"The comparison was {changes(environments[0], later)}: runs before and after differ in "
-        "their last bits"
-        for later in environments[1:]
+        f"The comparison was {move}: runs before and after differ in their last bits"
+        for move in moves
     ]
 
 

@@ -80,8 +80,8 @@ def health(vae: VAE, rows: np.ndarray) -> Sequence[Finding]:
     )
 
 
-def environment() -> dict[str, str]:
-    """What computes here: versions, processor, devices and kernels."""
+def described_environment() -> dict[str, str]:
+    """What computes here, for people: versions, processor, devices and kernels."""
     found = {"logvar": logvar.__version__, "Python": platform.python_version()}
     for name, package in (("JAX", "jax"), ("jaxlib", "jaxlib"), ("NumPy", "numpy")):
         found[name] = importlib.metadata.version(package)

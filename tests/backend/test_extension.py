@@ -15,7 +15,7 @@ from logvar.backend.convolution import scatter
 from logvar.backend.precision import Precision, in_training, products_round_on_request
 from logvar.backend.windows import window_of
 from logvar.networks.layers import Dense
-from logvar.storage import run_folder
+from logvar.storage.environment import environment
 from logvar.training.optimizers import direction
 from logvar.training.update import Stride, updated
 
@@ -103,7 +103,14 @@ def test_an_inert_one_says_why_and_computes_nothing(installed):
 
 @pytest.mark.parametrize(
     "error",
-    [ImportError("no such module"), OSError("no such file"), AttributeError("no such name")],
+    [
+        ImportError("no such module"),
+        OSError("no such file"),
+        AttributeError("no such name"),
+        RuntimeError("another API"),
+        TypeError("no function"),
+        ValueError("no number"),
+    ],  # fmt: skip
 )
 def test_one_that_cannot_be_loaded_says_so_and_computes_nothing(installed, error):
     installed(error)
@@ -115,7 +122,7 @@ def test_one_that_cannot_be_loaded_says_so_and_computes_nothing(installed, error
 def test_an_active_one_is_named(installed):
     installed(active())
     assert extension.description() == "fake 1.0, in use"
-    assert extension.active() == run_folder.versions()["kernels"] == "fake 1.0"
+    assert extension.active() == environment()["kernels"] == "fake 1.0"
     silu_is_plain()  # which it does not have
 
 
@@ -138,7 +145,7 @@ def test_operations_of_one_example(installed):
 
 def test_forms_that_do_not_suit_the_arguments_fall_back(installed):
     refused = ("biased_silu", "standard_normal", "bernoulli_log_prob", "sum_of_squares",
-               "fused_adam", "optimized", "compiler_options", "once", "on_one_core")  # fmt: skip
+               "fused_adam", "optimized", "compiler_options", "computed_once", "on_one_core")  # fmt: skip
     asked = set()
 
     def refusing(name):
@@ -154,7 +161,7 @@ def test_forms_that_do_not_suit_the_arguments_fall_back(installed):
     assert ops.global_norm([jnp.full(4, 3.0)], [jnp.asarray(0.5)]) == 3
     np.testing.assert_allclose(adam_step()[0]["a"], [-0.5, -0.5], rtol=1e-4)  # 1 − 0.5·3·1
     assert ops.optimized(np.sin) is np.sin
-    assert ops.once(lambda x, n: x + n, jnp.ones(()), 2) == 3
+    assert ops.computed_once(lambda x, n: x + n, jnp.ones(()), 2) == 3
     with ops.on_one_core(True):
         pass
     assert Compiled(lambda x: 2 * x)(jnp.ones(())) == 2
@@ -187,7 +194,7 @@ def test_whole_functions(installed):
 
     installed(active(
         optimized=lambda function: lambda *arguments: -function(*arguments),
-        once=lambda function, array, setting: 10 * function(array, setting),
+        computed_once=lambda function, array, setting: 10 * function(array, setting),
         on_one_core=on_one_core,
     ))  # fmt: skip
     assert ops.optimized(lambda x: x + 1)(1) == -2

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from logvar.backend.precision import ASKED
+from logvar.backend.precision import BFLOAT16_PRODUCT
 
 _SMALL = 16
 """With fewer rows, columns or terms there is nothing to gain."""
@@ -17,7 +17,7 @@ _SMALL = 16
 def in_bfloat16(equation: Any) -> Callable[[Array, Array], Array] | None:
     """The product of rounded factors, for a `dot_general` that asks for it; otherwise None."""
     given = equation.params
-    if given["precision"] != ASKED:
+    if given["precision"] != BFLOAT16_PRODUCT:
         return None
     dimensions, kind = given["dimension_numbers"], equation.outvars[0].aval.dtype
     return lambda left, right: _product(left, right, dimensions).astype(kind)

@@ -28,7 +28,10 @@ class Forms:
     name = f"logvar-kernels {__version__}"
 
     def why_inert(self) -> str | None:
-        return library.why_not()
+        reason = library.why_not()
+        if reason is None and jax.default_backend() != "cpu":
+            return f"it computes on CPUs, and JAX computes on {jax.default_backend()} here"
+        return reason
 
     def standard_normal(self, key: Array, shape: tuple[int, ...]) -> Any:
         if not library.in_use():
@@ -64,7 +67,7 @@ class Forms:
         bfloat16 = any(leaf is Precision.BFLOAT16 for leaf in leaves)
         return NotImplemented if bfloat16 or not library.in_use() else _SUMS_ONLY
 
-    def once(self, function: Callable, array: Array, setting: Any) -> Any:
+    def computed_once(self, function: Callable, array: Array, setting: Any) -> Any:
         """A call that XLA must not inline. A barrier does not help: it is gone before XLA decides
         what to compute again."""
         if not library.in_use():

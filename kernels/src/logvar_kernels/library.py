@@ -56,9 +56,12 @@ def why_not() -> str | None:
     missing = [name for name in _TARGETS if not hasattr(library, name)]
     if missing:
         return f"its kernels are of another version, without {missing[0]}: install it again"
-    for name in _TARGETS:
-        target = jax.ffi.pycapsule(getattr(library, name))
-        jax.ffi.register_ffi_target(name, target, platform="cpu")
+    try:
+        for name in _TARGETS:
+            target = jax.ffi.pycapsule(getattr(library, name))
+            jax.ffi.register_ffi_target(name, target, platform="cpu")
+    except (RuntimeError, ValueError) as error:  # built against headers newer than this XLA
+        return f"XLA does not load its kernels: {error}"
     return None
 
 

@@ -21,7 +21,7 @@ from jax import lax
 from jaxtyping import Array
 
 from logvar.backend import winograd
-from logvar.backend.ops import once
+from logvar.backend.ops import computed_once
 from logvar.backend.products import product
 from logvar.backend.windows import (
     Image,
@@ -59,7 +59,7 @@ def scatter(patches: Patches, window: Window) -> Image:
     and in a sum of both. An image of three channels would gain nothing from being computed once.
     """
     if window.image[2] == 1:
-        return once(_sum_of_taps, patches, window)
+        return computed_once(_sum_of_taps, patches, window)
     return _sum_of_taps(patches, window)
 
 

@@ -13,10 +13,11 @@ GROUP = "logvar.backend"
 
 
 class Extension(Protocol):
-    """Faster forms of operations of `logvar.backend.ops`, as attributes of the same names.
+    """Faster forms, as methods of the names that `faster` is called with in `logvar.backend`.
 
-    Each takes the operation's arguments and returns its result, or `NotImplemented` where it is not
-    made for these arguments. An operation that the extension does not have may be missing.
+    Most are those of an operation in `logvar.backend.ops`. Each takes the operation's arguments and
+    returns its result, or `NotImplemented` where it is not made for these arguments. A form that
+    the extension does not have may be missing.
     """
 
     name: str
@@ -37,15 +38,16 @@ def _found() -> _Found:
     entries = list(importlib.metadata.entry_points(group=GROUP))
     if not entries:
         return _Found(None, "none installed; XLA computes everything")
-    entry = entries[0]
+    entry, ignored = entries[0], ", ".join(other.value for other in entries[1:])
     try:
         extension: Extension = entry.load()()
         reason = extension.why_inert()
-    except (ImportError, OSError, AttributeError) as error:
+    except (ImportError, OSError, AttributeError, RuntimeError, TypeError, ValueError) as error:
         return _Found(None, f"{entry.value} cannot be loaded: {error}")
     if reason is not None:
         return _Found(None, f"{extension.name}, inert: {reason}")
-    return _Found(extension, f"{extension.name}, in use")
+    others = f"; {ignored} is ignored, because only one is used" if ignored else ""
+    return _Found(extension, f"{extension.name}, in use{others}")
 
 
 def description() -> str:

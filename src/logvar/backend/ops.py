@@ -97,12 +97,12 @@ def optimized(function: Callable) -> Callable:
     return function if better is NotImplemented else better
 
 
-def once(function: Callable, array: Array, setting: Any) -> Any:
+def computed_once(function: Callable, array: Array, setting: Any) -> Any:
     """function(array, setting), for a result that is used more than once in a program.
 
     XLA for CPUs computes what it takes to be cheap again for each use; an extension may stop it.
     """
-    result = faster("once", function, array, setting)
+    result = faster("computed_once", function, array, setting)
     return function(array, setting) if result is NotImplemented else result
 
 

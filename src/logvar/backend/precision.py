@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 from logvar.backend.extension import faster
 from logvar.backend.products import training_products
 
-ASKED = lax.DotAlgorithmPreset.BF16_BF16_F32
+BFLOAT16_PRODUCT = lax.DotAlgorithmPreset.BF16_BF16_F32
 """What a product asks for that is to be computed in bfloat16."""
 
 
@@ -46,11 +46,10 @@ class TrainingNetwork(eqx.Module):
     def __call__(self, x: Float[Array, "..."]) -> Any:
         asks = self.precision is Precision.BFLOAT16
         on_request = asks and products_round_on_request()
-        request = jax.default_matmul_precision(ASKED.name) if on_request else None
-        with (
-            training_products(rounded=asks and not on_request),
-            request or contextlib.nullcontext(),
-        ):
+        request: Any = contextlib.nullcontext()
+        if on_request:
+            request = jax.default_matmul_precision(BFLOAT16_PRODUCT.name)
+        with training_products(rounded=asks and not on_request), request:
             return self.network(x)
 
 

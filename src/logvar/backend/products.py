@@ -83,7 +83,8 @@ def _backward(seen: tuple[Array, Kernel], gradient: Array) -> tuple[Array, Kerne
     x, kernel = seen
     rows = math.prod(x.shape[:-1])
     of_kernel = _narrow_first(x.reshape(rows, -1), gradient.reshape(rows, -1))
-    return gradient @ kernel.T, of_kernel
+    of_x = lax.dot_general(gradient, kernel, (((gradient.ndim - 1,), (1,)), ((), ())))
+    return of_x, of_kernel
 
 
 _product.defvjp(_forward, _backward)
@@ -99,7 +100,7 @@ def _narrow_first(
     """
     if left.shape[1] > right.shape[1]:
         return _narrow_first(right, left).T
-    return lax.optimization_barrier(left.T @ right)
+    return lax.optimization_barrier(lax.dot_general(left, right, (((0,), (0,)), ((), ()))))
 
 
 @jax.custom_jvp

@@ -207,7 +207,7 @@ class Registry(Generic[Part]):
         if call is None:
             raise LogvarError(
                 f"{type(built).__name__} is not in the registry of {self.kind}s, so it cannot be "
-                "written down: use a registered one, or keep the object yourself"
+                "written down: use a registered one, or add it to the registry"
             )
         return formatted(*call)
 

@@ -24,7 +24,7 @@ _TOKEN = re.compile(
     rf"""\s*(?:
         (?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.])|[-+]?inf\b)
       | (?P<name>{_NAME})
-      | (?P<quoted>"[^"\\]*"|'[^'\\]*')
+      | (?P<quoted>"(?:[^"\\]|\\.)*"|'[^'\\]*')
       | (?P<mark>[(),=\[\]])
     )""",
     re.VERBOSE,
@@ -81,7 +81,8 @@ class _Reader:
         if self._kind == "number":
             return _number(self._take())
         if self._kind == "quoted":
-            return self._take()[1:-1]
+            token = self._take()
+            return json.loads(token) if token[0] == '"' else token[1:-1]
         if self._token == "[":
             return self._list()
         if self._kind != "name":
