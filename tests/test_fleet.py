@@ -95,11 +95,11 @@ REAL = {"likelihood": "normal", "noise": "optimal", "binarization": "none"}
     ("both_ways", "settings"),
     [
         ("at once", CLIPPED),
-        ("in turn", SGD),
-        ("at once", REAL),
+        ("in turn", REAL),
         slow("in turn", CLIPPED),
         slow("at once", SGD),
-        slow("in turn", REAL),
+        slow("in turn", SGD),
+        slow("at once", REAL),
     ],
     indirect=["both_ways"],
 )

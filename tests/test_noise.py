@@ -20,10 +20,7 @@ PIXELS = np.random.default_rng(0).binomial(255, 0.3, size=(90, 6)).astype(np.uin
 @pytest.mark.parametrize(
     ("likelihood", "noise"),
     [
-        *some(
-            [("normal", mode) for mode in MODES],
-            quick=[("normal", "shared"), ("normal", "per-feature")],
-        ),
+        *some([("normal", mode) for mode in MODES], quick=[("normal", "shared")]),
         ("laplace", "optimal"),
         ("student-t", "per-example"),
     ],

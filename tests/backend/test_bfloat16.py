@@ -110,7 +110,7 @@ def test_networks_that_would_not_be_rounded_are_refused():
     [
         {},
         slow({"scale": "softplus", "objective": "iwae", "n_samples": 3, "noise": "optimal"}),
-        {"network": "conv", "likelihood": "bernoulli"},
+        slow({"network": "conv", "likelihood": "bernoulli"}),
         slow(PRESETS["tutorial"] | {"epochs": 1}),
     ],
     ids=["mlp", "iwae", "conv", "tutorial"],
@@ -136,6 +136,7 @@ def test_a_fleet_member_is_its_single_run_in_bfloat16_too():
     assert raised[0].best_elbo == pytest.approx(float(alone.state.best_elbo), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_final_elbo_agrees_within_the_noise_of_seeds():
     """Held-out ELBO, evaluated in float32, of eight seeds trained in each precision."""
     rows, held_out = DIGITS.train[:1000], DIGITS.train[1000:]

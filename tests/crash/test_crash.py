@@ -5,7 +5,7 @@ import signal
 import numpy as np
 import pytest
 
-from tests.cases import some
+from tests.cases import slow, some
 from tests.crash.harness import Place
 
 
@@ -24,7 +24,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(place, kill):
 @pytest.mark.parametrize(
     ("number", "moment", "times"),
     [
-        (signal.SIGINT, "loading or compiling", 1),
+        slow(signal.SIGINT, "loading or compiling", 1),
         (signal.SIGINT, "training", 2),
         (signal.SIGTERM, "evaluation or report", 1),
     ],
