@@ -60,10 +60,9 @@ def compiled(root, library):
         named = command[0] if command else "CC is empty"
         return f"there was no C compiler ({named}); install one, or set CC, and install again"
     jaxlib = importlib.util.find_spec("jaxlib")
-    if jaxlib and not importlib.metadata.version("jaxlib").startswith("0.10."):
-        return (
-            f"they need the headers of jaxlib 0.10, this is {importlib.metadata.version('jaxlib')}"
-        )
+    version = importlib.metadata.version("jaxlib") if jaxlib else "0.10."
+    if not version.startswith("0.10."):
+        return f"they need the headers of jaxlib 0.10, this is {version}"
     include = Path(jaxlib.origin).with_name("include") if jaxlib and jaxlib.origin else None
     if include is None or not (include / "xla" / "ffi" / "api" / "c_api.h").is_file():
         return "there was no jaxlib 0.10 to build with, whose headers they need"

@@ -110,7 +110,7 @@ def test_an_inert_one_says_why_and_computes_nothing(installed):
         RuntimeError("another API"),
         TypeError("no function"),
         ValueError("no number"),
-    ],  # fmt: skip
+    ],
 )
 def test_one_that_cannot_be_loaded_says_so_and_computes_nothing(installed, error):
     installed(error)
@@ -207,7 +207,7 @@ def test_the_logits_of_a_grey_image_are_computed_once(installed):
     patches = jnp.ones((*window.patches, 4))
     installed(active())
     plain = np.asarray(scatter(patches, window))
-    installed(active(once=lambda function, array, setting: 10 * function(array, setting)))
+    installed(active(computed_once=lambda function, array, setting: 10 * function(array, setting)))
     np.testing.assert_array_equal(scatter(patches, window), 10 * plain)
 
 

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from logvar.registry import Call, formatted, parsed
@@ -32,10 +32,11 @@ VALUES = st.recursive(
 )  # fmt: skip
 
 
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(NAMES, st.lists(VALUES, max_size=2).map(tuple), st.dictionaries(KEYS, VALUES, max_size=3))
-def test_what_is_written_is_read_back(name, arguments, settings):
-    text = formatted(name, arguments, settings)
-    assert parsed(text) == Call(name, arguments, tuple(settings.items()))
+def test_what_is_written_is_read_back(name, arguments, values):
+    text = formatted(name, arguments, values)
+    assert parsed(text) == Call(name, arguments, tuple(values.items()))
 
 
 @pytest.mark.parametrize(
