@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from logvar.backend.extension import faster
+from logvar.backend.extension import faster, has
 from logvar.scales.numerics import folded, sum_of_softplus
 
 Values = Array | np.ndarray
@@ -111,3 +111,8 @@ def on_one_core(when: bool) -> AbstractContextManager:
     thread that runs them, where an extension would use more."""
     context = faster("on_one_core", when)
     return contextlib.nullcontext() if context is NotImplemented else context
+
+
+def one_core_differs() -> bool:
+    """Whether `on_one_core` changes a program: without an extension it would be compiled twice."""
+    return has("on_one_core")

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from logvar.backend.compiling import from_host
 from logvar.distributions.likelihood import Example, Likelihood, Outputs
 from logvar.distributions.noise import ObservationNoise
 from logvar.distributions.normal import HALF_LOG_TWO_PI
@@ -106,7 +107,8 @@ class LocationScale(Likelihood):
         # A constant column's spread may come out as rounding noise of its mean instead of 0.
         factor[factor <= 1e-6 * np.abs(shift)] = 0
         factor = np.where(factor > 0, factor, 1.0)
-        return cls(jnp.asarray(shift, jnp.float32), jnp.asarray(factor, jnp.float32), family, noise)
+        shift, factor = (from_host(value.astype(np.float32)) for value in (shift, factor))
+        return cls(shift, factor, family, noise)
 
     @property
     def heads(self) -> int:

@@ -9,7 +9,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, PyTree
 
+from logvar.backend.compiling import host_int
 from logvar.backend.ops import optimized
+from logvar.data.order import padded_size
 from logvar.data.preparation import Preparation
 from logvar.evaluation.blocks import BLOCK, in_blocks
 from logvar.model import Model
@@ -66,7 +68,7 @@ def elbo_terms(
         analytic_kl: closed form, or the single-sample estimate.
         eps: noise to use instead, (rows, samples, latent).
     """
-    task = _Task(model, preparation, jnp.asarray(seed, jnp.int32), analytic_kl, n_samples)
+    task = _Task(model, preparation, host_int(seed), analytic_kl, n_samples)
     words = row_words(rows)
     if eps is None:
         return in_blocks(_keyed_block, task, rows, words)
@@ -93,8 +95,15 @@ def _row(task: _Task, row: Array, words: Array, eps: Array | None) -> Any:
     return RowTerms(*inside_the_block)
 
 
+_LEAST_BLOCK = 32
+
+
 class HeldOut(NamedTuple):
-    """A held-out set on the device, in blocks, with a weight of 0 for padding."""
+    """A held-out set on the device, in blocks, with a weight of 0 for padding.
+
+    Padding in a block is computed as well: up to 128 rows are one block of 32, 64 or 128, and more
+    are blocks of equal size, a multiple of 16. Empty blocks that follow these are skipped.
+    """
 
     rows: Array
     words: Array
@@ -104,14 +113,15 @@ class HeldOut(NamedTuple):
     def of(cls, rows: np.ndarray) -> "HeldOut":
         """Pad and move a held-out set to the device."""
         n = len(rows)
-        blocks = -(-n // BLOCK)
-        block = -(-n // (16 * blocks)) * 16  # as equal as they come: padding is computed as well
+        filled = -(-n // BLOCK)
+        block = padded_size(n, 0, _LEAST_BLOCK) if filled == 1 else -(-n // (16 * filled)) * 16
+        blocks = padded_size(filled, block * rows[:1].nbytes, 1)
         index = np.arange(blocks * block)
         taken = np.where(index < n, index, 0)
         words = row_words(rows)[taken].reshape(blocks, block, 2)
         stacked = rows[taken].reshape(blocks, block, *rows.shape[1:])
         weight = (index < n).astype(np.float32).reshape(blocks, block)
-        return cls(jnp.asarray(stacked), jnp.asarray(words), jnp.asarray(weight))
+        return cls(*jax.device_put((stacked, words, weight)))  # jnp.asarray would compile
 
 
 def held_out_rows(
@@ -128,6 +138,17 @@ def held_out_rows(
         out = _keyed_block(task, rows, words)
         return Terms(jnp.dot(weight, out.log_likelihood), weight @ out.kl), out.raw
 
-    sums, raw = lax.map(optimized(block), tuple(held_out))
+    nothing = jax.tree.map(
+        lambda shape: jnp.zeros(shape.shape, shape.dtype),
+        jax.eval_shape(block, jax.tree.map(lambda array: array[0], tuple(held_out))),
+    )
+
+    def block_with_rows(rows_words_weight: tuple[Array, Array, Array]) -> tuple[Terms, Any]:
+        has_rows = rows_words_weight[2][0] > 0
+        return lax.cond(has_rows, optimized(block), lambda _: nothing, rows_words_weight)
+
+    # A single block always has rows.
+    each = block_with_rows if len(held_out.weight) > 1 else optimized(block)
+    sums, raw = lax.map(each, tuple(held_out))
     count = jnp.sum(held_out.weight)
     return jax.tree.map(lambda value: jnp.sum(value, axis=0) / count, sums), raw

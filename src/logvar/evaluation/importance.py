@@ -9,6 +9,7 @@ from jax import lax
 from jax.nn import logsumexp
 from jaxtyping import Array, Int, PRNGKeyArray
 
+from logvar.backend.compiling import host_int
 from logvar.backend.ops import standard_normal
 from logvar.data.preparation import Preparation
 from logvar.evaluation.blocks import in_blocks
@@ -49,7 +50,8 @@ def importance_log_likelihood(
     so memory does not grow with k or with the number of rows. Sample j of a row is a function
     of (seed, the row's bytes, j): more samples extend the same sequence.
     """
-    task = _Task(model, preparation, jnp.asarray(seed, jnp.int32), jnp.asarray(n_samples))
+    count: Any = np.asarray(n_samples)
+    task = _Task(model, preparation, host_int(seed), count)
     return in_blocks(_block, task, rows, row_words(rows))
 
 

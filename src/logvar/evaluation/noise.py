@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from logvar.backend.compiling import host_int
 from logvar.data.preparation import Preparation
 from logvar.distributions.noise import ObservationNoise
 from logvar.evaluation.blocks import in_blocks
@@ -24,7 +25,7 @@ def fit_noise(model: Model, rows: np.ndarray, preparation: Preparation, seed: in
     """
     if not model.likelihood.fits_residuals:
         return model
-    task = (model, preparation, jnp.asarray(seed, jnp.int32))
+    task = (model, preparation, host_int(seed))
     residuals = in_blocks(_residuals, task, rows, row_words(rows))
     mean = jnp.asarray(residuals.mean(dtype=np.float64), jnp.float32)
     return eqx.tree_at(lambda model: model.likelihood, model, model.likelihood.fitted(mean))
@@ -78,7 +79,7 @@ def summarize_noise(
     if noise.mode == "per-example":
         # A thousand rows say where σ lies; a million would be kept in memory for nothing more.
         taken = rows[:1024]
-        task = (model, preparation, jnp.asarray(seed, jnp.int32))
+        task = (model, preparation, host_int(seed))
         sigma = in_blocks(_sigmas, task, taken, row_words(taken)).ravel()
     else:
         sigma = np.asarray(noise.scale.sigma(noise.raw)).ravel()

@@ -22,8 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from logvar.backend.compiling import host_int
 from logvar.cores import cores
-from logvar.data.order import epoch_order
+from logvar.data.order import epoch_order, padded
 from logvar.evaluation.elbo import HeldOut
 from logvar.evaluation.noise import fit_noise
 from logvar.model import Model
@@ -31,7 +32,7 @@ from logvar.objectives import Objective
 from logvar.training.loop import Plan, Watcher
 from logvar.training.members import FleetChunk, Member, assembled, run_all
 from logvar.training.pace import Pace
-from logvar.training.step import Epoch, host_int
+from logvar.training.step import Epoch
 
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 
@@ -82,7 +83,7 @@ def train_fleet(
     """
     shares = shares_for(len(members)) if shares is None else shares
     size = len(members) // shares
-    on_device = jax.device_put(rows), HeldOut.of(validation)  # jnp.asarray would copy
+    on_device = jax.device_put(padded(rows)), HeldOut.of(validation)  # jnp.asarray would copy
     together = _Together(on_epoch, [size] * shares)
 
     def train(index: int) -> list[Raised]:
@@ -150,7 +151,7 @@ def _train_share(
     batch_size = plan.fixed.batch_size
     steps = -(-n // batch_size)
     device_rows, held_out = on_device
-    valid = int(held_out.weight.sum())
+    valid = int(np.asarray(held_out.weight).sum())
     seeds = [member.seed for member in members]
     active: Any = np.ones(len(members), bool)
     curves: list[list[dict[str, Any]]] = [[] for _ in members]

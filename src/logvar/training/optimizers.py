@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from logvar.backend.compiling import from_host
 from logvar.errors import unknown_name
 
 OPTIMIZERS = ("adam", "adamw", "adam-keras", "sgd")
@@ -44,11 +46,11 @@ class Optimizer(NamedTuple):
     """Decoupled weight decay (Loshchilov & Hutter 2019): added to the direction."""
 
     def init(self, params: PyTree) -> PyTree:
-        """The state before the first step."""
+        """The state before the first step; it depends on the shapes of the weights alone."""
         if not self.adam:
             return ()
-        zeros = jax.tree.map(jnp.zeros_like, params)
-        return AdamState(jnp.zeros((), jnp.int32), zeros, zeros)
+        zeros = jax.tree.map(lambda weight: from_host(np.zeros(weight.shape, weight.dtype)), params)
+        return AdamState(from_host(np.zeros((), np.int32)), zeros, zeros)
 
     def update(
         self, gradient: PyTree, state: PyTree, params: PyTree, taken: Bool[Array, ""]

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, Int32, PRNGKeyArray, PyTree
 
@@ -51,6 +50,7 @@ class Epoch(NamedTuple):
     rows: Array
     order: Int32[Array, "padded"]
     n: Int[Array, ""]
+    """How many rows there are; the others are padding."""
     number: Int[Array, ""]
 
 
@@ -142,12 +142,6 @@ def batch_at(
     first = t * size
     indices = lax.dynamic_slice(order, (first,), (size,))
     return epoch.rows[indices], (first + jnp.arange(size) < epoch.n).astype(jnp.float32)
-
-
-def host_int(value: int) -> Any:
-    """A number that goes to the device with the program that takes it; to bring each there by a
-    call of its own takes five times as long while other cores train."""
-    return np.asarray(value, np.int32)
 
 
 class Chunk(NamedTuple):
