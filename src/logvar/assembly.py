@@ -7,6 +7,7 @@ import equinox as eqx
 import numpy as np
 
 from logvar import scales
+from logvar.backend.compiling import from_host
 from logvar.backend.precision import Precision, products_round_on_request
 from logvar.data.preparation import BINARIZATIONS, Preparation
 from logvar.distributions import registry as likelihoods
@@ -238,6 +239,7 @@ def build_objective(recipe: Recipe, steps_per_epoch: int) -> Objective:
 def build_plan(recipe: Recipe, prepared: Preparation) -> Plan:
     """Everything else the loop needs."""
     settings = recipe.training
+    decay: Any = settings.weight_decay and from_host(np.float32(settings.weight_decay))
     return Plan(
         epochs=settings.epochs,
         learning_rate=settings.learning_rate,
@@ -248,7 +250,7 @@ def build_plan(recipe: Recipe, prepared: Preparation) -> Plan:
         rescues=RESCUES if settings.on_divergence == "rescue" else 0,
         fixed=Fixed(
             settings.optimizer,
-            settings.weight_decay,
+            decay,
             settings.batch_size,
             prepared,
             Precision(settings.precision),

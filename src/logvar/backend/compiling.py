@@ -88,6 +88,6 @@ def host_float(value: float | Sequence[float]) -> Any:
     return np.asarray(value, np.float32)
 
 
-def from_host(values: np.ndarray) -> Array:
+def from_host(values: np.ndarray | np.generic) -> Array:
     """An array on the device; `jnp.asarray` and `jnp.zeros` compile a program for each shape."""
     return jax.device_put(values)

@@ -63,8 +63,8 @@ class AdamNumbers(NamedTuple):
     clip: Float[Array, ""]
     scale: Float[Array, ""]
     added: Float[Array, ""]
-    penalty: float
-    decay: float
+    penalty: float | Float[Array, ""]
+    decay: float | Float[Array, ""]
     taken: Array
     """Where it is 0, weights and means stay as they are."""
     b1: float

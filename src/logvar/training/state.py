@@ -23,8 +23,8 @@ class Totals(eqx.Module):
 
     @classmethod
     def zero(cls, latent_dim: int) -> "Totals":
-        zero = from_host(np.zeros(()))
-        return cls(Terms(zero, from_host(np.zeros(latent_dim)), zero), zero, zero)
+        sums = [from_host(np.zeros(shape)) for shape in ((), latent_dim, (), (), ())]
+        return cls(Terms(*sums[:3]), *sums[3:])
 
 
 class TrainState(eqx.Module):

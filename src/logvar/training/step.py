@@ -19,7 +19,7 @@ from logvar.backend.precision import Precision, in_training
 from logvar.data.preparation import Preparation
 from logvar.objectives import Objective
 from logvar.randomness import Purpose, stream
-from logvar.training.optimizers import direction
+from logvar.training.optimizers import Number, direction
 from logvar.training.state import Totals, TrainState
 from logvar.training.update import Stride, norm_of, updated
 
@@ -34,10 +34,11 @@ class Hyper(NamedTuple):
 
 
 class Fixed(NamedTuple):
-    """What a program is compiled for: hashable, and equal for equal recipes."""
+    """What a program is compiled for."""
 
     optimizer: str
-    weight_decay: float
+    weight_decay: Number
+    """0.0 is none, and no part of the program; otherwise a scalar array, which is an input."""
     batch_size: int
     preparation: Preparation
     precision: Precision = Precision.FLOAT32
