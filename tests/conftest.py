@@ -29,6 +29,7 @@ def pytest_configure(config):
     if not hasattr(config, "workerinput"):
         config.compiled = tempfile.TemporaryDirectory(prefix="logvar-tests-")
         os.environ[_COMPILED] = config.compiled.name
+        os.environ["LOGVAR_CACHE"] = config.compiled.name  # of the processes that tests start
     jax.config.update("jax_compilation_cache_dir", os.environ[_COMPILED])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
 
