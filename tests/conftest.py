@@ -17,7 +17,7 @@ PLUMBING = {
     "test_crash.py", "test_cli.py", "test_parallel.py", "test_noise.py", "test_estimator.py",
     "test_survival.py", "test_diagnosis.py", "test_scale_commands.py", "test_comparing.py",
     "test_scikit_learn.py", "test_startup.py", "test_probe.py", "test_docs.py", "test_storage.py", "test_checkpoints.py",
-    "test_conversion.py", "test_snippets.py", "test_outside.py", "test_standardization.py",
+    "test_conversion.py", "test_snippets.py", "test_outside.py", "test_standardization.py", "test_compilations.py",
 }  # fmt: skip
 
 _TESTS = itertools.count(1)
@@ -29,6 +29,7 @@ def pytest_configure(config):
     if not hasattr(config, "workerinput"):
         config.compiled = tempfile.TemporaryDirectory(prefix="logvar-tests-")
         os.environ[_COMPILED] = config.compiled.name
+        os.environ["LOGVAR_CACHE"] = config.compiled.name  # of the processes that tests start
     jax.config.update("jax_compilation_cache_dir", os.environ[_COMPILED])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
 

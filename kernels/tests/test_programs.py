@@ -164,7 +164,7 @@ def test_training_steps_are_rewritten(traced):
         network="conv", likelihood="bernoulli", latent_dim=20, batch_size=64, clip_norm=1.0
     )
     run = assembly.build_run(recipe, rows, None)
-    state = initial_state(run.model, direction("adam", 0.0), 20, run.coordinates)
+    state = initial_state(run.model, direction("adam", 0.0), 20)
     numbers = Hyper(jnp.float32(1e-3), jnp.float32(0), jnp.int32(0))
     task = Task(partition(run.model)[1], run.objective, run.coordinates, numbers, run.plan.fixed)
     keys = Keys.of_epoch(jnp.int32(0), jnp.int32(0))

@@ -8,6 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from logvar import scales
+from logvar.backend.compiling import from_host
 from logvar.backend.precision import Precision, products_round_on_request
 from logvar.data.examples import Examples, examples_of, standardized
 from logvar.data.preparation import BINARIZATIONS, Preparation, as_float32
@@ -270,6 +271,7 @@ def build_objective(recipe: Recipe, steps_per_epoch: int) -> Objective:
 def build_plan(recipe: Recipe, prepared: Preparation) -> Plan:
     """Everything else the loop needs."""
     settings = recipe.training
+    decay: Any = settings.weight_decay and from_host(np.float32(settings.weight_decay))
     return Plan(
         epochs=settings.epochs,
         learning_rate=settings.learning_rate,
@@ -280,7 +282,7 @@ def build_plan(recipe: Recipe, prepared: Preparation) -> Plan:
         rescues=RESCUES if settings.on_divergence == "rescue" else 0,
         fixed=Fixed(
             settings.optimizer,
-            settings.weight_decay,
+            decay,
             settings.batch_size,
             prepared,
             Precision(settings.precision),

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from rich.console import Console
 
@@ -28,6 +27,7 @@ from logvar.resuming import Checkpoints
 from logvar.signals import leaving_unheard
 from logvar.storage import run_folder
 from logvar.storage.checkpoints import FOLDER, newest_checkpoint
+from logvar.storage.compiled import keep_compiled_programs
 from logvar.storage.files import UnfinishedFolder, write_atomically, writing
 from logvar.training.loop import EpochMetrics
 from logvar.training.progress import ProgressBar
@@ -71,7 +71,7 @@ def fit(
     keeping: Kept = Kept(),  # noqa: B008
 ) -> None:
     """Fit on a data set, evaluate on rows that trained no weights, write run folder and report."""
-    use_compilation_cache()
+    keep_compiled_programs()
     _at_least_one("--importance-samples", importance_samples)
     recipe = Recipe().replace(**settings, data=data).checked()
     catalogue.get(recipe.model.scale)
@@ -211,7 +211,7 @@ def convert(
     match: bool,
 ) -> None:
     """Write a run moved to another scale, and say what that changed."""
-    use_compilation_cache()
+    keep_compiled_programs()
     catalogue.get(scale)
     vae = load(run)
     vae.state_ = load_state(vae, run)
@@ -237,7 +237,7 @@ def convert(
 
 def evaluate(run: Path, data: str | None, data_dir: str | None, importance_samples: int) -> None:
     """Print the figures of a run on its own judged rows, or on other data."""
-    use_compilation_cache()
+    keep_compiled_programs()
     _at_least_one("--importance-samples", importance_samples)
     vae = load(run)
     judged = _rows_for(vae, data, data_dir)
@@ -255,7 +255,7 @@ def write(
     name: str,
 ) -> None:
     """Apply a function of (estimator, rows) and write its result."""
-    use_compilation_cache()
+    keep_compiled_programs()
     tables.check_writable(out)
     vae = load(run)
     rows = _all_rows(vae, data, data_dir)
@@ -268,7 +268,7 @@ def write(
 
 def sample(run: Path, out: Path, n: int, mean: bool, seed: int | None) -> None:
     """Draw from a run's model."""
-    use_compilation_cache()
+    keep_compiled_programs()
     tables.check_writable(out)
     drawn = load(run).sample(n, mean=mean, random_state=seed)
     tables.write(out, drawn)
@@ -286,7 +286,7 @@ def doctor(
         if not with_environment:
             raise LogvarError("got no run: give RUN, or --environment")
         return
-    use_compilation_cache()
+    keep_compiled_programs()
     findings = list(ending(run))
     if (run / run_folder.MANIFEST).is_file():
         vae = load(run)
@@ -300,25 +300,12 @@ def doctor(
 
 def report(run: Path, data: str | None, data_dir: str | None) -> None:
     """Draw a run's report again from its folder and its data."""
-    use_compilation_cache()
+    keep_compiled_programs()
     vae = load(run)
     judged = _rows_for(vae, data, data_dir)
     evaluation = vae.evaluate(judged.rows, split=judged.split)
     path = write_report(run / run_folder.REPORT, vae, evaluation, judged.rows, judged.labels)
     console.print(f"report  {path}", highlight=False, soft_wrap=True)
-
-
-def use_compilation_cache() -> None:
-    """Keep compiled programs in the user's cache folder, so that a second run starts at once.
-
-    LOGVAR_CACHE names another folder; set to nothing, it switches the cache off.
-    """
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = os.environ.get("LOGVAR_CACHE", str(home / "logvar" / "compiled"))
-    if folder:
-        jax.config.update("jax_compilation_cache_dir", folder)
-        # Those that compile at once as well: they are many.
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _write_results(

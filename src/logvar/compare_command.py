@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from logvar.commands import console, use_compilation_cache
+from logvar.commands import console
 from logvar.comparing import REPORT, VERDICTS, Comparison
 from logvar.comparing import compare as compare_scales
 from logvar.data import sources
 from logvar.errors import LogvarError
+from logvar.storage.compiled import keep_compiled_programs
 from logvar.study.experiment import Unit
 
 
@@ -22,7 +23,7 @@ def compare(
     settings: dict[str, Any],
 ) -> None:
     """Compare scales on a data set and print the verdicts."""
-    use_compilation_cache()
+    keep_compiled_programs()
     if (out / VERDICTS).is_file() and not overwrite:
         raise LogvarError(
             f"{out} already holds a comparison: give --overwrite to replace it, or another --out"

@@ -19,6 +19,7 @@ from logvar.errors import LogvarError
 from logvar.recipe import Recipe
 from logvar.report.comparison import write_comparison
 from logvar.storage import run_folder
+from logvar.storage.compiled import keep_compiled_programs
 from logvar.storage.environment import changes, environment
 from logvar.storage.files import UnfinishedFolder, write_atomically
 from logvar.study.arms import ARMS
@@ -145,6 +146,7 @@ def compare(
         >>> [v.verdict for v in result.verdicts if v.arm == "matched"][0]
         'identical by construction'
     """
+    keep_compiled_programs()
     rows = as_rows(X)
     test = None if test_data is None else as_rows(test_data, "test_data")
     if test is not None and test.shape[1:] != rows.shape[1:]:

@@ -42,6 +42,7 @@ from logvar.saving import write_run
 from logvar.scales import Scale
 from logvar.signals import Interrupt
 from logvar.storage import run_folder
+from logvar.storage.compiled import keep_compiled_programs
 from logvar.storage.files import UnfinishedFolder
 from logvar.training.loop import Trained, Watcher, train
 from logvar.training.pace import Pace
@@ -228,6 +229,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             LogvarError: the data or a setting do not fit, or training met a non-finite number.
             KeyboardInterrupt: on Ctrl-C, after the best weights so far were kept.
         """
+        keep_compiled_programs()
         recipe = self._recipe().replace(data=source)
         rows, validation = held_out_of(self._rows(X, reset=True), validation_data, recipe.training)
         run = assembly.build_run(recipe, rows, validation, self.encoder, self.decoder)
@@ -431,6 +433,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _stored(self, X) -> tuple[Examples, Preparation]:
         """Rows of X as the fitted model reads them, and what is left to do to them per batch."""
         check_is_fitted(self, "model_")
+        keep_compiled_programs()
         rows = self._rows(X, reset=False)
         preparation = self._preparation
         if self.decisions_.likelihood == "bernoulli":
@@ -468,6 +471,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         shape: tuple[int, ...],
         dtype: str,
     ) -> None:
+        keep_compiled_programs()  # a loaded model compiles programs as well
         self._preparation = prepared
         self._standardization = standardization
         self._shape = shape

@@ -20,7 +20,6 @@ from logvar.recipe import Recipe
 from logvar.storage import run_folder
 from logvar.storage.checkpoints import FOLDER, newest_checkpoint
 from logvar.storage.weights import load_arrays, load_named
-from logvar.training.matching import coordinates
 from logvar.training.optimizers import direction
 from logvar.training.state import TrainState, initial_state
 
@@ -133,9 +132,7 @@ def load_state(vae: VAE, path: str | os.PathLike) -> TrainState | None:
         return None
     settings = vae.recipe_.training
     optimizer = direction(settings.optimizer, settings.weight_decay)
-    skeleton = eqx.filter_eval_shape(
-        initial_state, vae.model_, optimizer, vae._n_features_out, coordinates(vae.model_)
-    )
+    skeleton = eqx.filter_eval_shape(initial_state, vae.model_, optimizer, vae._n_features_out)
     return checkpoint.state(skeleton)
 
 

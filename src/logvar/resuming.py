@@ -101,9 +101,7 @@ def begun(
     tell(f"going on from step {found.step:,}, after {len(found.history)} whole epochs")
     settings = run.recipe.training
     optimizer = direction(settings.optimizer, settings.weight_decay)
-    skeleton = eqx.filter_eval_shape(
-        initial_state, run.model, optimizer, run.latent_dim, run.coordinates
-    )
+    skeleton = eqx.filter_eval_shape(initial_state, run.model, optimizer, run.latent_dim)
     return found.state(skeleton), [EpochMetrics(**line) for line in found.history]
 
 

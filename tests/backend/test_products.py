@@ -125,7 +125,7 @@ def test_training_steps_use_the_form():
     rows = np.zeros((8, 8, 8, 1), np.float32)
     recipe = Recipe().replace(network="conv", latent_dim=2, batch_size=4)
     run = assembly.build_run(recipe, rows, None)
-    state = initial_state(run.model, direction("adam", 0.0), 2, run.coordinates)
+    state = initial_state(run.model, direction("adam", 0.0), 2)
     numbers = Hyper(jnp.float32(1e-3), jnp.float32(0), jnp.int32(0))
     task = Task(partition(run.model)[1], run.objective, run.coordinates, numbers, run.plan.fixed)
     keys = Keys.of_epoch(jnp.int32(0), jnp.int32(0))

@@ -65,3 +65,8 @@ def faster(operation: str, *arguments: Any) -> Any:
     """The result of the extension's form of an operation, or `NotImplemented`."""
     form = getattr(_found().extension, operation, None)
     return NotImplemented if form is None else form(*arguments)
+
+
+def has(operation: str) -> bool:
+    """Whether the extension in use has a form of an operation."""
+    return hasattr(_found().extension, operation)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from logvar.backend.extension import faster
+from logvar.backend.extension import faster, has
 from logvar.scales.numerics import folded, sum_of_softplus
 
 Values = Array | np.ndarray
@@ -63,8 +63,8 @@ class AdamNumbers(NamedTuple):
     clip: Float[Array, ""]
     scale: Float[Array, ""]
     added: Float[Array, ""]
-    penalty: float
-    decay: float
+    penalty: float | Float[Array, ""]
+    decay: float | Float[Array, ""]
     taken: Array
     """Where it is 0, weights and means stay as they are."""
     b1: float
@@ -111,3 +111,8 @@ def on_one_core(when: bool) -> AbstractContextManager:
     thread that runs them, where an extension would use more."""
     context = faster("on_one_core", when)
     return contextlib.nullcontext() if context is NotImplemented else context
+
+
+def one_core_differs() -> bool:
+    """Whether `on_one_core` changes a program: without an extension it would be compiled twice."""
+    return has("on_one_core")

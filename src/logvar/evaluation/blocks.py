@@ -1,8 +1,8 @@
 """Apply a function of rows in blocks of one fixed size.
 
 The block size never changes, so a row's result does not depend on how many rows come with it,
-a program is compiled once per function and shape of example (for one block by itself and for
-blocks side by side), and memory is bounded by the block.
+a program is compiled once per function and shape of example (and once more for 32 blocks at once;
+an extension may distinguish blocks side by side), and memory is bounded by the block.
 Some blocks go through one call of the program, and on a CPU each core takes a call of its own.
 """
 
@@ -15,7 +15,7 @@ from jax import lax
 from jaxtyping import PyTree
 
 from logvar.backend.compiling import compiled
-from logvar.backend.ops import on_one_core, optimized
+from logvar.backend.ops import on_one_core, one_core_differs, optimized
 from logvar.cores import side_by_side
 
 BLOCK = 128
@@ -39,13 +39,14 @@ def in_blocks(function: Callable, arguments: PyTree, *rowwise: np.ndarray) -> Py
     def of_rows(span: slice) -> PyTree:
         some = [array[span] for array in rowwise]
         size = len(some[0])
-        out = _map_blocks(function, arguments, [_blocks(rows) for rows in some], len(spans) > 1)
+        out = _map_blocks(function, arguments, [_blocks(rows) for rows in some], alone)
         return jax.tree.map(lambda a: np.asarray(a).reshape(-1, *a.shape[2:])[:size], out)
 
     many = BLOCK * BLOCKS_AT_ONCE
     rest = n - n % many
     spans = [slice(i, i + many) for i in range(0, rest, many)]
     spans += [slice(i, i + BLOCK) for i in range(rest, n, BLOCK)]
+    alone = one_core_differs() and len(spans) > 1
     results = side_by_side(of_rows, spans)
     return jax.tree.map(lambda *parts: np.concatenate(parts), *results)
 

@@ -1,10 +1,10 @@
 """Encode, decode and draw in blocks of rows, as NumPy arrays."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from logvar.backend.compiling import host_int
 from logvar.data.examples import Examples, examples_of
 from logvar.data.preparation import Preparation
 from logvar.evaluation.blocks import in_blocks
@@ -19,7 +19,7 @@ def encode(
     examples = examples_of(rows)
     # Hashing rows for noise that nobody draws would be a fifth of the time.
     words = examples.words if preparation.draws else np.zeros((len(examples), 2), np.uint32)
-    mean, raw = in_blocks(_encode, (model, preparation, jnp.asarray(seed)), examples.values, words)
+    mean, raw = in_blocks(_encode, (model, preparation, host_int(seed)), examples.values, words)
     return mean, raw
 
 
@@ -30,7 +30,7 @@ def decode(model: Model, latents: np.ndarray) -> np.ndarray:
 
 def draw(model: Model, n: int, latent_dim: int, seed: int, *, mean: bool) -> np.ndarray:
     """n draws of x from the model, or of E[x | z]; draw i is a function of (seed, i)."""
-    task = (model, jnp.asarray(seed), latent_dim)
+    task = (model, host_int(seed), latent_dim)
     indices = np.arange(n, dtype=np.uint32)
     return in_blocks(_sample_means if mean else _samples, task, indices)
 

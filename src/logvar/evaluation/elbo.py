@@ -9,8 +9,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, PyTree
 
+from logvar.backend.compiling import host_int
 from logvar.backend.ops import optimized
 from logvar.data.examples import Examples, examples_of
+from logvar.data.order import padded_size
 from logvar.data.preparation import Preparation
 from logvar.evaluation.blocks import BLOCK, in_blocks
 from logvar.evaluation.outside import Wide, in_float64, to_repeat
@@ -76,7 +78,7 @@ def elbo_terms(
         analytic_kl: closed form, or the single-sample estimate.
         eps: noise to use instead, (rows, samples, latent).
     """
-    task = _Task(model, preparation, jnp.asarray(seed, jnp.int32), analytic_kl, n_samples)
+    task = _Task(model, preparation, host_int(seed), analytic_kl, n_samples)
     examples = examples_of(rows)
     given = () if eps is None else (eps,)
     block = _keyed_block if eps is None else _given_block
@@ -152,8 +154,15 @@ def _averaged(
     return _Block(averaged.log_likelihood, averaged.kl, mean, raw)
 
 
+_LEAST_BLOCK = 32
+
+
 class HeldOut(NamedTuple):
-    """A held-out set on the device, in blocks, with a weight of 0 for padding."""
+    """A held-out set on the device, in blocks, with a weight of 0 for padding.
+
+    Padding in a block is computed as well: up to 128 rows are one block of 32, 64 or 128, and more
+    are blocks of equal size, a multiple of 16. Empty blocks that follow these are skipped.
+    """
 
     rows: Array
     words: Array
@@ -166,19 +175,20 @@ class HeldOut(NamedTuple):
         """Pad and move a held-out set to the device."""
         examples = examples_of(rows)
         n = len(examples)
-        blocks = -(-n // BLOCK)
-        block = -(-n // (16 * blocks)) * 16  # as equal as they come: padding is computed as well
+        filled = -(-n // BLOCK)
+        block = padded_size(n, 0, _LEAST_BLOCK) if filled == 1 else -(-n // (16 * filled)) * 16
+        blocks = padded_size(filled, block * examples.values[:1].nbytes, 1)
         index = np.arange(blocks * block)
         taken = np.where(index < n, index, 0)
         words = examples.words[taken].reshape(blocks, block, 2)
         stacked = examples.values[taken].reshape(blocks, block, *examples.shape[1:])
         weight = (index < n).astype(np.float32).reshape(blocks, block)
         if not len(examples.outside):
-            return cls(jnp.asarray(stacked), jnp.asarray(words), jnp.asarray(weight))
+            return cls(*jax.device_put((stacked, words, weight)))  # jnp.asarray would compile
         largest = np.finfo(np.float32).max
         actual = np.clip(examples.as_they_are(taken), -largest, largest).astype(np.float32)
         stacked, seen = actual.reshape(stacked.shape), stacked
-        return cls(*map(jnp.asarray, (stacked, words, weight, seen)))
+        return cls(*jax.device_put((stacked, words, weight, seen)))
 
 
 def held_out_rows(
@@ -195,6 +205,17 @@ def held_out_rows(
         out = _keyed_block(task, rows, words, seen)
         return Terms(jnp.dot(weight, out.log_likelihood), weight @ out.kl), out.raw
 
-    sums, raw = lax.map(optimized(block), tuple(held_out))
+    nothing = jax.tree.map(
+        lambda shape: jnp.zeros(shape.shape, shape.dtype),
+        jax.eval_shape(block, jax.tree.map(lambda array: array[0], tuple(held_out))),
+    )
+
+    def block_with_rows(rows_words_weight: tuple[Array, Array, Array]) -> tuple[Terms, Any]:
+        has_rows = rows_words_weight[2][0] > 0
+        return lax.cond(has_rows, optimized(block), lambda _: nothing, rows_words_weight)
+
+    # A single block always has rows.
+    each = block_with_rows if len(held_out.weight) > 1 else optimized(block)
+    sums, raw = lax.map(each, tuple(held_out))
     count = jnp.sum(held_out.weight)
     return jax.tree.map(lambda value: jnp.sum(value, axis=0) / count, sums), raw

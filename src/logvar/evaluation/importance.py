@@ -9,6 +9,7 @@ from jax import lax
 from jax.nn import logsumexp
 from jaxtyping import Array, Int, PRNGKeyArray
 
+from logvar.backend.compiling import host_int
 from logvar.backend.ops import standard_normal
 from logvar.data.examples import Examples, examples_of
 from logvar.data.preparation import Preparation
@@ -52,7 +53,8 @@ def importance_log_likelihood(
     of (seed, the row's bytes, j): more samples extend the same sequence. Rows outside of what the
     encoder has seen are scored in float64.
     """
-    task = _Task(model, preparation, jnp.asarray(seed, jnp.int32), jnp.asarray(n_samples))
+    count: Any = np.asarray(n_samples)
+    task = _Task(model, preparation, host_int(seed), count)
     examples = examples_of(rows)
     found = in_blocks(_block, task, examples.values, examples.words)
     result = RowLikelihood(*(array.astype(np.float64) for array in found))

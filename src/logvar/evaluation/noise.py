@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from logvar.backend.compiling import host_int
 from logvar.data.examples import Examples, examples_of
 from logvar.data.preparation import Preparation
 from logvar.distributions.noise import ObservationNoise
@@ -27,7 +28,7 @@ def fit_noise(
     """
     if not model.likelihood.fits_residuals:
         return model
-    task = (model, preparation, jnp.asarray(seed, jnp.int32))
+    task = (model, preparation, host_int(seed))
     examples = examples_of(rows)
     residuals = in_blocks(_residuals, task, examples.values, examples.words)
     mean = jnp.asarray(residuals.mean(dtype=np.float64), jnp.float32)
@@ -82,7 +83,7 @@ def summarize_noise(
     if noise.mode == "per-example":
         # A thousand rows say where σ lies; a million would be kept in memory for nothing more.
         examples, some = examples_of(rows), slice(0, 1024)
-        task = (model, preparation, jnp.asarray(seed, jnp.int32))
+        task = (model, preparation, host_int(seed))
         sigma = in_blocks(_sigmas, task, examples.values[some], examples.words[some]).ravel()
     else:
         sigma = np.asarray(noise.scale.sigma(noise.raw)).ravel()

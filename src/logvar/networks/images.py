@@ -14,6 +14,7 @@ from logvar.networks.layers import (
     Dense,
     TransposedConvolution,
     by_head,
+    keys_of,
     mean_and_raw,
 )
 
@@ -32,7 +33,7 @@ class ImageEncoder(eqx.Module):
     image: tuple[int, int, int] = eqx.field(static=True)
 
     def __init__(self, image: tuple[int, int, int], latent_dim: int, *, key: PRNGKeyArray):
-        keys = jax.random.split(key, 4)
+        keys = keys_of(key, 4)
         height, width = (-(-size // 4) for size in image[:2])
         self.first = Convolution(image[2], 32, 2, "same", key=keys[0])
         self.second = Convolution(32, 64, 2, "same", key=keys[1])
@@ -67,7 +68,7 @@ class ImageDecoder(eqx.Module):
         *,
         key: PRNGKeyArray,
     ):
-        keys = jax.random.split(key, 4)
+        keys = keys_of(key, 4)
         height, width = (-(-size // 4) for size in image[:2])
         self.dense = Dense(latent_dim, WIDTH, key=keys[0])
         self.wide = Dense(WIDTH, height * width * 64, key=keys[1])

@@ -3,10 +3,9 @@
 import math
 
 import equinox as eqx
-import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from logvar.networks.layers import Dense, mean_and_raw
+from logvar.networks.layers import Dense, keys_of, mean_and_raw
 
 Example = Float[Array, "*shape"]
 Latents = Float[Array, "latent"]
@@ -21,7 +20,7 @@ class MLPEncoder(eqx.Module):
     def __init__(
         self, shape: tuple[int, ...], latent_dim: int, widths: tuple[int, ...], *, key: PRNGKeyArray
     ):
-        keys = jax.random.split(key, len(widths) + 1)
+        keys = keys_of(key, len(widths) + 1)
         sizes = (math.prod(shape), *widths)
         self.hidden = [Dense(sizes[i], sizes[i + 1], key=keys[i]) for i in range(len(widths))]
         self.head = Dense(sizes[-1], 2 * latent_dim, key=keys[-1])
@@ -50,7 +49,7 @@ class MLPDecoder(eqx.Module):
         key: PRNGKeyArray,
     ):
         shape = shape if heads == 1 else (heads, *shape)
-        keys = jax.random.split(key, len(widths) + 1)
+        keys = keys_of(key, len(widths) + 1)
         sizes = (latent_dim, *reversed(widths))
         self.hidden = [Dense(sizes[i], sizes[i + 1], key=keys[i]) for i in range(len(widths))]
         self.head = Dense(sizes[-1], math.prod(shape), key=keys[-1])

@@ -9,6 +9,7 @@ from jaxtyping import PRNGKeyArray
 
 from logvar.errors import LogvarError, unknown_name
 from logvar.networks.images import ImageDecoder, ImageEncoder
+from logvar.networks.layers import keys_of
 from logvar.networks.mlp import MLPDecoder, MLPEncoder
 from logvar.networks.tutorial import IMAGE, TutorialDecoder, TutorialEncoder
 
@@ -24,7 +25,6 @@ def choose(shape: tuple[int, ...]) -> str:
     return "conv" if is_image else "mlp"
 
 
-@eqx.filter_jit  # one compilation for all layers, instead of one for each shape of weights
 def build(
     name: str,
     shape: tuple[int, ...],
@@ -40,7 +40,7 @@ def build(
     Raises:
         LogvarError: the name is unknown, or the network cannot take this shape.
     """
-    encoder_key, decoder_key = jax.random.split(key)
+    encoder_key, decoder_key = keys_of(key, 2)
     if name == "mlp":
         return (
             MLPEncoder(shape, latent_dim, hidden, key=encoder_key),

@@ -9,6 +9,7 @@ from logvar.networks.layers import (
     Dense,
     TransposedConvolution,
     by_head,
+    keys_of,
     mean_and_raw,
 )
 
@@ -25,7 +26,7 @@ class TutorialEncoder(eqx.Module):
     head: Dense
 
     def __init__(self, latent_dim: int, *, key: PRNGKeyArray):
-        keys = jax.random.split(key, 3)
+        keys = keys_of(key, 3)
         self.first = Convolution(1, 32, 2, "valid", key=keys[0])
         self.second = Convolution(32, 64, 2, "valid", key=keys[1])
         self.head = Dense(2304, 2 * latent_dim, key=keys[2])
@@ -49,7 +50,7 @@ class TutorialDecoder(eqx.Module):
     def __init__(
         self, shape: tuple[int, ...], latent_dim: int, heads: int = 1, *, key: PRNGKeyArray
     ):
-        keys = jax.random.split(key, 4)
+        keys = keys_of(key, 4)
         self.dense = Dense(latent_dim, 1568, key=keys[0])
         self.first = TransposedConvolution(32, 64, 2, key=keys[1])
         self.second = TransposedConvolution(64, 32, 2, key=keys[2])

@@ -277,7 +277,7 @@ def _bytes_of_a_member(run: assembly.Run) -> int:
     optimizer = direction(run.plan.fixed.optimizer, run.plan.fixed.weight_decay)
     hyper = Hyper(jnp.zeros(()), jnp.zeros(()), jnp.zeros((), jnp.int32))
     task = Task(partition(run.model)[1], run.objective, run.coordinates, hyper, run.plan.fixed)
-    state = initial_state(run.model, optimizer, run.latent_dim, run.coordinates)
+    state = initial_state(run.model, optimizer, run.latent_dim)
     batch = jnp.zeros((run.plan.fixed.batch_size, *run.rows.shape[1:]), run.rows.values.dtype)
     keys = Keys.of_epoch(hyper.seed, jnp.asarray(0))
     one = jax.jit(lambda state, batch: step(state, batch, jnp.ones(len(batch)), keys, task))

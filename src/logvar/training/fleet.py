@@ -22,9 +22,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from logvar.backend.compiling import host_int
 from logvar.cores import cores
 from logvar.data.examples import Examples, examples_of
-from logvar.data.order import epoch_order
+from logvar.data.order import epoch_order, padded
 from logvar.evaluation.elbo import HeldOut
 from logvar.evaluation.noise import fit_noise
 from logvar.model import Model
@@ -32,7 +33,7 @@ from logvar.objectives import Objective
 from logvar.training.loop import Plan, Watcher
 from logvar.training.members import FleetChunk, Member, assembled, run_all
 from logvar.training.pace import Pace
-from logvar.training.step import Epoch, host_int
+from logvar.training.step import Epoch
 
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 
@@ -84,7 +85,10 @@ def train_fleet(
     shares = shares_for(len(members)) if shares is None else shares
     size = len(members) // shares
     rows = examples_of(rows)
-    on_device = jax.device_put(rows.values), HeldOut.of(validation)  # jnp.asarray would copy
+    on_device = (
+        jax.device_put(padded(rows.values)),
+        HeldOut.of(validation),
+    )  # jnp.asarray would copy
     together = _Together(on_epoch, [size] * shares)
 
     def train(index: int) -> list[Raised]:
@@ -152,7 +156,7 @@ def _train_share(
     batch_size = plan.fixed.batch_size
     steps = -(-n // batch_size)
     device_rows, held_out = on_device
-    valid = int(held_out.weight.sum())
+    valid = int(np.asarray(held_out.weight).sum())
     seeds = [member.seed for member in members]
     active: Any = np.ones(len(members), bool)
     curves: list[list[dict[str, Any]]] = [[] for _ in members]

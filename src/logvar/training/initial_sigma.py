@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from logvar import scales
+from logvar.backend.compiling import from_host, host_float
 from logvar.errors import LogvarError
 from logvar.model import Model
 from logvar.networks.layers import Dense
@@ -66,17 +67,24 @@ def starting_at(model: Model, sigma: float, scale: Scale, *, required: bool) -> 
                 "to what), or use initial_sigma='as-is'"
             )
         return model
-    started = _starting_at(model.encoder.head, jnp.asarray(sigma, jnp.float32), scale)  # type: ignore[attr-defined]
+    started = _starting_at(model.encoder.head, sigma, scale)  # type: ignore[attr-defined]
     return eqx.tree_at(lambda model: model.encoder.head, model, started)
 
 
+def _starting_at(head: Dense, sigma: float, scale: Scale) -> Dense:
+    raw, factor = map(np.asarray, _raw_and_factor(host_float(sigma), scale))
+    columns = head.bias.shape[0]
+    # On the host, where no program is compiled for the head's shape.
+    is_raw = np.arange(columns) >= columns // 2
+    kernel = np.asarray(head.kernel) * np.where(is_raw, factor, np.float32(1))
+    bias = np.where(is_raw, raw, np.asarray(head.bias))
+    started = from_host(kernel), from_host(bias)
+    return eqx.tree_at(lambda head: (head.kernel, head.bias), head, started)
+
+
 @eqx.filter_jit  # one program: operation by operation it would compile twelve
-def _starting_at(head: Dense, sigma: Float[Array, ""], scale: Scale) -> Dense:
+def _raw_and_factor(sigma: Float[Array, ""], scale: Scale) -> tuple[Array, Array]:
+    """The head's bias, and what its raw columns are multiplied by."""
     raw = jnp.asarray(scale.raw(sigma), jnp.float32)
     factor = _REFERENCE_SLOPE / scale.slope(raw)
-    columns = head.bias.shape[0]
-    is_raw = jnp.arange(columns) >= columns // 2
-    limited = jnp.clip(factor, -_LARGEST_FACTOR, _LARGEST_FACTOR)
-    kernel = head.kernel * jnp.where(is_raw, limited, 1.0)
-    bias = jnp.where(is_raw, raw, head.bias)
-    return eqx.tree_at(lambda head: (head.kernel, head.bias), head, (kernel, bias))
+    return raw, jnp.clip(factor, -_LARGEST_FACTOR, _LARGEST_FACTOR)

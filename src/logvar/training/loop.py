@@ -9,12 +9,12 @@ from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from logvar.backend.compiling import host_float, host_int
 from logvar.data.examples import Examples, examples_of
-from logvar.data.order import epoch_order
+from logvar.data.order import epoch_order, padded
 from logvar.evaluation.elbo import HeldOut
 from logvar.evaluation.noise import fit_noise
 from logvar.model import Model
@@ -24,9 +24,7 @@ from logvar.training.diagnosis import Diagnosis, diagnose
 from logvar.training.optimizers import direction
 from logvar.training.rescue import remedy, rescued, under_its_scale
 from logvar.training.state import TrainState, initial_state, partition
-from logvar.training.step import Chunk, Epoch, Fixed, Hyper, Task, host_int, run_chunk
-
-_FEW_ROWS = 8192
+from logvar.training.step import Chunk, Epoch, Fixed, Hyper, Task, run_chunk
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,13 +110,13 @@ def train(
     """Train a model, from the start or from a saved state with the epochs that led to it."""
     if state is None:
         optimizer = direction(plan.fixed.optimizer, plan.fixed.weight_decay)
-        state = initial_state(model, optimizer, latent_dim, coordinates)
+        state = initial_state(model, optimizer, latent_dim)
     model, state, coordinates = under_its_scale(model, state, coordinates)
     task = _task(model, objective, coordinates, plan, state)
     examples = examples_of(rows)
     n, batch_size = len(examples), plan.fixed.batch_size
     steps_per_epoch = -(-n // batch_size)
-    device_rows = jax.device_put(_padded(examples.values, batch_size))  # jnp.asarray would copy
+    device_rows = jax.device_put(padded(examples.values))  # jnp.asarray would copy
     held_out = None if validation is None or not len(validation) else HeldOut.of(validation)
     history = list(history)
     ended, diagnosis, rescues = "finished", None, []
@@ -139,7 +137,7 @@ def train(
                 break
             rescues.append(diagnosis)
             first, bound = index * steps_per_epoch, diagnosis.runaway_sigma
-            state = rescued(state, task.static, plan.fixed, coordinates, first, bound=bound)
+            state = rescued(state, task.static, plan.fixed, first, bound=bound)
             model, state, coordinates = under_its_scale(model, state, coordinates)
             task, diagnosis = _task(model, objective, coordinates, plan, state), None
             continue
@@ -176,11 +174,7 @@ def _task(
 ) -> Task:
     """How often a run was rescued is part of its state, so a resumed one goes on as it would."""
     now = remedy(plan.learning_rate, plan.clip_norm, int(state.rescues))
-    hyper = Hyper(
-        jnp.asarray(now.learning_rate, jnp.float32),
-        jnp.asarray(now.clip_norm, jnp.float32),
-        jnp.asarray(plan.seed, jnp.int32),
-    )
+    hyper = Hyper(host_float(now.learning_rate), host_float(now.clip_norm), host_int(plan.seed))
     return Task(partition(model)[1], objective, coordinates, hyper, plan.fixed)
 
 
@@ -190,14 +184,6 @@ def _diagnosis(state: TrainState, rows: np.ndarray, task: Task, plan: Plan) -> D
     epoch, t = divmod(int(state.failed_step), -(-n // batch_size))
     batch = epoch_order(n, batch_size, plan.seed, epoch)[t * batch_size : (t + 1) * batch_size]
     return diagnose(state, rows[batch], batch[: n - t * batch_size], (epoch, t), task)
-
-
-def _padded(rows: np.ndarray, batch_size: int) -> np.ndarray:
-    """Pad small sets to whole batches, so that sets of similar size share a compiled program."""
-    missing = -len(rows) % batch_size
-    if not missing or len(rows) > _FEW_ROWS:
-        return rows
-    return np.concatenate([rows, np.repeat(rows[:1], missing, axis=0)])
 
 
 def _close_epoch(

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from logvar import scales
+from logvar.backend.compiling import from_host
 from logvar.errors import LogvarError
 from logvar.model import Model
 from logvar.networks.layers import Dense
@@ -69,7 +70,7 @@ def coordinates(model: Model, factor: float = 1.0) -> PyTree:
     """
     params, _ = partition(model)
     # Made on the host, where nothing has to be compiled for it.
-    ones = jax.tree.map(lambda leaf: jnp.asarray(np.ones((), leaf.dtype)), params)
+    ones = jax.tree.map(lambda leaf: from_host(np.ones((), leaf.dtype)), params)
     if not has_head(model):
         return ones
     columns = params.encoder.head.bias.shape[0]
@@ -77,5 +78,5 @@ def coordinates(model: Model, factor: float = 1.0) -> PyTree:
     return eqx.tree_at(
         lambda tree: (tree.encoder.head.kernel, tree.encoder.head.bias),
         ones,
-        (jnp.asarray(per_column[None, :]), jnp.asarray(per_column)),
+        (from_host(per_column[None, :]), from_host(per_column)),
     )

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from logvar.backend.compiling import compiled
-from logvar.backend.ops import on_one_core
+from logvar.backend.compiling import compiled, host_float, host_int
+from logvar.backend.ops import on_one_core, one_core_differs
 from logvar.evaluation.elbo import HeldOut, held_out_rows
 from logvar.model import Model
 from logvar.objectives import Objective
@@ -83,12 +83,13 @@ def assembled(
     each = [(params, member.coordinates) for (params, _), member in of_members]
     coordinates, states = _started(static, optimizer, latent_dim, each)
     hyper = Hyper(
-        jnp.asarray([m.learning_rate for m in members], jnp.float32),
-        jnp.full(len(members), plan.clip_norm, jnp.float32),
-        jnp.asarray([m.seed for m in members], jnp.int32),
+        host_float([member.learning_rate for member in members]),
+        host_float([plan.clip_norm] * len(members)),
+        host_int([member.seed for member in members]),
     )
     in_turn = _worth_a_turn(params, plan.fixed.batch_size)
-    return Fleet(static, objective, plan.fixed, hyper, coordinates, side_by_side, in_turn), states
+    apart = side_by_side and one_core_differs()
+    return Fleet(static, objective, plan.fixed, hyper, coordinates, apart, in_turn), states
 
 
 def _worth_a_turn(params: PyTree, batch_size: int) -> bool:
@@ -103,10 +104,10 @@ def _started(
     """The members' coordinates, and their states before the first step."""
     models, coordinates = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
 
-    def member(params: PyTree, coordinates: PyTree) -> TrainState:
-        return initial_state(eqx.combine(params, static), optimizer, latent_dim, coordinates)
+    def member(params: PyTree) -> TrainState:
+        return initial_state(eqx.combine(params, static), optimizer, latent_dim)
 
-    return coordinates, jax.vmap(member)(models, coordinates)
+    return coordinates, jax.vmap(member, axis_size=len(each))(models)
 
 
 class FleetChunk(NamedTuple):
@@ -123,7 +124,7 @@ class FleetChunk(NamedTuple):
     @property
     def ends(self) -> Bool[Array, ""]:
         """Whether the epoch ends with this chunk."""
-        return self.stop * self.fleet.fixed.batch_size >= self.epoch.order.shape[-1]
+        return self.stop * self.fleet.fixed.batch_size >= self.epoch.n
 
     def ends_for(self, state: TrainState, trains: Array) -> Bool[Array, "*members"]:
         """For which members an epoch of theirs does: those that train and have not failed."""

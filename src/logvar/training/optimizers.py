@@ -1,20 +1,29 @@
 """Optimizers as directions: the step multiplies them by −learning rate, which stays a plain
 number that a compiled program takes as input."""
 
-import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from logvar.backend.compiling import from_host
 from logvar.errors import unknown_name
 
 OPTIMIZERS = ("adam", "adamw", "adam-keras", "sgd")
 """The names a recipe may use."""
 B1, B2 = 0.9, 0.999
 """How much of Adam's means of the gradient and of its square stays at each step."""
+
+
+Number = float | Float[Array, ""]
+
+
+def _is_some(number: Number) -> bool:
+    """Whether there is any: an array counts, since its value is not known while compiling."""
+    return not isinstance(number, int | float) or number != 0
 
 
 class AdamState(NamedTuple):
@@ -38,27 +47,27 @@ class Optimizer(NamedTuple):
     adam: bool
     eps: float
     eps_before_correction: bool
-    penalty: float
+    penalty: Number
     """Weight decay as an L2 penalty: added to the gradient."""
-    decay: float
+    decay: Number
     """Decoupled weight decay (Loshchilov & Hutter 2019): added to the direction."""
 
     def init(self, params: PyTree) -> PyTree:
-        """The state before the first step."""
+        """The state before the first step; it depends on the shapes of the weights alone."""
         if not self.adam:
             return ()
-        zeros = jax.tree.map(jnp.zeros_like, params)
-        return AdamState(jnp.zeros((), jnp.int32), zeros, zeros)
+        zeros = jax.tree.map(lambda weight: from_host(np.zeros(weight.shape, weight.dtype)), params)
+        return AdamState(from_host(np.zeros((), np.int32)), zeros, zeros)
 
     def update(
         self, gradient: PyTree, state: PyTree, params: PyTree, taken: Bool[Array, ""]
     ) -> tuple[PyTree, PyTree]:
         """Return (direction, next state), or the state as it was where the step is not taken."""
-        if self.penalty:
+        if _is_some(self.penalty):
             gradient = jax.tree.map(lambda g, p: g + self.penalty * p, gradient, params)
         if self.adam:
             gradient, state = self._adam(gradient, state, taken)
-        if self.decay:
+        if _is_some(self.decay):
             gradient = jax.tree.map(lambda d, p: d + self.decay * p, gradient, params)
         return gradient, state
 
@@ -87,8 +96,7 @@ class Optimizer(NamedTuple):
         return steps, scale, added
 
 
-@functools.cache
-def direction(name: str, weight_decay: float) -> Optimizer:
+def direction(name: str, weight_decay: Number) -> Optimizer:
     """The optimizer of a name; weight decay is decoupled for "adamw", otherwise a penalty.
 
     Raises:

@@ -78,22 +78,19 @@ def under_its_scale(
     return model, state, coordinates
 
 
-def rescued(
-    state: TrainState, static: Any, fixed: Fixed, coordinates: PyTree, step: int, *, bound: bool
-) -> TrainState:
+def rescued(state: TrainState, static: Any, fixed: Fixed, step: int, *, bound: bool) -> TrainState:
     """Back to the best weights and the beginning of the epoch, with a fresh optimizer.
 
     Args:
         state: the state that failed.
         static: the part of its model that does not train.
         fixed: what names the optimizer.
-        coordinates: those that the optimizer works in.
         step: the first step of the epoch.
         bound: give the scale bounds from here on.
     """
     model = eqx.combine(state.best_params, static)
     optimizer = direction(fixed.optimizer, fixed.weight_decay)
-    fresh = initial_state(model, optimizer, state.totals.terms.kl.shape[0], coordinates)
+    fresh = initial_state(model, optimizer, state.totals.terms.kl.shape[0])
     return dataclasses.replace(
         fresh,
         step=jnp.asarray(step, jnp.int32),

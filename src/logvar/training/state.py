@@ -5,8 +5,10 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from logvar.backend.compiling import from_host
 from logvar.model import Model
 from logvar.objectives import Terms
 from logvar.training.optimizers import Optimizer
@@ -21,8 +23,8 @@ class Totals(eqx.Module):
 
     @classmethod
     def zero(cls, latent_dim: int) -> "Totals":
-        terms = Terms(jnp.zeros(()), jnp.zeros(latent_dim), jnp.zeros(()))
-        return cls(terms, jnp.zeros(()), jnp.zeros(()))
+        sums = [from_host(np.zeros(shape)) for shape in ((), latent_dim, (), (), ())]
+        return cls(Terms(*sums[:3]), *sums[3:])
 
 
 class TrainState(eqx.Module):
@@ -54,24 +56,27 @@ def partition(model: Model) -> tuple[PyTree, Any]:
     return eqx.partition(model, model.trainable())
 
 
-@eqx.filter_jit  # one program: array by array it would compile twenty
-def initial_state(
-    model: Model, optimizer: Optimizer, latent_dim: int, coordinates: PyTree
-) -> TrainState:
-    """The state before the first step."""
+def initial_state(model: Model, optimizer: Optimizer, latent_dim: int) -> TrainState:
+    """The state before the first step. Nothing is compiled for it."""
     params, _ = partition(model)
-    seen = jax.tree.map(jnp.divide, params, coordinates)
+    zero = from_host(np.zeros((), np.int32))
     state = TrainState(
         params=params,
-        optimizer=optimizer.init(seen),
+        optimizer=optimizer.init(params),
         totals=Totals.zero(latent_dim),
-        step=jnp.zeros((), jnp.int32),
-        failed_step=jnp.full((), -1, jnp.int32),
-        rescues=jnp.zeros((), jnp.int32),
-        bounded=jnp.zeros((), bool),
+        step=zero,
+        failed_step=from_host(np.asarray(-1, np.int32)),
+        rescues=zero,
+        bounded=from_host(np.zeros((), bool)),
         best_params=params,
-        best_elbo=jnp.full((), -jnp.inf, jnp.float32),
-        best_epoch=jnp.zeros((), jnp.int32),
+        best_elbo=from_host(np.asarray(-np.inf, np.float32)),
+        best_epoch=zero,
     )
     # A compiled chunk reuses the state's memory, each buffer once: no two leaves may share one.
-    return jax.tree.map(jnp.copy, state)
+    return jax.tree.map(_copy, state)
+
+
+def _copy(leaf: Array) -> Array:
+    if isinstance(leaf, jax.core.Tracer):
+        return jnp.copy(leaf)
+    return jax.device_put(leaf, may_alias=False)  # `jnp.copy` would compile for each shape

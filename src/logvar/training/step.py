@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, Int32, PRNGKeyArray, PyTree
 
@@ -20,7 +19,7 @@ from logvar.backend.precision import Precision, in_training
 from logvar.data.preparation import Preparation
 from logvar.objectives import Objective
 from logvar.randomness import Purpose, stream
-from logvar.training.optimizers import direction
+from logvar.training.optimizers import Number, direction
 from logvar.training.state import Totals, TrainState
 from logvar.training.update import Stride, norm_of, updated
 
@@ -35,10 +34,11 @@ class Hyper(NamedTuple):
 
 
 class Fixed(NamedTuple):
-    """What a program is compiled for: hashable, and equal for equal recipes."""
+    """What a program is compiled for."""
 
     optimizer: str
-    weight_decay: float
+    weight_decay: Number
+    """0.0 is none, and no part of the program; otherwise a scalar array, which is an input."""
     batch_size: int
     preparation: Preparation
     precision: Precision = Precision.FLOAT32
@@ -51,6 +51,7 @@ class Epoch(NamedTuple):
     rows: Array
     order: Int32[Array, "padded"]
     n: Int[Array, ""]
+    """How many rows there are; the others are padding."""
     number: Int[Array, ""]
 
 
@@ -142,12 +143,6 @@ def batch_at(
     first = t * size
     indices = lax.dynamic_slice(order, (first,), (size,))
     return epoch.rows[indices], (first + jnp.arange(size) < epoch.n).astype(jnp.float32)
-
-
-def host_int(value: int) -> Any:
-    """A number that goes to the device with the program that takes it; to bring each there by a
-    call of its own takes five times as long while other cores train."""
-    return np.asarray(value, np.int32)
 
 
 class Chunk(NamedTuple):
