@@ -16,7 +16,7 @@ import tyro
 import logvar
 from logvar.errors import LogvarError
 from logvar.lists import numbers, top_level_commas
-from logvar.recipe import PRESETS, Recipe, preset
+from logvar.recipe import PRESETS, REMOVED, Recipe, preset
 from logvar.signals import leaving_unheard, unwinding
 
 if TYPE_CHECKING:
@@ -338,12 +338,21 @@ def _write(
     commands.write(run, data, data_dir, out, function, name)
 
 
+def _refuse_removed(arguments: list[str]) -> None:
+    """Answer a flag of an earlier version with its new spelling."""
+    for argument in arguments:
+        name = argument.split("=", 1)[0].removeprefix("--").replace("-", "_")
+        if argument.startswith("--") and name in REMOVED:
+            raise LogvarError(REMOVED[name].replace("optimizer=", "--optimizer "))
+
+
 def main() -> None:
     """Run the command line; what the user gave wrong is answered in one line and exit code 2."""
     if sys.argv[1:2] == ["--version"]:
         print(f"logvar {logvar.__version__}")  # noqa: T201
         return
     try:
+        _refuse_removed(sys.argv[1:])
         app = tyro.extras.SubcommandApp()
         fit = _fit_from(_defaults() if sys.argv[1:2] == ["fit"] else Settings())
         for command in (

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from logvar.model import Model
 from logvar.objectives import Terms
-from logvar.training.optimizers import Optimizer
+from logvar.training.optimizers import Rule
 
 
 class Totals(eqx.Module):
@@ -56,7 +56,7 @@ def partition(model: Model) -> tuple[PyTree, Any]:
 
 @eqx.filter_jit  # one program: array by array it would compile twenty
 def initial_state(
-    model: Model, optimizer: Optimizer, latent_dim: int, coordinates: PyTree
+    model: Model, optimizer: Rule, latent_dim: int, coordinates: PyTree
 ) -> TrainState:
     """The state before the first step."""
     params, _ = partition(model)
