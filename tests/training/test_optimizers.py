@@ -2,6 +2,8 @@
 
 import dataclasses
 import pickle
+import shutil
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +11,11 @@ import numpy as np
 import optax
 import pytest
 from sklearn.base import clone
+from sklearn.datasets import load_iris
 
 import logvar
 from logvar.conversion import convert
+from logvar.data.order import split
 from logvar.recipe import Recipe
 from logvar.resuming import Checkpoints
 from logvar.storage.weights import load_arrays, save_arrays
@@ -319,3 +323,27 @@ def test_recipes_of_version_0_1_are_read(training, now):
 def test_an_old_setting_that_never_was_is_refused(training):
     with pytest.raises(logvar.LogvarError, match="weight_decay is"):
         Recipe.from_toml(f"[training]\n{training}\n")
+
+
+# A run folder that version 0.1 wrote: VAE(latent_dim=1, hidden=(2,), epochs=2, optimizer="adamw",
+# weight_decay=0.01, learning_rate=0.01, patience=0).fit(iris).save(…)
+
+OLD = Path(__file__).parents[1] / "fixtures" / "run-0.1-adamw"
+
+
+def test_a_run_of_version_0_1_is_loaded_and_resumed(tmp_path):
+    X = load_iris().data
+    old = logvar.load(OLD)
+    assert old.optimizer == "adamw(weight_decay=0.01)" and not hasattr(old, "weight_decay")
+    last = old.history_[-1]["validation"]["elbo"]
+    held_out = X[split(len(X), 0.1, 0)[1]]
+    assert old.elbo(held_out, analytic_kl=True).mean() == pytest.approx(last, rel=1e-4)
+    shutil.copytree(OLD / "checkpoints", tmp_path / "checkpoints")
+    old.set_params(epochs=3)
+    again = {"checkpoints": Checkpoints(tmp_path / "checkpoints", seconds=0), "resume": True}
+    new = clone(old).fit(X, announce=lambda line: None, **again)
+    assert new.n_iter_ == 3 and new.history_[:2] == old.history_
+    with pytest.raises(
+        logvar.LogvarError, match="optimizer was 'adamw', is 'adamw.weight_decay=0.02"
+    ):
+        clone(old).set_params(optimizer="adamw(weight_decay=0.02)").fit(X, **again)

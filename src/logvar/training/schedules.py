@@ -258,7 +258,9 @@ SCHEDULES = _Schedules(
         ),
         "exponential": Entry(Exponential, "rate · warm-up(t) · decay^((t − w)/every)"),
         "piecewise": Entry(
-            Piecewise, "rate · warm-up(t) · factorᵏ, k = number of `at` ≤ t", "He et al. 2016"
+            Piecewise,
+            "rate · warm-up(t) · factorᵏ, k = number of `at` ≤ t",
+            "He et al. 2015 (arXiv 1512.03385)",
         ),
     },
 )
