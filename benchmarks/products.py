@@ -15,18 +15,19 @@ import numpy as np
 from jax import lax
 
 from logvar.backend.compiling import Compiled
-from logvar.training.optimizers import direction
+from logvar.training.schedules import Length
 from logvar.training.state import initial_state, partition
 from logvar.training.step import Hyper, Keys, Task, step
 
 
 def begun(run):
     """A run's state before its first step, and what its steps share."""
-    optimizer = direction(run.plan.fixed.optimizer, 0.0)
-    state = initial_state(run.model, optimizer, run.latent_dim, run.coordinates)
-    numbers = (run.plan.learning_rate, 0.0)
-    hyper = Hyper(*(jnp.asarray(n, jnp.float32) for n in numbers), jnp.asarray(0, jnp.int32))
-    task = Task(partition(run.model)[1], run.objective, run.coordinates, hyper, run.plan.fixed)
+    plan = run.plan
+    state = initial_state(run.model, plan.optimizer, run.latent_dim, run.coordinates)
+    rates = plan.schedule.rates(plan.schedule.rate, Length(plan.epochs, 1))
+    hyper = Hyper(rates, jnp.asarray(0.0, jnp.float32), jnp.asarray(0, jnp.int32))
+    static = partition(run.model)[1]
+    task = Task(static, run.objective, plan.optimizer, run.coordinates, hyper, plan.fixed)
     return state, task
 
 

@@ -241,6 +241,38 @@ def test_flags_are_the_recipes_settings():
     assert settings == Recipe.settings()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--weight-decay", "1e-4"], "--optimizer 'adam(weight_decay=…)'"),
+        (["--optimizer", "adm"], "unknown optimizer 'adm': did you mean 'adam'"),
+        (["--optimizer", "adam(b1=2)"], "b1 is 2, expected at least 0 and below 1"),
+        (["--learning-rate", "cosin(1e-3)"], "did you mean 'cosine'"),
+        (["--learning-rate", "cosine(1e-3, warmup=3)"], "leaves nothing of the run's"),
+        (["--learning-rate", "custom"], "stands for an object"),
+    ],
+)
+def test_a_wrong_optimizer_or_schedule_is_one_line_and_leaves_nothing(place, arguments, said):
+    done = logvar(place, "fit", "table.npy", *QUICK, "--out", "runs/wrong", *arguments)
+    assert done.returncode == 2 and said in done.stderr and len(done.stderr.splitlines()) == 1
+    assert [path.name for path in (place / "runs").iterdir()] == ["table"]
+
+
+def test_a_schedule_on_the_command_line_is_not_resumed_with_more_epochs(place):
+    rate = ["--learning-rate", "cosine(1e-3, warmup=1)", "--optimizer", "sgd(momentum=0.9)"]
+    fit = ["fit", "table.npy", *QUICK, *rate, "--out", "runs/cosine"]
+    try:
+        assert logvar(place, *fit).returncode == 0
+        recipe = (place / "runs" / "cosine" / "recipe.toml").read_text()
+        assert 'learning_rate = "cosine(rate=0.001, warmup=1.0)"' in recipe
+        assert "already finished" in logvar(place, *fit, "--resume").stdout
+        more = logvar(place, *fit, "--resume", "--epochs", "4")
+        assert more.returncode == 2 and "runs to their end" in more.stderr
+        assert logvar(place, "doctor", "runs/cosine").stdout.count("SGD step of 0.001") == 1
+    finally:
+        shutil.rmtree(place / "runs" / "cosine", ignore_errors=True)
+
+
 def test_presets_set_defaults_and_flags_override_them(tmp_path):
     done = logvar(tmp_path, "fit", "--preset", "tutorial", "--help")
     text = " ".join(done.stdout.split())

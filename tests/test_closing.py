@@ -14,7 +14,6 @@ from logvar.data.sources import load
 from logvar.evaluation.elbo import HeldOut, elbo_terms
 from logvar.recipe import Recipe
 from logvar.training.closing import End, close
-from logvar.training.optimizers import direction
 from logvar.training.state import Totals, initial_state, partition
 
 ROWS = load("digits").train[:60]
@@ -25,8 +24,7 @@ STATIC = partition(MODEL)[1]
 
 def trained(**changes):
     """A state whose weights have moved on from the best ones, in an epoch with totals."""
-    optimizer = direction(RUN.plan.fixed.optimizer, RUN.plan.fixed.weight_decay)
-    state = initial_state(MODEL, optimizer, 2)
+    state = initial_state(MODEL, RUN.plan.optimizer, 2, RUN.coordinates)
     best = jax.tree.map(lambda leaf: leaf + 1, state.params)
     totals = jax.tree.map(lambda total: total + 7, Totals.zero(2))
     return dataclasses.replace(state, best_params=best, totals=totals, **changes)
@@ -74,8 +72,7 @@ def test_a_noise_in_closed_form_is_that_of_the_mean_residual():
     settings = {"likelihood": "normal", "noise": "optimal", "latent_dim": 2, "hidden": (8,)}
     run = assembly.build_run(Recipe().replace(**settings), ROWS, None)
     static = partition(run.model)[1]
-    optimizer = direction("adam", 0.0)
-    state = initial_state(run.model, optimizer, 2)
+    state = initial_state(run.model, run.plan.optimizer, 2, run.coordinates)
     totals = Totals.zero(2)
     terms = totals.terms._replace(residual=jnp.float32(56))
     totals = dataclasses.replace(totals, terms=terms, count=jnp.float32(8))

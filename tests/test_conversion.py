@@ -42,8 +42,8 @@ def test_train_convert_and_continue_under_matched_settings_is_bitwise_the_same_r
     other, optimizer
 ):
     """The unbroken run under log-variance, and one converted in the middle, byte by byte."""
-    more = {"optimizer": optimizer, "learning_rate": 1e-2, "weight_decay": 0.01, "clip_norm": 30.0,
-            "latent_dim": 3}  # fmt: skip
+    more = {"optimizer": f"{optimizer}(weight_decay=0.01)", "learning_rate": 1e-2,
+            "clip_norm": 30.0, "latent_dim": 3}  # fmt: skip
     whole = run(Chunks(50), epochs=6, **more)
     half = trained(validation_fraction=0.0, epochs=3, **more)
     # The same three epochs as the beginning of the unbroken run.

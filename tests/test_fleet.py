@@ -71,7 +71,7 @@ def runs(rates, seeds, **settings):
 
 
 def fleet(runs, pace=Steps, **options):
-    members = [Member(r.model, r.coordinates, r.plan.seed, r.plan.learning_rate) for r in runs]
+    members = [Member(r.model, r.coordinates, r.plan.seed, r.plan.schedule.rate) for r in runs]
     first = runs[0]
     return train_fleet(
         members, first.rows, first.validation, first.objective, first.plan,

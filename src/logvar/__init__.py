@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from logvar.loading import load as load
     from logvar.probing.probe import probe as probe
     from logvar.resuming import Checkpoints as Checkpoints
+    from logvar.training import optimizers as optimizers
+    from logvar.training import schedules as schedules
 
 _HOMES = {
     "scales": "logvar.scales",
@@ -36,7 +38,11 @@ _HOMES = {
     "Checkpoints": "logvar.resuming",
     "compare": "logvar.comparing",
     "Comparison": "logvar.comparing",
+    "optimizers": "logvar.training.optimizers",
+    "schedules": "logvar.training.schedules",
 }
+
+_MODULES = ("scales", "optimizers", "schedules")
 
 __all__ = [*_HOMES, "__version__"]
 
@@ -45,7 +51,7 @@ def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'logvar' has no attribute {name!r}; it has {__all__}")
     module = importlib.import_module(_HOMES[name])
-    return module if _HOMES[name] == f"logvar.{name}" else getattr(module, name)
+    return module if name in _MODULES else getattr(module, name)
 
 
 def __dir__() -> list[str]:

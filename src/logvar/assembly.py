@@ -8,7 +8,6 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from logvar import scales
-from logvar.backend.compiling import from_host
 from logvar.backend.precision import Precision, products_round_on_request
 from logvar.data.examples import Examples, examples_of, standardized
 from logvar.data.preparation import BINARIZATIONS, Preparation, as_float32
@@ -22,10 +21,12 @@ from logvar.model import Model
 from logvar.networks import registry as networks
 from logvar.objectives import ELBO, OBJECTIVES, ImportanceWeighted, Objective
 from logvar.randomness import Purpose, stream
-from logvar.recipe import Recipe
+from logvar.recipe import Recipe, TrainingSettings
+from logvar.training import optimizers, schedules
 from logvar.training.initial_sigma import chosen_sigma, starting_at
 from logvar.training.loop import Plan
 from logvar.training.matching import coordinates, matched
+from logvar.training.state import partition
 from logvar.training.step import Fixed
 
 RESCUES = 3
@@ -268,21 +269,49 @@ def build_objective(recipe: Recipe, steps_per_epoch: int) -> Objective:
     raise unknown_name("objective", settings.objective, OBJECTIVES)
 
 
-def build_plan(recipe: Recipe, prepared: Preparation) -> Plan:
-    """Everything else the loop needs."""
+def written(optimizer: Any, learning_rate: Any) -> dict[str, Any]:
+    """Optimizer and learning rate as a recipe holds them: a number or text, "custom" for objects.
+
+    Raises:
+        LogvarError: there is no such optimizer or schedule, or a setting does not fit.
+    """
+    if not isinstance(learning_rate, int | float):
+        learning_rate = schedules.written(learning_rate)
+    return {"optimizer": optimizers.describe(optimizer), "learning_rate": learning_rate}
+
+
+def build_plan(
+    recipe: Recipe, prepared: Preparation, optimizer: Any = None, learning_rate: Any = None
+) -> Plan:
+    """Everything else the loop needs.
+
+    Args:
+        recipe: of the run.
+        prepared: what is left to do to each batch.
+        optimizer: the recipe's, or the object that it names "custom".
+        learning_rate: likewise.
+    """
     settings = recipe.training
-    decay: Any = settings.weight_decay and from_host(np.float32(settings.weight_decay))
+    rule = optimizers.get(settings.optimizer if optimizer is None else optimizer).build()
+    rate = settings.learning_rate if learning_rate is None else learning_rate
+    if rule.has_own_rate:
+        if settings.learning_rate != TrainingSettings().learning_rate:
+            raise LogvarError(
+                f"learning_rate is {settings.learning_rate!r}, and the optimizer is an object that "
+                "has a learning rate of its own: set it there, and leave learning_rate at its "
+                "default"
+            )
+        rate = 1.0
     return Plan(
         epochs=settings.epochs,
-        learning_rate=settings.learning_rate,
+        optimizer=rule,
+        schedule=schedules.get(rate),
         clip_norm=settings.clip_norm,
         seed=settings.random_state,
         patience=settings.patience,
         patience_starts=int(np.ceil(recipe.objective.beta_warmup)),
         rescues=RESCUES if settings.on_divergence == "rescue" else 0,
         fixed=Fixed(
-            settings.optimizer,
-            decay,
             settings.batch_size,
             prepared,
             Precision(settings.precision),
@@ -315,8 +344,10 @@ def build_run(
     validation: np.ndarray | None,
     encoder: networks.Network | None = None,
     decoder: networks.Network | None = None,
+    optimizer: Any = None,
+    learning_rate: Any = None,
 ) -> Run:
-    """Build a run.
+    """Build a run; networks, optimizer and learning rate may be objects that no recipe can hold.
 
     Raises:
         LogvarError: the data or a setting do not fit.
@@ -340,6 +371,8 @@ def build_run(
     into = coordinates(model)
     if recipe.training.match:
         model, into = matched(model, recipe.training.match)
+    plan = build_plan(recipe, prepared.after_fixing, optimizer, learning_rate)
+    plan.optimizer.check(partition(model)[0])
     return Run(
         recipe,
         decisions,
@@ -351,7 +384,7 @@ def build_run(
         read(rows, prepared, seed, found, keyed=model.likelihood.fits_residuals),
         None if validation is None else read(validation, prepared, seed, found),
         build_objective(recipe, -(-len(rows) // recipe.training.batch_size)),
-        build_plan(recipe, prepared.after_fixing),
+        plan,
         latent_dim(model, rows.shape[1:]),
         _dtype(rows, found),
     )

@@ -19,7 +19,7 @@ import tyro
 import logvar
 from logvar.errors import LogvarError, OutsideTrainingRange
 from logvar.lists import numbers, top_level_commas
-from logvar.recipe import PRESETS, Recipe, preset
+from logvar.recipe import PRESETS, REMOVED, Recipe, preset
 from logvar.signals import leaving_unheard, unwinding
 
 if TYPE_CHECKING:
@@ -351,6 +351,14 @@ def _write(
     commands.write(run, data, data_dir, out, function, name)
 
 
+def _refuse_removed(arguments: list[str]) -> None:
+    """Answer a flag of an earlier version with its new spelling."""
+    for argument in arguments:
+        name = argument.split("=", 1)[0].removeprefix("--").replace("-", "_")
+        if argument.startswith("--") and name in REMOVED:
+            raise LogvarError(REMOVED[name].replace("optimizer=", "--optimizer "))
+
+
 @contextlib.contextmanager
 def _warnings_in_one_line() -> Iterator[None]:
     """Our own warnings on stderr as one line each, and each once."""
@@ -375,6 +383,7 @@ def main() -> None:
         print(f"logvar {logvar.__version__}")  # noqa: T201
         return
     try:
+        _refuse_removed(sys.argv[1:])
         app = tyro.extras.SubcommandApp()
         fit = _fit_from(_defaults() if sys.argv[1:2] == ["fit"] else Settings())
         for command in (

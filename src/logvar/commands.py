@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from logvar import scales as catalogue
+from logvar.assembly import written
 from logvar.conversion import convert as convert_estimator
 from logvar.data import sources, tables
 from logvar.data.order import split
@@ -29,6 +30,7 @@ from logvar.storage import run_folder
 from logvar.storage.checkpoints import FOLDER, newest_checkpoint
 from logvar.storage.compiled import keep_compiled_programs
 from logvar.storage.files import UnfinishedFolder, write_atomically, writing
+from logvar.training import schedules
 from logvar.training.loop import EpochMetrics
 from logvar.training.progress import ProgressBar
 
@@ -75,6 +77,7 @@ def fit(
     _at_least_one("--importance-samples", importance_samples)
     recipe = Recipe().replace(**settings, data=data).checked()
     catalogue.get(recipe.model.scale)
+    recipe = _as_written(recipe)
     if keeping.resume and _already_finished(out, recipe):
         return
     dataset = sources.load(data, data_dir)
@@ -109,14 +112,22 @@ def fit(
     console.print(f"report  {path / run_folder.REPORT}", highlight=False, soft_wrap=True)
 
 
+def _as_written(recipe: Recipe) -> Recipe:
+    """The recipe with optimizer and learning rate as their registries write them."""
+    training = recipe.training
+    return recipe.replace(**written(training.optimizer, training.learning_rate))
+
+
 def _already_finished(out: Path, recipe: Recipe) -> bool:
     """Whether the run that lies there is this one, whole and judged; says so."""
     if not (out / run_folder.MANIFEST).is_file() or not (out / run_folder.EVALUATION).is_file():
         return False
     manifest = run_folder.read_manifest(out)
-    there = Recipe.from_toml(run_folder.read_recipe(out))
+    there = _as_written(Recipe.from_toml(run_folder.read_recipe(out)))
     epochs = recipe.training.epochs
     same = there.replace(epochs=epochs) == recipe
+    if schedules.get(recipe.training.learning_rate).needs_epochs:
+        same = there == recipe
     whole = manifest.ended == "stopped early" or (
         manifest.ended == "finished" and manifest.epochs_run >= epochs
     )

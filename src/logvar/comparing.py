@@ -25,6 +25,7 @@ from logvar.storage.files import UnfinishedFolder, write_atomically
 from logvar.study.arms import ARMS
 from logvar.study.experiment import OWN, Experiment, Outcome, Rows, Unit, rows_of, run_unit, units
 from logvar.study.verdicts import Table, Verdict, conclusions, judge, warnings
+from logvar.training import optimizers
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -181,7 +182,10 @@ def _recipe(settings: dict[str, Any], name: str) -> Recipe:
             raise LogvarError(
                 f"compare sets {own} itself: give scales, learning_rates, seeds or arms instead"
             )
-    return Recipe().replace(**({"epochs": EPOCHS, "patience": PATIENCE} | settings), data=name)
+    settings = {"epochs": EPOCHS, "patience": PATIENCE} | settings
+    recipe = Recipe().replace(**settings, data=name)
+    optimizers.get(recipe.training.optimizer)
+    return recipe.replace(optimizer=optimizers.describe(recipe.training.optimizer))
 
 
 def _check_sizes(experiment: Experiment, rows: np.ndarray, test: np.ndarray | None) -> None:

@@ -18,10 +18,13 @@ from logvar.estimator import VAE
 from logvar.evaluation.elbo import elbo_terms
 from logvar.evaluation.health import Finding, examine
 from logvar.evaluation.noise import summarize_noise
+from logvar.recipe import CUSTOM
+from logvar.registry import parsed
 from logvar.storage import run_folder
 from logvar.storage.checkpoints import FOLDER, newest_checkpoint
 from logvar.storage.environment import processor
 from logvar.storage.files import unfinished
+from logvar.training import schedules
 
 
 def ending(run: Path) -> list[Finding]:
@@ -71,12 +74,13 @@ def health(vae: VAE, rows: np.ndarray) -> Sequence[Finding]:
     if not np.isfinite(terms.raw).all():
         return [Finding("model", False, "its raw outputs are not finite: nothing more can be said")]
     settings = vae.recipe_.training
+    is_custom = CUSTOM in (settings.optimizer, settings.learning_rate)
     return examine(
         vae.model_.scale,
         terms,
         summarize_noise(vae.model_, stored, preparation, vae._seed),
-        learning_rate=settings.learning_rate,
-        optimizer=settings.optimizer,
+        learning_rate=None if is_custom else schedules.get(settings.learning_rate).rate,
+        optimizer=parsed(settings.optimizer).name,
     )
 
 

@@ -19,7 +19,7 @@ from logvar.data.examples import Examples
 from logvar.data.preparation import Preparation, as_float32, as_rows
 from logvar.data.standardization import Standardization
 from logvar.distributions.normal import Normal
-from logvar.errors import LogvarError
+from logvar.errors import LogvarError, LogvarTypeError
 from logvar.evaluation.coding import decode, draw, encode
 from logvar.evaluation.elbo import elbo_terms
 from logvar.evaluation.importance import importance_log_likelihood
@@ -36,7 +36,7 @@ from logvar.intake import (
     seed_of,
     warn_of_outside,
 )
-from logvar.recipe import Recipe
+from logvar.recipe import Recipe, unknown_setting
 from logvar.resuming import Checkpoints, Resume, begun, data_of, identity, keeping
 from logvar.saving import write_run
 from logvar.scales import Scale
@@ -82,9 +82,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         n_samples: draws of z per example and step.
         epochs: at most so many passes over the data.
         batch_size: examples per step.
-        learning_rate: step size.
-        optimizer: "adam", "adamw", "adam-keras" or "sgd".
-        weight_decay: decoupled for adamw, an L2 penalty otherwise.
+        learning_rate: a number; a schedule, such as "cosine(1e-3, warmup=5)"; or a function from
+            the step to the rate.
+        optimizer: "adam", "adamw", "adam-keras" or "sgd", which may carry settings, such as
+            "adam(weight_decay=1e-4)"; or an Optax gradient transformation.
         precision: of the networks' products in training: "float32", or "bfloat16", which some
             machines repay; evaluation and scores are float32.
         clip_norm: cut the gradient's norm to this; 0 is off.
@@ -146,7 +147,6 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         batch_size=128,
         learning_rate=1e-3,
         optimizer="adam",
-        weight_decay=0.0,
         precision="float32",
         clip_norm=0.0,
         validation_fraction=0.1,
@@ -158,7 +158,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         encoder=None,
         decoder=None,
         random_state=0,
+        **unknown,
     ):
+        for name in unknown:
+            raise LogvarTypeError(f"VAE: {unknown_setting(name)}")
         self.latent_dim = latent_dim
         self.scale = scale
         self.initial_sigma = initial_sigma
@@ -180,7 +183,6 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.optimizer = optimizer
-        self.weight_decay = weight_decay
         self.precision = precision
         self.clip_norm = clip_norm
         self.validation_fraction = validation_fraction
@@ -232,7 +234,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         keep_compiled_programs()
         recipe = self._recipe().replace(data=source)
         rows, validation = held_out_of(self._rows(X, reset=True), validation_data, recipe.training)
-        run = assembly.build_run(recipe, rows, validation, self.encoder, self.decoder)
+        run = assembly.build_run(
+            recipe, rows, validation, self.encoder, self.decoder, self.optimizer, self.learning_rate
+        )
         tell = announce or (lambda line: None)
         for reason in run.decisions.why:
             tell(f"auto: {reason}")
@@ -412,6 +416,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         for name, value in settings.items():
             if isinstance(value, np.generic):
                 settings[name] = value.item()
+        settings |= assembly.written(settings["optimizer"], settings["learning_rate"])
         return Recipe().replace(**settings).checked()
 
     def _rows(self, X, *, reset: bool) -> np.ndarray:

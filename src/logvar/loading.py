@@ -20,7 +20,8 @@ from logvar.recipe import Recipe
 from logvar.storage import run_folder
 from logvar.storage.checkpoints import FOLDER, newest_checkpoint
 from logvar.storage.weights import load_arrays, load_named
-from logvar.training.optimizers import direction
+from logvar.training import optimizers
+from logvar.training.matching import coordinates
 from logvar.training.state import TrainState, initial_state
 
 
@@ -29,6 +30,8 @@ def load(
     *,
     encoder: Network | None = None,
     decoder: Network | None = None,
+    optimizer: Any = None,
+    learning_rate: Any = None,
 ) -> VAE:
     """Load a fitted estimator from a run folder; runs no code from it.
 
@@ -37,6 +40,9 @@ def load(
         encoder: for a run with networks of your own, a module of the same structure; its
             weights are replaced by those of the run.
         decoder: likewise.
+        optimizer: for a run whose optimizer was an object, that object, if it is to be fitted
+            again or resumed.
+        learning_rate: likewise.
 
     Raises:
         LogvarError: no whole run folder, a file that was changed, another format, or networks
@@ -86,6 +92,8 @@ def load(
         encoder=encoder,
         decoder=decoder,
         standardization=standardization,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
     )
 
 
@@ -130,9 +138,10 @@ def load_state(vae: VAE, path: str | os.PathLike) -> TrainState | None:
     checkpoint, _ = newest_checkpoint(Path(path) / FOLDER)
     if checkpoint is None:
         return None
-    settings = vae.recipe_.training
-    optimizer = direction(settings.optimizer, settings.weight_decay)
-    skeleton = eqx.filter_eval_shape(initial_state, vae.model_, optimizer, vae._n_features_out)
+    rule = optimizers.get(vae.optimizer).build()
+    skeleton = eqx.filter_eval_shape(
+        initial_state, vae.model_, rule, vae._n_features_out, coordinates(vae.model_)
+    )
     return checkpoint.state(skeleton)
 
 
@@ -146,13 +155,14 @@ def fitted(
     history: list[dict[str, Any]],
     ended: str,
     data: dict[str, Any],
-    encoder: Network | None = None,
-    decoder: Network | None = None,
     standardization: Standardization | None = None,
+    **objects: Any,
 ) -> VAE:
     """An estimator around a model that was trained elsewhere."""
     settings = recipe.flat()
-    vae = VAE(encoder=encoder, decoder=decoder, **{k: settings[k] for k in Recipe.settings()})
+    settings = {name: settings[name] for name in Recipe.settings()}
+    # Objects that were given stand in place of the recipe's word for them.
+    vae = VAE(**settings | {name: given for name, given in objects.items() if given is not None})
     vae.recipe_ = recipe
     vae.decisions_ = decisions
     vae.model_ = model

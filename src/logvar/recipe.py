@@ -9,11 +9,19 @@ import math
 import tomllib
 import types
 import typing
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import tomli_w
 
 from logvar.errors import LogvarError, unknown_name
+
+CUSTOM = "custom"
+"""The text of a part that was given as an object in Python, which no recipe can hold."""
+REMOVED: Mapping[str, str] = types.MappingProxyType(
+    {"weight_decay": "weight_decay is a setting of the optimizer: optimizer='adam(weight_decay=…)'"}
+)
+"""Settings of earlier versions, with their new spelling."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,9 +65,12 @@ class TrainingSettings:
 
     epochs: Annotated[int, "at most so many passes over the data"] = 300
     batch_size: Annotated[int, "examples per step"] = 128
-    learning_rate: Annotated[float, "step size"] = 1e-3
-    optimizer: Annotated[str, "adam, adamw, adam-keras or sgd"] = "adam"
-    weight_decay: Annotated[float, "decoupled for adamw, an L2 penalty otherwise"] = 0.0
+    learning_rate: Annotated[
+        float | str, "a number, or a schedule such as 'cosine(1e-3, warmup=5)'"
+    ] = 1e-3
+    optimizer: Annotated[
+        str, "adam, adamw, adam-keras or sgd; with settings, 'adam(weight_decay=1e-4)'"
+    ] = "adam"
     precision: Annotated[
         str,
         "of the networks' products in training: float32, or bfloat16, which some machines repay",
@@ -128,7 +139,7 @@ class Recipe:
         }
         for name, value in settings.items():
             if name not in kinds:
-                raise unknown_name("setting", name, self.flat())
+                raise unknown_setting(name)
             settings[name] = _of_type(name, value, kinds[name])
         return Recipe(
             **{
@@ -151,7 +162,7 @@ class Recipe:
                 limit = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
                 raise LogvarError(f"{name} is {values[name]!r}: expected {limit}")
         for name in ("learning_rate", "noise_sigma", "degrees_of_freedom"):
-            if not 0 < values[name] < math.inf:
+            if not isinstance(values[name], str) and not 0 < values[name] < math.inf:
                 raise LogvarError(f"{name} is {values[name]!r}: expected a positive number")
         if values["on_divergence"] not in ("stop", "rescue"):
             raise unknown_name("on_divergence", values["on_divergence"], ("stop", "rescue"))
@@ -192,7 +203,7 @@ class Recipe:
                 raise unknown_name("recipe table", key, sections)
             if not isinstance(table, dict):
                 raise LogvarError(f"recipe entry {key!r} is {table!r}: expected a table [{key}]")
-            for name, value in table.items():
+            for name, value in upgraded(table).items():
                 if not hasattr(sections[key], name):
                     raise unknown_name(
                         f"setting in [{key}]", name, dataclasses.asdict(sections[key])
@@ -213,7 +224,6 @@ _RANGES: dict[str, tuple[float, float]] = {
     "n_samples": (1, math.inf),
     "epochs": (1, math.inf),
     "batch_size": (1, math.inf),
-    "weight_decay": (0, 1e30),
     "clip_norm": (0, 1e30),
     "validation_fraction": (0, 0.9),
     "patience": (0, math.inf),
@@ -251,6 +261,31 @@ def preset(name: str) -> Recipe:
     if name not in PRESETS:
         raise unknown_name("preset", name, PRESETS)
     return Recipe().replace(**PRESETS[name])
+
+
+def unknown_setting(name: str) -> LogvarError:
+    """The error for a name that is no setting, or no longer one."""
+    if name in REMOVED:
+        return LogvarError(REMOVED[name])
+    return unknown_name("setting", name, Recipe().flat())
+
+
+def upgraded(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as recipes of this version spell them, from any version's.
+
+    Raises:
+        LogvarError: an old setting has a value that it could not have.
+    """
+    settings = dict(settings)
+    if "weight_decay" not in settings:
+        return settings
+    decay, optimizer = settings.pop("weight_decay"), settings.get("optimizer", "adam")
+    if not isinstance(decay, int | float) or isinstance(decay, bool) or "(" in str(optimizer):
+        raise LogvarError(f"weight_decay is {decay!r}: {REMOVED['weight_decay']}")
+    # A plain "adamw" had no decay unless one was given.
+    if decay or optimizer == "adamw":
+        settings["optimizer"] = f"{optimizer}(weight_decay={float(decay)!r})"
+    return settings
 
 
 def _of_type(name: str, value: Any, kind: Any) -> Any:

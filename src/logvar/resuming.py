@@ -9,10 +9,10 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
-from logvar.assembly import Run
+from logvar.assembly import Run, written
 from logvar.data.sources import fingerprint
 from logvar.errors import LogvarError
-from logvar.recipe import Recipe
+from logvar.recipe import Recipe, upgraded
 from logvar.storage.checkpoints import (
     Checkpoint,
     Identity,
@@ -22,7 +22,6 @@ from logvar.storage.checkpoints import (
 from logvar.storage.environment import changes, environment
 from logvar.training.keeping import Keeping
 from logvar.training.loop import EpochMetrics, Watcher
-from logvar.training.optimizers import direction
 from logvar.training.state import TrainState, initial_state
 
 Tell = Callable[[str], None]
@@ -87,7 +86,7 @@ def begun(
     if found is None:
         tell("no checkpoint found: starting from the beginning")
         return None, []
-    differences = this.differences(found.identity)
+    differences = _differences(run, this, found.identity)
     if differences and not (checkpoints is not None and checkpoints.changes_allowed):
         raise LogvarError(
             f"{found.path} is a checkpoint of another run ({'; '.join(differences)}): run it as it "
@@ -99,10 +98,25 @@ def begun(
     if changed:
         warn(f"{changed}: the final bytes will differ from those of an unbroken run")
     tell(f"going on from step {found.step:,}, after {len(found.history)} whole epochs")
-    settings = run.recipe.training
-    optimizer = direction(settings.optimizer, settings.weight_decay)
-    skeleton = eqx.filter_eval_shape(initial_state, run.model, optimizer, run.latent_dim)
+    skeleton = eqx.filter_eval_shape(
+        initial_state, run.model, run.plan.optimizer, run.latent_dim, run.coordinates
+    )
     return found.state(skeleton), [EpochMetrics(**line) for line in found.history]
+
+
+def _differences(run: Run, this: Identity, before: Identity) -> list[str]:
+    """What differs from the run of a checkpoint, in words."""
+    recipe = upgraded(before.recipe)
+    recipe |= written(recipe.get("optimizer"), recipe.get("learning_rate"))
+    differences = this.differences(dataclasses.replace(before, recipe=recipe))
+    epochs = recipe.get("epochs"), this.recipe["epochs"]
+    if run.plan.schedule.needs_epochs and epochs[0] != epochs[1]:
+        differences.append(
+            f"epochs was {epochs[0]}, is {epochs[1]}, and learning_rate "
+            f"{this.recipe['learning_rate']!r} runs to their end, so the steps already taken would "
+            "have had other rates"
+        )
+    return differences
 
 
 def find(folders: Sequence[Path], tell: Tell) -> Checkpoint | None:

@@ -9,7 +9,7 @@ from logvar import assembly
 from logvar.backend.convolution import convolve, convolve_transpose
 from logvar.backend.products import product, training_products
 from logvar.recipe import Recipe
-from logvar.training.optimizers import direction
+from logvar.training.schedules import Length
 from logvar.training.state import initial_state, partition
 from logvar.training.step import Hyper, Keys, Task, step
 from tests.traced import products
@@ -125,9 +125,10 @@ def test_training_steps_use_the_form():
     rows = np.zeros((8, 8, 8, 1), np.float32)
     recipe = Recipe().replace(network="conv", latent_dim=2, batch_size=4)
     run = assembly.build_run(recipe, rows, None)
-    state = initial_state(run.model, direction("adam", 0.0), 2)
-    numbers = Hyper(jnp.float32(1e-3), jnp.float32(0), jnp.int32(0))
-    task = Task(partition(run.model)[1], run.objective, run.coordinates, numbers, run.plan.fixed)
+    state = initial_state(run.model, run.plan.optimizer, 2, run.coordinates)
+    plan, static = run.plan, partition(run.model)[1]
+    numbers = Hyper(plan.schedule.rates(1e-3, Length(1, 1)), jnp.float32(0), jnp.int32(0))
+    task = Task(static, run.objective, plan.optimizer, run.coordinates, numbers, plan.fixed)
     keys = Keys.of_epoch(jnp.int32(0), jnp.int32(0))
 
     def one(state, batch):

@@ -9,7 +9,7 @@ import logvar
 from logvar.networks import registry
 from logvar.objectives import ELBO
 from logvar.recipe import preset
-from logvar.training.optimizers import direction
+from logvar.training import optimizers
 from logvar.training.state import partition
 from tests.golden.recorded import HERE, LAYERS, STEPS, TRAINED, assert_close, images, model
 
@@ -64,12 +64,12 @@ def test_gradients_of_step_0():
 
 def test_five_steps_of_keras_adam():
     m = model("initial/")
-    optimizer = direction("adam-keras", 0.0)
+    optimizer = optimizers.get("adam-keras").build()
     state = optimizer.init(partition(m)[0])
     for k in range(5):
         loss, gradient = loss_and_gradient(m, *inputs(k))
         assert_close(loss, STEPS[f"step{k}/loss"])
-        towards, state = optimizer.update(gradient, state, m, jnp.asarray(True))
+        towards, state = optimizer.update(gradient, state, m, jnp.asarray(True), loss)
         m = jax.tree.map(lambda p, d: p - 1e-4 * d, m, towards)
     for name, layer in LAYERS.items():
         for part in ("kernel", "bias"):
@@ -82,9 +82,9 @@ def test_the_textbooks_adam_would_miss_them():
     gradient = {"w": jnp.asarray([1e-6, 1e-3])}
     steps = {}
     for name in ("adam", "adam-keras"):
-        optimizer = direction(name, 0.0)
+        optimizer = optimizers.get(name).build()
         steps[name], _ = optimizer.update(
-            gradient, optimizer.init(gradient), gradient, jnp.asarray(True)
+            gradient, optimizer.init(gradient), gradient, jnp.asarray(True), jnp.zeros(())
         )
     assert abs(steps["adam"]["w"][0] - steps["adam-keras"]["w"][0]) > 0.1
 

@@ -63,8 +63,8 @@ class AdamNumbers(NamedTuple):
     clip: Float[Array, ""]
     scale: Float[Array, ""]
     added: Float[Array, ""]
-    penalty: float | Float[Array, ""]
-    decay: float | Float[Array, ""]
+    penalty: Array | float
+    decay: Array | float
     taken: Array
     """Where it is 0, weights and means stay as they are."""
     b1: float

@@ -36,17 +36,26 @@ def examine(
     row_terms: RowTerms,
     noise: NoiseSummary | None,
     *,
-    learning_rate: float,
+    learning_rate: float | None,
     optimizer: str,
 ) -> list[Finding]:
     """Look for dead latents, collapse, a saturated scale, an inert floor, too large a step in
-    log σ, and a decoder whose σ lies at its floor."""
+    log σ, and a decoder whose σ lies at its floor.
+
+    Args:
+        scale: of the model.
+        row_terms: of the rows that it is judged on.
+        noise: of the decoder, for real-valued data.
+        learning_rate: the largest of the schedule; None where it is not known.
+        optimizer: its name.
+    """
     findings = [
         _latents(row_terms),
         _range(scale, row_terms.raw),
         _saturation(scale, row_terms.raw),
     ]
-    findings.append(_step(scale, row_terms.raw, learning_rate, optimizer))
+    if learning_rate is not None:
+        findings.append(_step(scale, row_terms.raw, learning_rate, optimizer))
     if isinstance(scale, Floored):
         findings.append(_floor(scale, row_terms.raw))
     if noise is not None:

@@ -143,8 +143,16 @@ class Registry(Generic[Part]):
             if isinstance(error, LogvarError):
                 raise
             reason = str(error).splitlines()[0].split("()", 1)[-1].strip()
-            example = f"{name}({self.names()[0]}, …)" if entry.wraps else name
+            example = self._example(name, entry)
             raise LogvarError(f"{self.kind} {name!r}: {reason}; write it as {example!r}") from error
+
+    def _example(self, name: str, entry: Entry[Part]) -> str:
+        """How a part is written, with those settings that must be given."""
+        if entry.wraps:
+            return f"{name}({self.names()[0]}, …)"
+        fields = self.settings(name).values()
+        needed = [f"{field.name}=…" for field in fields if field.default is dataclasses.MISSING]
+        return f"{name}({', '.join(needed)})" if needed else name
 
     def _named(
         self, name: str, entry: Entry[Part], arguments: Sequence[Any], settings: dict[str, Any]

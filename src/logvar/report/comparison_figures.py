@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from logvar import scales
+from logvar.registry import parsed
 from logvar.report.figures import LABELS, MUTED, _new, _svg
 from logvar.study.arms import AS_IS, MATCHED, first_raw
 from logvar.study.experiment import Experiment
@@ -23,7 +24,7 @@ def effective_rate(experiment: Experiment, scale: str, rate: float) -> float:
     chosen, reference = scales.get(scale), scales.get(experiment.reference)
     # As is, the raw output starts at 0 under every scale.
     ratio = abs(float(chosen.slope(0.0)) / float(reference.slope(0.0)))
-    power = 2 if experiment.recipe.training.optimizer == "sgd" else 1
+    power = 2 if parsed(experiment.recipe.training.optimizer).name == "sgd" else 1
     return rate * ratio**power
 
 

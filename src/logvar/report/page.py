@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from logvar.evaluation.summary import Evaluation
+from logvar.recipe import CUSTOM
 from logvar.report import figures
 from logvar.report.layout import page, section
 from logvar.scales import describe
@@ -137,7 +138,7 @@ def _facts(
         f"scale {describe(vae.model_.scale)}",
         f"likelihood {vae.decisions_.likelihood}",
         f"binarization {recipe.data.binarization}",
-        f"{recipe.training.optimizer}, learning rate {recipe.training.learning_rate:g}, "
+        _stepping(recipe.training.optimizer, recipe.training.learning_rate),
         f"batches of {recipe.training.batch_size}",
         f"seed {recipe.training.random_state}",
         f"{vae.ended_} after {vae.n_iter_} epochs",
@@ -145,6 +146,16 @@ def _facts(
     if seconds:
         parts.append(f"{statistics.median(seconds):.2g} s per epoch")
     return parts
+
+
+def _stepping(optimizer: str, learning_rate: float | str) -> str:
+    """Optimizer and learning rate in words."""
+    if optimizer == CUSTOM:
+        return "an optimizer given as an object"
+    if learning_rate == CUSTOM:
+        return f"{optimizer}, a learning rate given as an object"
+    rate = learning_rate if isinstance(learning_rate, str) else f"{learning_rate:g}"
+    return f"{optimizer}, learning rate {rate}"
 
 
 def _numbers(evaluation: Evaluation) -> str:

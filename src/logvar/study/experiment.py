@@ -19,7 +19,7 @@ from logvar.study.arms import ARMS, AS_IS, MATCHED, begin, first_raw
 from logvar.study.measuring import Measured, measure
 from logvar.training.fleet import Raised, train_fleet
 from logvar.training.members import Member
-from logvar.training.optimizers import direction
+from logvar.training.schedules import Length
 from logvar.training.state import initial_state, partition
 from logvar.training.step import Hyper, Keys, Task, step
 
@@ -274,11 +274,13 @@ def members_that_fit(experiment: Experiment, rows: Rows) -> int:
 
 def _bytes_of_a_member(run: assembly.Run) -> int:
     """What one step of one member reads and writes, as if no memory were ever given back."""
-    optimizer = direction(run.plan.fixed.optimizer, run.plan.fixed.weight_decay)
-    hyper = Hyper(jnp.zeros(()), jnp.zeros(()), jnp.zeros((), jnp.int32))
-    task = Task(partition(run.model)[1], run.objective, run.coordinates, hyper, run.plan.fixed)
-    state = initial_state(run.model, optimizer, run.latent_dim)
-    batch = jnp.zeros((run.plan.fixed.batch_size, *run.rows.shape[1:]), run.rows.values.dtype)
+    plan = run.plan
+    rates = plan.schedule.rates(plan.schedule.rate, Length(plan.epochs, 1))
+    hyper = Hyper(rates, jnp.zeros(()), jnp.zeros((), jnp.int32))
+    static = partition(run.model)[1]
+    task = Task(static, run.objective, plan.optimizer, run.coordinates, hyper, plan.fixed)
+    state = initial_state(run.model, plan.optimizer, run.latent_dim, run.coordinates)
+    batch = jnp.zeros((plan.fixed.batch_size, *run.rows.shape[1:]), run.rows.values.dtype)
     keys = Keys.of_epoch(hyper.seed, jnp.asarray(0))
     one = jax.jit(lambda state, batch: step(state, batch, jnp.ones(len(batch)), keys, task))
     cost = one.lower(state, batch).cost_analysis() or {}

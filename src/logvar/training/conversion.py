@@ -7,7 +7,7 @@ best affine r′ on given data is taken.
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -19,7 +19,6 @@ from logvar.errors import LogvarError
 from logvar.model import Model
 from logvar.scales import LogFamily, Scale
 from logvar.training.matching import has_head
-from logvar.training.optimizers import AdamState
 from logvar.training.state import TrainState, partition
 
 _ITERATIONS = 20
@@ -131,28 +130,42 @@ def convert_state(
         return jax.tree.unflatten(structure, jax.tree.leaves(tree))
 
     def moved(node: PyTree) -> PyTree:
-        if not isinstance(node, AdamState):
-            return node
-        adam = node if same_coordinates else _moved(node, affine, old_coordinates)
-        return AdamState(adam.steps, in_new_tree(adam.first), in_new_tree(adam.second))
+        if not _has_degrees(node):
+            raise LogvarError(
+                "convert cannot move the state of an optimizer that was given as an object: "
+                "convert the weights alone, logvar.conversion.convert(logvar.load(path), …)"
+            )
+        if not same_coordinates:
+            node = _moved(node, affine, old_coordinates)
+        return node._replace(**{name: in_new_tree(getattr(node, name)) for name in node.degrees})
 
     return dataclasses.replace(
         state,
         params=in_new_tree(convert_params(state.params, affine)),
         best_params=in_new_tree(convert_params(state.best_params, affine)),
-        optimizer=jax.tree.map(
-            moved, state.optimizer, is_leaf=lambda node: isinstance(node, AdamState)
-        ),
+        optimizer=jax.tree.map(moved, state.optimizer, is_leaf=_has_degrees),
     )
 
 
-def _moved(adam: AdamState, affine: Affine, old_coordinates: PyTree) -> AdamState:
+def _has_degrees(node: PyTree) -> bool:
+    """Whether it is a state of one of our optimizers, which says how it scales."""
+    return hasattr(node, "degrees")
+
+
+def _moved(state: Any, affine: Affine, old_coordinates: PyTree) -> Any:
     """A gradient with respect to a·w is 1/a times as large, its square 1/a²."""
-    first = jax.tree.map(jnp.divide, adam.first, old_coordinates)
-    second = jax.tree.map(lambda v, c: v / (c * c), adam.second, old_coordinates)
     inverse = Affine(1 / affine.factor, np.zeros_like(affine.offset))
     squared = Affine(np.square(inverse.factor), inverse.offset)
-    return AdamState(adam.steps, convert_params(first, inverse), convert_params(second, squared))
+
+    def of_degree(tree: PyTree, degree: int) -> PyTree:
+        if degree == 1:
+            tree = jax.tree.map(jnp.divide, tree, old_coordinates)
+            return convert_params(tree, inverse)
+        tree = jax.tree.map(lambda v, c: v / (c * c), tree, old_coordinates)
+        return convert_params(tree, squared)
+
+    moved = {name: of_degree(getattr(state, name), n) for name, n in state.degrees.items()}
+    return state._replace(**moved)
 
 
 def _columns(affine: Affine, bias: Array) -> tuple[Array, Array]:

@@ -76,7 +76,10 @@ def diagnose(
     seen = _quantities(state, jnp.asarray(rows), len(indices), position, task)
     raw = np.asarray(seen["raw scale output"])
     finite_raw = raw[np.isfinite(raw)] if np.isfinite(raw).any() else np.zeros(1)
-    cause = _cause(model, state, seen, indices, float(task.hyper.learning_rate))
+    # An optimizer given as an object has its learning rate inside.
+    own = task.optimizer.has_own_rate
+    rate = None if own else float(task.hyper.rates(state.failed_step))
+    cause = _cause(model, state, seen, indices, rate)
     return Diagnosis(
         step=int(state.failed_step) + 1,
         epoch=position[0] + 1,
@@ -185,9 +188,10 @@ def _cause(
     state: TrainState,
     seen: dict[str, np.ndarray],
     indices: np.ndarray,
-    learning_rate: float,
+    learning_rate: float | None,
 ) -> _Cause:
-    """The likely cause, the most specific one that fits."""
+    """The likely cause, the most specific one that fits. The learning rate is None where it is
+    inside the optimizer."""
     inputs = np.abs(seen["input"].reshape(len(indices), -1))
     if not inputs.max() <= max(_FAR, _APART * float(np.median(inputs))):
         row, column = np.unravel_index(int(np.argmax(inputs)), inputs.shape)
@@ -196,7 +200,8 @@ def _cause(
             "standard deviations from the mean",
             "remove or repair that row, or use likelihood='student-t'",
         )
-    slower = f"a learning rate below {learning_rate:g}, or clip_norm=1"
+    rate = "the optimizer's own" if learning_rate is None else f"{learning_rate:g}"
+    slower = f"a learning rate below {rate}, or clip_norm=1"
     weights = max(float(jnp.max(jnp.abs(leaf))) for leaf in jax.tree.leaves(state.params))
     noise = getattr(model.likelihood, "noise", None)
     if isinstance(noise, ObservationNoise) and noise.mode != "per-example":
@@ -220,4 +225,7 @@ def _cause(
     sigma = float(seen["posterior σ"].max())
     if sigma > _LARGE_SIGMA:
         return _Cause(f"σ has grown to {sigma:.3g} under {name}", bounded, True)
-    return _Cause(f"the learning rate {learning_rate:g} is too large for these data", slower)
+    too_large = (
+        "the optimizer's learning rate" if learning_rate is None else f"the learning rate {rate}"
+    )
+    return _Cause(f"{too_large} is too large for these data", slower)

@@ -33,6 +33,7 @@ from logvar.objectives import Objective
 from logvar.training.loop import Plan, Watcher
 from logvar.training.members import FleetChunk, Member, assembled, run_all
 from logvar.training.pace import Pace
+from logvar.training.schedules import Length
 from logvar.training.step import Epoch
 
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
@@ -74,8 +75,8 @@ def train_fleet(
         rows: training rows, shared.
         validation: held-out rows, by which each member stops early and its best weights are kept.
         objective: shared.
-        plan: epochs, patience and what a step is compiled for; seeds and learning rates are the
-            members' own.
+        plan: epochs, patience, optimizer, schedule and what a step is compiled for; seeds and
+            learning rates are the members' own: the schedule gives their shape.
         latent_dim: number of latents.
         shares: equal parts that train side by side, each in a thread; `shares_for` by default.
         pace: makes a watcher for each share, which says how long a chunk may be.
@@ -152,9 +153,10 @@ def _train_share(
 ) -> list[Raised]:
     """Train some of the members, from the first epoch to the last of them that goes on."""
     share, pace, together = watching
-    fleet, states = assembled(members, objective, plan, latent_dim, together.shares > 1)
     batch_size = plan.fixed.batch_size
     steps = -(-n // batch_size)
+    length = Length(plan.epochs, steps)
+    fleet, states = assembled(members, objective, plan, length, latent_dim, together.shares > 1)
     device_rows, held_out = on_device
     valid = int(np.asarray(held_out.weight).sum())
     seeds = [member.seed for member in members]

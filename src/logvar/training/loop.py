@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from logvar.backend.compiling import host_float, host_int
+from logvar.backend.compiling import compiled, host_float, host_int
 from logvar.data.examples import Examples, examples_of
 from logvar.data.order import epoch_order, padded
 from logvar.evaluation.elbo import HeldOut
@@ -21,8 +21,9 @@ from logvar.model import Model
 from logvar.objectives import Objective, Terms
 from logvar.training.closing import End, close
 from logvar.training.diagnosis import Diagnosis, diagnose
-from logvar.training.optimizers import direction
+from logvar.training.optimizers import Rule
 from logvar.training.rescue import remedy, rescued, under_its_scale
+from logvar.training.schedules import Length, Rates, Schedule
 from logvar.training.state import TrainState, initial_state, partition
 from logvar.training.step import Chunk, Epoch, Fixed, Hyper, Task, run_chunk
 
@@ -32,7 +33,8 @@ class Plan:
     """Everything the loop needs to know beside the model, the objective and the data."""
 
     epochs: int
-    learning_rate: float
+    optimizer: Rule
+    schedule: Schedule
     clip_norm: float
     seed: int
     patience: int
@@ -56,9 +58,14 @@ class EpochMetrics:
     best_epoch: int
     rescues: int
     """How often training went back until here."""
+    learning_rate: float | None = None
+    """Of the epoch's last step, where the schedule changes it."""
 
     def as_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        line = dataclasses.asdict(self)
+        if self.learning_rate is None:
+            del line["learning_rate"]
+        return line
 
 
 @runtime_checkable
@@ -109,13 +116,13 @@ def train(
 ) -> Trained:
     """Train a model, from the start or from a saved state with the epochs that led to it."""
     if state is None:
-        optimizer = direction(plan.fixed.optimizer, plan.fixed.weight_decay)
-        state = initial_state(model, optimizer, latent_dim)
+        state = initial_state(model, plan.optimizer, latent_dim, coordinates)
     model, state, coordinates = under_its_scale(model, state, coordinates)
-    task = _task(model, objective, coordinates, plan, state)
     examples = examples_of(rows)
     n, batch_size = len(examples), plan.fixed.batch_size
     steps_per_epoch = -(-n // batch_size)
+    length = Length(plan.epochs, steps_per_epoch)
+    task = _task(model, objective, coordinates, plan, state, length)
     device_rows = jax.device_put(padded(examples.values))  # jnp.asarray would copy
     held_out = None if validation is None or not len(validation) else HeldOut.of(validation)
     history = list(history)
@@ -137,14 +144,14 @@ def train(
                 break
             rescues.append(diagnosis)
             first, bound = index * steps_per_epoch, diagnosis.runaway_sigma
-            state = rescued(state, task.static, plan.fixed, first, bound=bound)
+            state = rescued(state, task.static, plan.optimizer, coordinates, first, bound=bound)
             model, state, coordinates = under_its_scale(model, state, coordinates)
-            task, diagnosis = _task(model, objective, coordinates, plan, state), None
+            task, diagnosis = _task(model, objective, coordinates, plan, state, length), None
             continue
         if stopped:
             ended = "interrupted"
             break
-        metrics, state = _close_epoch(index + 1, state, task.static, held_out, plan)
+        metrics, state = _close_epoch(index + 1, state, task, held_out, plan)
         history.append(metrics)
         watcher.on_epoch(metrics, state)
         index += 1
@@ -170,12 +177,19 @@ def _run_epoch(
 
 
 def _task(
-    model: Model, objective: Objective, coordinates: PyTree, plan: Plan, state: TrainState
+    model: Model,
+    objective: Objective,
+    coordinates: PyTree,
+    plan: Plan,
+    state: TrainState,
+    length: Length,
 ) -> Task:
     """How often a run was rescued is part of its state, so a resumed one goes on as it would."""
-    now = remedy(plan.learning_rate, plan.clip_norm, int(state.rescues))
-    hyper = Hyper(host_float(now.learning_rate), host_float(now.clip_norm), host_int(plan.seed))
-    return Task(partition(model)[1], objective, coordinates, hyper, plan.fixed)
+    now = remedy(plan.schedule.rate, plan.clip_norm, int(state.rescues))
+    rates = plan.schedule.rates(now.learning_rate, length)
+    hyper = Hyper(rates, host_float(now.clip_norm), host_int(plan.seed))
+    static = partition(model)[1]
+    return Task(static, objective, plan.optimizer, coordinates, hyper, plan.fixed)
 
 
 def _diagnosis(state: TrainState, rows: np.ndarray, task: Task, plan: Plan) -> Diagnosis:
@@ -187,11 +201,11 @@ def _diagnosis(state: TrainState, rows: np.ndarray, task: Task, plan: Plan) -> D
 
 
 def _close_epoch(
-    epoch: int, state: TrainState, static: Any, held_out: HeldOut | None, plan: Plan
+    epoch: int, state: TrainState, task: Task, held_out: HeldOut | None, plan: Plan
 ) -> tuple[EpochMetrics, TrainState]:
     """Evaluate the held-out set, keep the best weights, and empty the totals."""
     end = End(
-        static,
+        task.static,
         plan.fixed.preparation,
         held_out,
         keeps_last=plan.rescues > 0,
@@ -209,8 +223,17 @@ def _close_epoch(
         validation=None if validation is None else summarize(validation),
         best_epoch=int(state.best_epoch),
         rescues=int(state.rescues),
+        learning_rate=_last_rate(task.hyper.rates, int(state.step)),
     )
     return metrics, state
+
+
+_rate_of = compiled(lambda rates, step: rates(step))
+
+
+def _last_rate(rates: Rates, steps: int) -> float | None:
+    """The learning rate of the last step taken; None where it is the same for all steps."""
+    return None if rates.factor is None else float(_rate_of(rates, host_int(steps - 1)))
 
 
 def summarize(means: Terms) -> dict[str, float]:

@@ -15,9 +15,8 @@ from jaxtyping import PyTree
 from logvar.model import Model
 from logvar.scales import Scale
 from logvar.scales.wrappers import Clamped
-from logvar.training.optimizers import direction
+from logvar.training.optimizers import Rule
 from logvar.training.state import TrainState, initial_state, partition
-from logvar.training.step import Fixed
 
 SLOWER = 5.0
 """A rescue divides the learning rate by this."""
@@ -78,19 +77,21 @@ def under_its_scale(
     return model, state, coordinates
 
 
-def rescued(state: TrainState, static: Any, fixed: Fixed, step: int, *, bound: bool) -> TrainState:
+def rescued(
+    state: TrainState, static: Any, optimizer: Rule, coordinates: PyTree, step: int, *, bound: bool
+) -> TrainState:
     """Back to the best weights and the beginning of the epoch, with a fresh optimizer.
 
     Args:
         state: the state that failed.
         static: the part of its model that does not train.
-        fixed: what names the optimizer.
+        optimizer: whose state begins anew.
+        coordinates: those that the optimizer works in.
         step: the first step of the epoch.
         bound: give the scale bounds from here on.
     """
     model = eqx.combine(state.best_params, static)
-    optimizer = direction(fixed.optimizer, fixed.weight_decay)
-    fresh = initial_state(model, optimizer, state.totals.terms.kl.shape[0])
+    fresh = initial_state(model, optimizer, state.totals.terms.kl.shape[0], coordinates)
     return dataclasses.replace(
         fresh,
         step=jnp.asarray(step, jnp.int32),

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from logvar.backend.compiling import from_host
 from logvar.model import Model
 from logvar.objectives import Terms
-from logvar.training.optimizers import Optimizer
+from logvar.training.optimizers import Rule
 
 
 class Totals(eqx.Module):
@@ -56,13 +56,15 @@ def partition(model: Model) -> tuple[PyTree, Any]:
     return eqx.partition(model, model.trainable())
 
 
-def initial_state(model: Model, optimizer: Optimizer, latent_dim: int) -> TrainState:
-    """The state before the first step. Nothing is compiled for it."""
+def initial_state(
+    model: Model, optimizer: Rule, latent_dim: int, coordinates: PyTree
+) -> TrainState:
+    """The state before the first step. For the built-in optimizers nothing is compiled for it."""
     params, _ = partition(model)
     zero = from_host(np.zeros((), np.int32))
     state = TrainState(
         params=params,
-        optimizer=optimizer.init(params),
+        optimizer=optimizer.init(params, coordinates),
         totals=Totals.zero(latent_dim),
         step=zero,
         failed_step=from_host(np.asarray(-1, np.int32)),

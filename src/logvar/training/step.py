@@ -19,7 +19,8 @@ from logvar.backend.precision import Precision, in_training
 from logvar.data.preparation import Preparation
 from logvar.objectives import Objective
 from logvar.randomness import Purpose, stream
-from logvar.training.optimizers import Number, direction
+from logvar.training.optimizers import Rule
+from logvar.training.schedules import Rates
 from logvar.training.state import Totals, TrainState
 from logvar.training.update import Stride, norm_of, updated
 
@@ -27,7 +28,8 @@ from logvar.training.update import Stride, norm_of, updated
 class Hyper(NamedTuple):
     """Numbers that a compiled program takes as inputs, so changing them compiles nothing."""
 
-    learning_rate: Float[Array, ""]
+    rates: Rates
+    """The learning rate of each step."""
     clip_norm: Float[Array, ""]
     """The gradient's global norm is cut to this; 0 is off (Pascanu et al. 2013)."""
     seed: Int[Array, ""]
@@ -36,9 +38,6 @@ class Hyper(NamedTuple):
 class Fixed(NamedTuple):
     """What a program is compiled for."""
 
-    optimizer: str
-    weight_decay: Number
-    """0.0 is none, and no part of the program; otherwise a scalar array, which is an input."""
     batch_size: int
     preparation: Preparation
     precision: Precision = Precision.FLOAT32
@@ -61,6 +60,7 @@ class Task(NamedTuple):
     static: Any
     """The part of the model that does not train."""
     objective: Objective
+    optimizer: Rule
     coordinates: PyTree
     """A factor c for each weight: the optimizer sees weight ÷ c and gradient × c, as if the network
     had been written in those coordinates."""
@@ -96,7 +96,7 @@ def step(
         keys: of this step.
         task: objective, optimizer and the rest.
     """
-    static, objective, coordinates, hyper, fixed = task
+    static, objective, optimizer, coordinates, hyper, fixed = task
     x = fixed.preparation(batch, keys.binarization)
     latent_dim = state.totals.terms.kl.shape[-1]
     eps = standard_normal(keys.noise, (fixed.batch_size, objective.n_samples, latent_dim))
@@ -112,8 +112,7 @@ def step(
     finite = jnp.isfinite(value) & jnp.isfinite(norm) & (state.failed_step < 0)
     clipped = (hyper.clip_norm > 0) & (norm > hyper.clip_norm)
     clip = jnp.where(clipped, hyper.clip_norm / norm, 1.0)
-    optimizer = direction(fixed.optimizer, fixed.weight_decay)
-    stride = Stride(hyper.learning_rate, clip, finite)
+    stride = Stride(hyper.rates(state.step), clip, finite, value)
     params, optimizer_state = updated(
         optimizer, state.params, gradient, state.optimizer, coordinates, stride
     )

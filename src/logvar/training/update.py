@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
 from logvar.backend.ops import AdamLeaves, AdamNumbers, fused_adam, global_norm
-from logvar.training.optimizers import B1, B2, AdamState, Optimizer
+from logvar.training.optimizers import AdamRule, AdamState, Rule
 
 
 class Stride(NamedTuple):
@@ -21,6 +21,7 @@ class Stride(NamedTuple):
     """What the gradient is multiplied by, so that its norm is at most as asked."""
     taken: Bool[Array, ""]
     """Whether the step is taken; otherwise weights and optimizer stay as they are."""
+    loss: Float[Array, ""]
 
 
 def norm_of(gradient: PyTree, coordinates: PyTree) -> Float[Array, ""]:
@@ -29,7 +30,7 @@ def norm_of(gradient: PyTree, coordinates: PyTree) -> Float[Array, ""]:
 
 
 def updated(
-    optimizer: Optimizer,
+    optimizer: Rule,
     params: PyTree,
     gradient: PyTree,
     state: PyTree,
@@ -37,13 +38,13 @@ def updated(
     stride: Stride,
 ) -> tuple[PyTree, PyTree]:
     """The weights and the optimizer's state after a step."""
-    if optimizer.adam:
+    if isinstance(optimizer, AdamRule):
         fused = _fused(optimizer, params, gradient, state, coordinates, stride)
         if fused is not None:
             return fused
     gradient = jax.tree.map(lambda g, c: g * c * stride.clip, gradient, coordinates)
     seen = jax.tree.map(jnp.divide, params, coordinates)
-    towards, state = optimizer.update(gradient, state, seen, stride.taken)
+    towards, state = optimizer.update(gradient, state, seen, stride.taken, stride.loss)
 
     def moved(weight: Array, direction: Array, factor: Array) -> Array:
         # XLA fuses this choice into the update it guards: it costs no pass over memory of its own.
@@ -53,7 +54,7 @@ def updated(
 
 
 def _fused(
-    optimizer: Optimizer,
+    optimizer: AdamRule,
     params: PyTree,
     gradient: PyTree,
     state: AdamState,
@@ -63,8 +64,10 @@ def _fused(
     """The same step in one pass over memory, where the backend has one."""
     steps, scale, added = optimizer.counted(state.steps, stride.taken)
     numbers = AdamNumbers(
-        stride.learning_rate, stride.clip, scale, added, optimizer.penalty, optimizer.decay,
-        stride.taken, B1, 1 - B1, B2, 1 - B2,
+        stride.learning_rate, stride.clip, scale, added,
+        0.0 if optimizer.penalty is None else optimizer.penalty,
+        0.0 if optimizer.decay is None else optimizer.decay,
+        stride.taken, optimizer.b1, 1 - optimizer.b1, optimizer.b2, 1 - optimizer.b2,
     )  # fmt: skip
     trees = (params, state.first, state.second, gradient, coordinates)
     results = fused_adam(numbers, AdamLeaves(*(jax.tree.leaves(tree) for tree in trees)))

@@ -1,0 +1,26 @@
+"""Optimizers: how a gradient becomes the direction to step against.
+
+`base` is the contract; one family per file; `given` takes Optax's; `registry` is the list of names.
+"""
+
+from logvar.training.optimizers.adam import Adam, AdamKeras, AdamRule, AdamState, AdamW
+from logvar.training.optimizers.base import Optimizer, Rule
+from logvar.training.optimizers.given import Given
+from logvar.training.optimizers.registry import OPTIMIZERS, describe, get, names
+from logvar.training.optimizers.sgd import SGD
+
+__all__ = [
+    "OPTIMIZERS",
+    "SGD",
+    "Adam",
+    "AdamKeras",
+    "AdamRule",
+    "AdamState",
+    "AdamW",
+    "Given",
+    "Optimizer",
+    "Rule",
+    "describe",
+    "get",
+    "names",
+]

@@ -1,0 +1,69 @@
+"""Stochastic gradient descent, with momentum if wanted."""
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PyTree
+
+from logvar.registry import setting
+from logvar.training.optimizers.base import (
+    Number,
+    Optimizer,
+    Rule,
+    unless_zero,
+    zeros,
+)
+
+
+class Velocity(NamedTuple):
+    """The state of momentum: v of the last step."""
+
+    velocity: PyTree
+
+    @property
+    def degrees(self) -> dict[str, int]:
+        return {"velocity": 1}
+
+
+class SGDRule(Rule):
+    """The gradient itself, or v ← momentum · v + gradient (Polyak 1964)."""
+
+    penalty: Number | None
+    """Weight decay as an L2 penalty: added to the gradient."""
+    momentum: Number | None
+
+    def init(self, params: PyTree, coordinates: PyTree) -> PyTree:
+        return () if self.momentum is None else Velocity(zeros(params))
+
+    def update(
+        self,
+        gradient: PyTree,
+        state: PyTree,
+        params: PyTree,
+        taken: Bool[Array, ""],
+        loss: Float[Array, ""],
+    ) -> tuple[PyTree, PyTree]:
+        if self.penalty is not None:
+            gradient = jax.tree.map(lambda g, p: g + self.penalty * p, gradient, params)
+        if self.momentum is None:
+            return gradient, state
+        velocity = jax.tree.map(
+            lambda v, g: jnp.where(taken, self.momentum * v + g, v), state.velocity, gradient
+        )
+        return velocity, Velocity(velocity)
+
+
+@dataclasses.dataclass(frozen=True)
+class SGD(Optimizer):
+    """The gradient plus weight_decay · weight, with v ← momentum · v + gradient."""
+
+    momentum: float = setting(0.0, help="how much of the last step stays", at_least=0, below=1)
+    weight_decay: float = setting(
+        0.0, help="an L2 penalty: added to the gradient", at_least=0, below=math.inf
+    )
+
+    def build(self) -> SGDRule:
+        return SGDRule(unless_zero(self.weight_decay), unless_zero(self.momentum))
