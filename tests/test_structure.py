@@ -12,7 +12,7 @@ SOURCE = Path(logvar.__file__).parent
 ORDER = [
     ("errors", "signals", "cores"), ("recipe", "registry", "lists"), ("scales",), ("backend",), ("randomness",), ("snippets", "probing", "distributions"), ("networks",),
     ("model",), ("objectives",), ("storage",), ("data",), ("evaluation",), ("training",),
-    ("assembly",), ("resuming",), ("study",), ("report",), ("comparing",), ("intake", "saving"), ("estimator",), ("loading",), ("conversion", "doctor"), ("keras", "commands", "scale_commands"), ("compare_command",), ("cli",),
+    ("decisions",), ("assembly",), ("resuming",), ("study",), ("report",), ("comparing",), ("intake", "saving"), ("estimator",), ("loading",), ("conversion", "doctor"), ("keras", "commands", "scale_commands"), ("compare_command", "terminal"), ("cli",),
     ("__main__", "__init__"),
 ]  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

@@ -6,21 +6,19 @@ was wrong, 130 and 143 interrupted by Ctrl-C or SIGTERM. tests/test_startup.py h
 usage errors import neither JAX nor scikit-learn.
 """
 
-import contextlib
 import dataclasses
 import sys
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 import logvar
-from logvar.errors import LogvarError, OutsideTrainingRange
+from logvar.errors import LogvarError
 from logvar.lists import numbers, top_level_commas
-from logvar.recipe import PRESETS, REMOVED, Recipe, preset
+from logvar.recipe import PRESETS, Recipe, preset
 from logvar.signals import leaving_unheard, unwinding
+from logvar.terminal import refuse_removed, warnings_in_one_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -351,39 +349,13 @@ def _write(
     commands.write(run, data, data_dir, out, function, name)
 
 
-def _refuse_removed(arguments: list[str]) -> None:
-    """Answer a flag of an earlier version with its new spelling."""
-    for argument in arguments:
-        name = argument.split("=", 1)[0].removeprefix("--").replace("-", "_")
-        if argument.startswith("--") and name in REMOVED:
-            raise LogvarError(REMOVED[name].replace("optimizer=", "--optimizer "))
-
-
-@contextlib.contextmanager
-def _warnings_in_one_line() -> Iterator[None]:
-    """Our own warnings on stderr as one line each, and each once."""
-    before, said = warnings.showwarning, set()
-
-    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
-        if not issubclass(category, OutsideTrainingRange):
-            before(message, category, *where)
-        elif str(message) not in said:
-            said.add(str(message))
-            print(f"logvar: {message}", file=sys.stderr)  # noqa: T201
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", OutsideTrainingRange)
-        warnings.showwarning = show  # type: ignore[assignment]
-        yield
-
-
 def main() -> None:
     """Run the command line; what the user gave wrong is answered in one line and exit code 2."""
     if sys.argv[1:2] == ["--version"]:
         print(f"logvar {logvar.__version__}")  # noqa: T201
         return
     try:
-        _refuse_removed(sys.argv[1:])
+        refuse_removed(sys.argv[1:])
         app = tyro.extras.SubcommandApp()
         fit = _fit_from(_defaults() if sys.argv[1:2] == ["fit"] else Settings())
         for command in (
@@ -391,7 +363,7 @@ def main() -> None:
             scales, compare,
         ):  # fmt: skip
             app.command(command)
-        with unwinding(), leaving_unheard(harmless=lambda: True), _warnings_in_one_line():
+        with unwinding(), leaving_unheard(harmless=lambda: True), warnings_in_one_line():
             app.cli(
                 prog="logvar",
                 description="Variational autoencoders in which the scale parameterization is one "

@@ -16,7 +16,7 @@ from logvar.backend.precision import Precision, in_training, products_round_on_r
 from logvar.backend.windows import window_of
 from logvar.networks.layers import Dense
 from logvar.storage.environment import environment
-from logvar.training.optimizers import direction
+from logvar.training import optimizers
 from logvar.training.update import Stride, updated
 
 
@@ -72,9 +72,10 @@ def silu_is_plain():
 def adam_step():
     """Weights of 1 with gradients of 2 and factors of 3; the weights and the state afterwards."""
     params, gradient, factors = ({"a": jnp.full(2, n)} for n in (1.0, 2.0, 3.0))
-    chosen = direction("adam", 0.0)
-    stride = Stride(jnp.asarray(0.5), jnp.asarray(0.25), jnp.asarray(True))
-    return updated(chosen, params, gradient, chosen.init(params), factors, stride)
+    chosen = optimizers.get("adam").build()
+    stride = Stride(jnp.asarray(0.5), jnp.asarray(0.25), jnp.asarray(True), jnp.zeros(()))
+    state = chosen.init(params, factors)
+    return updated(chosen, params, gradient, state, factors, stride)
 
 
 # Whether there is one
