@@ -22,7 +22,7 @@ from sharing import normal, on_supported_jax, with_kernels
 
 from logvar.backend.ops import AdamNumbers
 from logvar.networks.layers import Dense
-from logvar.training.optimizers import direction
+from logvar.training import optimizers
 from logvar.training.update import Stride, norm_of, updated
 
 pytestmark = on_supported_jax
@@ -417,9 +417,10 @@ def factors_of(name):
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "adam-keras"])
 @pytest.mark.parametrize("taken", [True, False])
 def test_one_pass_is_what_is_written(optimizer, coordinates, taken, monkeypatch):
-    chosen = direction(optimizer, 0.0 if optimizer == "adam-keras" else 0.03)
-    params, state = trees(0), chosen.init(trees(0))
-    stride = Stride(jnp.asarray(0.01), jnp.asarray(0.7), jnp.asarray(taken))
+    decay = 0.0 if optimizer == "adam-keras" else 0.03
+    chosen = optimizers.get(optimizer, weight_decay=decay).build()
+    params, state = trees(0), chosen.init(trees(0), factors_of(coordinates))
+    stride = Stride(jnp.asarray(0.01), jnp.asarray(0.7), jnp.asarray(taken), jnp.zeros(()))
     both = []
     for fused in (True, False):
         monkeypatch.setattr(passes, "in_use", lambda fused=fused: fused)

@@ -12,7 +12,7 @@ from sharing import kernels, on_supported_jax, products
 from logvar import assembly
 from logvar.backend.convolution import convolve, convolve_transpose
 from logvar.recipe import Recipe
-from logvar.training.optimizers import direction
+from logvar.training.schedules import Length
 from logvar.training.state import initial_state, partition
 from logvar.training.step import Hyper, Keys, Task, step
 
@@ -164,15 +164,16 @@ def test_training_steps_are_rewritten(traced):
         network="conv", likelihood="bernoulli", latent_dim=20, batch_size=64, clip_norm=1.0
     )
     run = assembly.build_run(recipe, rows, None)
-    state = initial_state(run.model, direction("adam", 0.0), 20)
-    numbers = Hyper(jnp.float32(1e-3), jnp.float32(0), jnp.int32(0))
-    task = Task(partition(run.model)[1], run.objective, run.coordinates, numbers, run.plan.fixed)
+    plan, static = run.plan, partition(run.model)[1]
+    state = initial_state(run.model, plan.optimizer, 20, run.coordinates)
+    numbers = Hyper(plan.schedule.rates(1e-3, Length(1, 1)), jnp.float32(0), jnp.int32(0))
+    task = Task(static, run.objective, plan.optimizer, run.coordinates, numbers, plan.fixed)
     keys = Keys.of_epoch(jnp.int32(0), jnp.int32(0))
 
     def one(state, batch):
         return step(state, batch, jnp.ones(64), keys, task)
 
-    program = jax.make_jaxpr(one)(state, jnp.asarray(run.rows)).jaxpr
+    program = jax.make_jaxpr(one)(state, jnp.asarray(run.rows.values)).jaxpr
     assert set(kernels(program)) >= {
         "logvar_product", "logvar_product_left_turned", "logvar_product_right_turned",
         "logvar_adam", "logvar_squares", "logvar_bernoulli", "logvar_normal",

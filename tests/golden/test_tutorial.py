@@ -65,7 +65,7 @@ def test_gradients_of_step_0():
 def test_five_steps_of_keras_adam():
     m = model("initial/")
     optimizer = optimizers.get("adam-keras").build()
-    state = optimizer.init(partition(m)[0])
+    state = optimizer.init(partition(m)[0], None)
     for k in range(5):
         loss, gradient = loss_and_gradient(m, *inputs(k))
         assert_close(loss, STEPS[f"step{k}/loss"])
@@ -84,7 +84,7 @@ def test_the_textbooks_adam_would_miss_them():
     for name in ("adam", "adam-keras"):
         optimizer = optimizers.get(name).build()
         steps[name], _ = optimizer.update(
-            gradient, optimizer.init(gradient), gradient, jnp.asarray(True), jnp.zeros(())
+            gradient, optimizer.init(gradient, None), gradient, jnp.asarray(True), jnp.zeros(())
         )
     assert abs(steps["adam"]["w"][0] - steps["adam-keras"]["w"][0]) > 0.1
 

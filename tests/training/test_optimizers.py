@@ -33,6 +33,7 @@ TEXTS = [
 ]
 TAKEN, LOSS = jnp.asarray(True), jnp.zeros(())
 PARAMS = {"w": jnp.asarray([1.0, -2.0, 3.0])}
+COORDINATES = {"w": jnp.ones(())}
 
 
 def rule(text):
@@ -45,7 +46,7 @@ def gradients(n=5):
 
 def after(rule, gradients):
     """The last direction, and the state after it."""
-    state, direction = rule.init(PARAMS), None
+    state, direction = rule.init(PARAMS, COORDINATES), None
     for gradient in gradients:
         direction, state = rule.update(gradient, state, PARAMS, TAKEN, LOSS)
     return direction, state
@@ -150,7 +151,7 @@ def test_another_weight_decay_or_momentum_compiles_nothing(text):
 
 def test_without_weight_decay_or_momentum_the_program_has_none():
     assert rule("adam").penalty is rule("adam").decay is rule("sgd").momentum is None
-    assert rule("sgd").init(PARAMS) == ()
+    assert rule("sgd").init(PARAMS, COORDINATES) == ()
 
 
 @pytest.mark.parametrize(
