@@ -186,3 +186,24 @@ def test_a_held_out_row_far_away_does_not_end_early_stopping():
     elbos = [line["validation"]["elbo"] for line in vae.history_]
     assert np.isfinite(elbos).all() and vae.history_[-1]["best_epoch"] > 0
     assert elbos[-1] == pytest.approx(vae.score(held_out), rel=0.5)
+
+
+@pytest.mark.parametrize("distance", [1e25, 1e60])
+def test_a_held_out_row_may_lie_as_far_away_as_a_scored_one(distance):
+    """Its square leaves float32, and a validation ELBO of NaN would end training as no better."""
+    held_out = np.concatenate([BASE[:20], [[distance, 0.0, 0.0]]])
+    vae = logvar.VAE(**QUICK, epochs=2).fit(BASE[20:], validation_data=held_out)
+    elbos = [line["validation"]["elbo"] for line in vae.history_]
+    assert np.isfinite(elbos).all() and vae.history_[-1]["best_epoch"] > 0
+
+
+def test_figures_are_finite_where_squares_leave_float64():
+    rows = BASE * 1e300
+    vae = logvar.VAE(**QUICK, epochs=1).fit(rows)
+    figure = vae.evaluate(rows, n_importance=5)["squared_error"]
+    assert np.isfinite([figure.value, figure.standard_error]).all()
+    assert "float64 cannot hold" in figure.how
+    plain = logvar.VAE(**QUICK, epochs=1).fit(BASE).evaluate(BASE, n_importance=5)["squared_error"]
+    unit = vae._standardization.factor.max() / 1e300
+    assert figure.value * unit**2 == pytest.approx(plain.value, rel=1e-3)
+    assert figure.standard_error * unit**2 == pytest.approx(plain.standard_error, rel=1e-3)

@@ -163,3 +163,24 @@ def test_a_failure_of_data_in_tiny_units_is_told_without_nan():
     with pytest.raises(logvar.LogvarError, match="learning rate") as error:
         vae.fit(1e-40 * BASE)
     assert " nan " not in str(error.value) and "feature" not in vae.diagnosis_.cause
+
+
+SIGNS = np.where(np.arange(40) % 4, 1.0, -1.0)[:, None]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        np.where(SIGNS > 0, 5e-324, 0.0),  # their spread rounds to 0
+        SIGNS * 1.7e308,  # their difference overflows
+        1e300 * (1 + 1e-15 * SIGNS),  # constant but for rounding noise of 1e285
+        np.full((40, 1), 2**63, np.uint64) + np.arange(40, dtype=np.uint64)[:, None] * 4096,
+    ],
+    ids=["denormals", "the ends of float64", "noise about 1e300", "large identifiers"],
+)
+def test_what_a_model_reads_of_its_training_rows_is_of_order_1(rows):
+    found = Standardization.of_rows(rows)
+    seen, outside, _ = found.to_model(rows)
+    assert np.isfinite(seen).all() and np.abs(seen).max() < 10 and not len(outside)
+    assert np.isfinite(found.log_factor).all()
+    assert (found.low <= found.high).all()

@@ -35,7 +35,7 @@ class Standardization:
 
     Args:
         shift: the training rows' mean.
-        factor: their standard deviation, or 1 where a feature is constant.
+        factor: their standard deviation, but at least 1 where a feature is constant.
         low: the least standardized value that an encoder is given.
         high: the greatest.
         dtype: what holds values in the data's own units: float32 if it resolves them, otherwise
@@ -82,12 +82,15 @@ class Standardization:
             low, high = np.minimum(low, block.min(0)), np.maximum(high, block.max(0))
         spread = np.sqrt(np.maximum(squares / n - np.square(rest / n), 0.0))
         constant = (spread <= _RESOLUTION * np.abs(mean)) | (low == high)
-        factor = np.where(constant, 1.0, np.ldexp(spread, exponent))
+        # Not below the least number of float64: the spread of two such numbers rounds to 0.
+        factor = np.maximum(np.ldexp(spread, exponent), np.finfo(np.float64).smallest_subnormal)
+        # Rounding noise of a large constant, such as 1e285 about 1e300, must not leave float32.
+        factor = np.where(constant, np.maximum(factor, 1.0), factor)
         shift = np.ldexp(mean, exponent)
         ends = cls(shift, factor, low, high)
         low, high = (ends.standardized(np.ldexp(end, exponent)) for end in (low, high))
         low, high = low - noise / factor, high + noise / factor
-        resolved = (np.abs(shift) <= _FLOAT32_RESOLVES * factor) & (np.abs(shift) < _LARGEST)
+        resolved = (np.abs(shift) / _FLOAT32_RESOLVES <= factor) & (np.abs(shift) < _LARGEST)
         resolved &= (factor > 1 / _LARGEST) & (factor < _LARGEST)
         # The 256 levels of pixels are numbers of float32, and so is a constant near enough.
         in_float32 = rows.dtype == np.uint8 or (resolved | (constant & (np.abs(shift) < _LARGEST)))
@@ -124,8 +127,12 @@ class Standardization:
 
     def standardized(self, values: np.ndarray) -> Float[np.ndarray, "..."]:
         """Values in float64, cut to ±`FARTHEST`."""
+        wide = np.asarray(values, np.float64)
         with np.errstate(over="ignore"):
-            moved = (np.asarray(values, np.float64) - self.shift) / self.factor
+            moved = (wide - self.shift) / self.factor
+            if not np.isfinite(moved).all():  # the difference of two numbers near 1e308
+                halved = (wide / 2 - self.shift / 2) / self.factor * 2
+                moved = np.where(np.isfinite(moved), moved, halved)
         return np.clip(moved, -FARTHEST, FARTHEST)
 
     def to_model(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

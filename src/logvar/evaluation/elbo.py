@@ -20,6 +20,10 @@ from logvar.model import Model
 from logvar.objectives import Terms, terms
 from logvar.randomness import Purpose, row_key, row_noise
 
+_FARTHEST_HELD_OUT = 1e12
+"""Standard deviations beyond which a held-out value counts as if it lay there: while training, its
+square is summed in float32, which ends at 3e38, and such a row outweighs all others anyway."""
+
 
 class _Task(NamedTuple):
     """What a block of rows is evaluated under."""
@@ -185,8 +189,8 @@ class HeldOut(NamedTuple):
         weight = (index < n).astype(np.float32).reshape(blocks, block)
         if not len(examples.outside):
             return cls(*jax.device_put((stacked, words, weight)))  # jnp.asarray would compile
-        largest = np.finfo(np.float32).max
-        actual = np.clip(examples.as_they_are(taken), -largest, largest).astype(np.float32)
+        actual = np.clip(examples.as_they_are(taken), -_FARTHEST_HELD_OUT, _FARTHEST_HELD_OUT)
+        actual = actual.astype(np.float32)
         stacked, seen = actual.reshape(stacked.shape), stacked
         return cls(*jax.device_put((stacked, words, weight, seen)))
 

@@ -27,6 +27,8 @@ ACTIVE_VARIANCE = 0.01
 
 _LONG = 1e12
 """From here on a number is printed with an exponent."""
+_SQUARES = 1e100
+"""Numbers up to here, and from its inverse on, have squares well within float64."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +121,7 @@ def evaluate(
     rows = examples_of(rows)
     row_terms = elbo_terms(model, rows, preparation, seed)
     likelihood = importance_log_likelihood(model, rows, preparation, seed, n_importance)
-    squared = _squared_errors(model, rows, preparation, seed)
+    squared, squared_how = _squared_errors(model, rows, preparation, seed)
     n = len(rows)
     monte_carlo = float(np.sqrt(np.sum(np.square(likelihood.monte_carlo_error), dtype=float)) / n)
     nats = "nats per example"
@@ -142,7 +144,7 @@ def evaluate(
         ),
         _mean("reconstruction", row_terms.log_likelihood, nats, "log p(x | z), one sample per row"),
         _mean("kl", row_terms.kl.sum(-1), nats, "KL(q(z | x) ‖ p(z)) in closed form"),
-        _mean("squared_error", squared, "", "per feature, decoding the posterior mean"),
+        _mean("squared_error", squared, "", squared_how),
     ]
     if batch_means:
         sampled = elbo_terms(model, rows, preparation, seed, analytic_kl=False).elbo
@@ -183,14 +185,24 @@ def raw_outputs(model: Model, row_terms: RowTerms) -> RawOutputs:
 
 def _mean(name: str, values: np.ndarray, unit: str, how: str) -> Figure:
     wide = values.astype(np.float64)
-    error = float(wide.std(ddof=1) / np.sqrt(len(wide))) if len(wide) > 1 else None
-    return Figure(name, float(wide.mean()), error, unit, how)
+    # In units of the largest, whose square might leave float64; a power of two loses nothing.
+    largest = float(np.abs(wide).max())
+    exponent = int(np.frexp(largest)[1]) if largest > _SQUARES or 0 < largest < 1 / _SQUARES else 0
+    scaled = np.ldexp(wide, -exponent)
+    error = None
+    if len(wide) > 1:
+        error = float(np.ldexp(scaled.std(ddof=1) / np.sqrt(len(wide)), exponent))
+    return Figure(name, float(np.ldexp(scaled.mean(), exponent)), error, unit, how)
 
 
 def _squared_errors(
     model: Model, examples: Examples, preparation: Preparation, seed: int
-) -> Float[np.ndarray, "rows"]:
-    """The squared error of each row's reconstruction, per feature and in the data's own units."""
+) -> tuple[Float[np.ndarray, "rows"], str]:
+    """The squared error of each row's reconstruction, per feature, and how it was computed.
+
+    It is in the data's own units, or in those of the widest spread where float64 cannot hold the
+    squares.
+    """
     unit, relative = 1.0, None
     if examples.standardization is not None:
         factor = examples.standardization.factor
@@ -202,7 +214,11 @@ def _squared_errors(
     if len(again):
         wide = (Wide.of(model), *task[1:])
         found[again] = in_float64(_squared_error_outside, wide, examples, again)
-    return found * unit * unit
+    how = "per feature, decoding the posterior mean"
+    in_own_units = found * unit * unit
+    if np.isfinite(in_own_units.sum()) and not np.any((in_own_units == 0) & (found > 0)):
+        return in_own_units, how
+    return found, f"{how}, in units of {unit:.6g}², which float64 cannot hold"
 
 
 def _squared_error(task: tuple, rows: Array, words: Array) -> Float[Array, "block"]:
