@@ -396,4 +396,3 @@ def main() -> None:
     except KeyboardInterrupt:
         print("logvar: interrupted", file=sys.stderr)  # noqa: T201
         sys.exit(130)
-
