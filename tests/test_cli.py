@@ -259,6 +259,9 @@ BAD = {
     "wrong features": (["encode", "runs/table", "narrow.npy", "--out", "codes.npy"], "X has 3 features"),
     "unwritable": (["fit", "table.npy", *QUICK, "--out", "/proc/x/run"], "cannot write"),
     "unknown flag": (["fit", "table.npy", "--latentdim", "3"], "latent-dim"),
+    "out is the run's data": (["encode", "runs/table", "--out", "table.npy"], "is the data itself"),
+    "out is the given data": (["score", "runs/table", "./narrow.npy", "--out", "narrow.npy"], "is the data itself"),
+    "samples over the data": (["sample", "runs/table", "--out", "table.npy"], "is the data itself"),
     "zero samples": (["evaluate", "runs/table", "--importance-samples", "0"], "at least 1"),
 }  # fmt: skip
 
