@@ -11,7 +11,7 @@ SOURCES := $(shell find src -name '*.py')
 .PHONY: demo test test-all test-newest test-lowest smoke check crash bench kernels clean
 
 demo: .venv/installed
-	$(RUN) -m logvar fit digits --latent-dim 2 --out runs/digits --overwrite
+	$(RUN) -m logvar fit digits --latent-dim 2 --out runs/demo --overwrite
 
 test: check
 	$(RUN) -m pytest -n 2 --dist worksteal

@@ -1,5 +1,6 @@
 """The command line, run as a user would: a process of its own, with good and bad input."""
 
+import io
 import json
 import os
 import shutil
@@ -12,10 +13,13 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from rich.console import Console
 
+from logvar import scale_commands
 from logvar.backend import extension
 from logvar.cli import Settings
 from logvar.recipe import Recipe
+from logvar.scales.registry import REGISTRY
 
 TABLE = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
 QUICK = ["--epochs", "3", "--latent-dim", "2", "--hidden", "8", "--importance-samples", "5"]
@@ -169,6 +173,14 @@ def test_scales(place):
     assert wrong.returncode == 2 and "did you mean 'softplus'" in wrong.stderr
 
 
+def test_the_catalogue_shows_whole_names_in_a_narrow_terminal(monkeypatch):
+    printed = io.StringIO()
+    monkeypatch.setattr(scale_commands, "console", Console(file=printed, width=70))
+    scale_commands.show((), None, None, None)
+    first_words = {line.split()[0] for line in printed.getvalue().splitlines() if line.strip()}
+    assert {name for name, entry in REGISTRY.items() if not entry.wraps} <= first_words
+
+
 COMMANDS = (
     "fit", "evaluate", "encode", "decode", "reconstruct", "sample", "score", "report", "scales",
     "convert", "doctor",
@@ -291,6 +303,9 @@ BAD = {
     "wrong features": (["encode", "runs/table", "narrow.npy", "--out", "codes.npy"], "X has 3 features"),
     "unwritable": (["fit", "table.npy", *QUICK, "--out", "/proc/x/run"], "cannot write"),
     "unknown flag": (["fit", "table.npy", "--latentdim", "3"], "latent-dim"),
+    "out is the run's data": (["encode", "runs/table", "--out", "table.npy"], "is the data itself"),
+    "out is the given data": (["score", "runs/table", "./narrow.npy", "--out", "narrow.npy"], "is the data itself"),
+    "samples over the data": (["sample", "runs/table", "--out", "table.npy"], "is the data itself"),
     "zero samples": (["evaluate", "runs/table", "--importance-samples", "0"], "at least 1"),
 }  # fmt: skip
 

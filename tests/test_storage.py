@@ -87,7 +87,7 @@ def test_weights_of_another_model_are_refused(run):
 
 
 def test_an_existing_place_is_refused_unless_told(vae, run):
-    with pytest.raises(logvar.LogvarError, match="already exists"):
+    with pytest.raises(logvar.LogvarError, match="overwrite=True"):
         vae.save(run)
     assert vae.save(run, overwrite=True) == run
     (run.parent / "precious").mkdir()

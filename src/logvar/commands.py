@@ -269,6 +269,7 @@ def write(
     keep_compiled_programs()
     tables.check_writable(out)
     vae = load(run)
+    _refuse_its_data(out, data or vae.recipe_.data.data)
     rows = _all_rows(vae, data, data_dir)
     result = function(vae, rows)
     width = int(np.prod(result.shape[1:]))
@@ -281,7 +282,9 @@ def sample(run: Path, out: Path, n: int, mean: bool, seed: int | None) -> None:
     """Draw from a run's model."""
     keep_compiled_programs()
     tables.check_writable(out)
-    drawn = load(run).sample(n, mean=mean, random_state=seed)
+    vae = load(run)
+    _refuse_its_data(out, vae.recipe_.data.data)
+    drawn = vae.sample(n, mean=mean, random_state=seed)
     tables.write(out, drawn)
     console.print(f"{out}: {len(drawn):,} samples of shape {drawn.shape[1:]}", highlight=False)
 
@@ -391,6 +394,12 @@ def _print_evaluation(evaluation: Evaluation) -> None:
         f"{raw.share_outside:.2%} outside the safe range",
         highlight=False,
     )
+
+
+def _refuse_its_data(out: Path, data: str) -> None:
+    """Earlier results may be replaced; the data from which they are computed may not."""
+    if data and out.exists() and Path(data).exists() and out.samefile(data):
+        raise LogvarError(f"--out {out} is the data itself: choose another --out")
 
 
 def _at_least_one(flag: str, value: int) -> None:

@@ -49,7 +49,11 @@ def show(names: tuple[str, ...], code: str | None, plot: Path | None, run: Path 
 
 
 def _catalogue() -> None:
-    table = Table("name", "formula", "σ reaches", "d at σ = 1", "KL convex", box=None)
+    table = Table(box=None)
+    # Names are to be copied, so they stay whole in a narrow terminal.
+    table.add_column("name", no_wrap=True, min_width=max(map(len, REGISTRY)))
+    for heading in ("formula", "σ reaches", "d at σ = 1", "KL convex"):
+        table.add_column(heading)
     for name, entry in REGISTRY.items():
         if not entry.wraps:
             known = facts(name)

@@ -84,7 +84,8 @@ class UnfinishedFolder:
         _put_back(final)
         if final.exists() and not overwrite:
             raise LogvarError(
-                f"{final} already exists: choose another --out, or give --overwrite to replace it"
+                f"{final} already exists: choose another place, or give --overwrite (in Python, "
+                "overwrite=True) to replace it"
             )
         if final.exists() and not (final / marker).is_file():
             raise LogvarError(
