@@ -51,23 +51,35 @@ def log_normal(z, mean, log_variance):
     return tf.reduce_sum(-0.5 * inside, axis=1)
 
 
-def main(path):
-    images = load(path)
-    encoder, decoder = networks()
+def elbo(encoder, decoder, x, eps):
+    """log p(x | z) + log p(z) − log q(z | x) of each image, with one z."""
+    mean, log_variance = tf.split(encoder(x), 2, axis=1)
+    z = eps * tf.exp(log_variance * 0.5) + mean
+    entropy = tf.nn.sigmoid_cross_entropy_with_logits(logits=decoder(z), labels=x)
+    log_likelihood = -tf.reduce_sum(entropy, axis=[1, 2, 3])
+    return log_likelihood + log_normal(z, 0.0, 0.0) - log_normal(z, mean, log_variance)
+
+
+def training_step(encoder, decoder):
+    """A step of Adam as a compiled function of a batch and its noise (rows, latents): the loss."""
     optimizer = tf.keras.optimizers.Adam(1e-4)
     variables = encoder.trainable_variables + decoder.trainable_variables
 
     @tf.function
-    def train(x):
+    def train(x, eps=None):
+        if eps is None:
+            eps = tf.random.normal((len(x), LATENT_DIM))
         with tf.GradientTape() as tape:
-            mean, log_variance = tf.split(encoder(x), 2, axis=1)
-            z = mean + tf.exp(0.5 * log_variance) * tf.random.normal(tf.shape(mean))
-            entropy = tf.nn.sigmoid_cross_entropy_with_logits(logits=decoder(z), labels=x)
-            log_likelihood = -tf.reduce_sum(entropy, axis=[1, 2, 3])
-            prior = log_normal(z, 0.0, 0.0)
-            loss = -tf.reduce_mean(log_likelihood + prior - log_normal(z, mean, log_variance))
+            loss = -tf.reduce_mean(elbo(encoder, decoder, x, eps))
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        return loss
 
+    return train
+
+
+def main(path):
+    images = load(path)
+    train = training_step(*networks())
     data = tf.data.Dataset.from_tensor_slices(images).shuffle(len(images)).batch(BATCH)
     for epoch in range(EPOCHS):
         start = time.perf_counter()

@@ -77,6 +77,19 @@ def test_five_steps_of_keras_adam():
             np.testing.assert_allclose(getattr(layer(m), part), expected, rtol=0, atol=3e-5)
 
 
+def test_epochs_of_fit():
+    """`fit` follows TensorFlow through epochs, given its order and noise (record_epochs.py)."""
+    settings = preset("tutorial").flat()
+    del settings["data"]
+    start = model("initial/")
+    vae = logvar.VAE(**settings | {"epochs": 6}, encoder=start.encoder, decoder=start.decoder).fit(
+        images("test_first512")
+    )
+    elbos = [epoch["train"]["elbo"] for epoch in vae.history_]
+    recorded = [-542.8540, -539.6561, -535.2628, -528.0831, -513.9301, -483.8802]
+    np.testing.assert_allclose(elbos, recorded, rtol=0, atol=0.003)
+
+
 def test_the_textbooks_adam_would_miss_them():
     """ε after the bias correction ends about 2e-4 away: the test above can tell."""
     gradient = {"w": jnp.asarray([1e-6, 1e-3])}
