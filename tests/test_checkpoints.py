@@ -298,3 +298,11 @@ def test_an_environment_is_text_by_name():
     assert {"jax", "jaxlib", "numpy", "backend", "processor", "kernels"} <= environment().keys()
     assert all(isinstance(value, str) and value for value in environment().values())
     assert changes(environment(), environment()) == ""
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_folder_alone_may_be_given(tmp_path, kind):
+    vae = logvar.VAE(**SETTINGS | {"epochs": 1}).fit(
+        DIGITS.train[:128], checkpoints=kind(tmp_path / "checkpoints")
+    )
+    assert vae.ended_ == "finished"

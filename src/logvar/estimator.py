@@ -204,7 +204,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         watcher: Watcher | None = None,
         source: str = "",
         announce: Callable[[str], None] | None = None,
-        checkpoints: Checkpoints | None = None,
+        checkpoints: Checkpoints | str | os.PathLike | None = None,
         resume: Resume = False,
     ):
         """Train on X.
@@ -232,6 +232,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             KeyboardInterrupt: on Ctrl-C, after the best weights so far were kept.
         """
         keep_compiled_programs()
+        if isinstance(checkpoints, str | os.PathLike):
+            checkpoints = Checkpoints(checkpoints)
         recipe = self._recipe().replace(data=source)
         rows, validation = held_out_of(self._rows(X, reset=True), validation_data, recipe.training)
         run = assembly.build_run(
