@@ -10,6 +10,7 @@ import pytest
 
 from logvar import assembly
 from logvar.backend.compiling import compiled
+from logvar.data.examples import examples_of
 from logvar.data.order import split
 from logvar.data.sources import load
 from logvar.evaluation.elbo import HeldOut
@@ -191,7 +192,7 @@ def test_quantiles_are_those_of_the_first_held_out_raw_outputs(many):
     (run,) = runs((1e-3,), (0,), epochs=1, binarization="none")
     held_out = np.resize(HELD_OUT, (many, *HELD_OUT.shape[1:]))
     held_out[1024:] = 0
-    (member,) = fleet([dataclasses.replace(run, validation=held_out)])
+    (member,) = fleet([dataclasses.replace(run, validation=examples_of(held_out))])
     raw = np.asarray(jax.vmap(member.model.encode)(HELD_OUT[:many])[1])
     raw = np.resize(raw, (min(many, 1024), raw.shape[1]))
     for name, at in (("raw_0", 0), ("raw_0.05", 0.05), ("raw_0.5", 0.5), ("raw_1", 1)):
@@ -208,7 +209,7 @@ def first_steps(runs, steps, active, side_by_side=False):
         members, first.objective, first.plan, first.latent_dim, side_by_side
     )
     orders = np.tile(np.arange(350, dtype=np.int32) % len(first.rows), (len(runs), 1))
-    epoch = Epoch(*map(jnp.asarray, (first.rows, orders, len(first.rows), 0)))
+    epoch = Epoch(*map(jnp.asarray, (first.rows.values, orders, len(first.rows), 0)))
     held_out = HeldOut.of(first.validation)
     bounds = map(jnp.asarray, (active, 0, steps))
     return members_module.FleetChunk(stacked, epoch, held_out, *bounds), states

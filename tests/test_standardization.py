@@ -161,7 +161,7 @@ def test_dequantization_adds_one_level_in_the_units_of_the_model():
 def test_a_failure_of_data_in_tiny_units_is_told_without_nan():
     vae = logvar.VAE(**(QUICK | {"epochs": 20}), optimizer="sgd", learning_rate=1e5)
     with pytest.raises(logvar.LogvarError, match="learning rate") as error:
-        vae.fit(1e-40 * BASE)
+        vae.fit(1e-300 * BASE)
     assert " nan " not in str(error.value) and "feature" not in vae.diagnosis_.cause
 
 

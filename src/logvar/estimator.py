@@ -1,5 +1,6 @@
 """`logvar.VAE`, a scikit-learn estimator: start reading here."""
 
+import inspect
 import math
 import os
 import warnings
@@ -491,3 +492,14 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             f"{trained.diagnosis}. The step was not taken, and the estimator keeps the weights "
             f"from before (best epoch {int(trained.state.best_epoch)})"
         )
+
+
+# `unknown` only collects the names of removed settings, so that they are answered: scikit-learn's
+# checks, which set every parameter of the signature, must not see it.
+VAE.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    [
+        parameter
+        for parameter in inspect.signature(VAE).parameters.values()
+        if parameter.kind is not parameter.VAR_KEYWORD
+    ]
+)

@@ -1,7 +1,6 @@
 """Convolution as matrix products equals lax.conv*, in values and gradients."""
 
 import functools
-import re
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from logvar.backend.convolution import convolve, convolve_transpose, scatter
-from logvar.backend.windows import window_of
+from logvar.backend.convolution import convolve, convolve_transpose
 from logvar.networks.images import ImageDecoder, ImageEncoder
 from tests.cases import slow
 
@@ -106,21 +104,6 @@ def test_no_convolution_is_left_to_differentiate_inside_the_training_loop():
         return jnp.sum(convolve_transpose(convolve(image, kernel, 2, "same"), kernel, 2))
 
     assert "conv_general_dilated" not in str(jax.make_jaxpr(jax.grad(loss))(kernel))
-
-
-@pytest.mark.skipif(jax.default_backend() != "cpu", reason="other backends fuse as they like")
-def test_the_taps_of_a_grey_image_are_summed_up_once():
-    """XLA would read them again for each use of the image (a training step has three)."""
-    window = window_of((8, 8), 1, (3, 3), 1, "same")
-
-    def used_often(patches):
-        images = jax.vmap(lambda one: scatter(one, window))(patches)
-        return jnp.sum(images * jnp.exp(images)), jnp.tanh(images), jnp.sum(images, axis=(1, 2))
-
-    compiled = jax.jit(used_often).lower(jnp.zeros((4, 8, 8, 9))).compile()
-    main = compiled.as_text().split("ENTRY")[1]
-    (patches,) = re.findall(r"(%\S+) = \S+ parameter\(0\)", main)
-    assert len(re.findall(rf"{re.escape(patches)}[,)]", main)) == 1
 
 
 def test_the_image_network_activates_its_layers_with_silu():

@@ -63,7 +63,7 @@ def test_matched_starts_at_the_same_sigma_and_moves_it_as_far(name):
 
     def after_one_step(model, coordinates):
         state = train(
-            model, built.rows[:128], None, built.objective, built.plan, Steps(), latent_dim=3,
+            model, built.rows.values[:128], None, built.objective, built.plan, Steps(), latent_dim=3,
             coordinates=coordinates,
         ).state  # fmt: skip
         return eqx.combine(state.params, eqx.partition(model, model.trainable())[1])

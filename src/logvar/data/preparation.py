@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +39,7 @@ class Preparation:
     divisor: float = 1.0
     binarization: str = "none"
     dequantize: bool = False
-    level: Float[np.ndarray, "*shape"] | Array | float = 1.0
+    level: Any = 1.0  # an array, or whatever stands for one while a tree is put together
 
     def __post_init__(self):
         if self.binarization not in BINARIZATIONS:

@@ -214,9 +214,11 @@ def held_out_rows(
         jax.eval_shape(block, jax.tree.map(lambda array: array[0], tuple(held_out))),
     )
 
-    def block_with_rows(rows_words_weight: tuple[Array, Array, Array]) -> tuple[Terms, Any]:
-        has_rows = rows_words_weight[2][0] > 0
-        return lax.cond(has_rows, optimized(block), lambda _: nothing, rows_words_weight)
+    def block_with_rows(
+        of_block: tuple[Array, Array, Array, Array | None],
+    ) -> tuple[Terms, Any]:
+        has_rows = of_block[2][0] > 0
+        return lax.cond(has_rows, optimized(block), lambda _: nothing, of_block)
 
     # A single block always has rows.
     each = block_with_rows if len(held_out.weight) > 1 else optimized(block)
