@@ -21,6 +21,7 @@ from logvar.training.fleet import train_fleet
 from logvar.training.loop import train
 from logvar.training.members import Member
 from logvar.training.pace import Pace
+from logvar.training.schedules import Length
 from logvar.training.step import Epoch
 from tests.cases import slow, some
 
@@ -205,8 +206,9 @@ def first_steps(runs, steps, active, side_by_side=False):
     """A chunk of an epoch of seven steps, with the states that it begins with."""
     members = [Member(r.model, r.coordinates, r.plan.seed, 1e-3) for r in runs]
     first = runs[0]
+    length = Length(first.plan.epochs, 7)
     stacked, states = members_module.assembled(
-        members, first.objective, first.plan, first.latent_dim, side_by_side
+        members, first.objective, first.plan, length, first.latent_dim, side_by_side
     )
     orders = np.tile(np.arange(350, dtype=np.int32) % len(first.rows), (len(runs), 1))
     epoch = Epoch(*map(jnp.asarray, (first.rows.values, orders, len(first.rows), 0)))

@@ -53,7 +53,7 @@ def importance_log_likelihood(
     of (seed, the row's bytes, j): more samples extend the same sequence. Rows outside of what the
     encoder has seen are scored in float64.
     """
-    count: Any = np.asarray(n_samples)
+    count = host_int(n_samples)
     task = _Task(model, preparation, host_int(seed), count)
     examples = examples_of(rows)
     found = in_blocks(_block, task, examples.values, examples.words)
