@@ -10,7 +10,7 @@ import logvar
 SOURCE = Path(logvar.__file__).parent
 # Each part may import those before it; parts in one tuple do not import each other.
 ORDER = [
-    ("errors", "signals", "cores"), ("recipe", "registry", "lists"), ("scales",), ("backend",), ("randomness",), ("snippets", "probing", "distributions"), ("networks",),
+    ("errors", "signals", "cores", "console"), ("recipe", "registry", "lists"), ("scales",), ("backend",), ("randomness",), ("snippets", "probing", "distributions"), ("networks",),
     ("model",), ("objectives",), ("storage",), ("data",), ("evaluation",), ("training",),
     ("decisions",), ("assembly",), ("resuming",), ("study",), ("report",), ("comparing",), ("intake", "saving"), ("estimator",), ("loading",), ("conversion", "doctor"), ("keras", "commands", "scale_commands"), ("compare_command", "terminal"), ("cli",),
     ("__main__", "__init__"),

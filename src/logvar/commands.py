@@ -1,18 +1,16 @@
 """What the commands do: load, call the estimator, write, print."""
 
 import dataclasses
-import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from rich.console import Console
 
 from logvar import scales as catalogue
 from logvar.assembly import written
+from logvar.console import console
 from logvar.conversion import convert as convert_estimator
 from logvar.data import sources, tables
 from logvar.data.order import split
@@ -33,17 +31,6 @@ from logvar.storage.files import UnfinishedFolder, write_atomically, writing
 from logvar.training import schedules
 from logvar.training.loop import EpochMetrics
 from logvar.training.progress import ProgressBar
-
-
-class _Console(Console):
-    """A console whose reader may go away: a run is worth more than its last lines."""
-
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-console = _Console()
 
 
 class Rows(NamedTuple):

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from logvar.commands import console
 from logvar.comparing import REPORT, VERDICTS, Comparison
 from logvar.comparing import compare as compare_scales
+from logvar.console import console
 from logvar.data import sources
 from logvar.errors import LogvarError
 from logvar.storage.compiled import keep_compiled_programs

@@ -1,0 +1,17 @@
+"""The console that commands print to."""
+
+import os
+import sys
+
+from rich.console import Console
+
+
+class _Console(Console):
+    """A console whose reader may go away: a run is worth more than its last lines."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+console = _Console()
