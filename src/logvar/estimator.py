@@ -496,7 +496,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
 # `unknown` only collects the names of removed settings, so that they are answered: scikit-learn's
 # checks, which set every parameter of the signature, must not see it.
-VAE.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+VAE.__signature__ = inspect.Signature(
     [
         parameter
         for parameter in inspect.signature(VAE).parameters.values()
