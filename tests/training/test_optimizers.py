@@ -337,7 +337,7 @@ OLD = Path(__file__).parents[1] / "fixtures" / "run-0.1-adamw"
 
 
 def test_a_run_of_version_0_1_is_loaded_and_resumed(tmp_path):
-    X = load_iris().data
+    X = load_iris().data.astype(np.float32)  # as version 0.1 fingerprinted it
     old = logvar.load(OLD)
     assert old.optimizer == "adamw(weight_decay=0.01)" and not hasattr(old, "weight_decay")
     last = old.history_[-1]["validation"]["elbo"]
