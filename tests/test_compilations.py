@@ -48,7 +48,7 @@ def use(vae, rows):
 def test_other_row_counts_and_numbers_compile_nothing():
     with compilations() as first:
         use(fit(), X)
-        fit(optimizer="adamw", weight_decay=1e-2)
+        fit(optimizer="adamw(weight_decay=1e-2)")
     assert first["jit(take_steps)"] == 2  # the counter counts
     with compilations() as later:
         use(fit(X[:97]), X[:53])
@@ -58,7 +58,7 @@ def test_other_row_counts_and_numbers_compile_nothing():
             {"learning_rate": 3e-3}, {"beta": 4.0}, {"beta_warmup": 1.0}, {"free_bits": 0.1},
             {"clip_norm": 1.0}, {"patience": 1}, {"epochs": 3}, {"random_state": 5},
             {"initial_sigma": 0.5}, {"noise_sigma": 0.5},
-            {"optimizer": "adamw", "weight_decay": 1e-3},
+            {"optimizer": "adamw(weight_decay=1e-3)"},
         ):  # fmt: skip
             fit(**numbers)
     assert not later
