@@ -17,6 +17,7 @@ from logvar.training.optimizers.base import (
     Number,
     Optimizer,
     Rule,
+    l2_penalty,
     unless_zero,
     zeros,
 )
@@ -125,9 +126,7 @@ class _AnyAdam(Optimizer):
 class Adam(_AnyAdam):
     """m̂ / (√v̂ + ε) of the gradient plus weight_decay · weight."""
 
-    weight_decay: float = setting(
-        0.0, help="an L2 penalty: added to the gradient", at_least=0, below=math.inf
-    )
+    weight_decay: float = l2_penalty()
     b1: float = _b1()
     b2: float = _b2()
     eps: float = _eps(1e-8)
@@ -155,9 +154,7 @@ class AdamW(_AnyAdam):
 class AdamKeras(_AnyAdam):
     """Adam with ε before the bias correction, of the gradient plus weight_decay · weight."""
 
-    weight_decay: float = setting(
-        0.0, help="an L2 penalty: added to the gradient", at_least=0, below=math.inf
-    )
+    weight_decay: float = l2_penalty()
     b1: float = _b1()
     b2: float = _b2()
     eps: float = _eps(1e-7)

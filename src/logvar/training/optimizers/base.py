@@ -1,7 +1,8 @@
 """What every optimizer is: a specification that builds a rule."""
 
 import abc
-from typing import ClassVar
+import math
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PyTree
 
 from logvar.backend.compiling import from_host
+from logvar.registry import setting
 
 Number = Float[Array, ""]
 
@@ -67,6 +69,11 @@ class Optimizer(abc.ABC):
 def unless_zero(value: float) -> Number | None:
     """A setting as an input of a compiled program; of one that is off at 0 it then has nothing."""
     return from_host(np.float32(value)) if value else None
+
+
+def l2_penalty() -> Any:
+    """The setting of a weight decay that is a penalty."""
+    return setting(0.0, help="an L2 penalty: added to the gradient", at_least=0, below=math.inf)
 
 
 def zeros(params: PyTree) -> PyTree:

@@ -1,7 +1,6 @@
 """Stochastic gradient descent, with momentum if wanted."""
 
 import dataclasses
-import math
 from typing import NamedTuple
 
 import jax
@@ -13,6 +12,7 @@ from logvar.training.optimizers.base import (
     Number,
     Optimizer,
     Rule,
+    l2_penalty,
     unless_zero,
     zeros,
 )
@@ -61,9 +61,7 @@ class SGD(Optimizer):
     """The gradient plus weight_decay · weight, with v ← momentum · v + gradient."""
 
     momentum: float = setting(0.0, help="how much of the last step stays", at_least=0, below=1)
-    weight_decay: float = setting(
-        0.0, help="an L2 penalty: added to the gradient", at_least=0, below=math.inf
-    )
+    weight_decay: float = l2_penalty()
 
     def build(self) -> SGDRule:
         return SGDRule(unless_zero(self.weight_decay), unless_zero(self.momentum))
