@@ -10,6 +10,11 @@ from typing import TYPE_CHECKING
 __version__ = "0.2.0.dev0"
 
 if TYPE_CHECKING:
+    from logvar import likelihoods as likelihoods
+    from logvar import networks as networks
+    from logvar import objectives as objectives
+    from logvar import posteriors as posteriors
+    from logvar import priors as priors
     from logvar import scales as scales
     from logvar.comparing import Comparison as Comparison
     from logvar.comparing import compare as compare
@@ -17,9 +22,9 @@ if TYPE_CHECKING:
     from logvar.distributions.normal import reparameterize as reparameterize
     from logvar.errors import LogvarError as LogvarError
     from logvar.estimator import VAE as VAE
+    from logvar.estimator import load as load
     from logvar.evaluation.units import bits_per_dimension as bits_per_dimension
     from logvar.keras import import_keras as import_keras
-    from logvar.loading import load as load
     from logvar.probing.probe import probe as probe
     from logvar.resuming import Checkpoints as Checkpoints
     from logvar.training import optimizers as optimizers
@@ -27,12 +32,17 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "scales": "logvar.scales",
+    "posteriors": "logvar.posteriors",
+    "priors": "logvar.priors",
+    "likelihoods": "logvar.likelihoods",
+    "objectives": "logvar.objectives",
+    "networks": "logvar.networks",
     "Normal": "logvar.distributions.normal",
     "reparameterize": "logvar.distributions.normal",
     "LogvarError": "logvar.errors",
     "VAE": "logvar.estimator",
     "bits_per_dimension": "logvar.evaluation.units",
-    "load": "logvar.loading",
+    "load": "logvar.estimator",
     "import_keras": "logvar.keras",
     "probe": "logvar.probing.probe",
     "Checkpoints": "logvar.resuming",
@@ -42,7 +52,10 @@ _HOMES = {
     "schedules": "logvar.training.schedules",
 }
 
-_MODULES = ("scales", "optimizers", "schedules")
+_MODULES = (
+    "scales", "posteriors", "priors", "likelihoods", "objectives", "networks", "optimizers",
+    "schedules",
+)  # fmt: skip
 
 __all__ = [*_HOMES, "__version__"]
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import equinox as eqx
 import numpy as np
-from jax.typing import ArrayLike
 
 from logvar import scales
 from logvar.backend.precision import Precision, products_round_on_request
@@ -13,13 +12,15 @@ from logvar.data.examples import Examples, examples_of, standardized
 from logvar.data.preparation import Preparation, as_float32
 from logvar.data.standardization import Standardization
 from logvar.decisions import Decisions, decide
-from logvar.distributions import registry as likelihoods
-from logvar.distributions.priors import StandardNormal
-from logvar.distributions.registry import FAMILIES, NoiseSettings
-from logvar.errors import LogvarError, unknown_name
-from logvar.model import Model
-from logvar.networks import registry as networks
-from logvar.objectives import ELBO, OBJECTIVES, ImportanceWeighted, Objective
+from logvar.errors import LogvarError
+from logvar.likelihoods import Likelihood
+from logvar.models.heads import with_later_heads_at_zero
+from logvar.models.vae import VAEModel
+from logvar.networks import Network, Shapes
+from logvar.networks.checks import check_decoder, check_encoder
+from logvar.objectives import Objective
+from logvar.objectives.base import with_inputs
+from logvar.parts import Classes, check_fit, get, specs
 from logvar.randomness import Purpose, stream
 from logvar.recipe import Recipe, TrainingSettings
 from logvar.training import optimizers, schedules
@@ -33,12 +34,31 @@ RESCUES = 3
 """How often a run with on_divergence="rescue" goes back before it stops."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Own:
+    """What a user gives as objects, which no recipe can hold."""
+
+    encoder: Network | None = None
+    decoder: Network | None = None
+    optimizer: Any = None
+    learning_rate: Any = None
+    classes: Classes = ()
+    """Of parts that the recipe names by their classes."""
+
+    def __post_init__(self) -> None:
+        if (self.encoder is None) != (self.decoder is None):
+            given, missing = (
+                ("encoder", "decoder") if self.decoder is None else ("decoder", "encoder")
+            )
+            raise LogvarError(f"only the {given} was given: give the {missing} too")
+
+
 def standardization(
-    recipe: Recipe, decisions: Decisions, rows: np.ndarray
+    recipe: Recipe, decisions: Decisions, rows: np.ndarray, own: Classes = ()
 ) -> Standardization | None:
     """How a likelihood of real values reads rows, from those it is trained on; others read them as
     they are."""
-    if decisions.likelihood not in FAMILIES:
+    if not get("likelihood", decisions.likelihood, own).standardizes:
         return None
     return Standardization.of_rows(rows, noise=0.5 if recipe.data.dequantize else 0.0)
 
@@ -53,143 +73,93 @@ def preparation(
     return dataclasses.replace(plain, level=(1 / standardization.factor).astype(np.float32))
 
 
-def _likelihood(
-    recipe: Recipe, name: str, shape: tuple[int, ...], log_factor: ArrayLike = 0.0
-) -> likelihoods.Likelihood:
-    settings = recipe.model
-    noise = NoiseSettings(
-        settings.noise,
-        settings.noise_sigma,
-        settings.noise_scale,
-        settings.noise_floor,
-        settings.degrees_of_freedom,
-    )
-    return likelihoods.build(name, shape, noise, log_factor)
-
-
 def build_model(
     recipe: Recipe,
     decisions: Decisions,
     shape: tuple[int, ...],
-    encoder: networks.Network | None = None,
-    decoder: networks.Network | None = None,
+    own: Own = Own(),  # noqa: B008
     *,
     standardization: Standardization | None = None,
-) -> Model:
+) -> VAEModel:
     """Build the untrained model; its weights are a function of the recipe's seed.
 
     Raises:
-        LogvarError: a user's own network does not fit the data, or only one was given.
+        LogvarError: a user's own network does not fit the data, or parts do not go together.
     """
     log_factor = 0.0 if standardization is None else standardization.log_factor
-    likelihood = _likelihood(recipe, decisions.likelihood, shape, log_factor)
-    encoder, decoder = _networks(recipe, decisions, shape, encoder, decoder, likelihood.heads)
-    model = _model(recipe, encoder, decoder, likelihood)
+    model = _model(recipe, decisions, shape, own, log_factor)
+    model = eqx.tree_at(
+        lambda model: model.encoder,
+        model,
+        with_later_heads_at_zero(model.encoder, model.posterior.heads(model.latent_dim)),
+    )
     # A matched run starts as its reference would: `matched` then changes coordinates.
     scale = recipe.training.match or recipe.model.scale
     asked = recipe.model.initial_sigma
-    sigma = chosen_sigma(asked, scale)
+    found = get("scale", scale, own.classes)
+    sigma = chosen_sigma(asked, found if scales.initial_sigma(scale) is None else scale)
     if sigma is None:
         return model
-    return starting_at(model, sigma, scales.get(scale), required=not isinstance(asked, str))
+    return starting_at(model, sigma, found, required=not isinstance(asked, str))
 
 
 def skeleton(
     recipe: Recipe,
     decisions: Decisions,
     shape: tuple[int, ...],
-    encoder: networks.Network | None = None,
-    decoder: networks.Network | None = None,
-) -> Model:
-    """The model with shapes in place of weights, to be filled from a file."""
-    likelihood = _likelihood(recipe, decisions.likelihood, shape)
-    shapes: Any = eqx.filter_eval_shape(
-        lambda: _networks(recipe, decisions, shape, encoder, decoder, likelihood.heads)
-    )
-    return _model(recipe, shapes[0], shapes[1], likelihood)
-
-
-def _networks(
-    recipe: Recipe,
-    decisions: Decisions,
-    shape: tuple[int, ...],
-    encoder: networks.Network | None,
-    decoder: networks.Network | None,
-    heads: int,
-) -> tuple[networks.Network, networks.Network]:
-    """The user's own networks, checked against the data, or built ones."""
-    if (encoder is None) != (decoder is None):
-        given, missing = ("encoder", "decoder") if decoder is None else ("decoder", "encoder")
-        raise LogvarError(f"only the {given} was given: give the {missing} too")
-    if encoder is None or decoder is None:
-        key = stream(recipe.training.random_state, Purpose.WEIGHTS)
-        settings = recipe.model
-        return networks.build(
-            decisions.network, shape, settings.latent_dim, settings.hidden, key, heads
-        )
-    networks.check_decoder(decoder, shape, networks.check_encoder(encoder, shape), heads)
-    return encoder, decoder
+    own: Own = Own(),  # noqa: B008
+) -> VAEModel:
+    """The model with shapes in place of its networks' weights, to be filled from a file."""
+    return _model(recipe, decisions, shape, own, 0.0, drawn=False)
 
 
 def _model(
     recipe: Recipe,
-    encoder: networks.Network,
-    decoder: networks.Network,
-    likelihood: likelihoods.Likelihood,
-) -> Model:
-    return Model(encoder, decoder, StandardNormal(), likelihood, scales.get(recipe.model.scale))
-
-
-def build_objective(recipe: Recipe, steps_per_epoch: int) -> Objective:
-    """Build the objective.
-
-    Raises:
-        LogvarError: the name is unknown, or a setting belongs to another objective.
-    """
-    settings = recipe.objective
-    if settings.objective == "elbo":
-        return ELBO(
-            beta=settings.beta,
-            warmup_steps=settings.beta_warmup * steps_per_epoch,
-            free_bits=settings.free_bits,
-            analytic_kl=settings.analytic_kl,
-            n_samples=settings.n_samples,
+    decisions: Decisions,
+    shape: tuple[int, ...],
+    own: Own,
+    log_factor: Any,
+    drawn: bool = True,
+) -> VAEModel:
+    parts = specs(recipe, own.classes)
+    check_fit(parts)
+    spec = get("likelihood", decisions.likelihood, own.classes)
+    likelihood: Likelihood = spec.build(shape, log_factor)
+    seed, latent_dim = recipe.training.random_state, recipe.model.latent_dim
+    if own.encoder is not None and own.decoder is not None:
+        encoder, decoder = own.encoder, own.decoder
+        seen = likelihood.encoder_shape(shape)
+        latent_dim = check_encoder(encoder, seen, parts.posterior.heads)
+        check_decoder(decoder, latent_dim, likelihood.output_shape(shape), shape)
+    else:
+        outputs = sum(parts.posterior.heads(latent_dim).values())
+        shapes = Shapes(
+            likelihood.encoder_shape(shape), outputs, latent_dim, likelihood.output_shape(shape)
         )
-    if settings.objective == "iwae":
-        if settings.beta != 1 or settings.beta_warmup or settings.free_bits:
-            raise LogvarError(
-                "objective 'iwae' has no separate KL: leave beta, beta_warmup and free_bits at "
-                "their defaults, or use objective='elbo'"
-            )
-        return ImportanceWeighted(n_samples=settings.n_samples)
-    raise unknown_name("objective", settings.objective, OBJECTIVES)
-
-
-def written(optimizer: Any, learning_rate: Any) -> dict[str, Any]:
-    """Optimizer and learning rate as a recipe holds them: a number or text, "custom" for objects.
-
-    Raises:
-        LogvarError: there is no such optimizer or schedule, or a setting does not fit.
-    """
-    if not isinstance(learning_rate, int | float):
-        learning_rate = schedules.written(learning_rate)
-    return {"optimizer": optimizers.describe(optimizer), "learning_rate": learning_rate}
+        network = get("network", decisions.network, own.classes)
+        build = lambda: network.build(shapes, stream(seed, Purpose.WEIGHTS))  # noqa: E731
+        encoder, decoder = build() if drawn else eqx.filter_eval_shape(build)
+    prior = parts.prior.build(latent_dim, stream(seed, Purpose.PRIOR))
+    return VAEModel(encoder, decoder, prior, likelihood, parts.posterior, latent_dim)
 
 
 def build_plan(
-    recipe: Recipe, prepared: Preparation, optimizer: Any = None, learning_rate: Any = None
+    recipe: Recipe,
+    prepared: Preparation,
+    objective: Objective,
+    own: Own = Own(),  # noqa: B008
 ) -> Plan:
     """Everything else the loop needs.
 
     Args:
         recipe: of the run.
         prepared: what is left to do to each batch.
-        optimizer: the recipe's, or the object that it names "custom".
-        learning_rate: likewise.
+        objective: early stopping waits for its warm-up.
+        own: an optimizer or a learning rate that the recipe names "custom".
     """
     settings = recipe.training
-    rule = optimizers.get(settings.optimizer if optimizer is None else optimizer).build()
-    rate = settings.learning_rate if learning_rate is None else learning_rate
+    rule = optimizers.get(settings.optimizer if own.optimizer is None else own.optimizer).build()
+    rate = settings.learning_rate if own.learning_rate is None else own.learning_rate
     if rule.has_own_rate:
         if settings.learning_rate != TrainingSettings().learning_rate:
             raise LogvarError(
@@ -205,7 +175,7 @@ def build_plan(
         clip_norm=settings.clip_norm,
         seed=settings.random_state,
         patience=settings.patience,
-        patience_starts=int(np.ceil(recipe.objective.beta_warmup)),
+        patience_starts=int(np.ceil(objective.warmup)),
         rescues=RESCUES if settings.on_divergence == "rescue" else 0,
         fixed=Fixed(
             settings.batch_size,
@@ -222,14 +192,13 @@ class Run:
     recipe: Recipe
     decisions: Decisions
     prepared: Preparation
-    model: Model
+    model: VAEModel
     coordinates: Any
     standardization: Standardization | None
     rows: Examples
     validation: Examples | None
     objective: Objective
     plan: Plan
-    latent_dim: int
     dtype: str
     """What holds the values of rows in the data's own units: uint8, float32 or float64."""
 
@@ -238,37 +207,50 @@ def build_run(
     recipe: Recipe,
     rows: np.ndarray,
     validation: np.ndarray | None,
-    encoder: networks.Network | None = None,
-    decoder: networks.Network | None = None,
-    optimizer: Any = None,
-    learning_rate: Any = None,
+    own: Own = Own(),  # noqa: B008
+    *,
+    sample_weight: np.ndarray | None = None,
+    held_out_weight: np.ndarray | None = None,
 ) -> Run:
-    """Build a run; networks, optimizer and learning rate may be objects that no recipe can hold.
+    """Build a run.
+
+    Args:
+        recipe: of the run.
+        rows: to train on.
+        validation: to stop early by, or None.
+        own: what was given as objects.
+        sample_weight: (rows,), how much each row counts in the loss.
+        held_out_weight: the same for the held-out ELBO.
 
     Raises:
         LogvarError: the data or a setting do not fit.
     """
-    decisions = decide(recipe, rows, custom_networks=encoder is not None)
-    if validation is not None:
-        as_decided = recipe.replace(likelihood=decisions.likelihood)
-        decide(as_decided, validation, custom_networks=True)
+    custom = own.encoder is not None
+    decisions = decide(recipe, rows, validation, custom_networks=custom, own=own.classes)
     rounds = recipe.training.precision == Precision.BFLOAT16.value
-    if rounds and encoder is not None and not products_round_on_request():
+    if rounds and custom and not products_round_on_request():
         raise LogvarError(
             "precision 'bfloat16' got your own networks on a CPU, which would compute in float32: "
             "use precision='float32', a built-in network, or an accelerator"
         )
-    found = standardization(recipe, decisions, rows)
+    found = standardization(recipe, decisions, rows, own.classes)
     if found is not None and found.note:
         decisions = dataclasses.replace(decisions, notes=(found.note,))
     prepared = preparation(recipe, decisions, found)
-    model = build_model(recipe, decisions, rows.shape[1:], encoder, decoder, standardization=found)
+    model = build_model(recipe, decisions, rows.shape[1:], own, standardization=found)
     seed = recipe.training.random_state
     into = coordinates(model)
     if recipe.training.match:
         model, into = matched(model, recipe.training.match)
-    plan = build_plan(recipe, prepared.after_fixing, optimizer, learning_rate)
+    objective: Objective = get("objective", recipe.objective.objective, own.classes)
+    plan = build_plan(recipe, prepared.after_fixing, objective, own)
     plan.optimizer.check(partition(model)[0])
+    # Only a noise in closed form is fitted under noise that the rows' own bytes key.
+    examples = read(rows, prepared, seed, found, keyed=model.likelihood.has_statistic)
+    held_out = None
+    if validation is not None:
+        held_out = read(validation, prepared, seed, found)
+        held_out = dataclasses.replace(held_out, weight=held_out_weight)
     return Run(
         recipe,
         decisions,
@@ -276,12 +258,10 @@ def build_run(
         model,
         into,
         found,
-        # Only a noise in closed form is fitted under noise that the rows' own bytes key.
-        read(rows, prepared, seed, found, keyed=model.likelihood.fits_residuals),
-        None if validation is None else read(validation, prepared, seed, found),
-        build_objective(recipe, -(-len(rows) // recipe.training.batch_size)),
+        dataclasses.replace(examples, weight=sample_weight),
+        held_out,
+        with_inputs(objective),
         plan,
-        latent_dim(model, rows.shape[1:]),
         _dtype(rows, found),
     )
 
@@ -315,8 +295,3 @@ def read(
     if standardization is not None:
         return standardized(rows, standardization, keyed=keyed)
     return examples_of(prepared.fix(as_float32(rows), seed))
-
-
-def latent_dim(model: Model, shape: tuple[int, ...]) -> int:
-    """The number of latents of a model, which a user's own encoder decides."""
-    return networks.check_encoder(model.encoder, shape)

@@ -9,20 +9,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from logvar import scales as catalogue
-from logvar.assembly import written
 from logvar.console import console
-from logvar.conversion import convert as convert_estimator
+from logvar.conversion import convert_fitted
 from logvar.data import sources, tables
 from logvar.data.order import split
 from logvar.data.preparation import as_rows
 from logvar.doctor import described_environment, ending, health
 from logvar.errors import LogvarError
-from logvar.estimator import VAE
+from logvar.estimator import VAE, load
 from logvar.evaluation.summary import Evaluation
-from logvar.loading import load, load_state
+from logvar.loading import load_fitted, load_state
+from logvar.parts import check_fit, specs, written
 from logvar.recipe import Recipe
 from logvar.report.page import write_report
 from logvar.resuming import Checkpoints
+from logvar.saving import write_run
 from logvar.signals import leaving_unheard
 from logvar.storage import run_folder
 from logvar.storage.checkpoints import FOLDER, newest_checkpoint
@@ -63,8 +64,8 @@ def fit(
     keep_compiled_programs()
     _at_least_one("--importance-samples", importance_samples)
     recipe = Recipe().replace(**settings, data=data).checked()
-    catalogue.get(recipe.model.scale)
     recipe = _as_written(recipe)
+    check_fit(specs(recipe))
     if keeping.resume and _already_finished(out, recipe):
         return
     dataset = sources.load(data, data_dir)
@@ -100,9 +101,8 @@ def fit(
 
 
 def _as_written(recipe: Recipe) -> Recipe:
-    """The recipe with optimizer and learning rate as their registries write them."""
-    training = recipe.training
-    return recipe.replace(**written(training.optimizer, training.learning_rate))
+    """The recipe with its parts as their registries write them."""
+    return recipe.replace(**written(recipe.flat()))
 
 
 def _already_finished(out: Path, recipe: Recipe) -> bool:
@@ -211,23 +211,25 @@ def convert(
     """Write a run moved to another scale, and say what that changed."""
     keep_compiled_programs()
     catalogue.get(scale)
-    vae = load(run)
-    vae.state_ = load_state(vae, run)
-    rows = sources.load(data or _source(vae), data_dir).train
-    converted, change = convert_estimator(vae, scale, rows, match=match)
+    fitted = load_fitted(run)
+    fitted = dataclasses.replace(fitted, state=load_state(fitted, run))
+    rows = as_rows(sources.load(data or _source(fitted.recipe), data_dir).train)
+    converted, change = convert_fitted(
+        fitted, scale, rows.reshape(-1, *fitted.shape), match=match
+    )
     in_a_name = "".join(c if c.isalnum() or c in "-_." else "_" for c in scale)
     target = out or run.with_name(f"{run.resolve().name}-{in_a_name}")
     folder = UnfinishedFolder(target, overwrite=overwrite, marker=run_folder.MANIFEST)
     try:
-        stated = {"from": vae.recipe_.model.scale, "to": scale} | dataclasses.asdict(change)
+        stated = {"from": fitted.recipe.model.scale, "to": scale} | dataclasses.asdict(change)
         write_atomically(folder.path / run_folder.CONVERSION, run_folder.to_json(stated))
-        converted.write_into(folder.path)
+        write_run(converted, folder.path)
         path = folder.publish()
     except BaseException:
         folder.discard()
         raise
     console.print(str(change), highlight=False, soft_wrap=True)
-    reference = converted.recipe_.training.match
+    reference = converted.recipe.training.match
     if reference:
         console.print(f"training goes on as under {reference} (match)", highlight=False)
     console.print(f"run     {path}", highlight=False, soft_wrap=True)
@@ -292,7 +294,7 @@ def doctor(
     if (run / run_folder.MANIFEST).is_file():
         vae = load(run)
         judged = _rows_for(vae, data, data_dir)
-        findings += health(vae, judged.rows)
+        findings += health(vae.fitted_, as_rows(judged.rows))
     for finding in findings:
         console.print(str(finding), highlight=False, soft_wrap=True, markup=False)
     if not all(finding.fine for finding in findings):
@@ -320,8 +322,8 @@ def _write_results(
     write_report(folder / run_folder.REPORT, vae, evaluation, judged.rows, judged.labels, seconds)
 
 
-def _source(vae: VAE) -> str:
-    source = vae.recipe_.data.data
+def _source(recipe: Recipe) -> str:
+    source = recipe.data.data
     if not source:
         raise LogvarError("this run does not say what data it was fitted on: give DATA")
     return source
@@ -333,7 +335,7 @@ def _rows_for(vae: VAE, data: str | None, data_dir: str | None) -> Rows:
     Raises:
         LogvarError: no data are given and those of the run have changed since.
     """
-    dataset = sources.load(data or _source(vae), data_dir)
+    dataset = sources.load(data or _source(vae.recipe_), data_dir)
     kept, _ = _split(dataset, vae.recipe_)
     trained_on = as_rows(dataset.train)[kept]
     if vae.data_.get("sha256") in sources.fingerprints(trained_on):
@@ -349,7 +351,7 @@ def _rows_for(vae: VAE, data: str | None, data_dir: str | None) -> Rows:
 
 
 def _all_rows(vae: VAE, data: str | None, data_dir: str | None) -> np.ndarray:
-    dataset = sources.load(data or _source(vae), data_dir)
+    dataset = sources.load(data or _source(vae.recipe_), data_dir)
     return dataset.train if dataset.test is None else np.concatenate([dataset.train, dataset.test])
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from logvar.data.preparation import as_rows
 from logvar.data.sources import fingerprint
 from logvar.errors import LogvarError
+from logvar.parts import KINDS, check_fit, get, is_auto, own_classes, specs, written
 from logvar.recipe import Recipe
 from logvar.report.comparison import write_comparison
 from logvar.storage import run_folder
@@ -25,7 +26,6 @@ from logvar.storage.files import UnfinishedFolder, write_atomically
 from logvar.study.arms import ARMS
 from logvar.study.experiment import OWN, Experiment, Outcome, Rows, Unit, rows_of, run_unit, units
 from logvar.study.verdicts import Table, Verdict, conclusions, judge, warnings
-from logvar.training import optimizers
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -143,7 +143,7 @@ def compare(
         >>> from sklearn.datasets import load_iris
         >>> result = logvar.compare(
         ...     load_iris().data, scales=["log-variance", "log-std"], learning_rates=[0.01],
-        ...     seeds=2, latent_dim=2, hidden=(8,), epochs=3)
+        ...     seeds=2, latent_dim=2, network="mlp(hidden=[8])", epochs=3)
         >>> [v.verdict for v in result.verdicts if v.arm == "matched"][0]
         'identical by construction'
     """
@@ -152,9 +152,11 @@ def compare(
     test = None if test_data is None else as_rows(test_data, "test_data")
     if test is not None and test.shape[1:] != rows.shape[1:]:
         raise LogvarError(f"test_data has examples of {test.shape[1:]}, X of {rows.shape[1:]}")
+    own = own_classes(list(settings.values()))
+    recipe = _recipe(settings, name, own, [rows] if test is None else [rows, test])
     experiment = Experiment(
         tuple(scales), tuple(map(float, learning_rates)), seeds, tuple(arms), float(margin), level,
-        splits, test_fraction, validation_fraction, importance_samples, _recipe(settings, name),
+        splits, test_fraction, validation_fraction, importance_samples, recipe, own,
     )  # fmt: skip
     _check_sizes(experiment, rows, test)
     data = {"name": name, "rows": len(rows), "shape": list(rows.shape[1:])}
@@ -176,16 +178,24 @@ def compare(
     return result
 
 
-def _recipe(settings: dict[str, Any], name: str) -> Recipe:
-    for own in OWN:
-        if own in settings:
+def _recipe(
+    settings: dict[str, Any], name: str, own: tuple[type, ...], tables: list[np.ndarray]
+) -> Recipe:
+    """The recipe that all runs share."""
+    for setting in OWN:
+        if setting in settings:
             raise LogvarError(
-                f"compare sets {own} itself: give scales, learning_rates, seeds or arms instead"
+                f"compare sets {setting} itself: give scales, learning_rates, seeds or arms instead"
             )
     settings = {"epochs": EPOCHS, "patience": PATIENCE} | settings
-    recipe = Recipe().replace(**settings, data=name)
-    optimizers.get(recipe.training.optimizer)
-    return recipe.replace(optimizer=optimizers.describe(recipe.training.optimizer))
+    recipe = Recipe().replace(**written(settings, own), data=name)
+    likelihood = recipe.model.likelihood
+    if not is_auto(likelihood):
+        # What it takes from data, it takes from all rows: a split may lack a rare category.
+        spec = get("likelihood", likelihood, own).decided(*tables)
+        recipe = recipe.replace(likelihood=KINDS["likelihood"].describe(spec))
+    check_fit(specs(recipe, own))
+    return recipe
 
 
 def _check_sizes(experiment: Experiment, rows: np.ndarray, test: np.ndarray | None) -> None:
@@ -246,7 +256,9 @@ def _same_experiment(folder: Path, experiment: Experiment, data: dict[str, Any])
         LogvarError: the folder holds a comparison of other settings or other data.
     """
     path = folder / EXPERIMENT
-    stated = _plain(dataclasses.asdict(experiment) | {"data": data})
+    content = dataclasses.asdict(experiment) | {"data": data}
+    del content["own"]
+    stated = _plain(content)
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else stated
     changed = [key for key in stated if stated[key] != before.get(key)]
     if changed:

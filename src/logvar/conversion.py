@@ -7,7 +7,7 @@ import numpy as np
 from logvar import scales
 from logvar.estimator import VAE
 from logvar.evaluation.elbo import elbo_terms
-from logvar.loading import fitted
+from logvar.fitted import Fitted
 from logvar.recipe import Recipe
 from logvar.scales import LogFamily, Scale
 from logvar.training.conversion import affine_between, convert_model, convert_state
@@ -65,35 +65,33 @@ def convert(vae: VAE, scale: str | Scale, X, *, match: bool = True) -> tuple[VAE
         >>> change.kind, change.sigma
         ('bitwise', 0.0)
     """
-    new = scales.get(scale)
-    old = vae.model_.scale
-    rows, preparation = vae._stored(X)
-    before = elbo_terms(vae.model_, rows, preparation, vae._seed)
+    moved, change = convert_fitted(vae.fitted_, scale, vae._rows(X, reset=False), match=match)
+    return VAE.of(moved), change
+
+
+def convert_fitted(
+    fitted: Fitted, scale: str | Scale, rows: np.ndarray, *, match: bool = True
+) -> tuple[Fitted, Change]:
+    """The same for what training gave, and rows in the data's own units."""
+    new, old = scales.get(scale), fitted.model.scale
+    examples, preparation = fitted.read(rows)
+    before = elbo_terms(fitted.model, examples, preparation, fitted.seed)
     affine = affine_between(old, new, before.raw)
-    model = convert_model(vae.model_, new, affine)
-    recipe, reference = _recipe(vae.recipe_, old, new, match)
-    converted = fitted(
-        recipe,
-        vae.decisions_,
-        model,
-        vae._shape,
-        vae._dtype,
-        history=vae.history_,
-        ended=vae.ended_,
-        data=vae.data_,
-        standardization=vae._standardization,
-    )
-    if vae.state_ is not None:
-        worked_in = vae.recipe_.training.match
+    model = convert_model(fitted.model, new, affine)
+    recipe, reference = _recipe(fitted.recipe, old, new, match)
+    state = fitted.state
+    if state is not None:
+        worked_in = fitted.recipe.training.match
         factor = factor_between(old, worked_in) if worked_in else 1.0
-        converted.state_ = convert_state(
-            vae.state_,
+        state = convert_state(
+            state,
             affine,
             model,
-            old_coordinates=coordinates(vae.model_, factor),
+            old_coordinates=coordinates(fitted.model, factor),
             same_coordinates=bool(reference),
         )
-    after = elbo_terms(model, rows, preparation, vae._seed)
+    after = elbo_terms(model, examples, preparation, fitted.seed)
+    converted = dataclasses.replace(fitted, recipe=recipe, model=model, state=state)
     return converted, _change(old, new, before, after)
 
 

@@ -14,10 +14,10 @@ import numpy as np
 import logvar
 from logvar.backend import extension
 from logvar.cores import available_cores
-from logvar.estimator import VAE
 from logvar.evaluation.elbo import elbo_terms
 from logvar.evaluation.health import Finding, examine
 from logvar.evaluation.noise import summarize_noise
+from logvar.fitted import Fitted
 from logvar.recipe import CUSTOM
 from logvar.registry import parsed
 from logvar.storage import run_folder
@@ -67,18 +67,18 @@ def _of_the_unfinished(run: Path) -> list[Finding]:
     return [Finding("unfinished", False, text), *findings]
 
 
-def health(vae: VAE, rows: np.ndarray) -> Sequence[Finding]:
-    """What is wrong with a fitted model, judged on these rows."""
-    stored, preparation = vae._stored(rows)
-    terms = elbo_terms(vae.model_, stored, preparation, vae._seed)
+def health(fitted: Fitted, rows: np.ndarray) -> Sequence[Finding]:
+    """What is wrong with a trained model, judged on these rows."""
+    examples, preparation = fitted.read(rows.reshape(-1, *fitted.shape))
+    terms = elbo_terms(fitted.model, examples, preparation, fitted.seed)
     if not np.isfinite(terms.raw).all():
         return [Finding("model", False, "its raw outputs are not finite: nothing more can be said")]
-    settings = vae.recipe_.training
+    settings = fitted.recipe.training
     is_custom = CUSTOM in (settings.optimizer, settings.learning_rate)
     return examine(
-        vae.model_.scale,
+        fitted.model.scale,
         terms,
-        summarize_noise(vae.model_, stored, preparation, vae._seed),
+        summarize_noise(fitted.model, examples, preparation, fitted.seed),
         learning_rate=None if is_custom else schedules.get(settings.learning_rate).rate,
         optimizer=parsed(settings.optimizer).name,
     )

@@ -4,7 +4,7 @@ import inspect
 import math
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,39 +15,64 @@ from sklearn.utils import Tags
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from logvar import assembly, scales
+from logvar import assembly
+from logvar.assembly import Own
 from logvar.data.examples import Examples
 from logvar.data.preparation import Preparation, as_float32, as_rows
-from logvar.data.standardization import Standardization
+from logvar.decisions import Decisions
+from logvar.distributions.base import Distribution
+from logvar.distributions.multivariate import DiagonalNormal
 from logvar.distributions.normal import Normal
 from logvar.errors import LogvarError, LogvarTypeError
 from logvar.evaluation.coding import decode, draw, encode
 from logvar.evaluation.elbo import elbo_terms
 from logvar.evaluation.importance import importance_log_likelihood
 from logvar.evaluation.summary import Evaluation, evaluate
-from logvar.evaluation.units import meaning_of
+from logvar.fitted import Fitted
 from logvar.intake import (
     at_least_two,
-    check_levels,
     dense_rows,
     draws_of,
     held_out_of,
     noise_of,
-    read_as,
     seed_of,
     warn_of_outside,
+    weights_of,
 )
-from logvar.recipe import Recipe, unknown_setting
+from logvar.old_recipes import unknown_setting
+from logvar.loading import load_fitted
+from logvar.models.vae import VAEModel
+from logvar.networks import Network
+from logvar.parts import get, own_classes, written
+from logvar.recipe import CUSTOM, Recipe
 from logvar.resuming import Checkpoints, Resume, begun, data_of, identity, keeping
 from logvar.saving import write_run
-from logvar.scales import Scale
 from logvar.signals import Interrupt
 from logvar.storage import run_folder
 from logvar.storage.compiled import keep_compiled_programs
 from logvar.storage.files import UnfinishedFolder
+from logvar.training import optimizers, schedules
+from logvar.training.diagnosis import Diagnosis
 from logvar.training.loop import Trained, Watcher, train
 from logvar.training.pace import Pace
-from logvar.training.state import TrainState
+
+
+class PartAndMethod:
+    """`vae.posterior(X)` is a method, and `posterior` is a parameter too, as scikit-learn sets it.
+
+    Reading the name gives the method; assigning to it sets the parameter, which `get_params` has.
+    """
+
+    def __init__(self, name: str, method: Callable):
+        self._name = name
+        self._method = method
+        self.__doc__ = method.__doc__
+
+    def __get__(self, estimator: Any, owner: type) -> Any:
+        return self._method if estimator is None else self._method.__get__(estimator, owner)
+
+    def __set__(self, estimator: Any, part: Any) -> None:
+        vars(estimator)[self._name] = part
 
 
 def _warn(line: str) -> None:
@@ -63,24 +88,16 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     Args:
         latent_dim: number of latents.
         scale: how raw outputs become σ: a name from `logvar.scales.names()` or a `Scale`.
+        posterior: the family of q(z | x): "diagonal" or "full"; see `logvar.posteriors`.
+        prior: p(z): "standard", "mixture(components=10)" or one of your own; see `logvar.priors`.
+        likelihood: "bernoulli" for values in [0, 1]; "normal", "laplace" or "student-t" for real
+            values; "discretized-logistic" for pixels; "categorical" for integer codes; "auto"; or
+            one of your own. With settings, "normal(noise=per-feature)"; see `logvar.likelihoods`.
+        network: "mlp", "conv", "tutorial" or "auto"; with settings, "mlp(hidden=[256, 128])".
+        objective: "elbo" or "iwae", with settings, "elbo(beta=4, warmup=20)" or
+            "iwae(samples=5, gradient=dreg)"; or one of your own. Scores are always at β = 1.
         initial_sigma: σ when training starts: a number; "auto", which is 1 under any scale
             that reaches it; or "as-is", raw outputs as the network draws them.
-        likelihood: "bernoulli" for values in [0, 1]; "normal", "laplace" or "student-t" for real
-            values; "discretized-logistic" for pixels; or "auto".
-        network: "mlp", "conv", "tutorial" or "auto".
-        hidden: widths of the MLP's hidden layers.
-        noise: where the σ of real-valued data comes from: "shared", "fixed", "per-feature",
-            "per-example" (a second output of the decoder) or "optimal" (closed form).
-        noise_sigma: its start, or its value, in units of the standardized data.
-        noise_scale: the scale in which it is learned.
-        noise_floor: its smallest value; without one a density of real values is unbounded.
-        degrees_of_freedom: of "student-t".
-        objective: "elbo" or "iwae".
-        analytic_kl: KL in closed form, or by one sample.
-        beta: weight of the KL in training; scores are always at β = 1.
-        beta_warmup: epochs over which β rises from 0.
-        free_bits: nats of KL per latent that cost nothing more.
-        n_samples: draws of z per example and step.
         epochs: at most so many passes over the data.
         batch_size: examples per step.
         learning_rate: a number; a schedule, such as "cosine(1e-3, warmup=5)"; or a function from
@@ -97,12 +114,14 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         match: train in the coordinates of this other scale of the log family.
         binarization: "none", "threshold", "static" or "dynamic".
         dequantize: add uniform noise of one level to integer data.
-        encoder: your own module from one example to (mean, raw); give the decoder too.
+        encoder: your own module from one example to (mean, raw), or what else the posterior takes;
+            give the decoder too.
         decoder: your own module from one example's latents to raw outputs.
         random_state: seed of everything random.
 
     Attributes:
-        model_: the trained `Model`.
+        fitted_: what training gave: the model with everything needed to use it.
+        model_: the trained model.
         history_: one dict per epoch, as in metrics.jsonl.
         decisions_: what "auto" stood for, and why.
         n_iter_: epochs run.
@@ -129,21 +148,12 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         latent_dim=10,
         *,
         scale="log-variance",
-        initial_sigma="auto",
+        posterior="diagonal",
+        prior="standard",
         likelihood="auto",
         network="auto",
-        hidden=(256, 128),
-        noise="shared",
-        noise_sigma=1.0,
-        noise_scale="log-std",
-        noise_floor=1e-3,
-        degrees_of_freedom=4.0,
         objective="elbo",
-        analytic_kl=True,
-        beta=1.0,
-        beta_warmup=0.0,
-        free_bits=0.0,
-        n_samples=1,
+        initial_sigma="auto",
         epochs=300,
         batch_size=128,
         learning_rate=1e-3,
@@ -161,25 +171,16 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         random_state=0,
         **unknown,
     ):
-        for name in unknown:
-            raise LogvarTypeError(f"VAE: {unknown_setting(name)}")
+        for name, value in unknown.items():
+            raise LogvarTypeError(f"VAE: {unknown_setting(name, Recipe.settings(), value)}")
         self.latent_dim = latent_dim
         self.scale = scale
-        self.initial_sigma = initial_sigma
+        self.posterior = posterior
+        self.prior = prior
         self.likelihood = likelihood
         self.network = network
-        self.hidden = hidden
-        self.noise = noise
-        self.noise_sigma = noise_sigma
-        self.noise_scale = noise_scale
-        self.noise_floor = noise_floor
-        self.degrees_of_freedom = degrees_of_freedom
         self.objective = objective
-        self.analytic_kl = analytic_kl
-        self.beta = beta
-        self.beta_warmup = beta_warmup
-        self.free_bits = free_bits
-        self.n_samples = n_samples
+        self.initial_sigma = initial_sigma
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -201,6 +202,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         X,
         y=None,
         *,
+        sample_weight=None,
         validation_data=None,
         watcher: Watcher | None = None,
         source: str = "",
@@ -214,7 +216,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             X: (rows, features) or (rows, height, width[, channels]), numeric and finite; uint8 is
                 kept and read as pixels under the Bernoulli likelihood.
             y: ignored; scikit-learn passes it.
-            validation_data: rows to hold out instead of a share of X.
+            sample_weight: (rows,), how much each row counts: in the loss, and in the held-out ELBO.
+            validation_data: rows to hold out instead of a share of X; each counts the same.
             watcher: what follows training, such as a progress bar.
             source: what X is called in the recipe, so that a run can be repeated from it.
             announce: is told what "auto" stands for and why, before training starts.
@@ -235,19 +238,26 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         keep_compiled_programs()
         if isinstance(checkpoints, str | os.PathLike):
             checkpoints = Checkpoints(checkpoints)
-        recipe = self._recipe().replace(data=source)
-        rows, validation = held_out_of(self._rows(X, reset=True), validation_data, recipe.training)
+        own = self._own()
+        recipe = self._recipe(own).replace(data=source)
+        rows = self._rows(X, reset=True)
+        weight = weights_of(sample_weight, len(rows))
+        rows, validation, weight, held_out_weight = held_out_of(
+            rows, weight, validation_data, recipe.training
+        )
         run = assembly.build_run(
-            recipe, rows, validation, self.encoder, self.decoder, self.optimizer, self.learning_rate
+            recipe, rows, validation, own, sample_weight=weight, held_out_weight=held_out_weight
         )
         tell = announce or (lambda line: None)
         for reason in run.decisions.why:
             tell(f"auto: {reason}")
         for note in run.decisions.notes:
             tell(note)
-        this = identity(recipe, data_of(rows, validation))
+        this = identity(recipe, data_of(rows, validation, weight))
         del rows, validation  # the run has them as its model reads them
-        state, history = begun(run, this, checkpoints, resume, tell, announce or _warn)
+        state, history = begun(
+            run, this, checkpoints, resume, tell, announce or _warn, own.classes
+        )
         watcher = watcher or Pace()
         kept = None if checkpoints is None else keeping(watcher, checkpoints, history, this)
         with Interrupt() as interrupt:
@@ -260,15 +270,12 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 run.objective,
                 run.plan,
                 kept or watcher,
-                latent_dim=run.latent_dim,
                 coordinates=run.coordinates,
                 state=state,
                 history=history,
             )
-        self._keep(run, trained, this.data)
+        self._wrap(Fitted.of_run(run, trained, this.data, own))
         self.stopped_by_ = interrupt.requested
-        self.diagnosis_ = trained.diagnosis
-        self.rescues_ = list(trained.rescues)
         for diagnosis in trained.rescues:
             tell(f"rescued: {diagnosis}")
         if kept is not None and trained.ended == "interrupted":
@@ -279,13 +286,22 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             raise KeyboardInterrupt("interrupted; the estimator keeps the best weights so far")
         return self
 
-    def posterior(self, X) -> Normal:
-        """q(z | x) for each row: a `Normal` of shape (rows, latent)."""
-        return Normal(*self._encode(X), self.model_.scale)
+    def _posterior_of(self, X) -> Normal | Distribution:
+        """q(z | x) for each row.
+
+        Of the diagonal family, a `Normal` of shape (rows, latent); of another, its distribution
+        with a first axis of rows in its arrays, for `jax.vmap`.
+        """
+        code = self._encode(X)
+        found = self.model_.posterior.distribution(code)
+        return found.each if isinstance(found, DiagonalNormal) else found
+
+    posterior = PartAndMethod("posterior", _posterior_of)
 
     def transform(self, X) -> Any:
         """The posterior means, (rows, latent), float32; a frame where `set_output` asks for one."""
-        return self._encode(X)[0]
+        code = self._encode(X)
+        return self.model_.embedding(code)
 
     def inverse_transform(self, Z) -> np.ndarray:
         """Decode latents (rows, latent) to E[x | z] in the data's own units."""
@@ -296,11 +312,12 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             raise LogvarError(
                 f"Z has shape {Z.shape}: expected (rows, {expected}), as transform returns"
             )
-        return self._in_own_units(decode(self.model_, Z))
+        return self.fitted_.in_own_units(decode(self.model_, Z))
 
     def reconstruct(self, X) -> np.ndarray:
         """Encode and decode: E[x | z] at the posterior mean."""
-        return self.inverse_transform(self._encode(X)[0])
+        code = self._encode(X)
+        return self.inverse_transform(self.model_.embedding(code))
 
     def sample(self, n_samples: int = 1, *, mean: bool = False, random_state=None) -> np.ndarray:
         """Draw from the model: z from the prior, then x from p(x | z).
@@ -311,9 +328,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             random_state: seed; the estimator's own by default.
         """
         check_is_fitted(self, "model_")
-        seed = self._seed if random_state is None else seed_of(random_state)
-        drawn = draw(self.model_, draws_of(n_samples), self._n_features_out, seed, mean=mean)
-        return self._in_own_units(drawn)
+        seed = self.fitted_.seed if random_state is None else seed_of(random_state)
+        drawn = draw(self.model_, draws_of(n_samples), seed, mean=mean)
+        return self.fitted_.in_own_units(drawn)
 
     def elbo(
         self, X, eps: ArrayLike | None = None, n_samples: int = 1, analytic_kl: bool = False
@@ -331,13 +348,15 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             analytic_kl: KL in closed form.
         """
         rows, preparation = self._stored(X)
-        noise = None if eps is None else noise_of(eps, len(rows), self._n_features_out)
+        noise = None
+        if eps is not None:
+            noise = noise_of(eps, len(rows), self.model_.noise_like())
         n_samples = draws_of(n_samples)
         return elbo_terms(
             self.model_,
             rows,
             preparation,
-            self._seed,
+            self.fitted_.seed,
             n_samples=n_samples if noise is None else noise.shape[1],
             analytic_kl=analytic_kl,
             eps=noise,
@@ -357,28 +376,29 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         rows, preparation = self._stored(X)
         return importance_log_likelihood(
-            self.model_, rows, preparation, self._seed, draws_of(n_samples)
+            self.model_, rows, preparation, self.fitted_.seed, draws_of(n_samples)
         ).log_likelihood
 
     def evaluate(self, X, *, split: str = "given", n_importance: int = 100) -> Evaluation:
         """All figures of a report on X, each with its protocol."""
         rows, preparation = self._stored(X)
+        fitted = self.fitted_
+        sampled = not get(
+            "objective", fitted.recipe.objective.objective, fitted.own.classes
+        ).analytic_kl
         return evaluate(
-            self.model_,
+            fitted.model,
             rows,
             preparation,
             split=split,
-            binarization=self._preparation.binarization,
-            seed=self._seed,
-            meaning=meaning_of(
-                self.decisions_.likelihood,
-                binarized=self._preparation.binarization != "none",
-                dequantized=self._preparation.dequantize,
+            binarization=fitted.preparation.binarization,
+            seed=fitted.seed,
+            meaning=fitted.likelihood.meaning(
+                binarized=fitted.preparation.binarization != "none",
+                dequantized=fitted.preparation.dequantize,
             ),
             n_importance=n_importance,
-            batch_means=self.recipe_.training.batch_size
-            if not self.recipe_.objective.analytic_kl
-            else None,
+            batch_means=fitted.recipe.training.batch_size if sampled else None,
         )
 
     def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> Path:
@@ -398,7 +418,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def write_into(self, folder: Path) -> None:
         """Write what `save` writes into a folder that exists."""
-        write_run(self, folder)
+        write_run(self.fitted_, folder)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -406,21 +426,96 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         tags.input_tags.three_d_array = True
         return tags
 
+    # What training gave, by the names that scikit-learn's users expect.
+
+    @property
+    def model_(self) -> VAEModel:
+        return self.fitted_.model
+
+    @property
+    def recipe_(self) -> Recipe:
+        return self.fitted_.recipe
+
+    @property
+    def decisions_(self) -> Decisions:
+        return self.fitted_.decisions
+
+    @property
+    def history_(self) -> list[dict[str, Any]]:
+        return self.fitted_.history
+
+    @property
+    def n_iter_(self) -> int:
+        return len(self.fitted_.history)
+
+    @property
+    def ended_(self) -> str:
+        return self.fitted_.ended
+
+    @property
+    def data_(self) -> dict[str, Any]:
+        return self.fitted_.data
+
+    @property
+    def diagnosis_(self) -> Diagnosis | str | None:
+        return self.fitted_.diagnosis
+
+    @property
+    def rescues_(self) -> list[Diagnosis | str]:
+        return list(self.fitted_.rescues)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.fitted_.latent_dim
+
+    @classmethod
+    def of(cls, fitted: Fitted) -> "VAE":
+        """An estimator around a model that was trained before."""
+        settings = fitted.recipe.flat()
+        settings = {name: settings[name] for name in Recipe.settings()}
+        # Objects that were given stand in place of the recipe's word for them.
+        objects = {
+            name: given
+            for name in ("encoder", "decoder", "optimizer", "learning_rate")
+            if (given := getattr(fitted.own, name)) is not None
+        }
+        for kind in ("scale", "posterior", "prior", "likelihood", "objective", "network"):
+            if settings[kind].split("(")[0] in {c.__name__ for c in fitted.own.classes}:
+                objects[kind] = get(kind, settings[kind], fitted.own.classes)
+        vae = cls(**settings | objects)
+        vae._wrap(fitted)
+        vae.n_features_in_ = math.prod(fitted.shape)
+        return vae
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The parameters by name, as scikit-learn has it."""
+        return super().get_params(deep) | {"posterior": vars(self)["posterior"]}
+
     # What fitting and loading share.
 
-    def _recipe(self) -> Recipe:
+    def _wrap(self, fitted: Fitted) -> None:
+        keep_compiled_programs()  # a loaded model compiles programs as well
+        self.fitted_ = fitted
+
+    def _own(self) -> Own:
+        """What was given as objects."""
+        custom = optimizers.describe(self.optimizer) == CUSTOM
+        rate = self.learning_rate
+        scheduled = not isinstance(rate, int | float) and schedules.written(rate) == CUSTOM
+        return Own(
+            self.encoder,
+            self.decoder,
+            self.optimizer if custom else None,
+            rate if scheduled else None,
+            own_classes(list(self.get_params(deep=False).values())),
+        )
+
+    def _recipe(self, own: Own) -> Recipe:
         """The settings of this estimator as a checked recipe."""
-        settings = {name: getattr(self, name) for name in Recipe.settings()}
+        parameters = self.get_params(deep=False)
+        settings = {name: parameters[name] for name in Recipe.settings()}
         settings["random_state"] = seed_of(self.random_state)
-        for name in ("scale", "noise_scale"):
-            scales.get(settings[name])
-            if isinstance(settings[name], Scale):
-                settings[name] = scales.describe(settings[name])
-        for name, value in settings.items():
-            if isinstance(value, np.generic):
-                settings[name] = value.item()
-        settings |= assembly.written(settings["optimizer"], settings["learning_rate"])
-        return Recipe().replace(**settings).checked()
+        return Recipe().replace(**written(settings, own.classes)).checked()
 
     def _rows(self, X, *, reset: bool) -> np.ndarray:
         """Check X as scikit-learn expects and as we need it."""
@@ -434,7 +529,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         # Checks the names of the columns; the number of features was checked above.
         validate_data(self, X, reset=reset, skip_check_array=True, ensure_2d=False)
         if not reset:
-            return rows.reshape(-1, *self._shape)
+            return rows.reshape(-1, *self.fitted_.shape)
         self.n_features_in_ = math.prod(rows.shape[1:])
         return at_least_two(rows)
 
@@ -442,56 +537,67 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Rows of X as the fitted model reads them, and what is left to do to them per batch."""
         check_is_fitted(self, "model_")
         keep_compiled_programs()
-        rows = self._rows(X, reset=False)
-        preparation = self._preparation
-        if self.decisions_.likelihood == "bernoulli":
-            preparation = read_as(preparation, as_float32(rows))
-        elif self.decisions_.likelihood == "discretized-logistic":
-            check_levels(rows)
-        examples = assembly.read(rows, preparation, self._seed, self._standardization)
+        examples, preparation = self.fitted_.read(self._rows(X, reset=False))
         warn_of_outside(examples)
-        return examples, preparation.after_fixing
+        return examples, preparation
 
-    def _in_own_units(self, values: np.ndarray) -> np.ndarray:
-        """What the model gives of x, as the data have it."""
-        return values if self._standardization is None else self._standardization.to_user(values)
-
-    def _encode(self, X) -> tuple[np.ndarray, np.ndarray]:
+    def _encode(self, X) -> dict[str, np.ndarray]:
+        """The code of each row: the encoder's outputs by head."""
         rows, preparation = self._stored(X)
-        return encode(self.model_, rows, preparation, self._seed)
-
-    def _keep(self, run: assembly.Run, trained: Trained, data: dict[str, Any]) -> None:
-        """Set what fitting learned."""
-        self.recipe_ = run.recipe
-        self.decisions_ = run.decisions
-        self.model_ = trained.model
-        self.state_: TrainState | None = trained.state
-        self.history_ = [metrics.as_dict() for metrics in trained.history]
-        self.n_iter_ = len(self.history_)
-        self.ended_ = trained.ended
-        self.data_ = data
-        self._set_fitted(run.prepared, run.standardization, run.rows.shape[1:], run.dtype)
-
-    def _set_fitted(
-        self,
-        prepared: Preparation,
-        standardization: Standardization | None,
-        shape: tuple[int, ...],
-        dtype: str,
-    ) -> None:
-        keep_compiled_programs()  # a loaded model compiles programs as well
-        self._preparation = prepared
-        self._standardization = standardization
-        self._shape = shape
-        self._dtype = dtype
-        self._seed = self.recipe_.training.random_state
-        self._n_features_out = assembly.latent_dim(self.model_, shape)
+        return encode(self.model_, rows, preparation, self.fitted_.seed)
 
     def _not_finite(self, trained: Trained) -> str:
         return (
             f"{trained.diagnosis}. The step was not taken, and the estimator keeps the weights "
             f"from before (best epoch {int(trained.state.best_epoch)})"
         )
+
+
+def load(
+    path: str | os.PathLike,
+    *,
+    encoder: Network | None = None,
+    decoder: Network | None = None,
+    optimizer: Any = None,
+    learning_rate: Any = None,
+    parts: Collection[type] = (),
+) -> VAE:
+    """Load a fitted estimator from a run folder; runs no code from it.
+
+    Args:
+        path: the run folder.
+        encoder: for a run with networks of your own, a module of the same structure; its
+            weights are replaced by those of the run.
+        decoder: likewise.
+        optimizer: for a run whose optimizer was an object, that object, if it is to be fitted
+            again or resumed.
+        learning_rate: likewise.
+        parts: for a run with parts of your own classes, those classes; nothing is imported for you.
+
+    Raises:
+        LogvarError: no whole run folder, a file that was changed, another format, or objects
+            that do not fit.
+
+    Example:
+        >>> import logvar, pathlib, tempfile
+        >>> from sklearn.datasets import load_iris
+        >>> vae = logvar.VAE(latent_dim=2, epochs=2).fit(load_iris().data)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = vae.save(pathlib.Path(folder) / "iris")
+        ...     bool((logvar.load(path).transform(load_iris().data)
+        ...           == vae.transform(load_iris().data)).all())
+        True
+    """
+    return VAE.of(
+        load_fitted(
+            path,
+            encoder=encoder,
+            decoder=decoder,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            parts=parts,
+        )
+    )
 
 
 # `unknown` only collects the names of removed settings, so that they are answered: scikit-learn's

@@ -3,18 +3,18 @@
 import dataclasses
 import numbers
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Float
+from jaxtyping import Float, PyTree
 from sklearn.utils import check_random_state
 
 from logvar.data.examples import Examples
 from logvar.data.order import split, taken
 from logvar.data.preparation import Preparation, as_rows
-from logvar.distributions.discretized import LEVELS
 from logvar.errors import LogvarError, OutsideTrainingRange
+from logvar.randomness import Gaussian
 from logvar.recipe import TrainingSettings
 
 
@@ -38,13 +38,27 @@ def at_least_two(rows: np.ndarray) -> np.ndarray:
     return rows
 
 
+class Split(NamedTuple):
+    """Rows to train on and rows held out from them, with how much each counts; None is the same."""
+
+    rows: np.ndarray
+    validation: np.ndarray | None
+    weight: np.ndarray | None
+    validation_weight: np.ndarray | None
+
+
 def held_out_of(
-    rows: np.ndarray, validation_data: Any, settings: TrainingSettings
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """(training rows, held-out rows): those given, alone or as a pair with y, or a share of all."""
+    rows: np.ndarray, weight: np.ndarray | None, validation_data: Any, settings: TrainingSettings
+) -> Split:
+    """Hold out the rows given, alone or as a pair with y, or else a share of all."""
     if validation_data is None:
         kept, held_out = split(len(rows), settings.validation_fraction, settings.random_state)
-        return taken(rows, kept), rows[held_out] if len(held_out) else None
+        some = len(held_out) > 0
+        weights = (None, None) if weight is None else (weight[kept], weight[held_out])
+        return Split(
+            taken(rows, kept), rows[held_out] if some else None,
+            weights[0], weights[1] if some else None,
+        )  # fmt: skip
     given = validation_data[0] if isinstance(validation_data, tuple) else validation_data
     validation = dense_rows(given, "validation_data")
     if validation.shape[1:] != rows.shape[1:]:
@@ -57,7 +71,34 @@ def held_out_of(
             f"validation_data is {validation.dtype} and X is {rows.dtype}: give both as pixels "
             "(uint8) or both as real numbers"
         )
-    return rows, validation
+    return Split(rows, validation, weight, None)
+
+
+def weights_of(sample_weight: Any, rows: int) -> np.ndarray | None:
+    """How much each row counts, (rows,) float32.
+
+    Raises:
+        LogvarError: not one finite number for each row, a negative one, or all of them 0.
+    """
+    if sample_weight is None:
+        return None
+    try:
+        weight = np.asarray(sample_weight, np.float32)
+    except (TypeError, ValueError) as error:
+        raise LogvarError(f"sample_weight is no array of numbers: {error}") from error
+    if weight.ndim == 0:
+        weight = np.full(rows, weight)
+    if weight.shape != (rows,):
+        raise LogvarError(
+            f"sample_weight.shape == {weight.shape}, expected {(rows,)}: give one number for each "
+            "row of X"
+        )
+    if not (np.isfinite(weight) & (weight >= 0)).all() or not weight.any():
+        raise LogvarError(
+            "sample_weight has negative or non-finite numbers, or only zeros: give each row a "
+            "weight of at least 0, and some of them more"
+        )
+    return weight
 
 
 def read_as(preparation: Preparation, rows: np.ndarray) -> Preparation:
@@ -71,19 +112,6 @@ def read_as(preparation: Preparation, rows: np.ndarray) -> Preparation:
             "intensities in [0, 1], or pixels stored as uint8; rescale X"
         )
     return dataclasses.replace(preparation, divisor=255.0 if pixels else 1.0)
-
-
-def check_levels(rows: np.ndarray) -> None:
-    """Refuse what a likelihood of 256 levels gives no probability.
-
-    Raises:
-        LogvarError: a value is below 0 or above 255.
-    """
-    if rows.min() < 0 or rows.max() > LEVELS - 1:
-        raise LogvarError(
-            f"X has values from {rows.min():g} to {rows.max():g}: a discretized logistic model "
-            f"expects levels from 0 to {LEVELS - 1}; rescale X"
-        )
 
 
 def warn_of_outside(examples: Examples) -> None:
@@ -107,8 +135,15 @@ def warn_of_outside(examples: Examples) -> None:
     )
 
 
-def noise_of(eps: ArrayLike, rows: int, latent: int) -> Float[np.ndarray, "rows samples latent"]:
-    """Noise of one or several draws, with the draws after the rows."""
+def noise_of(eps: ArrayLike, rows: int, like: PyTree) -> Float[np.ndarray, "rows samples latent"]:
+    """Noise that was given for these rows, with the draws after the rows.
+
+    Raises:
+        LogvarError: it has another shape, or the model takes more than one array of noise.
+    """
+    if not isinstance(like, Gaussian) or len(like.shape) != 1:
+        raise LogvarError("eps cannot be given for a posterior that takes more than one noise")
+    latent = like.shape[0]
     noise = np.asarray(eps, np.float32)
     noise = noise[None] if noise.ndim == 2 else noise
     if noise.ndim != 3 or noise.shape[1:] != (rows, latent):

@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from logvar import assembly
+from logvar.decisions import Decisions
 from logvar.errors import LogvarError
 from logvar.estimator import VAE
-from logvar.loading import fitted
-from logvar.model import Model
+from logvar.fitted import Fitted
+from logvar.models.vae import VAEModel
 from logvar.networks.tutorial import IMAGE
 from logvar.recipe import preset
 
@@ -62,17 +63,19 @@ def import_keras(encoder_path: str | os.PathLike, decoder_path: str | os.PathLik
             f"{latent_dim} latents: expected twice as many; the files do not belong together"
         )
     recipe = preset("tutorial").replace(latent_dim=latent_dim)
-    decisions = assembly.Decisions("bernoulli", "tutorial", 1.0, ())
+    decisions = Decisions("bernoulli", "tutorial", 1.0, ())
     skeleton = assembly.skeleton(recipe, decisions, IMAGE)
     model = eqx.tree_at(
         _layers, skeleton, [jnp.asarray(a) for layer in encoder + decoder for a in layer]
     )
-    return fitted(
-        recipe, decisions, model, IMAGE, "float32", history=[], ended="imported", data={"rows": 0}
+    preparation = assembly.preparation(recipe, decisions)
+    data = {"rows": 0}
+    return VAE.of(
+        Fitted(recipe, decisions, model, preparation, None, IMAGE, "float32", [], "imported", data)
     )
 
 
-def _layers(model: Model) -> list:
+def _layers(model: VAEModel) -> list:
     """The tutorial's weights in the order of its files."""
     encoder: Any = model.encoder
     decoder: Any = model.decoder

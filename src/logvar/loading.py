@@ -1,7 +1,8 @@
-"""Estimators around models that were trained before: from a run folder, or from elsewhere."""
+"""Trained models from run folders."""
 
 import math
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -10,53 +11,38 @@ import jax.numpy as jnp
 import numpy as np
 
 from logvar import assembly
+from logvar.assembly import Own
 from logvar.data.standardization import ARRAYS, Standardization
-from logvar.distributions.registry import FAMILIES
+from logvar.decisions import CUSTOM_NETWORK, Decisions
 from logvar.errors import LogvarError
-from logvar.estimator import VAE
-from logvar.model import Model
-from logvar.networks.registry import Network
+from logvar.fitted import Fitted
+from logvar.models.vae import VAEModel
+from logvar.networks import Network
+from logvar.parts import get, is_auto, resolved
 from logvar.recipe import Recipe
 from logvar.storage import run_folder
 from logvar.storage.checkpoints import FOLDER, newest_checkpoint
 from logvar.storage.weights import load_arrays, load_named
+from logvar.trainable import without_settings
 from logvar.training import optimizers
 from logvar.training.matching import coordinates
 from logvar.training.state import TrainState, initial_state
 
 
-def load(
+def load_fitted(
     path: str | os.PathLike,
     *,
     encoder: Network | None = None,
     decoder: Network | None = None,
     optimizer: Any = None,
     learning_rate: Any = None,
-) -> VAE:
-    """Load a fitted estimator from a run folder; runs no code from it.
-
-    Args:
-        path: the run folder.
-        encoder: for a run with networks of your own, a module of the same structure; its
-            weights are replaced by those of the run.
-        decoder: likewise.
-        optimizer: for a run whose optimizer was an object, that object, if it is to be fitted
-            again or resumed.
-        learning_rate: likewise.
+    parts: Collection[type] = (),
+) -> Fitted:
+    """What training gave, from a run folder; runs no code from it. Arguments as for `logvar.load`.
 
     Raises:
-        LogvarError: no whole run folder, a file that was changed, another format, or networks
+        LogvarError: no whole run folder, a file that was changed, another format, or objects
             that do not fit.
-
-    Example:
-        >>> import logvar, pathlib, tempfile
-        >>> from sklearn.datasets import load_iris
-        >>> vae = logvar.VAE(latent_dim=2, epochs=2).fit(load_iris().data)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = vae.save(pathlib.Path(folder) / "iris")
-        ...     bool((logvar.load(path).transform(load_iris().data)
-        ...           == vae.transform(load_iris().data)).all())
-        True
     """
     folder = Path(path)
     manifest = run_folder.read_manifest(folder)
@@ -73,51 +59,73 @@ def load(
             f"{folder}: examples of shape {manifest.shape} do not go with weights of "
             f"{weights.stat().st_size} bytes; the manifest was changed"
         )
-    decisions = assembly.Decisions(
-        manifest.likelihood, manifest.network, float(manifest.divisor), ()
-    )
+    own = Own(encoder, decoder, optimizer, learning_rate, tuple(parts))
+    decisions = _decisions(manifest, recipe)
     # A rescue may have given the scale bounds, which the recipe to repeat the run does not have.
     of_weights = recipe.replace(scale=manifest.scale or recipe.model.scale)
-    skeleton = assembly.skeleton(of_weights, decisions, manifest.shape, encoder, decoder)
-    model, standardization = _weights_of(folder, manifest, skeleton)
-    return fitted(
+    skeleton = assembly.skeleton(of_weights, decisions, manifest.shape, own)
+    model, standardization = _weights_of(folder, manifest, skeleton, decisions, own)
+    return Fitted(
         recipe,
         decisions,
         model,
+        assembly.preparation(recipe, decisions, standardization),
+        standardization,
         manifest.shape,
         manifest.dtype,
-        history=run_folder.read_lines(folder / run_folder.METRICS),
-        ended=manifest.ended,
-        data=manifest.data,
-        encoder=encoder,
-        decoder=decoder,
-        standardization=standardization,
-        optimizer=optimizer,
-        learning_rate=learning_rate,
+        run_folder.read_lines(folder / run_folder.METRICS),
+        manifest.ended,
+        manifest.data,
+        own,
+        diagnosis=manifest.diagnosis or None,
+        rescues=manifest.rescues,
     )
 
 
+def _decisions(manifest: run_folder.Manifest, recipe: Recipe) -> Decisions:
+    """What "auto" stood for. Runs of version 0.1 wrote names alone: settings are the recipe's."""
+    texts = {"likelihood": manifest.likelihood, "network": manifest.network}
+    for kind, text in texts.items():
+        asked = getattr(recipe.model, kind)
+        if "(" in text or "(" not in asked or text == CUSTOM_NETWORK:
+            continue
+        # Of settings for "auto", those that what was chosen has no use for were ignored.
+        texts[kind] = resolved(kind, asked, text) if is_auto(asked) else asked
+    return Decisions(texts["likelihood"], texts["network"], float(manifest.divisor), ())
+
+
 def _weights_of(
-    folder: Path, manifest: run_folder.Manifest, skeleton: Model
-) -> tuple[Model, Standardization | None]:
+    folder: Path,
+    manifest: run_folder.Manifest,
+    whole: VAEModel,
+    decisions: Decisions,
+    own: Own,
+) -> tuple[VAEModel, Standardization | None]:
     """The model of a run folder, and how it reads real values."""
     weights, apart = folder / run_folder.WEIGHTS, folder / run_folder.STANDARDIZATION
-    if manifest.likelihood not in FAMILIES:
-        return load_arrays(weights, skeleton), None
+    skeleton, settings = without_settings(whole)
+
+    def loaded(skeleton: VAEModel, names: tuple[str, ...] = ()) -> VAEModel:
+        # Runs of version 0.1 also saved arrays that are settings of a scale.
+        return load_arrays(weights, skeleton, apart=names, ignored=("scale.",))
+
+    if not get("likelihood", decisions.likelihood, own.classes).standardizes:
+        return eqx.combine(loaded(skeleton), settings), None
     if run_folder.STANDARDIZATION in manifest.hashes:
         dtype = np.float64 if manifest.dtype == "float64" else np.float32
         arrays = load_named(apart, ARRAYS, manifest.shape)
         if not ((arrays["factor"] > 0) & (arrays["low"] <= arrays["high"])).all():
             raise LogvarError(f"{apart} is no standardization; the file was changed: fit again")
         shift, factor, low, high = (arrays[name] for name in ARRAYS)
-        return load_arrays(weights, skeleton), Standardization(shift, factor, low, high, dtype)
+        read = Standardization(shift, factor, low, high, dtype)
+        return eqx.combine(loaded(skeleton), settings), read
     # A run of logvar 0.1: float32, and within the model.
     names = ("likelihood.shift", "likelihood.factor")
     shift, factor = load_named(weights, names, manifest.shape).values()
     rows = manifest.data.get("rows", 0)
     standardization = Standardization.of_float32(shift, factor, rows if type(rows) is int else 0)
     known = eqx.tree_at(_log_factor, skeleton, None)
-    model = load_arrays(weights, known, apart=names)
+    model = eqx.combine(loaded(known, names), settings)
     log_factor = jnp.asarray(standardization.log_factor, jnp.float32)
     return (
         eqx.tree_at(_log_factor, model, log_factor, is_leaf=lambda leaf: leaf is None),
@@ -125,11 +133,11 @@ def _weights_of(
     )
 
 
-def _log_factor(model: Model) -> Any:
+def _log_factor(model: VAEModel) -> Any:
     return model.likelihood.log_factor  # type: ignore[attr-defined]
 
 
-def load_state(vae: VAE, path: str | os.PathLike) -> TrainState | None:
+def load_state(fitted: Fitted, path: str | os.PathLike) -> TrainState | None:
     """The state of training that a run folder holds, from which its run can go on.
 
     Raises:
@@ -138,40 +146,11 @@ def load_state(vae: VAE, path: str | os.PathLike) -> TrainState | None:
     checkpoint, _ = newest_checkpoint(Path(path) / FOLDER)
     if checkpoint is None:
         return None
-    rule = optimizers.get(vae.optimizer).build()
+    optimizer = fitted.own.optimizer
+    rule = optimizers.get(
+        fitted.recipe.training.optimizer if optimizer is None else optimizer
+    ).build()
     skeleton = eqx.filter_eval_shape(
-        initial_state, vae.model_, rule, vae._n_features_out, coordinates(vae.model_)
+        initial_state, fitted.model, rule, coordinates(fitted.model)
     )
     return checkpoint.state(skeleton)
-
-
-def fitted(
-    recipe: Recipe,
-    decisions: assembly.Decisions,
-    model: Model,
-    shape: tuple[int, ...],
-    dtype: str,
-    *,
-    history: list[dict[str, Any]],
-    ended: str,
-    data: dict[str, Any],
-    standardization: Standardization | None = None,
-    **objects: Any,
-) -> VAE:
-    """An estimator around a model that was trained elsewhere."""
-    settings = recipe.flat()
-    settings = {name: settings[name] for name in Recipe.settings()}
-    # Objects that were given stand in place of the recipe's word for them.
-    vae = VAE(**settings | {name: given for name, given in objects.items() if given is not None})
-    vae.recipe_ = recipe
-    vae.decisions_ = decisions
-    vae.model_ = model
-    vae.state_ = None
-    vae.history_ = history
-    vae.n_iter_ = len(history)
-    vae.ended_ = ended
-    vae.data_ = data
-    vae.n_features_in_ = math.prod(shape)
-    prepared = assembly.preparation(recipe, decisions, standardization)
-    vae._set_fitted(prepared, standardization, shape, dtype)
-    return vae

@@ -1,12 +1,13 @@
 """Every random number as a function of (seed, purpose, epoch, step), or of (seed, row)."""
 
+import dataclasses
 import enum
 import hashlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Integer, PRNGKeyArray, UInt32
+from jaxtyping import Array, Integer, PRNGKeyArray, PyTree, UInt32
 
 from logvar.backend.ops import standard_normal
 
@@ -23,6 +24,8 @@ class Purpose(enum.IntEnum):
     IMPORTANCE = 6
     SAMPLE = 7
     STATIC_BINARIZATION = 8
+    OBJECTIVE = 9
+    PRIOR = 10
 
 
 _GENERATOR = "threefry2x32"
@@ -63,13 +66,46 @@ def row_key(
     return jax.random.fold_in(jax.random.fold_in(stream(seed, purpose), words[0]), words[1])
 
 
+@dataclasses.dataclass(frozen=True)
+class Gaussian:
+    """A leaf of what a model's draw takes: standard normal numbers of this shape."""
+
+    shape: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """A leaf of what a model's draw takes: a key of its own, for what no such numbers give."""
+
+
+def noise(like: PyTree, key: PRNGKeyArray, leading: tuple[int, ...] = ()) -> PyTree:
+    """Noise in the form of `like`, a tree of `Gaussian` and `Key`.
+
+    The first leaf is drawn from the key itself, leaf i > 0 from the key with i folded in.
+
+    Args:
+        like: from `Model.noise_like`.
+        key: of all leaves.
+        leading: axes in front of each leaf's own, such as (batch, samples).
+    """
+    leaves, tree = jax.tree.flatten(like)
+    drawn = [
+        _leaf(leaf, key if i == 0 else jax.random.fold_in(key, i), leading)
+        for i, leaf in enumerate(leaves)
+    ]
+    return jax.tree.unflatten(tree, drawn)
+
+
+def _leaf(leaf: Gaussian | Key, key: PRNGKeyArray, leading: tuple[int, ...]) -> Array:
+    if isinstance(leaf, Key):
+        return jax.random.split(key, leading) if leading else key
+    return standard_normal(key, (*leading, *leaf.shape))
+
+
 def row_noise(
-    seed: int | Integer[Array, ""],
-    words: UInt32[Array, "2"],
-    n_samples: int,
-    latent_dim: int,
-) -> Array:
-    """Standard normal noise (n_samples, latent) of one row; sample j is the same for any n."""
+    seed: int | Integer[Array, ""], words: UInt32[Array, "2"], n_samples: int, like: PyTree
+) -> PyTree:
+    """Noise (n_samples, …) of one row in the form of `like`; sample j is the same for any n."""
     key = row_key(seed, Purpose.EVALUATION, words)
     keys = jax.vmap(lambda j: jax.random.fold_in(key, j))(jnp.arange(n_samples))
-    return jax.vmap(lambda k: standard_normal(k, (latent_dim,)))(keys)
+    return jax.vmap(lambda k: noise(like, k))(keys)

@@ -15,13 +15,10 @@ from typing import Annotated, Any
 import tomli_w
 
 from logvar.errors import LogvarError, unknown_name
+from logvar.old_recipes import unknown_setting, upgraded
 
 CUSTOM = "custom"
-"""The text of a part that was given as an object in Python, which no recipe can hold."""
-REMOVED: Mapping[str, str] = types.MappingProxyType(
-    {"weight_decay": "weight_decay is a setting of the optimizer: optimizer='adam(weight_decay=…)'"}
-)
-"""Settings of earlier versions, with their new spelling."""
+"""The text of an optimizer or a schedule that was given as an object in Python."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,33 +27,34 @@ class ModelSettings:
 
     latent_dim: Annotated[int, "number of latents"] = 10
     scale: Annotated[str, "how raw outputs become σ; see `logvar scales`"] = "log-variance"
+    posterior: Annotated[str, "diagonal or full; see `logvar parts posterior`"] = "diagonal"
+    prior: Annotated[
+        str, "standard, or mixture(components=10); see `logvar parts prior`"
+    ] = "standard"
+    likelihood: Annotated[
+        str,
+        "auto, bernoulli, normal, laplace, student-t, discretized-logistic or categorical; with "
+        "settings, 'normal(noise=optimal)'; see `logvar parts likelihood`",
+    ] = "auto"
+    network: Annotated[
+        str,
+        "auto, mlp, conv or tutorial; with settings, 'mlp(hidden=[256, 128])'; see "
+        "`logvar parts network`",
+    ] = "auto"
     initial_sigma: Annotated[
         float | str, "σ at the start: a number, auto, or as-is for untouched raw outputs"
     ] = "auto"
-    likelihood: Annotated[
-        str, "auto, bernoulli, normal, laplace, student-t or discretized-logistic"
-    ] = "auto"
-    network: Annotated[str, "auto, mlp, conv or tutorial"] = "auto"
-    hidden: Annotated[tuple[int, ...], "widths of the MLP's hidden layers"] = (256, 128)
-    noise: Annotated[
-        str, "σ of the observations: shared, fixed, per-feature, per-example or optimal"
-    ] = "shared"
-    noise_sigma: Annotated[float, "its start, or its value, in standardized units"] = 1.0
-    noise_scale: Annotated[str, "the scale in which it is learned"] = "log-std"
-    noise_floor: Annotated[float, "its smallest value; 0 is none"] = 1e-3
-    degrees_of_freedom: Annotated[float, "of student-t"] = 4.0
 
 
 @dataclasses.dataclass(frozen=True)
 class ObjectiveSettings:
     """What training maximizes."""
 
-    objective: Annotated[str, "elbo or iwae"] = "elbo"
-    analytic_kl: Annotated[bool, "KL in closed form; off: by one sample"] = True
-    beta: Annotated[float, "weight of the KL"] = 1.0
-    beta_warmup: Annotated[float, "epochs over which β rises from 0"] = 0.0
-    free_bits: Annotated[float, "nats of KL per latent that cost nothing more"] = 0.0
-    n_samples: Annotated[int, "draws of z per example and step"] = 1
+    objective: Annotated[
+        str,
+        "elbo or iwae; with settings, 'elbo(beta=4, warmup=20)' or 'iwae(samples=5)'; see "
+        "`logvar parts objective`",
+    ] = "elbo"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +137,7 @@ class Recipe:
         }
         for name, value in settings.items():
             if name not in kinds:
-                raise unknown_setting(name)
+                raise unknown_setting(name, kinds, value)
             settings[name] = _of_type(name, value, kinds[name])
         return Recipe(
             **{
@@ -161,9 +159,9 @@ class Recipe:
             if not low <= values[name] <= high:
                 limit = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
                 raise LogvarError(f"{name} is {values[name]!r}: expected {limit}")
-        for name in ("learning_rate", "noise_sigma", "degrees_of_freedom"):
-            if not isinstance(values[name], str) and not 0 < values[name] < math.inf:
-                raise LogvarError(f"{name} is {values[name]!r}: expected a positive number")
+        rate = values["learning_rate"]
+        if not isinstance(rate, str) and not 0 < rate < math.inf:
+            raise LogvarError(f"learning_rate is {rate!r}: expected a positive number")
         if values["on_divergence"] not in ("stop", "rescue"):
             raise unknown_name("on_divergence", values["on_divergence"], ("stop", "rescue"))
         if values["precision"] not in ("float32", "bfloat16"):
@@ -175,8 +173,6 @@ class Recipe:
             )
         if not isinstance(start, str) and not 0 < start < math.inf:
             raise LogvarError(f"initial_sigma is {start!r}: expected a positive number")
-        if not all(width >= 1 for width in values["hidden"]):
-            raise LogvarError(f"hidden is {values['hidden']!r}: expected widths of at least 1")
         return self
 
     def to_toml(self) -> str:
@@ -217,11 +213,6 @@ class Recipe:
 
 _RANGES: dict[str, tuple[float, float]] = {
     "latent_dim": (1, math.inf),
-    "noise_floor": (0, 1e30),
-    "beta": (0, 1e30),
-    "beta_warmup": (0, 1e30),
-    "free_bits": (0, 1e30),
-    "n_samples": (1, math.inf),
     "epochs": (1, math.inf),
     "batch_size": (1, math.inf),
     "clip_norm": (0, 1e30),
@@ -239,7 +230,7 @@ PRESETS: typing.Mapping[str, dict[str, Any]] = types.MappingProxyType(
             "scale": "log-variance",
             "likelihood": "bernoulli",
             "network": "tutorial",
-            "analytic_kl": False,
+            "objective": "elbo(analytic_kl=false)",
             "epochs": 10,
             "batch_size": 32,
             "learning_rate": 1e-4,
@@ -261,31 +252,6 @@ def preset(name: str) -> Recipe:
     if name not in PRESETS:
         raise unknown_name("preset", name, PRESETS)
     return Recipe().replace(**PRESETS[name])
-
-
-def unknown_setting(name: str) -> LogvarError:
-    """The error for a name that is no setting, or no longer one."""
-    if name in REMOVED:
-        return LogvarError(REMOVED[name])
-    return unknown_name("setting", name, Recipe().flat())
-
-
-def upgraded(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as recipes of this version spell them, from any version's.
-
-    Raises:
-        LogvarError: an old setting has a value that it could not have.
-    """
-    settings = dict(settings)
-    if "weight_decay" not in settings:
-        return settings
-    decay, optimizer = settings.pop("weight_decay"), settings.get("optimizer", "adam")
-    if not isinstance(decay, int | float) or isinstance(decay, bool) or "(" in str(optimizer):
-        raise LogvarError(f"weight_decay is {decay!r}: {REMOVED['weight_decay']}")
-    # A plain "adamw" had no decay unless one was given.
-    if decay or optimizer == "adamw":
-        settings["optimizer"] = f"{optimizer}(weight_decay={float(decay)!r})"
-    return settings
 
 
 def _of_type(name: str, value: Any, kind: Any) -> Any:

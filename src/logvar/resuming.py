@@ -9,10 +9,12 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
-from logvar.assembly import Run, written
+from logvar.assembly import Run
 from logvar.data.sources import fingerprint
 from logvar.errors import LogvarError
-from logvar.recipe import Recipe, upgraded
+from logvar.old_recipes import upgraded
+from logvar.parts import Classes, written
+from logvar.recipe import Recipe
 from logvar.storage.checkpoints import (
     Checkpoint,
     Identity,
@@ -45,11 +47,15 @@ class Checkpoints:
     changes_allowed: bool = False
 
 
-def data_of(rows: np.ndarray, validation: np.ndarray | None) -> dict[str, Any]:
+def data_of(
+    rows: np.ndarray, validation: np.ndarray | None, weight: np.ndarray | None = None
+) -> dict[str, Any]:
     """What identifies the data of a run."""
     data = {"rows": len(rows), "sha256": fingerprint(rows)}
     if validation is not None:
         data["validation_sha256"] = fingerprint(validation)
+    if weight is not None:
+        data["weight_sha256"] = fingerprint(weight)
     return data
 
 
@@ -67,6 +73,7 @@ def begun(
     resume: Resume,
     tell: Tell,
     warn: Tell,
+    classes: Classes = (),
 ) -> tuple[TrainState | None, list[EpochMetrics]]:
     """The state to go on from and the epochs that led to it; none of either to start over.
 
@@ -86,7 +93,7 @@ def begun(
     if found is None:
         tell("no checkpoint found: starting from the beginning")
         return None, []
-    differences = _differences(run, this, found.identity)
+    differences = _differences(run, this, found.identity, classes)
     if differences and not (checkpoints is not None and checkpoints.changes_allowed):
         raise LogvarError(
             f"{found.path} is a checkpoint of another run ({'; '.join(differences)}): run it as it "
@@ -99,15 +106,14 @@ def begun(
         warn(f"{changed}: the final bytes will differ from those of an unbroken run")
     tell(f"going on from step {found.step:,}, after {len(found.history)} whole epochs")
     skeleton = eqx.filter_eval_shape(
-        initial_state, run.model, run.plan.optimizer, run.latent_dim, run.coordinates
+        initial_state, run.model, run.plan.optimizer, run.coordinates
     )
     return found.state(skeleton), [EpochMetrics(**line) for line in found.history]
 
 
-def _differences(run: Run, this: Identity, before: Identity) -> list[str]:
+def _differences(run: Run, this: Identity, before: Identity, classes: Classes) -> list[str]:
     """What differs from the run of a checkpoint, in words."""
-    recipe = upgraded(before.recipe)
-    recipe |= written(recipe.get("optimizer"), recipe.get("learning_rate"))
+    recipe = written(upgraded(before.recipe), classes)
     differences = this.differences(dataclasses.replace(before, recipe=recipe))
     epochs = recipe.get("epochs"), this.recipe["epochs"]
     if run.plan.schedule.needs_epochs and epochs[0] != epochs[1]:

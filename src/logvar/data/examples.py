@@ -32,6 +32,8 @@ class Examples:
     """Which rows lie outside of what the encoder has seen."""
     actual: np.ndarray | None = None
     """(outside, *shape), float64: those rows as they are."""
+    weight: np.ndarray | None = None
+    """(rows,) float32: how much each counts in training; None is all the same."""
 
     def __len__(self) -> int:
         return len(self.values)

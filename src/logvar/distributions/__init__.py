@@ -1,1 +1,5 @@
-"""Distributions computed from raw network outputs: the Normal, priors and likelihoods."""
+"""Densities on latents, computed from raw outputs: draw, log-density, KL by pair.
+
+`normal` is the elementwise Normal of the public interface; `base` is the contract of a joint
+density; `kl` lists the pairs whose KL has a closed form.
+"""

@@ -8,19 +8,19 @@ from logvar.backend.compiling import host_int
 from logvar.data.examples import Examples, examples_of
 from logvar.data.preparation import Preparation
 from logvar.evaluation.blocks import in_blocks
-from logvar.model import Model
+from logvar.models.base import Model
+from logvar.models.batch import Batch
 from logvar.randomness import Purpose, row_key, stream
 
 
 def encode(
     model: Model, rows: np.ndarray | Examples, preparation: Preparation, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """(mean, raw) of each row; dynamic binarization is a function of (seed, the row's bytes)."""
+) -> dict[str, np.ndarray]:
+    """The code of each row: what the encoder gives, by head; dynamic binarization is a function of (seed, the row's bytes)."""
     examples = examples_of(rows)
     # Hashing rows for noise that nobody draws would be a fifth of the time.
     words = examples.words if preparation.draws else np.zeros((len(examples), 2), np.uint32)
-    mean, raw = in_blocks(_encode, (model, preparation, host_int(seed)), examples.values, words)
-    return mean, raw
+    return in_blocks(_encode, (model, preparation, host_int(seed)), examples.values, words)
 
 
 def decode(model: Model, latents: np.ndarray) -> np.ndarray:
@@ -28,9 +28,9 @@ def decode(model: Model, latents: np.ndarray) -> np.ndarray:
     return in_blocks(_decode, model, latents)
 
 
-def draw(model: Model, n: int, latent_dim: int, seed: int, *, mean: bool) -> np.ndarray:
+def draw(model: Model, n: int, seed: int, *, mean: bool) -> np.ndarray:
     """n draws of x from the model, or of E[x | z]; draw i is a function of (seed, i)."""
-    task = (model, host_int(seed), latent_dim)
+    task = (model, host_int(seed))
     indices = np.arange(n, dtype=np.uint32)
     return in_blocks(_sample_means if mean else _samples, task, indices)
 
@@ -39,7 +39,7 @@ def _encode(task: tuple, rows: Array, words: Array):
     model, preparation, seed = task
 
     def row(row: Array, word: Array):
-        return model.encode(preparation(row, row_key(seed, Purpose.BINARIZATION, word)))
+        return model.encode(Batch(preparation(row, row_key(seed, Purpose.BINARIZATION, word))))
 
     return jax.vmap(row)(rows, words)
 
@@ -49,10 +49,9 @@ def _decode(model: Model, latents: Array) -> Array:
 
 
 def _latents(task: tuple, indices: Array) -> Array:
-    model, seed, latent_dim = task
-    return jax.vmap(lambda i: model.prior.sample(stream(seed, Purpose.SAMPLE, i, 0), latent_dim))(
-        indices
-    )
+    model, seed = task
+    of_draw = jax.vmap(lambda i: model.sample_latents(stream(seed, Purpose.SAMPLE, i, 0)))
+    return of_draw(indices)
 
 
 def _sample_means(task: tuple, indices: Array) -> Array:
@@ -60,7 +59,7 @@ def _sample_means(task: tuple, indices: Array) -> Array:
 
 
 def _samples(task: tuple, indices: Array) -> Array:
-    model, seed, _ = task
+    model, seed = task
     outputs = jax.vmap(model.decode)(_latents(task, indices))
     keys = jax.vmap(lambda i: stream(seed, Purpose.SAMPLE, i, 1))(indices)
     return jax.vmap(model.likelihood.sample)(outputs, keys)

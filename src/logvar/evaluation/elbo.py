@@ -15,9 +15,9 @@ from logvar.data.examples import Examples, examples_of
 from logvar.data.order import padded_size
 from logvar.data.preparation import Preparation
 from logvar.evaluation.blocks import BLOCK, in_blocks
-from logvar.evaluation.outside import Wide, in_float64, to_repeat
-from logvar.model import Model
-from logvar.objectives import Terms, terms
+from logvar.evaluation.outside import Wide, in_dtype, in_float64, to_repeat
+from logvar.models.base import Code, Model, Terms, terms
+from logvar.models.batch import Batch
 from logvar.randomness import Purpose, row_key, row_noise
 
 _FARTHEST_HELD_OUT = 1e12
@@ -41,9 +41,9 @@ class RowTerms(NamedTuple):
     log_likelihood: np.ndarray
     """(rows,) mean over the samples of log p(x | z), nats, float64."""
     kl: np.ndarray
-    """(rows, latent) KL of each latent, nats."""
+    """(rows, groups) KL in nats: one for each latent where densities factor, otherwise one."""
     mean: np.ndarray
-    """(rows, latent) posterior means."""
+    """(rows, latent) the latents that stand for each row: posterior means."""
     raw: np.ndarray
     """(rows, latent) raw scale outputs."""
     elbo: np.ndarray
@@ -68,7 +68,7 @@ def elbo_terms(
     *,
     n_samples: int = 1,
     analytic_kl: bool = True,
-    eps: np.ndarray | None = None,
+    eps: PyTree = None,
 ) -> RowTerms:
     """The ELBO's terms of each row; noise is a function of (seed, the row's bytes), or `eps`.
 
@@ -80,7 +80,7 @@ def elbo_terms(
         seed: the seed of the noise and of dynamic binarization.
         n_samples: draws of z per row.
         analytic_kl: closed form, or the single-sample estimate.
-        eps: noise to use instead, (rows, samples, latent).
+        eps: noise to use instead, each leaf (rows, samples, …).
     """
     task = _Task(model, preparation, host_int(seed), analytic_kl, n_samples)
     examples = examples_of(rows)
@@ -109,60 +109,67 @@ def elbo_terms(
 
 
 def _keyed_block(task: _Task, rows: Array, words: Array, seen: Array | None = None) -> _Block:
+    prior = task.model.prior_given()
     if seen is None:
-        return jax.vmap(lambda row, word: _row(task, row, word, None))(rows, words)
-    return jax.vmap(lambda row, word, copy: _row(task, row, word, None, copy))(rows, words, seen)
+        return jax.vmap(lambda row, word: _row(task, prior, row, word, None))(rows, words)
+    of_row = jax.vmap(lambda row, word, copy: _row(task, prior, row, word, None, copy))
+    return of_row(rows, words, seen)
 
 
-def _given_block(task: _Task, rows: Array, words: Array, eps: Array) -> _Block:
-    return jax.vmap(lambda row, word, e: _row(task, row, word, e))(rows, words, eps)
+def _given_block(task: _Task, rows: Array, words: Array, eps: PyTree) -> _Block:
+    prior = task.model.prior_given()
+    return jax.vmap(lambda row, word, e: _row(task, prior, row, word, e))(rows, words, eps)
 
 
 def _row(
-    task: _Task, row: Array, words: Array, eps: Array | None, seen: Array | None = None
+    task: _Task, prior: Any, row: Array, words: Array, eps: PyTree, seen: Array | None = None
 ) -> _Block:
     """One row; the encoder reads `seen` in its place where that is given."""
     key = row_key(task.seed, Purpose.BINARIZATION, words)
-    x = task.preparation(row, key)
-    code = task.model.encode(x if seen is None else task.preparation(seen, key))
-    return _averaged(task, task.model, x, code, words, eps)
+    x = Batch(task.preparation(row, key))
+    code = task.model.encode(x if seen is None else Batch(task.preparation(seen, key)))
+    return _averaged(task, task.model, prior, x, code, words, eps)
 
 
 def _keyed_outside(wide: tuple[Wide, _Task], seen: Array, words: Array, actual: Array) -> _Block:
-    return jax.vmap(lambda s, w, x: _row_outside(*wide, s, w, x, None))(seen, words, actual)
+    prior = wide[0].model.prior_given()
+    of_row = jax.vmap(lambda s, w, x: _row_outside(*wide, prior, s, w, x, None))
+    return of_row(seen, words, actual)
 
 
 def _given_outside(
-    wide: tuple[Wide, _Task], seen: Array, words: Array, actual: Array, eps: Array
+    wide: tuple[Wide, _Task], seen: Array, words: Array, actual: Array, eps: PyTree
 ) -> _Block:
-    return jax.vmap(lambda s, w, x, e: _row_outside(*wide, s, w, x, e))(seen, words, actual, eps)
+    prior = wide[0].model.prior_given()
+    of_row = jax.vmap(lambda s, w, x, e: _row_outside(*wide, prior, s, w, x, e))
+    return of_row(seen, words, actual, eps)
 
 
 def _row_outside(
-    wide: Wide, task: _Task, seen: Array, words: Array, actual: Array, eps: Array | None
+    wide: Wide, task: _Task, prior: Any, seen: Array, words: Array, actual: Array, eps: PyTree
 ) -> _Block:
     key = row_key(task.seed, Purpose.BINARIZATION, words)
-    code = wide.encode(task.preparation(seen, key))
-    return _averaged(task, wide.model, task.preparation(actual, key), code, words, eps)
+    code = wide.encode(Batch(task.preparation(seen, key)))
+    x = Batch(task.preparation(actual, key))
+    return _averaged(task, wide.model, prior, x, code, words, eps)
 
 
 def _averaged(
-    task: _Task, model: Model, x: Array, code: Any, words: Array, eps: Array | None
+    task: _Task, model: Model, prior: Any, x: Batch, code: Code, words: Array, eps: PyTree
 ) -> _Block:
-    mean, raw = code
     if eps is None:
-        eps = row_noise(task.seed, words, task.n_samples, mean.shape[0])
-    eps = eps.astype(x.dtype)
-    each = jax.vmap(lambda e: terms(model, x, (mean, raw), e, task.analytic_kl))(eps)
+        eps = row_noise(task.seed, words, task.n_samples, model.noise_like())
+    eps = in_dtype(eps, x.x.dtype)
+    each = jax.vmap(lambda e: terms(model, x, code, e, prior, task.analytic_kl))(eps)
     averaged = jax.tree.map(lambda value: jnp.mean(value, axis=0), each)
-    return _Block(averaged.log_likelihood, averaged.kl, mean, raw)
+    return _Block(averaged.log_likelihood, averaged.kl, model.embedding(code), code["raw"])
 
 
 _LEAST_BLOCK = 32
 
 
 class HeldOut(NamedTuple):
-    """A held-out set on the device, in blocks, with a weight of 0 for padding.
+    """A held-out set on the device, in blocks, with its sample weights and 0 for padding.
 
     Padding in a block is computed as well: up to 128 rows are one block of 32, 64 or 128, and more
     are blocks of equal size, a multiple of 16. Empty blocks that follow these are skipped.
@@ -186,7 +193,10 @@ class HeldOut(NamedTuple):
         taken = np.where(index < n, index, 0)
         words = examples.words[taken].reshape(blocks, block, 2)
         stacked = examples.values[taken].reshape(blocks, block, *examples.shape[1:])
-        weight = (index < n).astype(np.float32).reshape(blocks, block)
+        weight = (index < n).astype(np.float32)
+        if examples.weight is not None:
+            weight *= examples.weight[taken]
+        weight = weight.reshape(blocks, block)
         if not len(examples.outside):
             return cls(*jax.device_put((stacked, words, weight)))  # jnp.asarray would compile
         actual = np.clip(examples.as_they_are(taken), -_FARTHEST_HELD_OUT, _FARTHEST_HELD_OUT)
@@ -217,7 +227,7 @@ def held_out_rows(
     def block_with_rows(
         of_block: tuple[Array, Array, Array, Array | None],
     ) -> tuple[Terms, Any]:
-        has_rows = of_block[2][0] > 0
+        has_rows = jnp.any(of_block[2] > 0)
         return lax.cond(has_rows, optimized(block), lambda _: nothing, of_block)
 
     # A single block always has rows.

@@ -10,14 +10,13 @@ from jax.nn import logsumexp
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from logvar.backend.compiling import host_int
-from logvar.backend.ops import standard_normal
 from logvar.data.examples import Examples, examples_of
 from logvar.data.preparation import Preparation
 from logvar.evaluation.blocks import in_blocks
-from logvar.evaluation.outside import Wide, in_float64, to_repeat
-from logvar.model import Model
-from logvar.objectives import terms
-from logvar.randomness import Purpose, row_key
+from logvar.evaluation.outside import Wide, in_dtype, in_float64, to_repeat
+from logvar.models.base import Code, Model, terms
+from logvar.models.batch import Batch
+from logvar.randomness import Purpose, noise, row_key
 
 AT_ONCE = 20
 """Samples of each row in one pass, at most: noise costs a pass more than it costs a number, and
@@ -80,20 +79,20 @@ def _outside(wide: tuple[Wide, _Task], seen: Array, words: Array, actual: Array)
     return _estimate(task, *_sums(task._replace(model=model), x, codes, words))
 
 
-def _prepared(task: _Task, rows: Array, words: Array) -> Array:
+def _prepared(task: _Task, rows: Array, words: Array) -> Batch:
     keys = jax.vmap(lambda word: row_key(task.seed, Purpose.BINARIZATION, word))(words)
-    return jax.vmap(task.preparation)(rows, keys)
+    return Batch(jax.vmap(task.preparation)(rows, keys))
 
 
-def _sums(task: _Task, x: Array, codes: tuple[Array, Array], words: Array) -> tuple[Array, Array]:
+def _sums(task: _Task, x: Batch, codes: Code, words: Array) -> tuple[Array, Array]:
     """(log Σ w, log Σ w²) over the importance weights w of each row."""
     keys = jax.vmap(lambda word: row_key(task.seed, Purpose.IMPORTANCE, word))(words)
-    latent_dim = codes[0].shape[-1]
-    at_once = max(1, min(AT_ONCE, NUMBERS_AT_ONCE // x.size))
+    model, prior = task.model, task.model.prior_given()
+    at_once = max(1, min(AT_ONCE, NUMBERS_AT_ONCE // x.x.size))
 
-    def log_weight(x: Array, code: tuple[Array, Array], key: PRNGKeyArray, j: Array) -> Array:
-        eps = standard_normal(jax.random.fold_in(key, j), (latent_dim,)).astype(x.dtype)
-        return terms(task.model, x, code, eps, analytic_kl=False).elbo
+    def log_weight(x: Batch, code: Code, key: PRNGKeyArray, j: Array) -> Array:
+        eps = in_dtype(noise(model.noise_like(), jax.random.fold_in(key, j)), x.x.dtype)
+        return terms(model, x, code, eps, prior, analytic_kl=False).elbo
 
     def add_samples(group: Array, sums: tuple[Array, Array]) -> tuple[Array, Array]:
         j = group * at_once + jnp.arange(at_once, dtype=jnp.int32)
@@ -103,7 +102,7 @@ def _sums(task: _Task, x: Array, codes: tuple[Array, Array], words: Array) -> tu
         added = logsumexp(log_weights, axis=1), logsumexp(2 * log_weights, axis=1)
         return jnp.logaddexp(sums[0], added[0]), jnp.logaddexp(sums[1], added[1])
 
-    empty = jnp.full(len(x), -jnp.inf)
+    empty = jnp.full(len(x.x), -jnp.inf)
     groups = (task.n_samples + at_once - 1) // at_once
     return lax.fori_loop(0, groups, add_samples, (empty, empty))
 

@@ -11,10 +11,10 @@ from jaxtyping import Array
 from logvar.backend.compiling import host_int
 from logvar.data.examples import Examples, examples_of
 from logvar.data.preparation import Preparation
-from logvar.distributions.noise import ObservationNoise
 from logvar.evaluation.blocks import in_blocks
-from logvar.model import Model
-from logvar.objectives import draw
+from logvar.likelihoods.noise import ObservationNoise
+from logvar.models.base import Model
+from logvar.models.batch import Batch
 from logvar.randomness import Purpose, row_key, row_noise
 
 
@@ -26,23 +26,23 @@ def fit_noise(
     A row's score then depends on the model alone, not on the rows scored with it. Every row is
     encoded and one z is drawn for it, as in the ELBO; other models come back as they are.
     """
-    if not model.likelihood.fits_residuals:
+    if not model.likelihood.has_statistic:
         return model
     task = (model, preparation, host_int(seed))
     examples = examples_of(rows)
-    residuals = in_blocks(_residuals, task, examples.values, examples.words)
-    mean = jnp.asarray(residuals.mean(dtype=np.float64), jnp.float32)
+    statistics = in_blocks(_statistics, task, examples.values, examples.words)
+    mean = jnp.asarray(statistics.mean(dtype=np.float64), jnp.float32)
     return eqx.tree_at(lambda model: model.likelihood, model, model.likelihood.fitted(mean))
 
 
-def _residuals(task: tuple, rows: Array, words: Array) -> Array:
+def _statistics(task: tuple, rows: Array, words: Array) -> Array:
     model, preparation, seed = task
 
     def one(row: Array, word: Array) -> Array:
         x = preparation(row, row_key(seed, Purpose.BINARIZATION, word))
-        code = model.encode(x)
-        eps = row_noise(seed, word, 1, code[0].shape[0])[0]
-        return model.likelihood.residual(x, draw(model, code, eps, analytic_kl=True).outputs)
+        code = model.encode(Batch(x))
+        eps = jax.tree.map(lambda leaf: leaf[0], row_noise(seed, word, 1, model.noise_like()))
+        return model.likelihood.statistic(x, model.decode(model.draw(code, eps)))
 
     return jax.vmap(one)(rows, words)
 
@@ -98,6 +98,6 @@ def _sigmas(task: tuple, rows: Array, words: Array) -> Array:
 
     def one(row: Array, word: Array) -> Array:
         x = preparation(row, row_key(seed, Purpose.BINARIZATION, word))
-        return noise.scale.sigma(noise.split(model.decode(model.encode(x)[0]))[1])
+        return noise.scale.sigma(noise.split(model.decode(model.embedding(model.encode(Batch(x)))))[1])
 
     return jax.vmap(one)(rows, words)

@@ -17,34 +17,33 @@ from jaxtyping import Array, Float, PyTree
 
 from logvar.data.examples import Examples
 from logvar.evaluation.blocks import in_blocks
-from logvar.model import Model
-from logvar.networks.registry import Network
-
-Code = tuple[Float[Array, "latent"], Float[Array, "latent"]]
+from logvar.models.batch import Batch
+from logvar.models.vae import VAEModel
+from logvar.networks.base import Network
+from logvar.posteriors.base import Code
 
 
 class Wide(eqx.Module):
     """A model in float64 around networks that compute in float32."""
 
-    model: Model
+    model: VAEModel
     safe: Float[np.ndarray | Array, "2"]
     """The raw outputs for which σ² is a positive number of float32: z then is one, too."""
 
     @classmethod
-    def of(cls, model: Model) -> "Wide":
+    def of(cls, model: VAEModel) -> "Wide":
         """The model, to be used where float64 is on."""
         safe = np.asarray(model.scale.safe_range(jnp.float32), np.float64)
-        parts = model.prior, model.likelihood, model.scale
+        parts = model.prior, model.likelihood, model.posterior
         arrays, rest = eqx.partition(parts, eqx.is_inexact_array)
         wide = jax.tree.map(lambda array: np.asarray(array, np.float64), arrays)
-        prior, likelihood, scale = eqx.combine(wide, rest)
-        return cls(Model(model.encoder, _InFloat32(model.decoder), prior, likelihood, scale), safe)
+        networks = model.encoder, _InFloat32(model.decoder)
+        return cls(VAEModel(*networks, *eqx.combine(wide, rest), model.latent_dim), safe)
 
-    def encode(self, x: Array) -> Code:
-        """The encoder's (mean, raw), raw within the safe range."""
-        mean, raw = self.model.encode(x)
-        low, high = self.safe
-        return mean.astype(jnp.float64), jnp.clip(raw.astype(jnp.float64), low, high)
+    def encode(self, example: Batch) -> Code:
+        """The encoder's outputs, raw ones within the safe range."""
+        code = {k: v.astype(jnp.float64) for k, v in self.model.encode(example).items()}
+        return code | {"raw": jnp.clip(code["raw"], *self.safe)}
 
 
 class _InFloat32(eqx.Module):
@@ -77,3 +76,10 @@ def in_float64(
 def to_repeat(examples: Examples, scores: np.ndarray) -> np.ndarray:
     """The rows outside of what the encoder has seen, and those whose scores are not finite."""
     return np.union1d(examples.outside, np.flatnonzero(~np.isfinite(scores)))
+
+
+def in_dtype(noise: PyTree, dtype: Any) -> PyTree:
+    """Noise in the dtype of the rows; keys stay as they are."""
+    return jax.tree.map(
+        lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf, noise
+    )

@@ -17,7 +17,8 @@ from logvar.evaluation.importance import importance_log_likelihood
 from logvar.evaluation.noise import NoiseSummary, summarize_noise
 from logvar.evaluation.outside import Wide, in_float64, to_repeat
 from logvar.evaluation.units import bits_per_dimension
-from logvar.model import Model
+from logvar.models.batch import Batch
+from logvar.models.vae import VAEModel
 from logvar.randomness import Purpose, row_key
 
 ACTIVE_VARIANCE = 0.01
@@ -100,7 +101,7 @@ class Evaluation:
 
 @np.errstate(invalid="ignore", over="ignore")  # a diverged model's figures are NaN, and say so
 def evaluate(
-    model: Model,
+    model: VAEModel,
     rows: np.ndarray | Examples,
     preparation: Preparation,
     *,
@@ -164,7 +165,7 @@ def evaluate(
     )
 
 
-def raw_outputs(model: Model, row_terms: RowTerms) -> RawOutputs:
+def raw_outputs(model: VAEModel, row_terms: RowTerms) -> RawOutputs:
     """Summarize the raw scale outputs of some rows."""
     raw = row_terms.raw.ravel()
     low, high = model.scale.safe_range(jnp.float32)
@@ -196,7 +197,7 @@ def _mean(name: str, values: np.ndarray, unit: str, how: str) -> Figure:
 
 
 def _squared_errors(
-    model: Model, examples: Examples, preparation: Preparation, seed: int
+    model: VAEModel, examples: Examples, preparation: Preparation, seed: int
 ) -> tuple[Float[np.ndarray, "rows"], str]:
     """The squared error of each row's reconstruction, per feature, and how it was computed.
 
@@ -226,7 +227,7 @@ def _squared_error(task: tuple, rows: Array, words: Array) -> Float[Array, "bloc
 
     def row(row: Array, word: Array) -> Array:
         x = preparation(row, row_key(seed, Purpose.BINARIZATION, word))
-        return _mean_square(model.mean(model.encode(x)[0]) - x, relative)
+        return _mean_square(model.mean(model.embedding(model.encode(Batch(x)))) - x, relative)
 
     return jax.vmap(row)(rows, words)
 
@@ -238,7 +239,8 @@ def _squared_error_outside(
 
     def row(seen: Array, word: Array, actual: Array) -> Array:
         key = row_key(seed, Purpose.BINARIZATION, word)
-        mean = wide.model.mean(wide.encode(preparation(seen, key))[0])
+        code = wide.encode(Batch(preparation(seen, key)))
+        mean = wide.model.mean(wide.model.embedding(code))
         return _mean_square(mean - preparation(actual, key), relative)
 
     return jax.vmap(row)(seen, words, actual)

@@ -1,1 +1,10 @@
-"""Encoders and decoders, each for one example; convolution that is fast on CPU and GPU."""
+"""Encoders and decoders.
+
+`base` is the contract; one pair per file; `registry` is the list of names; `checks` are for a
+user's own.
+"""
+
+from logvar.networks.base import Network, NetworkSpec, Shapes
+from logvar.networks.registry import NETWORKS, choose, describe, get, names
+
+__all__ = ["NETWORKS", "Network", "NetworkSpec", "Shapes", "choose", "describe", "get", "names"]

@@ -9,22 +9,24 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from logvar.errors import LogvarError
+from logvar.networks.base import Network, NetworkSpec, Shapes
 from logvar.networks.layers import (
     Convolution,
     Dense,
     TransposedConvolution,
     by_head,
     keys_of,
-    mean_and_raw,
 )
 
 Example = Float[Array, "*shape"]
 Latents = Float[Array, "latent"]
+Outputs = Float[Array, "outputs"]
 WIDTH = 256
 
 
 class ImageEncoder(eqx.Module):
-    """Two strided 3 × 3 convolutions (32, 64; same; SiLU), a dense layer, then mean and raw."""
+    """Two strided 3 × 3 convolutions (32, 64; same; SiLU), a dense layer, then the heads."""
 
     first: Convolution
     second: Convolution
@@ -32,20 +34,20 @@ class ImageEncoder(eqx.Module):
     head: Dense
     image: tuple[int, int, int] = eqx.field(static=True)
 
-    def __init__(self, image: tuple[int, int, int], latent_dim: int, *, key: PRNGKeyArray):
+    def __init__(self, image: tuple[int, int, int], outputs: int, *, key: PRNGKeyArray):
         keys = keys_of(key, 4)
         height, width = (-(-size // 4) for size in image[:2])
         self.first = Convolution(image[2], 32, 2, "same", key=keys[0])
         self.second = Convolution(32, 64, 2, "same", key=keys[1])
         self.dense = Dense(height * width * 64, WIDTH, key=keys[2])
-        self.head = Dense(WIDTH, 2 * latent_dim, key=keys[3])
+        self.head = Dense(WIDTH, outputs, key=keys[3])
         self.image = image
 
-    def __call__(self, x: Example) -> tuple[Latents, Latents]:
+    def __call__(self, x: Example) -> Outputs:
         h = jax.nn.silu(self.first(x.reshape(self.image)))
         h = jax.nn.silu(self.second(h))
         h = self.dense.activated(h.reshape(-1))
-        return mean_and_raw(self.head(h))
+        return self.head(h)
 
 
 class ImageDecoder(eqx.Module):
@@ -84,3 +86,21 @@ class ImageDecoder(eqx.Module):
         h = h.reshape(-(-height // 4), -(-width // 4), 64)
         h = jax.nn.silu(self.first(h))
         return by_head(self.head(h)[:height, :width], self.heads, self.shape)
+
+
+class Conv(NetworkSpec):
+    """Convolutions for images of at least 8 × 8."""
+
+    def build(self, shapes: Shapes, key: PRNGKeyArray) -> tuple[Network, Network]:
+        shape, heads = shapes.example, shapes.image_heads("conv")
+        if len(shape) not in (2, 3) or min(shape[:2]) < 8:
+            raise LogvarError(
+                f"network 'conv' got examples of shape {shape}: expected images (height, width) "
+                "or (height, width, channels) of at least 8 × 8; reshape X, or use network='mlp'"
+            )
+        image = (shape[0], shape[1], shape[2] if len(shape) == 3 else 1)
+        keys = keys_of(key, 2)
+        return (
+            ImageEncoder(image, shapes.encoder_outputs, key=keys[0]),
+            ImageDecoder(image, shape, shapes.latent_dim, heads, key=keys[1]),
+        )

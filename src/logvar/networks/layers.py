@@ -66,13 +66,6 @@ def by_head(image: Image, heads: int, shape: tuple[int, ...]) -> Float[Array, ".
     return jnp.moveaxis(parted, 2, 0).reshape(heads, *shape)
 
 
-def mean_and_raw(outputs: Vector) -> tuple[Float[Array, "latent"], Float[Array, "latent"]]:
-    """An encoder's last outputs as two halves. The gradient of a split is one array put together,
-    that of two slices the sum of two with zeros."""
-    mean, raw = jnp.split(outputs, 2)
-    return mean, raw
-
-
 class Dense(eqx.Module):
     """x ↦ x·kernel + bias."""
 

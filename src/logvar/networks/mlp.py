@@ -5,35 +5,38 @@ import math
 import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from logvar.networks.layers import Dense, keys_of, mean_and_raw
+from logvar.networks.base import Network, NetworkSpec, Shapes
+from logvar.networks.layers import Dense, keys_of
+from logvar.registry import setting
 
 Example = Float[Array, "*shape"]
 Latents = Float[Array, "latent"]
+Outputs = Float[Array, "outputs"]
 
 
 class MLPEncoder(eqx.Module):
-    """x ↦ (mean, raw): dense layers with SiLU, then one matrix for both heads."""
+    """x ↦ the posterior's outputs: dense layers with SiLU, then one matrix for all heads."""
 
     hidden: list[Dense]
     head: Dense
 
     def __init__(
-        self, shape: tuple[int, ...], latent_dim: int, widths: tuple[int, ...], *, key: PRNGKeyArray
+        self, shape: tuple[int, ...], outputs: int, widths: tuple[int, ...], *, key: PRNGKeyArray
     ):
         keys = keys_of(key, len(widths) + 1)
         sizes = (math.prod(shape), *widths)
         self.hidden = [Dense(sizes[i], sizes[i + 1], key=keys[i]) for i in range(len(widths))]
-        self.head = Dense(sizes[-1], 2 * latent_dim, key=keys[-1])
+        self.head = Dense(sizes[-1], outputs, key=keys[-1])
 
-    def __call__(self, x: Example) -> tuple[Latents, Latents]:
+    def __call__(self, x: Example) -> Outputs:
         h = x.reshape(-1)
         for layer in self.hidden:
             h = layer.activated(h)
-        return mean_and_raw(self.head(h))
+        return self.head(h)
 
 
 class MLPDecoder(eqx.Module):
-    """z ↦ raw outputs in the shape of x, once for each head: the encoder's widths backwards."""
+    """z ↦ the likelihood's outputs: the encoder's widths backwards."""
 
     hidden: list[Dense]
     head: Dense
@@ -44,11 +47,9 @@ class MLPDecoder(eqx.Module):
         shape: tuple[int, ...],
         latent_dim: int,
         widths: tuple[int, ...],
-        heads: int = 1,
         *,
         key: PRNGKeyArray,
     ):
-        shape = shape if heads == 1 else (heads, *shape)
         keys = keys_of(key, len(widths) + 1)
         sizes = (latent_dim, *reversed(widths))
         self.hidden = [Dense(sizes[i], sizes[i + 1], key=keys[i]) for i in range(len(widths))]
@@ -60,3 +61,22 @@ class MLPDecoder(eqx.Module):
         for layer in self.hidden:
             h = layer.activated(h)
         return self.head(h).reshape(self.shape)
+
+
+class MLP(NetworkSpec):
+    """Dense layers with SiLU; the decoder has the encoder's widths backwards.
+
+    Args:
+        hidden: widths of the hidden layers.
+    """
+
+    hidden: tuple[int, ...] = setting(
+        (256, 128), help="widths of the hidden layers", at_least=1
+    )
+
+    def build(self, shapes: Shapes, key: PRNGKeyArray) -> tuple[Network, Network]:
+        keys = keys_of(key, 2)
+        return (
+            MLPEncoder(shapes.example, shapes.encoder_outputs, self.hidden, key=keys[0]),
+            MLPDecoder(shapes.outputs, shapes.latent_dim, self.hidden, key=keys[1]),
+        )

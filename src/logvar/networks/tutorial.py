@@ -4,37 +4,39 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from logvar.errors import LogvarError
+from logvar.networks.base import Network, NetworkSpec, Shapes
 from logvar.networks.layers import (
     Convolution,
     Dense,
     TransposedConvolution,
     by_head,
     keys_of,
-    mean_and_raw,
 )
 
 Example = Float[Array, "*shape"]
 Latents = Float[Array, "latent"]
+Outputs = Float[Array, "outputs"]
 IMAGE = (28, 28, 1)
 
 
 class TutorialEncoder(eqx.Module):
-    """Two strided 3 × 3 convolutions (32, 64; valid; ReLU), then mean and raw by one matrix."""
+    """Two strided 3 × 3 convolutions (32, 64; valid; ReLU), then the heads by one matrix."""
 
     first: Convolution
     second: Convolution
     head: Dense
 
-    def __init__(self, latent_dim: int, *, key: PRNGKeyArray):
+    def __init__(self, outputs: int, *, key: PRNGKeyArray):
         keys = keys_of(key, 3)
         self.first = Convolution(1, 32, 2, "valid", key=keys[0])
         self.second = Convolution(32, 64, 2, "valid", key=keys[1])
-        self.head = Dense(2304, 2 * latent_dim, key=keys[2])
+        self.head = Dense(2304, outputs, key=keys[2])
 
-    def __call__(self, x: Example) -> tuple[Latents, Latents]:
+    def __call__(self, x: Example) -> Outputs:
         h = jax.nn.relu(self.first(x.reshape(IMAGE)))
         h = jax.nn.relu(self.second(h))
-        return mean_and_raw(self.head(h.reshape(-1)))
+        return self.head(h.reshape(-1))
 
 
 class TutorialDecoder(eqx.Module):
@@ -63,3 +65,20 @@ class TutorialDecoder(eqx.Module):
         h = jax.nn.relu(self.first(h))
         h = jax.nn.relu(self.second(h))
         return by_head(self.head(h), self.heads, self.shape)
+
+
+class Tutorial(NetworkSpec):
+    """The tutorial's pair."""
+
+    def build(self, shapes: Shapes, key: PRNGKeyArray) -> tuple[Network, Network]:
+        shape, heads = shapes.example, shapes.image_heads("tutorial")
+        if shape not in (IMAGE, IMAGE[:2], (28 * 28,)):
+            raise LogvarError(
+                f"network 'tutorial' got examples of shape {shape}: expected 28 × 28 images with "
+                "one channel, as the tutorial has; use network='conv' for other sizes"
+            )
+        keys = keys_of(key, 2)
+        return (
+            TutorialEncoder(shapes.encoder_outputs, key=keys[0]),
+            TutorialDecoder(shape, shapes.latent_dim, heads, key=keys[1]),
+        )

@@ -9,7 +9,7 @@ import dataclasses
 import inspect
 import math
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from logvar.errors import LogvarError, unknown_name
@@ -42,6 +42,8 @@ class _Limits:
     at_most: float | int = math.inf
     below: float | int = math.inf
     choices: tuple[str, ...] = ()
+    part: "Registry | None" = None
+    """The registry of a setting that is a part itself, such as a posterior's scale."""
 
     def expected(self) -> str:
         """The range in words, for an error or a help text; empty where every value is accepted."""
@@ -76,7 +78,8 @@ def setting(default: Any = dataclasses.MISSING, *, help: str, **limits: Any) -> 
     Args:
         default: its value where none is given; without one it must be given.
         help: one line for `--help` and the catalogue.
-        limits: `at_least`, `above`, `at_most`, `below` (numbers), or `choices` (texts).
+        limits: `at_least`, `above`, `at_most`, `below` (numbers), `choices` (texts), or `part`
+            (the registry of a setting that is a part itself).
     """
     return dataclasses.field(default=default, metadata={"limits": _Limits(help, **limits)})
 
@@ -101,6 +104,18 @@ class Registry(Generic[Part]):
     def names(self) -> list[str]:
         """The names, in the order of the catalogue."""
         return list(self.entries)
+
+    def extended(self, classes: Collection[type]) -> "Registry[Part]":
+        """This registry with a user's own classes of the kind, each by its class name."""
+        own = {c.__name__: Entry(c) for c in classes if issubclass(c, self.base)}
+        if not own:
+            return self
+        copy = type(self)(self.kind, self.base, self.entries | own)
+        return copy
+
+    def is_own(self, part: Part) -> bool:
+        """Whether a part is of a class that this registry lacks."""
+        return self._call(part) is None
 
     def get(self, part: str | Part, /, *arguments: Any, **settings: Any) -> Part:
         """The part of this text; an object of the kind is returned as it is.
@@ -129,6 +144,11 @@ class Registry(Generic[Part]):
     def _built(self, call: Call) -> Part:
         name, arguments, settings = call.name, call.arguments, dict(call.settings)
         if name not in self.entries:
+            if name[:1].isupper():
+                raise LogvarError(
+                    f"{self.kind} {name!r} is a class of your own, which text cannot give: pass the "
+                    f"object in Python, or logvar.load(path, parts=[{name}])"
+                )
             raise unknown_name(self.kind, name, self.entries)
         entry = self.entries[name]
         if entry.wraps and arguments:
@@ -184,6 +204,8 @@ class Registry(Generic[Part]):
         limits: _Limits | None = field.metadata.get("limits") if field is not None else None
         if field is None or limits is None:
             return value
+        if limits.part is not None:
+            return limits.part.get(value)
         kind = typing.get_type_hints(entry.build)[key]
         converted = converted_to(kind, value)
         expected = limits.expected()
@@ -207,17 +229,32 @@ class Registry(Generic[Part]):
     def describe(self, part: str | Part) -> str:
         """The text from which `get` builds this part again.
 
+        A part of a user's own class is written with the name of its class; the registry
+        `extended` by that class reads the text.
+
         Raises:
-            LogvarError: it is of a class that is not in the registry.
+            LogvarError: its settings cannot be written down.
         """
         built = self.get(part)
-        call = self._call(built)
-        if call is None:
+        call = self._call(built) or self._call_of_own(built)
+        try:
+            return formatted(*call)
+        except TypeError as error:
             raise LogvarError(
-                f"{type(built).__name__} is not in the registry of {self.kind}s, so it cannot be "
-                "written down: use a registered one, or add it to the registry"
-            )
-        return formatted(*call)
+                f"{self.kind} {type(built).__name__} cannot be written down ({error}): give it "
+                "fields that are numbers, texts, true or false, or lists of those"
+            ) from error
+
+    def _call_of_own(self, part: Part) -> Call:
+        name = type(part).__name__
+        if not dataclasses.is_dataclass(part):
+            if vars(part):
+                raise LogvarError(
+                    f"{self.kind} {name} cannot be written down: make it a dataclass, or an "
+                    "equinox.Module, whose fields are its settings"
+                )
+            return Call(name)
+        return self._with_settings(name, part)
 
     def _call(self, part: Part) -> Call | None:
         for name, entry in self.entries.items():
@@ -247,8 +284,14 @@ class Registry(Generic[Part]):
         arguments: list[Any] = []
         settings: dict[str, Any] = {}
         for field in dataclasses.fields(part):  # type: ignore[arg-type]
-            value = getattr(part, field.name)
-            if isinstance(value, self.base):
+            value, limits = getattr(part, field.name), field.metadata.get("limits")
+            if not field.init:
+                continue
+            if limits is not None and limits.part is not None:
+                text = limits.part.describe(value)
+                if text != limits.part.describe(field.default):
+                    settings[field.name] = parsed(text)
+            elif isinstance(value, self.base):
                 arguments.append(parsed(self.describe(value)))
             elif field.default is dataclasses.MISSING or value != field.default:
                 settings[field.name] = self.plain(value)

@@ -184,7 +184,7 @@ def _image_sections(vae: "VAE", rows: np.ndarray, shape: tuple[int, ...]) -> lis
     decoded = vae.reconstruct(chosen)
     drawn = vae.sample(3 * _SHOWN, mean=True)
     scaled = chosen.astype(np.float32) / (255 if rows.dtype == np.uint8 and rows.max() > 1 else 1)
-    low, high = (0.0, 1.0) if vae.decisions_.likelihood == "bernoulli" else _limits(scaled)
+    low, high = (0.0, 1.0) if _intensities(vae) else _limits(scaled)
 
     def images(array: np.ndarray) -> np.ndarray:
         as_unit = (array - low) / (high - low)
@@ -205,6 +205,11 @@ def _image_sections(vae: "VAE", rows: np.ndarray, shape: tuple[int, ...]) -> lis
     ]
 
 
+def _intensities(vae: "VAE") -> bool:
+    """Whether pixels lie in [0, 1]."""
+    return vae.fitted_.likelihood.reads_intensities
+
+
 def _limits(array: np.ndarray) -> tuple[float, float]:
     low, high = float(array.min()), float(array.max())
     return low, high if high > low else low + 1
@@ -216,7 +221,7 @@ def _manifold(vae: "VAE", shape: tuple[int, ...]) -> str:
     # Row 0 is the top: the second latent grows upwards, as on the latent map.
     grid = np.array([(x, y) for y in positions[::-1] for x in positions], np.float32)
     decoded = vae.inverse_transform(grid)
-    low, high = (0.0, 1.0) if vae.decisions_.likelihood == "bernoulli" else _limits(decoded)
+    low, high = (0.0, 1.0) if _intensities(vae) else _limits(decoded)
     images = (decoded - low) / (high - low)
     channels = shape[2] if len(shape) == 3 else 1
     return figures.tiles(

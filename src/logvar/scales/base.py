@@ -43,6 +43,9 @@ class Scale(eqx.Module):
     """Whether KL(N(μ, σ(r)²) ‖ N(0, 1)) is convex in r."""
     reference: ClassVar[str]
     """Where the parameterization comes from."""
+    is_settings: ClassVar[bool] = True
+    """Bounds and rates are settings, also where they are arrays: they neither train nor are they
+    saved with weights."""
 
     @abc.abstractmethod
     def _log_sigma(self, raw: Values) -> Values:

@@ -28,6 +28,7 @@ MARKER = "checkpoint.json"
 STATE = "state.safetensors"
 METRICS = "metrics.jsonl"
 KEPT = 2
+_STATISTIC, _STATISTIC_NOW = "totals.terms.residual", "totals.terms.statistic"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +68,10 @@ class Checkpoint:
         Raises:
             LogvarError: it does not fit the skeleton.
         """
-        return load_arrays(self.path / STATE, skeleton)
+        # Version 0.1 had one name for the statistic, and wrote it where there was none.
+        return load_arrays(
+            self.path / STATE, skeleton, ignored=(_STATISTIC,), renamed={_STATISTIC_NOW: _STATISTIC}
+        )
 
 
 def save_checkpoint(

@@ -23,7 +23,9 @@ from logvar.errors import LogvarError
 from logvar.storage.environment import environment
 from logvar.storage.files import sha256, write_atomically
 
-FORMAT = 1
+FORMAT = 2
+READ = (1, 2)
+"""Formats that are read. 1 is of version 0.1, whose recipes had a setting for each number."""
 RECIPE = "recipe.toml"
 WEIGHTS = "weights.safetensors"
 STANDARDIZATION = "standardization.safetensors"
@@ -92,9 +94,10 @@ def read_manifest(folder: Path) -> Manifest:
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("format"), int):
         raise LogvarError(f"{path} is not a manifest of logvar: expected a table with 'format'")
-    if content["format"] != FORMAT:
+    if content["format"] not in READ:
         raise LogvarError(
-            f"{folder} has format {content['format']}, this version reads format {FORMAT}: use the "
+            f"{folder} has format {content['format']}, this version reads formats "
+            f"{' and '.join(map(str, READ))}: use the "
             f"logvar version in {path}, or fit again"
         )
     fields = {field.name for field in dataclasses.fields(Manifest)}

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import equinox as eqx
 import jax
@@ -54,8 +55,22 @@ def load_named(path: Path, names: Collection[str], shape: tuple[int, ...]) -> di
     return found
 
 
-def load_arrays(path: Path, skeleton: PyTree, *, apart: Collection[str] = ()) -> PyTree:
-    """Fill a skeleton (arrays or shapes) with the arrays of a file; those named `apart` are others.
+def load_arrays(
+    path: Path,
+    skeleton: PyTree,
+    *,
+    apart: Collection[str] = (),
+    ignored: tuple[str, ...] = (),
+    renamed: Mapping[str, str] = MappingProxyType({}),
+) -> PyTree:
+    """Fill a skeleton (arrays or shapes) with the arrays of a file.
+
+    Args:
+        path: a safetensors file.
+        skeleton: what to fill.
+        apart: names of arrays that are not the skeleton's.
+        ignored: beginnings of names of such arrays.
+        renamed: what arrays of an older version are called in the file, by their names now.
 
     Shapes, dtypes and the size of the file are checked against the header and the skeleton
     before any array is read, so a hostile header cannot claim memory.
@@ -64,28 +79,32 @@ def load_arrays(path: Path, skeleton: PyTree, *, apart: Collection[str] = ()) ->
         LogvarError: not a safetensors file, truncated, or its arrays do not fit the skeleton.
     """
     expected = named_arrays(skeleton)
+    older: dict[str, str] = {}
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             names = set(file.keys())
             for name, leaf in expected.items():
-                if name not in names:
+                if name not in names and renamed.get(name) in names:
+                    older[name] = renamed[name]
+                elif name not in names:
                     raise LogvarError(
                         f"{path} has no array {name!r}: it belongs to another model; load it with "
                         "the recipe it was saved with"
                     )
-                view = file.get_slice(name)
+                view = file.get_slice(older.get(name, name))
                 if tuple(view.get_shape()) != tuple(leaf.shape):
                     raise LogvarError(
                         f"{path}: {name} has shape {tuple(view.get_shape())}, expected "
                         f"{tuple(leaf.shape)}; the recipe and the weights do not belong together"
                     )
-            extra = names - expected.keys() - set(apart)
+            extra = names - expected.keys() - set(apart) - set(older.values())
+            extra = {name for name in extra if not name.startswith(ignored)} if ignored else extra
             if extra:
                 raise LogvarError(
                     f"{path} has arrays the model lacks, such as {min(extra)!r}: it belongs to "
                     "another model; load it with the recipe it was saved with"
                 )
-            loaded = {name: file.get_tensor(name) for name in expected}
+            loaded = {name: file.get_tensor(older.get(name, name)) for name in expected}
     except _BROKEN as error:
         raise _broken(path, error) from error
 

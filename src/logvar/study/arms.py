@@ -16,9 +16,10 @@ import numpy as np
 from jaxtyping import PyTree
 
 from logvar.errors import LogvarError
-from logvar.model import Model
+from logvar.models.heads import scale_head
+from logvar.models.vae import VAEModel
 from logvar.scales import LogFamily, Scale, describe
-from logvar.training.matching import coordinates, factor_between, has_head
+from logvar.training.matching import coordinates, factor_between
 
 AS_IS = "as is"
 MATCHED = "matched"
@@ -58,7 +59,7 @@ def first_raw(scale: Scale, reference: Scale) -> float:
     return float(scale.raw(sigma))
 
 
-def begin(model: Model, scale: Scale, reference: Scale, arm: str) -> tuple[Model, PyTree]:
+def begin(model: VAEModel, scale: Scale, reference: Scale, arm: str) -> tuple[VAEModel, PyTree]:
     """(model, coordinates to train it in) for one arm.
 
     Args:
@@ -70,26 +71,17 @@ def begin(model: Model, scale: Scale, reference: Scale, arm: str) -> tuple[Model
     Raises:
         LogvarError: the scale does not reach the reference's start.
     """
-    model = eqx.tree_at(lambda model: model.scale, model, scale)
+    model = eqx.tree_at(lambda model: model.posterior.scale, model, scale)
     if arm == AS_IS:
         return model, coordinates(model)
-    if not has_head(model):
+    head = scale_head(model)
+    if head is None:
         raise LogvarError(
             "the matched arm needs a built-in encoder, whose last layer is one matrix for mean and "
             "raw output: use network='mlp', 'conv' or 'tutorial', or arms=['as is']"
         )
     c = factor(scale, reference)
-    head = model.encoder.head  # type: ignore[attr-defined]
-    columns = head.bias.shape[0]
-    is_raw = np.arange(columns) >= columns // 2
-    per_column = np.where(is_raw, c, 1.0).astype(np.float32)
-    start = np.where(is_raw, first_raw(scale, reference), 0.0).astype(np.float32)
-    model = eqx.tree_at(
-        lambda model: (model.encoder.head.kernel, model.encoder.head.bias),
-        model,
-        (head.kernel * per_column, head.bias * per_column + start),
-    )
-    return model, coordinates(model, c)
+    return head.changed(model, c, first_raw(scale, reference)), coordinates(model, c)
 
 
 def slope_mismatch(scale: Scale, reference: Scale, raw: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from logvar import assembly, scales
 from logvar.data.examples import Examples
 from logvar.data.order import split
 from logvar.errors import LogvarError, unknown_name
+from logvar.models.batch import Batch
 from logvar.recipe import Recipe
 from logvar.study.arms import ARMS, AS_IS, MATCHED, begin, first_raw
 from logvar.study.measuring import Measured, measure
@@ -21,7 +22,7 @@ from logvar.training.fleet import Raised, train_fleet
 from logvar.training.members import Member
 from logvar.training.schedules import Length
 from logvar.training.state import initial_state, partition
-from logvar.training.step import Hyper, Keys, Task, step
+from logvar.training.step import Epoch, Hyper, Keys, Task, step
 
 AT_ONCE = 16
 """Members of one fleet: more gain little on a CPU, and a kill repeats at most one fleet."""
@@ -53,6 +54,8 @@ class Experiment:
     importance_samples: int
     recipe: Recipe
     """All else that a run is made of."""
+    own: tuple[type, ...] = ()
+    """A user's own classes of parts, which the recipe names."""
 
     def __post_init__(self) -> None:
         if self.seeds < 2:
@@ -176,7 +179,7 @@ def run_unit(
     members = []
     for seed in unit.seeds:
         fresh = assembly.build_model(
-            _recipe(experiment, seed), shared.decisions, rows.train.shape[1:],
+            _recipe(experiment, seed), shared.decisions, rows.train.shape[1:], _own(experiment),
             standardization=shared.standardization,
         )  # fmt: skip
         model, into = begin(fresh, scale, reference, unit.arm)
@@ -188,7 +191,6 @@ def run_unit(
         held_out(shared),
         shared.objective,
         shared.plan,
-        latent_dim=shared.latent_dim,
         on_epoch=on_epoch,
     )
     seconds = time.perf_counter() - started
@@ -204,7 +206,12 @@ def run_unit(
 
 def _build(experiment: Experiment, rows: Rows, seed: int) -> assembly.Run:
     """The parts of a run with untouched raw outputs, under the reference's name."""
-    return assembly.build_run(_recipe(experiment, seed), rows.train, rows.validation)
+    own = _own(experiment)
+    return assembly.build_run(_recipe(experiment, seed), rows.train, rows.validation, own)
+
+
+def _own(experiment: Experiment) -> assembly.Own:
+    return assembly.Own(classes=experiment.own)
 
 
 def _recipe(experiment: Experiment, seed: int) -> Recipe:
@@ -239,7 +246,7 @@ def _measured(
         run.objective,
         seed=seed,
         importance_samples=experiment.importance_samples,
-        analytic_kl=experiment.recipe.objective.analytic_kl,
+        analytic_kl=run.objective.analytic_kl,
     )
 
 
@@ -279,10 +286,13 @@ def _bytes_of_a_member(run: assembly.Run) -> int:
     hyper = Hyper(rates, jnp.zeros(()), jnp.zeros((), jnp.int32))
     static = partition(run.model)[1]
     task = Task(static, run.objective, plan.optimizer, run.coordinates, hyper, plan.fixed)
-    state = initial_state(run.model, plan.optimizer, run.latent_dim, run.coordinates)
-    batch = jnp.zeros((plan.fixed.batch_size, *run.rows.shape[1:]), run.rows.values.dtype)
+    state = initial_state(run.model, plan.optimizer, run.coordinates)
+    size = plan.fixed.batch_size
+    x = jnp.zeros((size, *run.rows.shape[1:]), run.rows.values.dtype)
+    batch = Batch(x, weight=jnp.ones(size))
     keys = Keys.of_epoch(hyper.seed, jnp.asarray(0))
-    one = jax.jit(lambda state, batch: step(state, batch, jnp.ones(len(batch)), keys, task))
+    epoch = Epoch(batch, jnp.arange(size), jnp.asarray(size), jnp.asarray(0))
+    one = jax.jit(lambda state, batch: step(state, batch, keys, task, epoch))
     cost = one.lower(state, batch).cost_analysis() or {}
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
     # Not every backend counts what a program reads and writes; weights are most of it.

@@ -1,5 +1,6 @@
 """What is measured on each trained model, on rows that trained nothing."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -13,12 +14,14 @@ from logvar.data.preparation import Preparation
 from logvar.evaluation.elbo import RowTerms, elbo_terms
 from logvar.evaluation.importance import importance_log_likelihood
 from logvar.evaluation.summary import ACTIVE_VARIANCE
-from logvar.model import Model
-from logvar.objectives import Objective, terms
-from logvar.randomness import Purpose, row_key, row_noise
+from logvar.models.base import terms
+from logvar.models.batch import Batch
+from logvar.models.heads import scale_head
+from logvar.models.vae import VAEModel
+from logvar.objectives import Moment, Objective
+from logvar.randomness import Purpose, row_key, row_noise, stream
 from logvar.scales import Scale
 from logvar.study.arms import slope_mismatch
-from logvar.training.matching import has_head
 from logvar.training.state import partition
 
 DRAWS = 16
@@ -57,7 +60,7 @@ class Measured(NamedTuple):
 
 
 def measure(
-    model: Model,
+    model: VAEModel,
     reference: Scale,
     rows: np.ndarray | Examples,
     preparation: Preparation,
@@ -141,23 +144,24 @@ def _gradients(
     words: Array,
     seed: Int[Array, ""],
 ) -> _Gradients:
-    model: Model = eqx.combine(params, static)
+    model: VAEModel = eqx.combine(params, static)
     keys = jax.vmap(lambda word: row_key(seed, Purpose.BINARIZATION, word))(words)
-    x = jax.vmap(preparation)(rows, keys)
-    mean, raw = jax.vmap(model.encode)(x)
-    latent_dim = raw.shape[-1]
-    eps = jax.vmap(lambda word: row_noise(seed, word, DRAWS, latent_dim))(words)
+    x = Batch(jax.vmap(preparation)(rows, keys))
+    codes = jax.vmap(model.encode)(x)
+    prior, like, raw = model.prior_given(), model.noise_like(), codes["raw"]
+    eps = jax.vmap(lambda word: row_noise(seed, word, DRAWS, like))(words)
 
-    def loss(raw: Array, mean: Array, x: Array, eps: Array) -> Array:
-        return -terms(model, x, (mean, raw), eps, analytic_kl).elbo
+    def loss(raw: Array, code: dict[str, Array], x: Batch, eps: PyTree) -> Array:
+        return -terms(model, x, code | {"raw": raw}, eps, prior, analytic_kl).elbo
 
-    def of_row(raw: Array, mean: Array, x: Array, eps: Array) -> tuple[Array, Array]:
-        draws = jax.vmap(lambda e: jax.grad(loss)(raw, mean, x, e))(eps)
-        average = jax.grad(lambda r: jnp.mean(jax.vmap(lambda e: loss(r, mean, x, e))(eps)))
+    def of_row(code: dict[str, Array], x: Batch, eps: PyTree) -> tuple[Array, Array]:
+        raw = code["raw"]
+        draws = jax.vmap(lambda e: jax.grad(loss)(raw, code, x, e))(eps)
+        average = jax.grad(lambda r: jnp.mean(jax.vmap(lambda e: loss(r, code, x, e))(eps)))
         bends = jax.vmap(lambda basis: jnp.vdot(jax.jvp(average, (raw,), (basis,))[1], basis))
-        return jnp.var(draws, axis=0, ddof=1), bends(jnp.eye(latent_dim))
+        return jnp.var(draws, axis=0, ddof=1), bends(jnp.eye(len(raw)))
 
-    noise, curvature = jax.vmap(of_row)(raw, mean, x, eps)
+    noise, curvature = jax.vmap(of_row)(codes, x, eps)
     d = model.scale.slope(raw)
     rest = jnp.square(1 - model.scale.variance(raw)) if analytic_kl else 1.0
     return _Gradients(
@@ -165,24 +169,28 @@ def _gradients(
         jnp.mean(2 * jnp.square(d) * rest),
         jnp.mean(curvature),
         jnp.mean(2 * jnp.square(d)),
-        _share(model, params, static, objective, x, eps),
+        _share(params, static, objective, x, eps),
     )
 
 
 def _share(
-    model: Model, params: PyTree, static: Any, objective: Objective, x: Array, eps: Array
+    params: PyTree, static: Any, objective: Objective, x: Batch, eps: PyTree
 ) -> Array:
     """The raw outputs' columns' share of the squared norm of the gradient on these rows."""
-    if not has_head(model):
+    head = scale_head(eqx.combine(params, static))
+    if head is None:
         return jnp.asarray(jnp.nan)
+    n = len(x.x)
+    batch = dataclasses.replace(x, weight=jnp.ones(n))
+    few = jax.tree.map(lambda leaf: leaf[:, : objective.samples], eps)
+    # Long after any warm-up.
+    late = jnp.asarray(1 << 30)
+    moment = Moment(late, late, jnp.asarray(n), jnp.asarray(1), stream(0, Purpose.OBJECTIVE))
 
     def loss(params: PyTree) -> Array:
-        few = eps[:, : objective.n_samples]
-        return objective(eqx.combine(params, static), x, few, jnp.ones(len(x)), 1 << 30)[0]
+        return objective(eqx.combine(params, static), batch, few, moment)[0]
 
     gradient = jax.grad(loss)(params)
     total = sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(gradient))
-    head = gradient.encoder.head
-    half = head.bias.shape[0] // 2
-    ours = jnp.sum(jnp.square(head.kernel[:, half:])) + jnp.sum(jnp.square(head.bias[half:]))
+    ours = sum(jnp.sum(jnp.square(leaf)) for leaf in head.raw_of(gradient))
     return ours / total

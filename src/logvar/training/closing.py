@@ -17,8 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 from logvar.backend.compiling import compiled
 from logvar.data.preparation import Preparation
 from logvar.evaluation.elbo import HeldOut, held_out_rows
-from logvar.model import Model
-from logvar.objectives import Terms
+from logvar.models.base import Model, Terms
 from logvar.training.state import Totals, TrainState, partition
 
 
@@ -47,9 +46,9 @@ class Closed(NamedTuple):
 def with_fitted_noise(state: TrainState, static: Any, ends: Bool[Array, ""] | bool) -> TrainState:
     """A noise in closed form takes its value from the epoch's residuals, where the epoch ends."""
     model: Model = eqx.combine(state.params, static)
-    if not model.likelihood.fits_residuals:
+    if not model.likelihood.has_statistic:
         return state
-    fitted = model.likelihood.fitted(state.totals.terms.residual / state.totals.count)
+    fitted = model.likelihood.fitted(state.totals.terms.statistic / state.totals.count)
     params, _ = partition(eqx.tree_at(lambda model: model.likelihood, model, fitted))
     params = jax.tree.map(partial(jnp.where, ends), params, state.params)
     return dataclasses.replace(state, params=params)
@@ -78,8 +77,7 @@ def _closed(end: End, state: TrainState) -> tuple[TrainState, Closed]:
         state = with_best_kept(state, validation.elbo, better, end.number)
     elif end.keeps_last:
         state = dataclasses.replace(state, best_params=state.params)
-    emptied = Totals.zero(totals.terms.kl.shape[-1])
-    return dataclasses.replace(state, totals=emptied), Closed(totals, validation)
+    return dataclasses.replace(state, totals=totals.emptied()), Closed(totals, validation)
 
 
 close = compiled(_closed, donate=True)

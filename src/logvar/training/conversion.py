@@ -13,12 +13,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Float, PyTree
 
 from logvar.errors import LogvarError
-from logvar.model import Model
+from logvar.models.heads import ScaleHead, scale_head
+from logvar.models.vae import VAEModel
 from logvar.scales import LogFamily, Scale
-from logvar.training.matching import has_head
 from logvar.training.state import TrainState, partition
 
 _ITERATIONS = 20
@@ -79,36 +79,26 @@ def _fitted(old: Scale, new: Scale, raw: np.ndarray) -> Affine:
     return Affine(*best)
 
 
-def convert_model(model: Model, new: Scale, affine: Affine) -> Model:
+def convert_model(model: VAEModel, new: Scale, affine: Affine) -> VAEModel:
     """The model with its head's raw columns changed, under the new scale.
 
     Raises:
         LogvarError: the encoder has no head that is one matrix for mean and raw output.
     """
-    if not has_head(model):
+    head = scale_head(model)
+    if head is None:
         raise LogvarError(
             "convert needs a built-in encoder, whose last layer is one matrix for mean and raw "
             "output; got one of your own: multiply its last layer yourself, by rate/new rate"
         )
-    moved = convert_params(model, affine)
-    return eqx.tree_at(lambda model: model.scale, moved, new)
-
-
-def convert_params(params: PyTree, affine: Affine) -> PyTree:
-    """Weights with the head's raw columns changed; everything else is the same arrays."""
-    head = params.encoder.head
-    factor, offset = _columns(affine, head.bias)
-    return eqx.tree_at(
-        lambda tree: (tree.encoder.head.kernel, tree.encoder.head.bias),
-        params,
-        (head.kernel * factor, head.bias * factor + offset),
-    )
+    moved = head.changed(model, affine.factor, affine.offset)
+    return eqx.tree_at(lambda model: model.posterior.scale, moved, new)
 
 
 def convert_state(
     state: TrainState,
     affine: Affine,
-    converted: Model,
+    converted: VAEModel,
     *,
     old_coordinates: PyTree,
     same_coordinates: bool,
@@ -124,6 +114,8 @@ def convert_state(
             so its moments stay as they are; otherwise they are moved to the new scale's own.
     """
     structure = jax.tree.structure(partition(converted)[0])
+    head = scale_head(converted)
+    assert head is not None  # `convert_model` has refused other networks
 
     def in_new_tree(tree: PyTree) -> PyTree:
         # A tree of weights carries its model's scale in its structure.
@@ -136,13 +128,13 @@ def convert_state(
                 "convert the weights alone, logvar.conversion.convert(logvar.load(path), …)"
             )
         if not same_coordinates:
-            node = _moved(node, affine, old_coordinates)
+            node = _moved(node, head, affine, old_coordinates)
         return node._replace(**{name: in_new_tree(getattr(node, name)) for name in node.degrees})
 
     return dataclasses.replace(
         state,
-        params=in_new_tree(convert_params(state.params, affine)),
-        best_params=in_new_tree(convert_params(state.best_params, affine)),
+        params=in_new_tree(head.changed(state.params, *affine)),
+        best_params=in_new_tree(head.changed(state.best_params, *affine)),
         optimizer=jax.tree.map(moved, state.optimizer, is_leaf=_has_degrees),
     )
 
@@ -152,7 +144,7 @@ def _has_degrees(node: PyTree) -> bool:
     return hasattr(node, "degrees")
 
 
-def _moved(state: Any, affine: Affine, old_coordinates: PyTree) -> Any:
+def _moved(state: Any, head: ScaleHead, affine: Affine, old_coordinates: PyTree) -> Any:
     """A gradient with respect to a·w is 1/a times as large, its square 1/a²."""
     inverse = Affine(1 / affine.factor, np.zeros_like(affine.offset))
     squared = Affine(np.square(inverse.factor), inverse.offset)
@@ -160,17 +152,9 @@ def _moved(state: Any, affine: Affine, old_coordinates: PyTree) -> Any:
     def of_degree(tree: PyTree, degree: int) -> PyTree:
         if degree == 1:
             tree = jax.tree.map(jnp.divide, tree, old_coordinates)
-            return convert_params(tree, inverse)
+            return head.changed(tree, *inverse)
         tree = jax.tree.map(lambda v, c: v / (c * c), tree, old_coordinates)
-        return convert_params(tree, squared)
+        return head.changed(tree, *squared)
 
     moved = {name: of_degree(getattr(state, name), n) for name, n in state.degrees.items()}
     return state._replace(**moved)
-
-
-def _columns(affine: Affine, bias: Array) -> tuple[Array, Array]:
-    """(factor, offset) for all columns of a head: the means' columns stay as they are."""
-    half = bias.shape[0] // 2
-    factor = np.concatenate([np.ones(half), affine.factor])
-    offset = np.concatenate([np.zeros(half), affine.offset])
-    return jnp.asarray(factor, bias.dtype), jnp.asarray(offset, bias.dtype)

@@ -14,13 +14,15 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from logvar import scales
-from logvar.backend.ops import optimized, standard_normal
+from logvar.backend.ops import optimized
 from logvar.backend.precision import in_training
-from logvar.distributions.noise import ObservationNoise
-from logvar.distributions.normal import Normal
-from logvar.model import Model
+from logvar.likelihoods.noise import ObservationNoise
+from logvar.models.batch import Batch
+from logvar.models.vae import VAEModel
+from logvar.objectives.base import Drawn
+from logvar.randomness import noise as noise_for
 from logvar.training.state import TrainState
-from logvar.training.step import Keys, Task
+from logvar.training.step import Epoch, Keys, Task, loss_function
 
 _FAR, _APART = 20, 100
 """An input is taken for bad data beyond so many standard deviations, and so many times as far out
@@ -58,22 +60,22 @@ class Diagnosis:
 
 def diagnose(
     state: TrainState,
-    rows: np.ndarray,
+    batch: Batch,
     indices: np.ndarray,
-    position: tuple[int, int],
+    position: tuple[Epoch, int],
     task: Task,
 ) -> Diagnosis:
     """Repeat a step that failed and say what broke.
 
     Args:
         state: the state before that step.
-        rows: the stored rows of its batch, padded as they were.
+        batch: the stored rows of its batch, padded as they were, with their weights.
         indices: the places in the training set of those that are no padding.
-        position: (epoch, step in the epoch).
+        position: the epoch, and the step in it.
         task: what the step was compiled for.
     """
-    model: Model = eqx.combine(state.params, task.static)
-    seen = _quantities(state, jnp.asarray(rows), len(indices), position, task)
+    model: VAEModel = eqx.combine(state.params, task.static)
+    seen = _quantities(state, batch, len(indices), position, task)
     raw = np.asarray(seen["raw scale output"])
     finite_raw = raw[np.isfinite(raw)] if np.isfinite(raw).any() else np.zeros(1)
     # An optimizer given as an object has its learning rate inside.
@@ -82,7 +84,7 @@ def diagnose(
     cause = _cause(model, state, seen, indices, rate)
     return Diagnosis(
         step=int(state.failed_step) + 1,
-        epoch=position[0] + 1,
+        epoch=int(position[0].number) + 1,
         quantity=_first_bad(seen, indices),
         cause=cause.text,
         remedy=cause.remedy,
@@ -99,11 +101,12 @@ _FORWARD = (
 
 
 def _quantities(
-    state: TrainState, rows: Array, valid: int, position: tuple[int, int], task: Task
+    state: TrainState, batch: Batch, valid: int, position: tuple[Epoch, int], task: Task
 ) -> dict[str, np.ndarray]:
     """All quantities of the step in the order of computation; rows first, gradients last."""
-    at = jnp.asarray(position[0], jnp.int32), jnp.asarray(position[1], jnp.int32)
-    forward, gradients = _computed(state, rows, jnp.asarray(valid), at, task)
+    epoch, t = position
+    batch = jax.tree.map(jnp.asarray, batch)
+    forward, gradients = _computed(state, batch, epoch._replace(rows=None), jnp.asarray(t), task)
     named = dict(zip(_FORWARD, (np.asarray(values)[:valid] for values in forward), strict=True))
     for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
         name = jax.tree_util.keystr(path, simple=True, separator=".")
@@ -113,43 +116,35 @@ def _quantities(
 
 @eqx.filter_jit  # one program: operation by operation it would take seconds
 def _computed(
-    state: TrainState, rows: Array, valid: Array, position: tuple[Array, Array], task: Task
+    state: TrainState, batch: Batch, epoch: Epoch, t: Array, task: Task
 ) -> tuple[tuple[Array, ...], PyTree]:
-    fixed = task.fixed
-    latent_dim = state.totals.terms.kl.shape[-1]
-    keys = Keys.of_epoch(task.hyper.seed, position[0]).at(position[1])
-    eps = standard_normal(keys.noise, (fixed.batch_size, task.objective.n_samples, latent_dim))
-    x = fixed.preparation(rows, keys.binarization)
-
-    def model_of(params: PyTree) -> Model:
-        return in_training(eqx.combine(params, task.static), fixed.precision)
+    fixed, samples = task.fixed, task.objective.samples
+    keys = Keys.of_epoch(task.hyper.seed, epoch.number).at(t)
+    x = Batch(fixed.preparation(batch.x, keys.binarization))
 
     def forward(params: PyTree) -> tuple[Array, ...]:
-        model = model_of(params)
-        mean, raw = jax.vmap(model.encode)(x)
-        posterior = Normal(mean[:, None], raw[:, None], model.scale)
-        z = posterior.reparameterize(eps)
-        outputs = jax.vmap(jax.vmap(model.decode))(z)
-
-        def log_likelihoods(x: Array, outputs: Array) -> Array:
-            return jax.vmap(lambda o: model.likelihood.log_prob(x, o))(outputs)
-
+        model: VAEModel = in_training(eqx.combine(params, task.static), fixed.precision)
+        eps = noise_for(model.noise_like(), keys.noise, (fixed.batch_size, samples))
+        drawn = Drawn.of(model, x, eps)
+        prior = model.prior_given()
+        trace = jax.vmap(lambda e, c, n: model.trace(e, c, n, prior))
+        found = trace(drawn.examples, drawn.codes, drawn.noise)
+        each = jax.vmap(model.likelihood.log_prob)(drawn.examples.x, found.outputs)
+        codes = drawn.by_example(drawn.codes)
+        mean, raw = codes["mean"][:, 0], codes["raw"][:, 0]
         return (
-            jax.vmap(model.likelihood.standardize)(x),
+            jax.vmap(model.likelihood.encoder_input)(x.x),
             mean,
             raw,
-            posterior.sigma[:, 0],
-            z,
-            jax.vmap(lambda m, r: model.prior.kl(Normal(m, r, model.scale)))(mean, raw),
-            outputs,
-            jax.vmap(log_likelihoods)(x, outputs),
+            model.scale.sigma(raw),
+            drawn.by_example(found.z),
+            drawn.by_example(found.kl(True)),
+            drawn.by_example(found.outputs),
+            drawn.by_example(each),
         )
 
-    def loss(params: PyTree) -> Array:
-        weight = (jnp.arange(fixed.batch_size) < valid).astype(jnp.float32)
-        return task.objective(model_of(params), x, eps, weight, state.step)[0]
-
-    both = optimized(lambda params: (forward(params), jax.grad(loss)(params)))
+    loss = loss_function(task.static, batch, state.step, keys, task, epoch)
+    both = optimized(lambda params: (forward(params), jax.grad(loss, has_aux=True)(params)[0]))
     return both(state.params)
 
 
@@ -184,7 +179,7 @@ class _Cause(NamedTuple):
 
 
 def _cause(
-    model: Model,
+    model: VAEModel,
     state: TrainState,
     seen: dict[str, np.ndarray],
     indices: np.ndarray,

@@ -20,17 +20,16 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
-
 from logvar.backend.compiling import host_int
 from logvar.cores import cores
 from logvar.data.examples import Examples, examples_of
-from logvar.data.order import epoch_order, padded
+from logvar.data.order import epoch_order
 from logvar.evaluation.elbo import HeldOut
 from logvar.evaluation.noise import fit_noise
-from logvar.model import Model
+from logvar.models.base import Model
+from logvar.models.batch import Batch
 from logvar.objectives import Objective
-from logvar.training.loop import Plan, Watcher
+from logvar.training.loop import Plan, Watcher, on_device
 from logvar.training.members import FleetChunk, Member, assembled, run_all
 from logvar.training.pace import Pace
 from logvar.training.schedules import Length
@@ -63,7 +62,6 @@ def train_fleet(
     objective: Objective,
     plan: Plan,
     *,
-    latent_dim: int,
     shares: int | None = None,
     pace: Callable[[], Watcher] = Pace,
     on_epoch: Callable[[int, int], None] = lambda epoch, training: None,
@@ -77,7 +75,6 @@ def train_fleet(
         objective: shared.
         plan: epochs, patience, optimizer, schedule and what a step is compiled for; seeds and
             learning rates are the members' own: the schedule gives their shape.
-        latent_dim: number of latents.
         shares: equal parts that train side by side, each in a thread; `shares_for` by default.
         pace: makes a watcher for each share, which says how long a chunk may be.
         on_epoch: is told, from those threads, an epoch that a share has closed and how many
@@ -86,15 +83,12 @@ def train_fleet(
     shares = shares_for(len(members)) if shares is None else shares
     size = len(members) // shares
     rows = examples_of(rows)
-    on_device = (
-        jax.device_put(padded(rows.values)),
-        HeldOut.of(validation),
-    )  # jnp.asarray would copy
+    placed = on_device(rows), HeldOut.of(validation)
     together = _Together(on_epoch, [size] * shares)
 
     def train(index: int) -> list[Raised]:
         share, watching = members[index * size :][:size], _Watching(index, pace(), together)
-        return _train_share(share, on_device, len(rows), objective, plan, latent_dim, watching)
+        return _train_share(share, placed, len(rows), objective, plan, watching)
 
     with ThreadPoolExecutor(shares) as pool:
         try:
@@ -144,11 +138,10 @@ class _Watching(NamedTuple):
 
 def _train_share(
     members: Sequence[Member],
-    on_device: tuple[Array, HeldOut],
+    placed: tuple[Batch, HeldOut],
     n: int,
     objective: Objective,
     plan: Plan,
-    latent_dim: int,
     watching: _Watching,
 ) -> list[Raised]:
     """Train some of the members, from the first epoch to the last of them that goes on."""
@@ -156,8 +149,8 @@ def _train_share(
     batch_size = plan.fixed.batch_size
     steps = -(-n // batch_size)
     length = Length(plan.epochs, steps)
-    fleet, states = assembled(members, objective, plan, length, latent_dim, together.shares > 1)
-    device_rows, held_out = on_device
+    fleet, states = assembled(members, objective, plan, length, together.shares > 1)
+    device_rows, held_out = placed
     valid = int(np.asarray(held_out.weight).sum())
     seeds = [member.seed for member in members]
     active: Any = np.ones(len(members), bool)

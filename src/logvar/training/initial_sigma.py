@@ -14,10 +14,9 @@ from jaxtyping import Array, Float
 from logvar import scales
 from logvar.backend.compiling import from_host, host_float
 from logvar.errors import LogvarError
-from logvar.model import Model
-from logvar.networks.layers import Dense
+from logvar.models.heads import ScaleHead, scale_head
+from logvar.models.vae import VAEModel
 from logvar.scales import Scale
-from logvar.training.matching import has_head
 
 _REFERENCE_SLOPE = 0.5  # log-variance's, which the factor therefore leaves as it is
 _LARGEST_FACTOR = 10.0  # near a bound d → 0, and spread in log σ cannot be had at any factor
@@ -47,7 +46,7 @@ def chosen_sigma(initial_sigma: float | str, scale: str | Scale) -> float | None
     return float(np.sqrt(np.max(low) * np.min(high)))
 
 
-def starting_at(model: Model, sigma: float, scale: Scale, *, required: bool) -> Model:
+def starting_at(model: VAEModel, sigma: float, scale: Scale, *, required: bool) -> VAEModel:
     """The model with its encoder's head set so that σ starts there.
 
     Args:
@@ -59,7 +58,8 @@ def starting_at(model: Model, sigma: float, scale: Scale, *, required: bool) -> 
     Raises:
         LogvarError: required, and the encoder is one of the user's own.
     """
-    if not has_head(model):
+    head = scale_head(model)
+    if head is None:
         if required:
             raise LogvarError(
                 "initial_sigma needs a built-in encoder, whose last layer is one matrix for mean "
@@ -67,19 +67,18 @@ def starting_at(model: Model, sigma: float, scale: Scale, *, required: bool) -> 
                 "to what), or use initial_sigma='as-is'"
             )
         return model
-    started = _starting_at(model.encoder.head, sigma, scale)  # type: ignore[attr-defined]
-    return eqx.tree_at(lambda model: model.encoder.head, model, started)
+    return with_raw_at(model, head, sigma, scale)
 
 
-def _starting_at(head: Dense, sigma: float, scale: Scale) -> Dense:
+def with_raw_at(model: VAEModel, head: ScaleHead, sigma: float, scale: Scale) -> VAEModel:
+    """The model with the raw outputs of a head starting at σ, spread as under log-variance."""
     raw, factor = map(np.asarray, _raw_and_factor(host_float(sigma), scale))
-    columns = head.bias.shape[0]
     # On the host, where no program is compiled for the head's shape.
-    is_raw = np.arange(columns) >= columns // 2
-    kernel = np.asarray(head.kernel) * np.where(is_raw, factor, np.float32(1))
-    bias = np.where(is_raw, raw, np.asarray(head.bias))
-    started = from_host(kernel), from_host(bias)
-    return eqx.tree_at(lambda head: (head.kernel, head.bias), head, started)
+    layer = head.layer(model)
+    factors = head.per_column(factor, 1.0).astype(np.float32)
+    kernel = np.asarray(layer.kernel) * head.for_kernel(factors)
+    bias = np.where(head.is_raw, raw, np.asarray(layer.bias))
+    return head.with_arrays(model, from_host(kernel), from_host(bias))
 
 
 @eqx.filter_jit  # one program: operation by operation it would compile twelve

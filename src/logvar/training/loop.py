@@ -17,8 +17,9 @@ from logvar.data.examples import Examples, examples_of
 from logvar.data.order import epoch_order, padded
 from logvar.evaluation.elbo import HeldOut
 from logvar.evaluation.noise import fit_noise
-from logvar.model import Model
-from logvar.objectives import Objective, Terms
+from logvar.models.base import Model, Terms
+from logvar.models.batch import Batch
+from logvar.objectives import Objective
 from logvar.training.closing import End, close
 from logvar.training.diagnosis import Diagnosis, diagnose
 from logvar.training.optimizers import Rule
@@ -109,21 +110,20 @@ def train(
     plan: Plan,
     watcher: Watcher,
     *,
-    latent_dim: int,
     coordinates: PyTree,
     state: TrainState | None = None,
     history: Sequence[EpochMetrics] = (),
 ) -> Trained:
     """Train a model, from the start or from a saved state with the epochs that led to it."""
     if state is None:
-        state = initial_state(model, plan.optimizer, latent_dim, coordinates)
+        state = initial_state(model, plan.optimizer, coordinates)
     model, state, coordinates = under_its_scale(model, state, coordinates)
     examples = examples_of(rows)
     n, batch_size = len(examples), plan.fixed.batch_size
     steps_per_epoch = -(-n // batch_size)
     length = Length(plan.epochs, steps_per_epoch)
     task = _task(model, objective, coordinates, plan, state, length)
-    device_rows = jax.device_put(padded(examples.values))  # jnp.asarray would copy
+    device_rows = on_device(examples)
     held_out = None if validation is None or not len(validation) else HeldOut.of(validation)
     history = list(history)
     ended, diagnosis, rescues = "finished", None, []
@@ -138,7 +138,7 @@ def train(
         state, stopped = _run_epoch(task, epoch, state, first_step, steps_per_epoch, watcher)
         first_step = 0
         if int(state.failed_step) >= 0:
-            diagnosis = _diagnosis(state, examples.values, task, plan)
+            diagnosis = _diagnosis(state, examples, task, plan)
             if int(state.rescues) >= plan.rescues:
                 ended = "not finite"
                 break
@@ -159,6 +159,12 @@ def train(
     best = _best_model(model, state, held_out)
     best = fit_noise(best, examples, plan.fixed.preparation, plan.seed)
     return Trained(best, state, history, ended, diagnosis, rescues)
+
+
+def on_device(examples: Examples) -> Batch:
+    """Training rows on the device, padded so that other numbers of them are the same program."""
+    weight = None if examples.weight is None else padded(examples.weight)
+    return Batch(*jax.device_put((padded(examples.values), None, None, None, weight)))
 
 
 def _run_epoch(
@@ -192,12 +198,19 @@ def _task(
     return Task(static, objective, plan.optimizer, coordinates, hyper, plan.fixed)
 
 
-def _diagnosis(state: TrainState, rows: np.ndarray, task: Task, plan: Plan) -> Diagnosis:
+def _diagnosis(state: TrainState, examples: Examples, task: Task, plan: Plan) -> Diagnosis:
     """Look at the batch of the step that was not taken."""
-    n, batch_size = len(rows), plan.fixed.batch_size
-    epoch, t = divmod(int(state.failed_step), -(-n // batch_size))
-    batch = epoch_order(n, batch_size, plan.seed, epoch)[t * batch_size : (t + 1) * batch_size]
-    return diagnose(state, rows[batch], batch[: n - t * batch_size], (epoch, t), task)
+    n, batch_size = len(examples), plan.fixed.batch_size
+    number, t = divmod(int(state.failed_step), -(-n // batch_size))
+    order = epoch_order(n, batch_size, plan.seed, number)
+    indices = order[t * batch_size : (t + 1) * batch_size]
+    valid = indices[: n - t * batch_size]
+    weight = (np.arange(len(indices)) < len(valid)).astype(np.float32)
+    if examples.weight is not None:
+        weight = weight * examples.weight[indices]
+    batch = Batch(examples.values[indices], weight=weight)
+    epoch = Epoch(batch, order, host_int(n), host_int(number))
+    return diagnose(state, batch, valid, (epoch, t), task)
 
 
 def _close_epoch(

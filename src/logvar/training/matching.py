@@ -15,8 +15,8 @@ from jaxtyping import PyTree
 from logvar import scales
 from logvar.backend.compiling import from_host
 from logvar.errors import LogvarError
-from logvar.model import Model
-from logvar.networks.layers import Dense
+from logvar.models.heads import scale_head
+from logvar.models.vae import VAEModel
 from logvar.training.state import partition
 
 
@@ -40,14 +40,14 @@ def _of_the_log_family(scale: str | scales.Scale) -> scales.LogFamily:
     return found
 
 
-def matched(model: Model, reference: str | scales.Scale) -> tuple[Model, PyTree]:
+def matched(model: VAEModel, reference: str | scales.Scale) -> tuple[VAEModel, PyTree]:
     """Return the model started as `reference` would start, and the coordinates to train it in.
 
     Raises:
         LogvarError: the encoder has no `head` that is one matrix for mean and raw output.
     """
     factor = factor_between(model.scale, reference)
-    if not has_head(model):
+    if scale_head(model) is None:
         raise LogvarError(
             "match needs a built-in encoder, whose last layer is one matrix for mean and raw "
             "output; got one of your own: use network='mlp', 'conv' or 'tutorial'"
@@ -57,12 +57,7 @@ def matched(model: Model, reference: str | scales.Scale) -> tuple[Model, PyTree]
     return eqx.combine(jax.tree.map(jnp.multiply, params, into), static), into
 
 
-def has_head(model: Model) -> bool:
-    """Whether the encoder ends in one matrix for mean and raw output, as the built-in ones do."""
-    return isinstance(getattr(model.encoder, "head", None), Dense)
-
-
-def coordinates(model: Model, factor: float = 1.0) -> PyTree:
+def coordinates(model: VAEModel, factor: float = 1.0) -> PyTree:
     """A factor for each weight: `factor` for the raw outputs' columns of the head, otherwise 1.
 
     Unmatched runs train in coordinates of ones rather than in none, so that a run and its match
@@ -71,12 +66,8 @@ def coordinates(model: Model, factor: float = 1.0) -> PyTree:
     params, _ = partition(model)
     # Made on the host, where nothing has to be compiled for it.
     ones = jax.tree.map(lambda leaf: from_host(np.ones((), leaf.dtype)), params)
-    if not has_head(model):
+    head = scale_head(model)
+    if head is None:
         return ones
-    columns = params.encoder.head.bias.shape[0]
-    per_column = np.where(np.arange(columns) < columns // 2, 1.0, factor).astype(np.float32)
-    return eqx.tree_at(
-        lambda tree: (tree.encoder.head.kernel, tree.encoder.head.bias),
-        ones,
-        (from_host(per_column[None, :]), from_host(per_column)),
-    )
+    columns = head.per_column(factor, 1.0).astype(np.float32)
+    return head.with_arrays(ones, from_host(head.for_kernel(columns)), from_host(columns))

@@ -20,13 +20,13 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from logvar.backend.compiling import compiled, from_host, host_float, host_int
 from logvar.backend.ops import on_one_core, one_core_differs
 from logvar.evaluation.elbo import HeldOut, held_out_rows
-from logvar.model import Model
+from logvar.models.base import Model
 from logvar.objectives import Objective
 from logvar.training.closing import with_best_kept, with_fitted_noise
 from logvar.training.loop import Plan
 from logvar.training.optimizers import Rule
 from logvar.training.schedules import Length
-from logvar.training.state import Totals, TrainState, initial_state, partition
+from logvar.training.state import TrainState, initial_state, partition
 from logvar.training.step import (
     Chunk,
     Epoch,
@@ -77,7 +77,6 @@ def assembled(
     objective: Objective,
     plan: Plan,
     length: Length,
-    latent_dim: int,
     side_by_side: bool,
 ) -> tuple[Fleet, TrainState]:
     """The members' states and numbers, stacked."""
@@ -86,7 +85,7 @@ def assembled(
     optimizer = plan.optimizer
     of_members = zip(parts, members, strict=True)
     each = [(params, member.coordinates) for (params, _), member in of_members]
-    coordinates, states = _started(static, optimizer, latent_dim, each)
+    coordinates, states = _started(static, optimizer, each)
     rates = [plan.schedule.rates(member.learning_rate, length) for member in members]
     hyper = Hyper(
         jax.tree.map(lambda *numbers: from_host(np.stack(numbers)), *rates),
@@ -106,13 +105,13 @@ def _worth_a_turn(params: PyTree, batch_size: int) -> bool:
 
 @compiled  # one program: 8 models of digits take 3.7 ms, stacked weight by weight 5.7
 def _started(
-    static: Any, optimizer: Rule, latent_dim: int, each: Sequence[tuple[PyTree, PyTree]]
+    static: Any, optimizer: Rule, each: Sequence[tuple[PyTree, PyTree]]
 ) -> tuple[PyTree, TrainState]:
     """The members' coordinates, and their states before the first step."""
     models, coordinates = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
 
     def member(params: PyTree, coordinates: PyTree) -> TrainState:
-        return initial_state(eqx.combine(params, static), optimizer, latent_dim, coordinates)
+        return initial_state(eqx.combine(params, static), optimizer, coordinates)
 
     return coordinates, jax.vmap(member, axis_size=len(each))(models, coordinates)
 
@@ -196,9 +195,9 @@ def _at_once(chunk: FleetChunk, states: TrainState) -> tuple[TrainState, Seen]:
     def member(
         state: TrainState, order: Array, hyper: Hyper, coordinates: PyTree, keys: Keys, t: Array
     ) -> TrainState:
-        batch, weight = batch_at(epoch, order, t, fleet.fixed.batch_size)
+        batch = batch_at(epoch, order, t, fleet.fixed.batch_size)
         task = _task(fleet, coordinates, hyper)
-        return step(state, batch, weight, keys.at(t), task)
+        return step(state, batch, keys.at(t), task, epoch)
 
     def unfinished(carry: tuple[Array, TrainState]) -> Array:
         return (carry[0] < stop) & jnp.any(carry[1].failed_step < 0)
@@ -240,7 +239,6 @@ def _after(
     """A member's state after a chunk, and what the host learns of it."""
     elbo, raw = means
     state = with_best_kept(state, elbo, ends & (elbo > state.best_elbo), chunk.epoch.number + 1)
-    zero = Totals.zero(state.totals.terms.kl.shape[-1])
-    totals = jax.tree.map(partial(jnp.where, chunk.ends), zero, state.totals)
+    totals = jax.tree.map(partial(jnp.where, chunk.ends), state.totals.emptied(), state.totals)
     state = dataclasses.replace(state, totals=totals)
     return state, Seen(elbo, raw, state.best_epoch, state.failed_step)

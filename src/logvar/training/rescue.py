@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from logvar.model import Model
+from logvar.models.vae import VAEModel
 from logvar.scales import Scale
 from logvar.scales.wrappers import Clamped
 from logvar.training.optimizers import Rule
@@ -53,8 +53,8 @@ def is_bounded(scale: Scale) -> bool:
 
 
 def under_its_scale(
-    model: Model, state: TrainState, coordinates: PyTree
-) -> tuple[Model, TrainState, PyTree]:
+    model: VAEModel, state: TrainState, coordinates: PyTree
+) -> tuple[VAEModel, TrainState, PyTree]:
     """Everything under the scale that the state was trained with: bounded, if a rescue bounded it.
 
     A tree of weights, moments or coordinates carries its model's scale in its structure.
@@ -62,7 +62,7 @@ def under_its_scale(
     if not bool(state.bounded):
         return model, state, coordinates
     if not is_bounded(model.scale):
-        model = eqx.tree_at(lambda model: model.scale, model, bounded(model.scale))
+        model = eqx.tree_at(lambda model: model.posterior.scale, model, bounded(model.scale))
     structure: Any = jax.tree.structure(partition(model)[0])
     old: Any = jax.tree.structure(state.params)
 
@@ -91,7 +91,7 @@ def rescued(
         bound: give the scale bounds from here on.
     """
     model = eqx.combine(state.best_params, static)
-    fresh = initial_state(model, optimizer, state.totals.terms.kl.shape[0], coordinates)
+    fresh = initial_state(model, optimizer, coordinates)
     return dataclasses.replace(
         fresh,
         step=jnp.asarray(step, jnp.int32),

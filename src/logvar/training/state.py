@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from logvar.backend.compiling import from_host
-from logvar.model import Model
-from logvar.objectives import Terms
+from logvar.models.base import Model, Terms
+from logvar.trainable import trainable
 from logvar.training.optimizers import Rule
 
 
@@ -22,9 +22,17 @@ class Totals(eqx.Module):
     count: Float[Array, ""]
 
     @classmethod
-    def zero(cls, latent_dim: int) -> "Totals":
-        sums = [from_host(np.zeros(shape)) for shape in ((), latent_dim, (), (), ())]
-        return cls(Terms(*sums[:3]), *sums[3:])
+    def zero(cls, model: Model) -> "Totals":
+        """Nothing yet, in the form of a model's terms."""
+        log_likelihood, kl, loss, count = (
+            from_host(np.zeros(shape)) for shape in ((), model.groups, (), ())
+        )
+        statistic = from_host(np.zeros(())) if model.likelihood.has_statistic else None
+        return cls(Terms(log_likelihood, kl, statistic), loss, count)
+
+    def emptied(self) -> "Totals":
+        """Zeros of the same form."""
+        return jax.tree.map(jnp.zeros_like, self)
 
 
 class TrainState(eqx.Module):
@@ -53,19 +61,17 @@ class TrainState(eqx.Module):
 
 def partition(model: Model) -> tuple[PyTree, Any]:
     """Split a model into (trainable arrays, everything else)."""
-    return eqx.partition(model, model.trainable())
+    return eqx.partition(model, trainable(model))
 
 
-def initial_state(
-    model: Model, optimizer: Rule, latent_dim: int, coordinates: PyTree
-) -> TrainState:
+def initial_state(model: Model, optimizer: Rule, coordinates: PyTree) -> TrainState:
     """The state before the first step. For the built-in optimizers nothing is compiled for it."""
     params, _ = partition(model)
     zero = from_host(np.zeros((), np.int32))
     state = TrainState(
         params=params,
         optimizer=optimizer.init(params, coordinates),
-        totals=Totals.zero(latent_dim),
+        totals=Totals.zero(model),
         step=zero,
         failed_step=from_host(np.asarray(-1, np.int32)),
         rescues=zero,

@@ -5,6 +5,7 @@ whole state, and every random number is a function of (seed, epoch, step).
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -14,11 +15,13 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Int32, PRNGKeyArray, PyTree
 
 from logvar.backend.compiling import compiled
-from logvar.backend.ops import optimized, standard_normal
+from logvar.backend.ops import optimized
 from logvar.backend.precision import Precision, in_training
 from logvar.data.preparation import Preparation
-from logvar.objectives import Objective
-from logvar.randomness import Purpose, stream
+from logvar.models.base import Terms
+from logvar.models.batch import Batch
+from logvar.objectives import Moment, Objective
+from logvar.randomness import Purpose, noise, stream
 from logvar.training.optimizers import Rule
 from logvar.training.schedules import Rates
 from logvar.training.state import Totals, TrainState
@@ -47,7 +50,8 @@ class Fixed(NamedTuple):
 class Epoch(NamedTuple):
     """The rows of the training set on the device, and the order this epoch visits them in."""
 
-    rows: Array
+    rows: Batch
+    """As they are stored, with their sample weights if they have any."""
     order: Int32[Array, "padded"]
     n: Int[Array, ""]
     """How many rows there are; the others are padding."""
@@ -73,37 +77,31 @@ class Keys(NamedTuple):
 
     binarization: PRNGKeyArray
     noise: PRNGKeyArray
+    objective: PRNGKeyArray
 
     @classmethod
     def of_epoch(cls, seed: Int[Array, ""], epoch: Int[Array, ""]) -> "Keys":
         """What the steps of an epoch share, to be made once outside their loop."""
-        return cls(*(stream(seed, p, epoch) for p in (Purpose.BINARIZATION, Purpose.NOISE)))
+        purposes = Purpose.BINARIZATION, Purpose.NOISE, Purpose.OBJECTIVE
+        return cls(*(stream(seed, purpose, epoch) for purpose in purposes))
 
     def at(self, t: Int[Array, ""]) -> "Keys":
         """The keys of the epoch's step t."""
         return Keys(*(jax.random.fold_in(key, t) for key in self))
 
 
-def step(
-    state: TrainState, batch: Array, weight: Float[Array, "batch"], keys: Keys, task: Task
-) -> TrainState:
+def step(state: TrainState, batch: Batch, keys: Keys, task: Task, position: Epoch) -> TrainState:
     """Take one optimizer step on one batch; a step that is not finite is noted and not taken.
 
     Args:
         state: the state before.
-        batch: stored rows (batch, *shape).
-        weight: 1 for a row, 0 for padding.
+        batch: stored rows with their weights: 0 for padding.
         keys: of this step.
         task: objective, optimizer and the rest.
+        position: the epoch that the step belongs to.
     """
-    static, objective, optimizer, coordinates, hyper, fixed = task
-    x = fixed.preparation(batch, keys.binarization)
-    latent_dim = state.totals.terms.kl.shape[-1]
-    eps = standard_normal(keys.noise, (fixed.batch_size, objective.n_samples, latent_dim))
-
-    def loss(params: PyTree):
-        model = in_training(eqx.combine(params, static), fixed.precision)
-        return objective(model, x, eps, weight, state.step)
+    static, _, optimizer, coordinates, hyper, _ = task
+    loss = loss_function(static, batch, state.step, keys, task, position)
 
     differentiated = optimized(jax.value_and_grad(loss, has_aux=True))
     (value, terms), gradient = differentiated(state.params)
@@ -117,7 +115,7 @@ def step(
         optimizer, state.params, gradient, state.optimizer, coordinates, stride
     )
 
-    count = jnp.sum(weight)
+    count = jnp.sum(batch.weight)
     totals = Totals(
         jax.tree.map(lambda total, mean: total + mean * count, state.totals.terms, terms),
         state.totals.loss + value * count,
@@ -135,13 +133,34 @@ def step(
     )
 
 
-def batch_at(
-    epoch: Epoch, order: Int32[Array, "padded"], t: Int[Array, ""], size: int
-) -> tuple[Array, Float[Array, "batch"]]:
-    """The rows of an epoch's step t in an order, and their weights: 0 for padding."""
+def loss_function(
+    static: Any, batch: Batch, steps: Int[Array, ""], keys: Keys, task: Task, position: Epoch
+) -> Callable[[PyTree], tuple[Array, Terms]]:
+    """The loss of a step as a function of the weights: what the step differentiates, and what is
+    repeated where it was not finite."""
+    fixed, objective = task.fixed, task.objective
+    batch = dataclasses.replace(batch, x=fixed.preparation(batch.x, keys.binarization))
+    steps_per_epoch = (position.n + fixed.batch_size - 1) // fixed.batch_size
+    moment = Moment(steps, position.number, position.n, steps_per_epoch, keys.objective)
+    like = static.noise_like()  # which reads no weights
+    eps = noise(like, keys.noise, (fixed.batch_size, objective.samples))
+
+    def loss(params: PyTree) -> tuple[Array, Terms]:
+        model = in_training(eqx.combine(params, static), fixed.precision)
+        return objective(model, batch, eps, moment)
+
+    return loss
+
+
+def batch_at(epoch: Epoch, order: Int32[Array, "padded"], t: Int[Array, ""], size: int) -> Batch:
+    """The rows of an epoch's step t in an order, with their weights: 0 for padding."""
     first = t * size
     indices = lax.dynamic_slice(order, (first,), (size,))
-    return epoch.rows[indices], (first + jnp.arange(size) < epoch.n).astype(jnp.float32)
+    batch = epoch.rows[indices]
+    weight = (first + jnp.arange(size) < epoch.n).astype(jnp.float32)
+    return dataclasses.replace(
+        batch, weight=weight if batch.weight is None else weight * batch.weight
+    )
 
 
 class Chunk(NamedTuple):
@@ -165,8 +184,8 @@ def take_steps(chunk: Chunk, state: TrainState) -> TrainState:
 
     def body(carry: tuple[Array, TrainState]) -> tuple[Array, TrainState]:
         t, state = carry
-        batch, weight = batch_at(epoch, epoch.order, t, batch_size)
-        state = step(state, batch, weight, keys.at(t), task)
+        batch = batch_at(epoch, epoch.order, t, batch_size)
+        state = step(state, batch, keys.at(t), task, epoch)
         return t + 1, state
 
     return lax.while_loop(unfinished, body, (start, state))[1]

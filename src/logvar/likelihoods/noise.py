@@ -6,7 +6,7 @@ point instead of a better model. A floor bounds it, and whatever sits at the flo
 that the floor decided, which is why reports count it.
 """
 
-from typing import Any
+import math
 
 import equinox as eqx
 import jax
@@ -16,7 +16,9 @@ from jaxtyping import Array, Float
 
 from logvar import scales
 from logvar.errors import LogvarError, unknown_name
+from logvar.registry import setting
 from logvar.scales import Floored, Scale
+from logvar.scales.registry import SCALES
 
 MODES = ("shared", "fixed", "per-feature", "per-example", "optimal")
 """shared: one learned σ. fixed: a given one. per-feature: one learned for each feature.
@@ -28,6 +30,25 @@ Outputs = Float[Array, "..."]
 _AT_THE_FLOOR = 1.1
 
 
+class WithNoise(eqx.Module):
+    """The settings of a likelihood with an observation noise."""
+
+    noise: str = setting("shared", help="where σ of the observations comes from", choices=MODES)
+    sigma: float = setting(
+        1.0, help="its start, or its value, in standardized units", above=0, below=math.inf
+    )
+    scale: Scale = setting(
+        scales.get("log-std"), help="the scale in which it is learned", part=SCALES
+    )
+    floor: float = setting(1e-3, help="its smallest value; 0 is none", at_least=0, at_most=1e30)
+
+    def observation_noise(self, shape: tuple[int, ...]) -> "ObservationNoise":
+        """The noise for examples of this shape."""
+        return ObservationNoise.starting_at(
+            self.sigma, shape, self.noise, self.scale, self.floor
+        )
+
+
 class ObservationNoise(eqx.Module):
     """σ of an observation, in standardized units.
 
@@ -36,13 +57,11 @@ class ObservationNoise(eqx.Module):
             second output so that training starts where it was asked to.
         scale: how raw becomes σ.
         mode: one of `MODES`.
-        floor: the smallest σ, which `scale` keeps to; 0 is none.
     """
 
     raw: Float[Array, "..."]
     scale: Scale
     mode: str = eqx.field(static=True)
-    floor: float = eqx.field(static=True)
 
     @classmethod
     def starting_at(
@@ -61,12 +80,13 @@ class ObservationNoise(eqx.Module):
         if floor:
             if sigma <= floor:
                 raise LogvarError(
-                    f"noise_sigma {sigma:g} is not above noise_floor {floor:g}: raise the one or "
+                    f"sigma of the noise is {sigma:g}, not above its floor {floor:g}: raise the one or "
                     "lower the other"
                 )
-            found = Floored(found, floor)
+            # An array, so that another floor is the same compiled program.
+            found = Floored(found, jnp.asarray(floor, jnp.float32))
         raw = jnp.asarray(found.raw(sigma), jnp.float32)
-        return cls(jnp.full(shape, raw) if mode == "per-feature" else raw, found, mode, floor)
+        return cls(jnp.full(shape, raw) if mode == "per-feature" else raw, found, mode)
 
     @property
     def heads(self) -> int:
@@ -78,18 +98,22 @@ class ObservationNoise(eqx.Module):
             return outputs[0], outputs[1] + self.raw
         return outputs, self.raw
 
-    def trainable(self) -> Any:
+    @property
+    def trains(self) -> bool:
         """`optimal` has no gradient, but its value changes and is part of the state."""
-        nothing = jax.tree.map(lambda _: False, self)
-        return eqx.tree_at(
-            lambda noise: noise.raw, nothing, self.mode in ("shared", "per-feature", "optimal")
-        )
+        return self.mode in ("shared", "per-feature", "optimal")
+
+    @property
+    def floor(self) -> float:
+        """The smallest σ, which the scale keeps to; 0 is none."""
+        return float(np.asarray(self.scale.minimum)) if isinstance(self.scale, Floored) else 0.0
 
     def fitted(self, sigma: Float[Array, ""]) -> "ObservationNoise":
         """The noise with this σ, or with the nearest one that the scale reaches."""
-        low, high = (float(np.asarray(bound)) for bound in self.scale.bounds)
+        low, high = self.scale.bounds
         tiny = float(jnp.finfo(jnp.float32).tiny)
-        reachable = jnp.clip(sigma, max(low * (1 + 1e-4), 1e10 * tiny), high * (1 - 1e-4))
+        lowest = jnp.maximum(low * (1 + 1e-4), 1e10 * tiny)
+        reachable = jnp.clip(sigma, lowest, high * (1 - 1e-4))
         raw = self.scale.raw(jax.lax.stop_gradient(reachable))
         # The gradient through the best σ is zero by its being best, so none is taken.
         return eqx.tree_at(lambda noise: noise.raw, self, raw)

@@ -2,21 +2,26 @@
 
 import abc
 import math
-from typing import Any
+from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from logvar.distributions.likelihood import Example, Likelihood, Outputs
-from logvar.distributions.noise import ObservationNoise
 from logvar.distributions.normal import HALF_LOG_TWO_PI
 from logvar.errors import LogvarError
+from logvar.likelihoods.base import Example, Likelihood, LikelihoodSpec, Outputs, Shape
+from logvar.likelihoods.noise import ObservationNoise, WithNoise
+from logvar.registry import setting
+from logvar.trainable import frozen
 
 
 class Family(eqx.Module):
     """A density on the line, symmetric about 0 and at scale 1."""
+
+    is_settings: ClassVar[bool] = True
 
     @abc.abstractmethod
     def log_density(self, u: Outputs) -> Outputs:
@@ -70,15 +75,64 @@ class LaplaceFamily(Family):
 class StudentTFamily(Family):
     """f(u) ∝ (1 + u²/ν)^{−(ν+1)/2}: heavy tails; the standard deviation is σ·√(ν/(ν − 2))."""
 
-    degrees_of_freedom: float = eqx.field(static=True)
+    degrees_of_freedom: Float[Array, ""]
+    constant: Float[Array, ""]
+    """log f(0)."""
+
+    def __init__(self, degrees_of_freedom: float):
+        v = float(degrees_of_freedom)
+        constant = math.lgamma((v + 1) / 2) - math.lgamma(v / 2) - 0.5 * math.log(v * math.pi)
+        # Arrays, so that another number of them is the same compiled program.
+        self.degrees_of_freedom = jnp.asarray(v, jnp.float32)
+        self.constant = jnp.asarray(constant, jnp.float32)
 
     def log_density(self, u: Outputs) -> Outputs:
         v = self.degrees_of_freedom
-        constant = math.lgamma((v + 1) / 2) - math.lgamma(v / 2) - 0.5 * math.log(v * math.pi)
-        return constant - 0.5 * (v + 1) * jnp.log1p(jnp.square(u) / v)
+        return self.constant - 0.5 * (v + 1) * jnp.log1p(jnp.square(u) / v)
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Outputs:
         return jax.random.t(key, self.degrees_of_freedom, shape)
+
+
+class OfRealValues(WithNoise, LikelihoodSpec):
+    """A location-scale family with its observation noise."""
+
+    standardizes: ClassVar[bool] = True
+
+    def __check_init__(self):
+        if self.noise == "optimal":
+            self.family().residual(jnp.zeros(()))
+
+    @abc.abstractmethod
+    def family(self) -> Family:
+        """The density at location 0 and scale 1."""
+
+    def build(self, shape: Shape, log_factor: ArrayLike = 0.0) -> "LocationScale":
+        constant = jnp.broadcast_to(jnp.asarray(log_factor, jnp.float32), shape)
+        return LocationScale(constant, self.family(), self.observation_noise(shape))
+
+
+class Normal(OfRealValues):
+    """Real values around the decoder's location, with Normal noise."""
+
+    def family(self) -> NormalFamily:
+        return NormalFamily()
+
+
+class Laplace(OfRealValues):
+    """Real values around the decoder's location, with Laplace noise."""
+
+    def family(self) -> LaplaceFamily:
+        return LaplaceFamily()
+
+
+class StudentT(OfRealValues):
+    """Real values around the decoder's location, with the heavy tails of Student's t."""
+
+    degrees_of_freedom: float = setting(4.0, help="fewer have heavier tails", above=0)
+
+    def family(self) -> StudentTFamily:
+        return StudentTFamily(self.degrees_of_freedom)
 
 
 class LocationScale(Likelihood):
@@ -89,14 +143,10 @@ class LocationScale(Likelihood):
     standardized.
     """
 
-    log_factor: Example
+    log_factor: Example = frozen()
     """log of the standard deviation that each feature was divided by."""
     family: Family
     noise: ObservationNoise
-
-    def __check_init__(self):
-        if self.noise.mode == "optimal":
-            self.family.residual(jnp.zeros(()))
 
     @property
     def heads(self) -> int:
@@ -116,26 +166,20 @@ class LocationScale(Likelihood):
         u = self.family.sample(key, location.shape)
         return location + self.noise.scale.sigma(raw) * u
 
-    def trainable(self) -> Any:
-        nothing = jax.tree.map(lambda _: False, self)
-        return eqx.tree_at(lambda likelihood: likelihood.noise, nothing, self.noise.trainable())
-
     def sigma(self, outputs: Outputs) -> Example:
         location, raw = self.noise.split(outputs)
         return jnp.broadcast_to(self.noise.scale.sigma(raw), location.shape)
 
     @property
-    def fits_residuals(self) -> bool:
+    def has_statistic(self) -> bool:
         return self.noise.mode == "optimal"
 
-    def residual(self, x: Example, outputs: Outputs) -> Float[Array, ""]:
-        if not self.fits_residuals:
-            return jnp.zeros(())
+    def statistic(self, x: Example, outputs: Outputs) -> Float[Array, ""]:
         location, _ = self.noise.split(outputs)
         return jnp.mean(self.family.residual(x - location))
 
-    def fitted(self, residual: Float[Array, ""]) -> "LocationScale":
-        if not self.fits_residuals:
+    def fitted(self, statistic: Float[Array, ""]) -> "LocationScale":
+        if not self.has_statistic:
             return self
-        noise = self.noise.fitted(self.family.best_scale(residual))
+        noise = self.noise.fitted(self.family.best_scale(statistic))
         return eqx.tree_at(lambda likelihood: likelihood.noise, self, noise)

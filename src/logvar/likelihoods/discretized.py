@@ -1,19 +1,45 @@
 """8-bit values as what they are: the probability of a level, not a density at a point."""
 
-from typing import Any
-
-import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 from jaxtyping import PRNGKeyArray
 
-from logvar.distributions.likelihood import Example, Likelihood, Outputs
-from logvar.distributions.noise import ObservationNoise
 from logvar.errors import LogvarError
+from logvar.likelihoods.base import Example, Likelihood, LikelihoodSpec, Outputs, Shape
+from logvar.likelihoods.noise import ObservationNoise, WithNoise
+from logvar.likelihoods.values import check_integers
 
 LEVELS = 256
 _HALF = (LEVELS - 1) / 2
+
+
+class Discretized(WithNoise, LikelihoodSpec):
+    """The discretized logistic, with its noise in units of 127.5 levels."""
+
+    normalized = "probability of the levels"
+
+    def __check_init__(self):
+        if self.noise == "optimal":
+            raise LogvarError(
+                "noise 'optimal' has no closed form under the discretized logistic: expected "
+                "likelihood 'normal' or 'laplace'; or use noise 'shared'"
+            )
+
+    def check(self, rows: np.ndarray) -> None:
+        check_integers(rows, "discretized-logistic", LEVELS)
+
+    def check_new(self, rows: np.ndarray) -> None:
+        if rows.min() < 0 or rows.max() > LEVELS - 1:
+            raise LogvarError(
+                f"X has values from {rows.min():g} to {rows.max():g}: a discretized logistic model "
+                f"expects levels from 0 to {LEVELS - 1}; rescale X"
+            )
+
+    def build(self, shape: Shape, log_factor: ArrayLike = 0.0) -> "DiscretizedLogistic":
+        return DiscretizedLogistic(self.observation_noise(shape))
 
 
 class DiscretizedLogistic(Likelihood):
@@ -28,13 +54,6 @@ class DiscretizedLogistic(Likelihood):
     """
 
     noise: ObservationNoise
-
-    def __check_init__(self):
-        if self.noise.mode == "optimal":
-            raise LogvarError(
-                "noise 'optimal' has no closed form under the discretized logistic: expected "
-                "likelihood 'normal' or 'laplace'; or use noise 'shared'"
-            )
 
     @property
     def heads(self) -> int:
@@ -64,12 +83,8 @@ class DiscretizedLogistic(Likelihood):
         drawn = location + scale * jax.random.logistic(key, location.shape)
         return jnp.clip(jnp.round(drawn), 0, LEVELS - 1)
 
-    def standardize(self, x: Example) -> Example:
+    def encoder_input(self, x: Example) -> Example:
         return x / _HALF - 1
-
-    def trainable(self) -> Any:
-        nothing = jax.tree.map(lambda _: False, self)
-        return eqx.tree_at(lambda likelihood: likelihood.noise, nothing, self.noise.trainable())
 
     def sigma(self, outputs: Outputs) -> Example:
         return self._location_and_scale(outputs)[1]

@@ -1,0 +1,106 @@
+"""What training gives: a model with everything that is needed to use it.
+
+It is what a run folder holds, what is converted, examined and drawn in reports; estimators wrap it.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from logvar import assembly
+from logvar.assembly import Own
+from logvar.data.examples import Examples
+from logvar.data.preparation import Preparation, as_float32
+from logvar.data.standardization import Standardization
+from logvar.decisions import Decisions
+from logvar.intake import read_as
+from logvar.likelihoods import LikelihoodSpec
+from logvar.models.vae import VAEModel
+from logvar.parts import get
+from logvar.recipe import Recipe
+from logvar.training.diagnosis import Diagnosis
+from logvar.training.loop import Trained
+from logvar.training.state import TrainState
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+    """A trained model, its recipe, and how it reads rows."""
+
+    recipe: Recipe
+    decisions: Decisions
+    model: VAEModel
+    preparation: Preparation
+    standardization: Standardization | None
+    shape: tuple[int, ...]
+    """Of one example."""
+    dtype: str
+    """What holds the values of examples in the data's own units."""
+    history: list[dict[str, Any]]
+    """One entry for each epoch, as in metrics.jsonl."""
+    ended: str
+    """"finished", "stopped early", "interrupted" or "not finite"."""
+    data: dict[str, Any]
+    """What identifies the training rows."""
+    own: Own = Own()  # noqa: RUF009
+    """What was given as objects."""
+    state: TrainState | None = None
+    """From which training can go on."""
+    diagnosis: Diagnosis | str | None = None
+    """What became NaN or infinite first, and why, where training ended for it."""
+    rescues: Sequence[Diagnosis | str] = ()
+    """The same for each time that training went back and on."""
+
+    @classmethod
+    def of_run(
+        cls, run: assembly.Run, trained: Trained, data: dict[str, Any], own: Own
+    ) -> "Fitted":
+        """What a run has come to."""
+        return cls(
+            run.recipe,
+            run.decisions,
+            trained.model,
+            run.prepared,
+            run.standardization,
+            run.rows.shape[1:],
+            run.dtype,
+            [metrics.as_dict() for metrics in trained.history],
+            trained.ended,
+            data,
+            own,
+            trained.state,
+            trained.diagnosis,
+            tuple(trained.rescues),
+        )
+
+    @property
+    def seed(self) -> int:
+        return self.recipe.training.random_state
+
+    @property
+    def latent_dim(self) -> int:
+        return self.model.latent_dim
+
+    @property
+    def likelihood(self) -> LikelihoodSpec:
+        """The specification of the likelihood, with what it took from the data."""
+        return get("likelihood", self.decisions.likelihood, self.own.classes)
+
+    def read(self, rows: np.ndarray) -> tuple[Examples, Preparation]:
+        """Rows in the data's own units as the model reads them, and what is left to do to each batch.
+
+        Raises:
+            LogvarError: a value is one that the likelihood cannot score.
+        """
+        preparation = self.preparation
+        if self.likelihood.reads_intensities:
+            preparation = read_as(preparation, as_float32(rows))
+        self.likelihood.check_new(rows)
+        examples = assembly.read(rows, preparation, self.seed, self.standardization)
+        return examples, preparation.after_fixing
+
+    def in_own_units(self, values: np.ndarray) -> np.ndarray:
+        """What the model gives of x, as the data have it."""
+        return values if self.standardization is None else self.standardization.to_user(values)

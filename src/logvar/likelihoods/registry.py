@@ -1,0 +1,61 @@
+"""The one list of likelihoods: recipes, command line, documentation and tests read it."""
+
+from logvar.likelihoods.base import LikelihoodSpec
+from logvar.likelihoods.bernoulli import Bernoulli
+from logvar.likelihoods.categorical import Categorical
+from logvar.likelihoods.discretized import Discretized
+from logvar.likelihoods.location_scale import Laplace, Normal, StudentT
+from logvar.registry import Entry, Registry
+
+LIKELIHOODS = Registry(
+    "likelihood",
+    LikelihoodSpec,  # type: ignore[type-abstract]
+    {
+        "bernoulli": Entry(Bernoulli, "x·l − log(1 + eˡ)", "Kingma & Welling 2013"),
+        "normal": Entry(Normal, "log N(x; location, σ²)", "Kingma & Welling 2013"),
+        "laplace": Entry(Laplace, "−|x − location|/σ − log 2σ", "Laplace 1774"),
+        "student-t": Entry(
+            StudentT, "∝ −½(ν + 1)·log(1 + ((x − location)/σ)²/ν)", "Takahashi et al. 2018"
+        ),
+        "discretized-logistic": Entry(
+            Discretized, "log(F((x + ½ − m)/s) − F((x − ½ − m)/s))", "Kingma et al. 2016"
+        ),
+        "categorical": Entry(Categorical, "log softmax(logits)ₓ", "Kingma et al. 2014"),
+    },
+)
+
+
+def names() -> list[str]:
+    """The names of all likelihoods.
+
+    Example:
+        >>> import logvar
+        >>> logvar.likelihoods.names()[:2]
+        ['bernoulli', 'normal']
+    """
+    return LIKELIHOODS.names()
+
+
+def get(likelihood: str | LikelihoodSpec, /, **settings: object) -> LikelihoodSpec:
+    """The likelihood of a text, or an object of one's own as it is.
+
+    Raises:
+        LogvarError: the name is unknown (the nearest one is named) or a setting does not fit.
+
+    Example:
+        >>> import logvar
+        >>> logvar.likelihoods.get("normal(noise=optimal)").noise
+        'optimal'
+    """
+    return LIKELIHOODS.get(likelihood, **settings)
+
+
+def describe(likelihood: str | LikelihoodSpec) -> str:
+    """The text from which `get` rebuilds this likelihood.
+
+    Example:
+        >>> import logvar
+        >>> logvar.likelihoods.describe(logvar.likelihoods.get("student-t", sigma=0.5))
+        'student-t(sigma=0.5)'
+    """
+    return LIKELIHOODS.describe(likelihood)

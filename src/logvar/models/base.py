@@ -1,0 +1,124 @@
+"""The contract of a model: all that objectives, evaluation and training may know of it."""
+
+import abc
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from logvar.distributions.base import Distribution, Groups, Latents, total
+from logvar.likelihoods.base import Likelihood, Outputs
+from logvar.models.batch import Batch
+
+Code = Any
+"""What the encoder says of an example: a pytree that only its model reads."""
+
+
+class Trace(NamedTuple):
+    """One draw of z for one example, in nats."""
+
+    z: Latents
+    outputs: Outputs
+    """Of the decoder."""
+    log_q: Groups
+    """log q(z | x) in groups."""
+    log_p: Groups
+    """log p(z) in groups, as many as those of `log_q` where both factor, otherwise one each."""
+    closed_kl: Groups | None
+    """KL(q(z | x) ‖ p(z)) in closed form, or None where there is none."""
+
+    def kl(self, analytic: bool) -> Groups:
+        """The KL in groups: in closed form if asked for and known, otherwise log q − log p."""
+        if analytic and self.closed_kl is not None:
+            return self.closed_kl
+        return self.log_q - self.log_p
+
+
+class Terms(NamedTuple):
+    """The two terms of an ELBO: log p(x | z), and the KL in groups, nats."""
+
+    log_likelihood: Float[Array, "..."]
+    kl: Float[Array, "... groups"]
+    statistic: Float[Array, "..."] | None = None
+    """What a noise in closed form is fitted to, where there is one."""
+
+    @property
+    def elbo(self) -> Float[Array, "..."]:
+        """log p(x | z) − Σ KL, at β = 1."""
+        return self.log_likelihood - total(self.kl)
+
+
+class Model(eqx.Module):
+    """p(x, z) with a posterior q(z | x), on one example."""
+
+    likelihood: eqx.AbstractVar[Likelihood]
+
+    @abc.abstractmethod
+    def noise_like(self) -> PyTree:
+        """What one draw of z takes: a tree of `randomness.Gaussian` and `randomness.Key`."""
+
+    @abc.abstractmethod
+    def encode(self, example: Batch) -> Code:
+        """The encoder's outputs for one example."""
+
+    @abc.abstractmethod
+    def prior_given(self, condition: Any = None) -> Any:
+        """The prior of an example with this condition; computed once for a batch where examples
+        share it."""
+
+    @abc.abstractmethod
+    def draw(self, code: Code, noise: PyTree) -> Latents:
+        """z of one example as a differentiable function of its code and noise."""
+
+    @abc.abstractmethod
+    def trace(self, example: Batch, code: Code, noise: PyTree, prior: Any) -> Trace:
+        """Draw z for one example, decode it, and measure its densities."""
+
+    @abc.abstractmethod
+    def trace_at(self, example: Batch, code: Code, z: Latents, prior: Any) -> Trace:
+        """The same at a given z; `trace` has the more accurate log q for narrow posteriors."""
+
+    @abc.abstractmethod
+    def sample_latents(self, key: PRNGKeyArray, condition: Any = None) -> Latents:
+        """Draw z from the prior."""
+
+    @abc.abstractmethod
+    def decode(self, z: Latents) -> Outputs:
+        """The decoder's outputs for one example's latents."""
+
+    @abc.abstractmethod
+    def embedding(self, code: Code) -> Latents:
+        """The latents that stand for an example."""
+
+    @property
+    @abc.abstractmethod
+    def groups(self) -> int:
+        """The number of groups of the KL: of latents where densities factor, otherwise 1."""
+
+    @property
+    @abc.abstractmethod
+    def has_closed_kl(self) -> bool:
+        """Whether KL(q ‖ p) has a closed form."""
+
+    def mean(self, z: Latents) -> Any:
+        """E[x | z], in the units that the model sees x in."""
+        return self.likelihood.mean(self.decode(z))
+
+
+def in_groups(
+    q: Distribution, log_q: Groups, p: Distribution, log_p: Groups
+) -> tuple[Groups, Groups]:
+    """Log-densities in the same groups: one each, unless both q and p factor by latents."""
+    if q.by_latent and p.by_latent:
+        return log_q, log_p
+    return jnp.sum(log_q, keepdims=True), jnp.sum(log_p, keepdims=True)
+
+
+def terms(
+    model: Model, example: Batch, code: Code, noise: PyTree, prior: Any, analytic_kl: bool
+) -> Terms:
+    """The ELBO's terms for one example, its code and one draw of noise."""
+    trace = model.trace(example, code, noise, prior)
+    log_likelihood = model.likelihood.total(example.x, trace.outputs)
+    return Terms(log_likelihood, trace.kl(analytic_kl))

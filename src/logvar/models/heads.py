@@ -1,0 +1,104 @@
+"""Which columns of a network's last layer are raw scales, and how they are changed.
+
+Matching, the first σ, conversion and the share of the gradient all act on these columns: of the
+encoder's head for the posterior's scale, of the decoder's for a noise of each example.
+"""
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Array, Bool, Float, PyTree
+
+from logvar.backend.compiling import from_host
+from logvar.likelihoods.noise import ObservationNoise
+from logvar.networks.layers import Dense, TransposedConvolution
+
+PerColumn = Float[np.ndarray, "columns"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ScaleHead:
+    """The last layer of a network, some of whose outputs are raw scales.
+
+    Args:
+        network: "encoder" or "decoder".
+        is_raw: which of the layer's outputs are raw scales.
+        axis: the kernel's axis of outputs.
+    """
+
+    network: str
+    is_raw: Bool[np.ndarray, "columns"]
+    axis: int
+
+    def layer(self, tree: PyTree) -> Any:
+        """The layer in a model, or in a tree like one."""
+        return getattr(tree, self.network).head
+
+    def with_arrays(self, tree: PyTree, kernel: Any, bias: Any) -> PyTree:
+        """The tree with another kernel and bias in that layer."""
+        return eqx.tree_at(
+            lambda tree: (self.layer(tree).kernel, self.layer(tree).bias), tree, (kernel, bias)
+        )
+
+    def per_column(self, of_raw: Any, otherwise: float) -> PerColumn:
+        """A number for each column: `of_raw` for raw scales (one, or one each), or `otherwise`."""
+        columns = np.full(len(self.is_raw), otherwise)
+        columns[self.is_raw] = of_raw
+        return columns
+
+    def for_kernel(self, columns: Any) -> Any:
+        """Numbers for each column in a shape that broadcasts against the kernel."""
+        kernel_rank = 2 if self.axis == 1 else 4
+        shape = [1] * kernel_rank
+        shape[self.axis] = -1
+        return columns.reshape(shape)
+
+    def changed(self, tree: PyTree, factor: Any, offset: Any = 0.0) -> PyTree:
+        """The tree with each raw output r replaced by factor·r + offset."""
+        layer = self.layer(tree)
+        factors = self.per_column(factor, 1.0).astype(layer.bias.dtype)
+        offsets = self.per_column(offset, 0.0).astype(layer.bias.dtype)
+        kernel = layer.kernel * self.for_kernel(factors)
+        return self.with_arrays(tree, kernel, layer.bias * factors + offsets)
+
+    def raw_of(self, tree: PyTree) -> tuple[Array, Array]:
+        """Kernel and bias of the raw scales alone."""
+        layer, which = self.layer(tree), np.flatnonzero(self.is_raw)
+        return layer.kernel.take(which, axis=self.axis), layer.bias[which]
+
+
+def scale_head(model: Any) -> ScaleHead | None:
+    """The encoder's head for the posterior's scale; None where its last layer is not one matrix, as
+    in most networks of a user's own."""
+    head = getattr(model.encoder, "head", None)
+    heads = model.posterior.heads(model.latent_dim)
+    if not isinstance(head, Dense) or head.bias.shape != (sum(heads.values()),):
+        return None
+    is_raw = np.concatenate([np.full(size, name == "raw") for name, size in heads.items()])
+    return ScaleHead("encoder", is_raw, axis=1)
+
+
+def noise_head(model: Any) -> ScaleHead | None:
+    """The decoder's head for a noise of each example; None where there is none."""
+    noise = getattr(model.likelihood, "noise", None)
+    head = getattr(model.decoder, "head", None)
+    if not isinstance(noise, ObservationNoise) or noise.heads == 1:
+        return None
+    if not isinstance(head, Dense | TransposedConvolution):
+        return None
+    outputs = head.bias.shape[0]
+    is_raw = np.arange(outputs) >= outputs // 2  # location first, as `by_head` takes them apart
+    return ScaleHead("decoder", is_raw, axis=1 if isinstance(head, Dense) else 2)
+
+
+def with_later_heads_at_zero(encoder: Any, heads: dict[str, int]) -> Any:
+    """A built-in encoder whose heads after mean and raw give 0 for every example."""
+    first = heads["mean"] + heads["raw"]
+    layer = getattr(encoder, "head", None)
+    if not isinstance(layer, Dense) or layer.bias.shape[0] == first:
+        return encoder
+    keep = (np.arange(layer.bias.shape[0]) < first).astype(np.float32)
+    kernel = from_host(np.asarray(layer.kernel) * keep)
+    return eqx.tree_at(lambda encoder: encoder.head.kernel, encoder, kernel)

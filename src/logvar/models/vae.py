@@ -1,0 +1,111 @@
+"""The variational autoencoder with one level of latents.
+
+A β-VAE is not another model, nor is an importance-weighted one: those are objectives.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from logvar.distributions.base import Distribution, Latents
+from logvar.distributions.kl import has_closed_form, kl
+from logvar.likelihoods.base import Likelihood, Outputs
+from logvar.models.base import Model, Trace, in_groups
+from logvar.models.batch import Batch
+from logvar.networks.base import Network
+from logvar.posteriors.base import Code, Posterior
+from logvar.priors.base import Prior
+from logvar.scales import Scale
+
+
+class VAEModel(Model):
+    """p(x, z) = p(z)·p(x | decoder(z)), with q(z | x) of the posterior family from the encoder."""
+
+    encoder: Network
+    decoder: Network
+    prior: Prior
+    likelihood: Likelihood
+    posterior: Posterior
+    latent_dim: int = eqx.field(static=True)
+
+    @property
+    def scale(self) -> Scale:
+        """How the encoder's raw outputs become σ."""
+        return self.posterior.scale
+
+    def noise_like(self) -> PyTree:
+        return self.posterior.noise_like(self.latent_dim)
+
+    def encode(self, example: Batch) -> Code:
+        outputs: Any = self.encoder(self.likelihood.encoder_input(example.x))
+        heads = self.posterior.heads(self.latent_dim)
+        if isinstance(outputs, dict):
+            return {name: outputs[name] for name in heads}
+        if not isinstance(outputs, (tuple, list)):
+            outputs = split_by_head(outputs, tuple(heads.values()))
+        return dict(zip(heads, outputs, strict=True))
+
+    def posterior_of(self, example: Batch) -> Distribution:
+        """q(z | x) for one example."""
+        return self.posterior.distribution(self.encode(example))
+
+    def prior_given(self, condition: Any = None) -> Distribution:
+        return self.prior.given(self.latent_dim, self.posterior_of, condition)
+
+    def draw(self, code: Code, noise: PyTree) -> Latents:
+        return self.posterior.distribution(code).draw(noise)
+
+    def trace(self, example: Batch, code: Code, noise: PyTree, prior: Distribution) -> Trace:
+        q = self.posterior.distribution(code)
+        z = q.draw(noise)
+        return self._trace(q, prior, z, q.log_prob_groups_of_noise(noise))
+
+    def trace_at(self, example: Batch, code: Code, z: Latents, prior: Distribution) -> Trace:
+        q = self.posterior.distribution(code)
+        return self._trace(q, prior, z, q.log_prob_groups(z))
+
+    def _trace(
+        self, q: Distribution, p: Distribution, z: Latents, log_q: Float[Array, "groups"]
+    ) -> Trace:
+        log_q, log_p = in_groups(q, log_q, p, p.log_prob_groups(z))
+        return Trace(z, self.decode(z), log_q, log_p, kl(q, p))
+
+    @property
+    def groups(self) -> int:
+        q, p = self._densities()
+        return self.latent_dim if q.by_latent and p.by_latent else 1
+
+    @property
+    def has_closed_kl(self) -> bool:
+        q, p = self._densities()
+        return has_closed_form(q, p)
+
+    def _densities(self) -> tuple[type[Distribution], type[Distribution]]:
+        """The classes of q(z | x) and p(z), of which nothing is computed."""
+        heads = self.posterior.heads(self.latent_dim).items()
+        code = {name: jax.ShapeDtypeStruct((size,), jnp.float32) for name, size in heads}
+        q = eqx.filter_eval_shape(self.posterior.distribution, code)
+        return type(q), type(eqx.filter_eval_shape(self.prior_given))
+
+    def sample_latents(self, key: PRNGKeyArray, condition: Any = None) -> Latents:
+        return self.prior_given(condition).sample(key)
+
+    def decode(self, z: Latents) -> Outputs:
+        """The decoder's outputs for one example's latents; two heads come as one array."""
+        outputs: Any = self.decoder(z)
+        return jnp.stack(outputs) if isinstance(outputs, (tuple, list)) else outputs
+
+    def embedding(self, code: Code) -> Latents:
+        return self.posterior.embedding(code)
+
+
+def split_by_head(
+    outputs: Float[Array, "outputs"], sizes: tuple[int, ...]
+) -> list[Float[Array, "..."]]:
+    """An encoder's last outputs, head by head. The gradient of a split is one array put together,
+    that of slices the sum of as many with zeros."""
+    ends = [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)]
+    return jnp.split(outputs, ends)

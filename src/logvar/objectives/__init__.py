@@ -1,0 +1,9 @@
+"""Objectives: what training maximizes, in nats per example.
+
+`base` is the contract; one objective per file; `registry` is the list of names.
+"""
+
+from logvar.objectives.base import Moment, Objective, draws
+from logvar.objectives.registry import OBJECTIVES, describe, get, names
+
+__all__ = ["OBJECTIVES", "Moment", "Objective", "describe", "draws", "get", "names"]

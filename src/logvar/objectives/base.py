@@ -1,0 +1,154 @@
+"""The contract of an objective, and the draws that every objective starts from."""
+
+import abc
+import dataclasses
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from logvar.backend.compiling import from_host
+from logvar.models.base import Model, Terms, Trace
+from logvar.models.batch import Batch
+from logvar.registry import setting
+
+Scalar = Float[Array, ""]
+PerExample = Float[Array, "batch"]
+
+
+class Moment(NamedTuple):
+    """Where training is."""
+
+    step: Int[Array, ""]
+    """Steps taken so far."""
+    epoch: Int[Array, ""]
+    """Counted from 0."""
+    rows: Int[Array, ""]
+    """Rows of the training set."""
+    steps_per_epoch: Int[Array, ""]
+    key: PRNGKeyArray
+    """For random numbers of the objective's own."""
+
+
+class Objective(eqx.Module):
+    """Maps a batch to the loss that training minimizes, and to the plain terms at β = 1.
+
+    Its numbers are inputs of compiled programs: another β compiles nothing, and none of them
+    trains. A new one is a class with `samples` and `__call__`, and one line in the registry.
+    """
+
+    samples: eqx.AbstractVar[int]
+    """Draws of z for each example and step."""
+
+    needs_reparameterization = False
+    """Whether it needs a posterior whose z is a differentiable function of noise."""
+
+    @property
+    def analytic_kl(self) -> bool:
+        """Whether its KL is in closed form where there is one."""
+        return False
+
+    @property
+    def warmup(self) -> float:
+        """Epochs until its loss stays the same function, from which early stopping counts."""
+        return 0.0
+
+    @abc.abstractmethod
+    def __call__(
+        self, model: Model, batch: Batch, noise: PyTree, moment: Moment
+    ) -> tuple[Scalar, Terms]:
+        """Return (loss, terms averaged over the batch), in nats per example.
+
+        Args:
+            model: the model.
+            batch: examples with their weights: 0 for padding, otherwise the sample weight.
+            noise: of the model's `noise_like`, each leaf (batch, samples, …).
+            moment: for schedules, and for what depends on the number of rows.
+        """
+
+
+def samples_setting(default: int) -> Any:
+    """The setting of the number of draws."""
+    return setting(default, help="draws of z for each example and step", at_least=1)
+
+
+def with_inputs(objective: Objective) -> Objective:
+    """The objective with its numbers as arrays, the inputs of a compiled program."""
+    return jax.tree.map(
+        lambda leaf: from_host(np.float32(leaf)) if isinstance(leaf, float) else leaf, objective
+    )
+
+
+class Draws(NamedTuple):
+    """Draws of z for a batch: each leaf (batch, samples, …)."""
+
+    trace: Trace
+    log_likelihood: Float[Array, "batch samples"]
+    """With a noise in closed form, of the best one for this batch."""
+    statistic: Float[Array, "batch samples"] | None
+
+    def terms(self, analytic_kl: bool) -> Terms:
+        """The terms of each example and draw."""
+        return Terms(self.log_likelihood, self.trace.kl(analytic_kl), self.statistic)
+
+
+class Drawn(NamedTuple):
+    """Examples and their codes, once for each sample: one axis for both. Over two axes, the
+    products of the gradient would need transposes."""
+
+    examples: Batch
+    codes: Any
+    noise: PyTree
+    samples: int
+
+    @classmethod
+    def of(cls, model: Model, batch: Batch, noise: PyTree) -> "Drawn":
+        """Encode each example once."""
+        n, samples = jax.tree.leaves(noise)[0].shape[:2]
+        examples = dataclasses.replace(batch, weight=None)  # which no model reads
+        codes = jax.vmap(model.encode)(examples)
+        examples, codes = jax.tree.map(
+            lambda leaf: jnp.repeat(leaf, samples, axis=0), (examples, codes)
+        )
+        flat = jax.tree.map(lambda leaf: leaf.reshape(n * samples, *leaf.shape[2:]), noise)
+        return cls(examples, codes, flat, samples)
+
+    def by_example(self, tree: PyTree) -> PyTree:
+        """Leaves (batch·samples, …) as (batch, samples, …)."""
+        return jax.tree.map(lambda leaf: leaf.reshape(-1, self.samples, *leaf.shape[1:]), tree)
+
+
+def draws(model: Model, batch: Batch, noise: PyTree) -> Draws:
+    """Encode each example once, and decode each of its draws."""
+    drawn = Drawn.of(model, batch, noise)
+    prior = model.prior_given()
+    trace = jax.vmap(lambda e, c, eps: model.trace(e, c, eps, prior))
+    return scored(model, drawn, trace(drawn.examples, drawn.codes, drawn.noise), batch.weight)
+
+
+def scored(model: Model, drawn: Drawn, trace: Trace, weight: PerExample) -> Draws:
+    """The draws with log p(x | z) of each.
+
+    A noise in closed form is the best one for this batch, so it comes between decoding and
+    log p(x | z).
+    """
+    likelihood, statistic = model.likelihood, None
+    x = drawn.examples.x
+    if likelihood.has_statistic:
+        statistic = drawn.by_example(jax.vmap(likelihood.statistic)(x, trace.outputs))
+        likelihood = likelihood.fitted(average(jnp.mean(statistic, axis=1), weight))
+    log_likelihood = drawn.by_example(jax.vmap(likelihood.total)(x, trace.outputs))
+    return Draws(drawn.by_example(trace), log_likelihood, statistic)
+
+
+def average(values: Float[Array, "batch *rest"], weight: PerExample) -> Float[Array, "*rest"]:
+    """The weighted mean over the examples."""
+    return jnp.tensordot(weight, values, axes=1) / jnp.sum(weight)
+
+
+def averaged(each: Terms, weight: PerExample) -> Terms:
+    """Terms averaged over draws, and then over examples by their weights."""
+    return jax.tree.map(lambda value: average(jnp.mean(value, axis=1), weight), each)

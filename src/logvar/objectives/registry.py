@@ -1,0 +1,57 @@
+"""The one list of objectives: recipes, command line, documentation and tests read it."""
+
+from logvar.objectives.base import Objective
+from logvar.objectives.elbo import ELBO
+from logvar.objectives.importance import ImportanceWeighted
+from logvar.registry import Entry, Registry
+
+OBJECTIVES = Registry(
+    "objective",
+    Objective,  # type: ignore[type-abstract]
+    {
+        "elbo": Entry(
+            ELBO, "E[log p(x | z)] − β·KL(q ‖ p)", "Kingma & Welling 2013 (arXiv 1312.6114)"
+        ),
+        "iwae": Entry(
+            ImportanceWeighted,
+            "log (1/k)·Σ p(x, z)/q(z | x)",
+            "Burda et al. 2016 (arXiv 1509.00519)",
+        ),
+    },
+)
+
+
+def names() -> list[str]:
+    """The names of all objectives.
+
+    Example:
+        >>> import logvar
+        >>> logvar.objectives.names()
+        ['elbo', 'iwae']
+    """
+    return OBJECTIVES.names()
+
+
+def get(objective: str | Objective, /, **settings: object) -> Objective:
+    """The objective of a text, or an object of one's own as it is.
+
+    Raises:
+        LogvarError: the name is unknown (the nearest one is named) or a setting does not fit.
+
+    Example:
+        >>> import logvar
+        >>> logvar.objectives.get("elbo(beta=4, warmup=20)").beta
+        4.0
+    """
+    return OBJECTIVES.get(objective, **settings)
+
+
+def describe(objective: str | Objective) -> str:
+    """The text from which `get` rebuilds this objective.
+
+    Example:
+        >>> import logvar
+        >>> logvar.objectives.describe(logvar.objectives.get("iwae", samples=50))
+        'iwae(samples=50)'
+    """
+    return OBJECTIVES.describe(objective)

@@ -1,0 +1,51 @@
+"""The one list of posterior families: recipes, command line, documentation and tests read it."""
+
+from logvar.posteriors.base import Posterior
+from logvar.posteriors.diagonal import Diagonal
+from logvar.posteriors.full import Full
+from logvar.registry import Entry, Registry
+
+POSTERIORS = Registry(
+    "posterior",
+    Posterior,  # type: ignore[type-abstract]
+    {
+        "diagonal": Entry(Diagonal, "z = μ + σ ⊙ ε", "Kingma & Welling 2013 (arXiv 1312.6114)"),
+        "full": Entry(Full, "z = μ + Lε", "Kingma & Welling 2019 (arXiv 1906.02691)"),
+    },
+)
+
+
+def names() -> list[str]:
+    """The names of all posterior families.
+
+    Example:
+        >>> import logvar
+        >>> logvar.posteriors.names()
+        ['diagonal', 'full']
+    """
+    return POSTERIORS.names()
+
+
+def get(posterior: str | Posterior, /, **settings: object) -> Posterior:
+    """The posterior family of a text.
+
+    Raises:
+        LogvarError: the name is unknown (the nearest one is named) or a setting does not fit.
+
+    Example:
+        >>> import logvar
+        >>> logvar.posteriors.get("full(scale=log-std)").heads(3)
+        {'mean': 3, 'raw': 3, 'lower': 3}
+    """
+    return POSTERIORS.get(posterior, **settings)
+
+
+def describe(posterior: str | Posterior) -> str:
+    """The text from which `get` rebuilds this family.
+
+    Example:
+        >>> import logvar
+        >>> logvar.posteriors.describe(logvar.posteriors.get("full", scale="clamped(log-std, -3, 1)"))
+        'full(scale=clamped(log-std, low=-3.0, high=1.0))'
+    """
+    return POSTERIORS.describe(posterior)

@@ -1,0 +1,9 @@
+"""Priors: p(z), which may be learned and may see the encoder.
+
+`base` is the contract; one prior per file; `registry` is the list of names.
+"""
+
+from logvar.priors.base import Encode, Prior, PriorSpec
+from logvar.priors.registry import PRIORS, describe, get, names
+
+__all__ = ["PRIORS", "Encode", "Prior", "PriorSpec", "describe", "get", "names"]

@@ -1,0 +1,53 @@
+"""The one list of priors: recipes, command line, documentation and tests read it."""
+
+from logvar.priors.base import PriorSpec
+from logvar.priors.mixture import Mixture
+from logvar.priors.standard import Standard
+from logvar.registry import Entry, Registry
+
+PRIORS = Registry(
+    "prior",
+    PriorSpec,  # type: ignore[type-abstract]
+    {
+        "standard": Entry(Standard, "N(0, I)", "Kingma & Welling 2013 (arXiv 1312.6114)"),
+        "mixture": Entry(
+            Mixture, "Σ π_k N(m_k, diag σ_k²)", "Dilokthanakul et al. 2016 (arXiv 1611.02648)"
+        ),
+    },
+)
+
+
+def names() -> list[str]:
+    """The names of all priors.
+
+    Example:
+        >>> import logvar
+        >>> logvar.priors.names()
+        ['standard', 'mixture']
+    """
+    return PRIORS.names()
+
+
+def get(prior: str | PriorSpec, /, **settings: object) -> PriorSpec:
+    """The prior of a text, or an object of one's own as it is.
+
+    Raises:
+        LogvarError: the name is unknown (the nearest one is named) or a setting does not fit.
+
+    Example:
+        >>> import logvar
+        >>> logvar.priors.get("mixture(components=20)").components
+        20
+    """
+    return PRIORS.get(prior, **settings)
+
+
+def describe(prior: str | PriorSpec) -> str:
+    """The text from which `get` rebuilds this prior.
+
+    Example:
+        >>> import logvar
+        >>> logvar.priors.describe(logvar.priors.get("mixture", components=20))
+        'mixture(components=20)'
+    """
+    return PRIORS.describe(prior)
