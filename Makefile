@@ -1,14 +1,15 @@
 # `make demo` shows it, `make test` checks it, `make crash` kills it, `make bench` measures it side by
-# side with its peers, `make kernels` adds the optional kernels and tests them, `make clean` removes what
-# they made. `make test-all` runs every case of every test, and all of it again with the newest and the
-# lowest supported dependencies; `make smoke PYTHON=python3.13` checks the built wheel in a clean
-# environment of that Python.
+# side with its peers, `make kernels` tests the optional kernels in an environment of their own, `make clean`
+# removes what they made. `make test-all` runs every case of every test, all of it again with the newest and
+# the lowest supported dependencies, and the kernels' tests; `make smoke PYTHON=python3.13` checks the built
+# wheel in a clean environment of that Python.
 # All paths are relative, so the checkout may lie in a folder with spaces in its name.
 PYTHON ?= python3
 RUN = .venv/bin/python
 SOURCES := $(shell find src -name '*.py')
+KERNELS := $(shell find kernels/src kernels/hatch_build.py -name '*.py' -o -name '*.[ch]')
 
-.PHONY: demo test test-all test-newest test-lowest smoke check crash bench kernels clean
+.PHONY: demo test test-all test-newest test-lowest test-kernels smoke check crash bench kernels clean
 
 demo: .venv/installed
 	$(RUN) -m logvar fit digits --latent-dim 2 --out runs/demo --overwrite
@@ -21,6 +22,7 @@ test-all: check
 	$(RUN) -m pytest -m "" -n 2 --dist worksteal
 	$(MAKE) test-newest
 	$(MAKE) test-lowest
+	$(MAKE) test-kernels
 
 test-newest:
 	python="$$("$(PYTHON)" tools/pythons.py --newest)" && "$$python" tools/make_venv.py .venvs/newest
@@ -33,6 +35,10 @@ test-lowest:
 	.venvs/lowest/bin/python tools/lowest.py > .venvs/lowest.txt
 	.venvs/lowest/bin/python -m pip install --quiet --constraint .venvs/lowest.txt --editable ".[test]"
 	.venvs/lowest/bin/python -m pytest -m "" -n 2 --dist worksteal -W ignore::DeprecationWarning
+
+test-kernels:
+	@set -- $${CC:-cc}; if command -v "$$1" >/dev/null; then $(MAKE) kernels; \
+	else echo "logvar-kernels is not tested: there is no C compiler ($$1)"; fi
 
 # At most three minutes after the installation.
 smoke: dist/built
@@ -63,11 +69,17 @@ benchmarks/.venv/peers: benchmarks/peers.txt
 	benchmarks/.venv/bin/python -m pip install --quiet --requirement benchmarks/peers.txt
 	touch benchmarks/.venv/peers
 
-# Into .venv, where logvar uses them from then on if they are for this machine.
-kernels: .venv/tested
-	$(RUN) -m pip install --quiet "./kernels[test]"
-	$(RUN) -m logvar doctor --environment
-	cd kernels && ../$(RUN) -m pytest
+# In an environment of their own, so that the one logvar is tested in stays without them. JAX 0.10, because
+# with any other they are inert and nearly all of their tests are skipped.
+kernels: kernels/.venv/installed
+	kernels/.venv/bin/python -m logvar doctor --environment
+	cd kernels && .venv/bin/python -m pytest
+
+kernels/.venv/installed: pyproject.toml kernels/pyproject.toml $(KERNELS)
+	test -x kernels/.venv/bin/python || "$(PYTHON)" tools/make_venv.py kernels/.venv
+	kernels/.venv/bin/python -m pip install --quiet --editable ".[test]" "jax==0.10.*"
+	kernels/.venv/bin/python -m pip install --quiet "./kernels[test]"
+	touch kernels/.venv/installed
 
 check: .venv/tested
 	$(RUN) -m ruff check .
@@ -86,4 +98,4 @@ check: .venv/tested
 	touch .venv/tested
 
 clean:
-	rm -rf .venv .venvs dist benchmarks/.venv runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venvs dist benchmarks/.venv kernels/.venv runs .pytest_cache .mypy_cache .ruff_cache

@@ -1,7 +1,6 @@
 """Products that ask for bfloat16 get it: rounded factors, float32 sums. None of this needs AVX-512."""
 
 import itertools
-import types
 
 import equinox as eqx
 import jax
@@ -16,7 +15,8 @@ from sharing import on_supported_jax, products
 
 import logvar
 from logvar import assembly
-from logvar.backend.precision import ASKED, Precision, TrainingNetwork, in_training
+from logvar.backend.extension import Extension
+from logvar.backend.precision import BFLOAT16_PRODUCT, Precision, TrainingNetwork, in_training
 from logvar.data.sources import load
 from logvar.recipe import Recipe
 
@@ -37,12 +37,19 @@ def as_asked(function):
     return exchanged(function, in_bfloat16)
 
 
+class OnRequest(Extension):
+    """No faster form but this one."""
+
+    def optimized(self, function):
+        return as_asked(function)
+
+    def rounds_on_request(self):
+        return True
+
+
 @pytest.fixture
 def on_request(in_logvar):
-    """logvar with no faster form but this one."""
-    in_logvar(
-        types.SimpleNamespace(name="a test", optimized=as_asked, rounds_on_request=lambda: True)
-    )
+    in_logvar(OnRequest())
 
 
 def dimension_numbers():
@@ -176,7 +183,7 @@ def test_only_the_networks_ask_for_it(on_request):
     program = jax.make_jaxpr(lambda x: loss(model, x))(x.reshape(8, *run.rows.shape[1:]))
     found = [e.params["precision"] for e in products(program.jaxpr)]
     networks = 2 + 2  # one hidden layer and a head, encoder and decoder
-    assert found.count(ASKED) == networks
+    assert found.count(BFLOAT16_PRODUCT) == networks
     assert len(found) > networks  # the batch's averages, which stay float32
     assert "reduce_precision" not in str(program)  # the layers leave it to this package
 

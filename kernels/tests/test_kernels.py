@@ -14,16 +14,17 @@ import pytest
 from jax import lax
 from logvar_kernels import adam as passes
 from logvar_kernels import library
-from logvar_kernels.adam import adam, suits, sum_of_squares
+from logvar_kernels.adam import adam_step, suits, sum_of_squares
 from logvar_kernels.library import on_one_core
 from logvar_kernels.product import multiply
 from logvar_kernels.programs import rewritten
 from sharing import normal, on_supported_jax, with_kernels
 
-from logvar.backend.ops import AdamNumbers
+from logvar.backend.extension import AdamLeaves, AdamNumbers
+from logvar.backend.ops import global_norm
 from logvar.networks.layers import Dense
 from logvar.training import optimizers
-from logvar.training.update import Stride, norm_of, updated
+from logvar.training.optimizers import StepScalars
 
 pytestmark = on_supported_jax
 
@@ -420,14 +421,14 @@ def test_one_pass_is_what_is_written(optimizer, coordinates, taken, monkeypatch)
     decay = 0.0 if optimizer == "adam-keras" else 0.03
     chosen = optimizers.get(optimizer, weight_decay=decay).build()
     params, state = trees(0), chosen.init(trees(0), factors_of(coordinates))
-    stride = Stride(jnp.asarray(0.01), jnp.asarray(0.7), jnp.asarray(taken), jnp.zeros(()))
+    scalars = StepScalars(jnp.asarray(0.01), jnp.asarray(0.7), jnp.asarray(taken), jnp.zeros(()))
     both = []
     for fused in (True, False):
         monkeypatch.setattr(passes, "in_use", lambda fused=fused: fused)
         now, then = params, state
         for step in range(3):
             gradient = trees(10 + 10 * step)
-            run = jax.jit(lambda p, g, s: updated(chosen, p, g, s, factors_of(coordinates), stride))
+            run = jax.jit(lambda p, g, s: chosen.step(p, g, s, factors_of(coordinates), scalars))
             now, then = run(now, gradient, then)
         both.append(jax.tree.leaves((now, then)))
     for ours, written in zip(*both, strict=True):
@@ -450,10 +451,9 @@ def test_adam_for_a_fleet():
     )
 
     def one(rate, weights, first, second, gradient, factors):
-        numbers = AdamNumbers(rate, 1.0, 1.0, 1e-8, 0.0, 0.0, 1, 0.9, 0.1, 0.999, 0.001)
-        return adam(numbers, weights, first, second, gradient, factors), sum_of_squares(
-            gradient, factors
-        )
+        numbers = AdamNumbers(rate, 1.0, 1.0, 1e-8, None, None, 1, 0.9, 0.1, 0.999, 0.001)
+        leaves = AdamLeaves(weights, first, second, gradient, factors)
+        return adam_step(numbers, leaves), sum_of_squares(gradient, factors)
 
     together = jax.vmap(one)(rates, *given, columns)
     for i in range(members):
@@ -472,7 +472,7 @@ def test_the_norm_is_that_of_float64(coordinates):
         float(np.sum((np.asarray(g, np.float64) * np.broadcast_to(c if c.size > 1 else c.reshape(()), g.shape)) ** 2))
         for g, c in zip(gradient, factors, strict=True)
     )  # fmt: skip
-    got = float(norm_of(gradient, factors_of(coordinates)))
+    got = float(global_norm(gradient, factors_of(coordinates)))
     np.testing.assert_allclose(got, exactly**0.5, rtol=1e-6)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.metadata
+import inspect
 
 import equinox as eqx
 import jax
@@ -10,14 +11,16 @@ import numpy as np
 import pytest
 
 from logvar.backend import extension, ops
+from logvar.backend.adam import AdamMoved
 from logvar.backend.compiling import Compiled
 from logvar.backend.convolution import scatter
+from logvar.backend.extension import Extension
 from logvar.backend.precision import Precision, in_training, products_round_on_request
 from logvar.backend.windows import window_of
 from logvar.networks.layers import Dense
 from logvar.storage.environment import environment
 from logvar.training import optimizers
-from logvar.training.update import Stride, updated
+from logvar.training.optimizers import StepScalars
 
 
 class Entry:
@@ -50,17 +53,22 @@ def installed(monkeypatch):
     jax.clear_caches()
 
 
-class Fake:
+OPERATIONS = {
+    name for name, _ in inspect.getmembers(Extension, inspect.isfunction) if name != "why_inert"
+}
+
+
+class Fake(Extension):
     """An extension whose forms give other results than the plain ones."""
 
-    name = "fake 1.0"
-
-    def why_inert(self):
-        return None
+    name = "fake"
+    version = "1.0"
+    interface = extension.INTERFACE
 
 
 def active(**forms):
     """An entry point's function for an active extension with these forms."""
+    assert forms.keys() <= OPERATIONS
     return type("Active", (Fake,), {name: staticmethod(form) for name, form in forms.items()})
 
 
@@ -73,9 +81,8 @@ def adam_step():
     """Weights of 1 with gradients of 2 and factors of 3; the weights and the state afterwards."""
     params, gradient, factors = ({"a": jnp.full(2, n)} for n in (1.0, 2.0, 3.0))
     chosen = optimizers.get("adam").build()
-    stride = Stride(jnp.asarray(0.5), jnp.asarray(0.25), jnp.asarray(True), jnp.zeros(()))
-    state = chosen.init(params, factors)
-    return updated(chosen, params, gradient, state, factors, stride)
+    scalars = StepScalars(jnp.asarray(0.5), jnp.asarray(0.25), jnp.asarray(True), jnp.zeros(()))
+    return chosen.step(params, gradient, chosen.init(params, factors), factors, scalars)
 
 
 # Whether there is one
@@ -99,6 +106,45 @@ def test_an_inert_one_says_why_and_computes_nothing(installed):
     installed(Inert)
     assert extension.description() == "fake 1.0, inert: it is not for this processor"
     assert extension.active() == "none"
+    silu_is_plain()
+
+
+@pytest.mark.parametrize("other", [None, extension.INTERFACE + 1])
+def test_one_for_another_version_of_the_interface_says_so_and_computes_nothing(installed, other):
+    class Other(Fake):
+        interface = other
+
+        def why_inert(self):
+            raise AssertionError("may have another meaning there")
+
+        def biased_silu(self, x, bias):
+            raise AssertionError("an inert extension is not asked")
+
+    installed(Other)
+    assert extension.description().startswith(
+        f"fake 1.0, inert: it was written for version {other} of logvar's interface, this logvar "
+        f"has version {extension.INTERFACE}; "
+    )
+    assert extension.active() == "none"
+    silu_is_plain()
+
+
+def test_one_that_is_no_extension_says_so_and_computes_nothing(installed):
+    """Kernels from before there was a base class: they had a name and `why_inert`."""
+
+    class Older:
+        name = "older 0.1"
+
+        def why_inert(self):
+            return None
+
+        def biased_silu(self, x, bias):
+            raise AssertionError("an inert extension is not asked")
+
+    installed(Older)
+    assert extension.description() == (
+        "another_package:extension cannot be loaded: expected an Extension, got Older"
+    )
     silu_is_plain()
 
 
@@ -145,14 +191,13 @@ def test_operations_of_one_example(installed):
 
 
 def test_forms_that_do_not_suit_the_arguments_fall_back(installed):
-    refused = ("biased_silu", "standard_normal", "bernoulli_log_prob", "sum_of_squares",
-               "fused_adam", "optimized", "compiler_options", "computed_once", "on_one_core")  # fmt: skip
     asked = set()
 
     def refusing(name):
-        return lambda *arguments: asked.add(name) or NotImplemented
+        refusal = False if name == "rounds_on_request" else None
+        return lambda *arguments: asked.add(name) or refusal
 
-    installed(active(**{name: refusing(name) for name in refused}))
+    installed(active(**{name: refusing(name) for name in OPERATIONS}))
     silu_is_plain()
     key = jax.random.key(3)
     np.testing.assert_array_equal(ops.standard_normal(key, (4,)), jax.random.normal(key, (4,)))
@@ -165,19 +210,21 @@ def test_forms_that_do_not_suit_the_arguments_fall_back(installed):
     assert ops.computed_once(lambda x, n: x + n, jnp.ones(()), 2) == 3
     with ops.on_one_core(True):
         pass
+    assert not ops.one_core_differs()
     assert Compiled(lambda x: 2 * x)(jnp.ones(())) == 2
-    assert asked == set(refused)
+    assert products_round_on_request() is (jax.default_backend() != "cpu")
+    assert asked >= OPERATIONS - {"rounds_on_request"}
 
 
 def test_a_step_of_adam(installed):
     """All leaves at once, with the numbers of the step."""
     seen = []
 
-    def fused_adam(numbers, leaves):
+    def fused(numbers, leaves):
         seen.append((numbers, leaves))
-        return leaves.gradients, leaves.weights, leaves.factors
+        return AdamMoved(leaves.gradients, leaves.weights, leaves.factors)
 
-    installed(active(fused_adam=fused_adam))
+    installed(active(adam_step=fused))
     weights, state = adam_step()
     np.testing.assert_array_equal(weights["a"], [2, 2])
     np.testing.assert_array_equal(state.first["a"], [1, 1])
@@ -199,6 +246,7 @@ def test_whole_functions(installed):
         on_one_core=on_one_core,
     ))  # fmt: skip
     assert ops.optimized(lambda x: x + 1)(1) == -2
+    assert ops.one_core_differs() and not entered
     with ops.on_one_core(True):
         assert entered == [True]
 
@@ -218,7 +266,7 @@ def test_options_of_the_compiler_are_chosen_by_what_is_fixed(installed):
 
     def compiler_options(leaves):
         seen.append(leaves)
-        return {"no_such_option": True} if 2.5 in leaves else NotImplemented
+        return {"no_such_option": True} if 2.5 in leaves else None
 
     installed(active(compiler_options=compiler_options))
     function = Compiled(lambda x, factor: x * factor)

@@ -62,6 +62,15 @@ def test_gradients_of_step_0():
             assert_close(getattr(layer(gradient), part), STEPS[f"step0/gradient/{name}/{part}"])
 
 
+def ones_like(tree):
+    return jax.tree.map(lambda _: jnp.ones(()), tree)
+
+
+def scalars(rate):
+    one, taken, loss = jnp.ones(()), jnp.asarray(True), jnp.zeros(())
+    return optimizers.StepScalars(jnp.asarray(rate), one, taken, loss)
+
+
 def test_five_steps_of_keras_adam():
     m = model("initial/")
     optimizer = optimizers.get("adam-keras").build()
@@ -69,8 +78,7 @@ def test_five_steps_of_keras_adam():
     for k in range(5):
         loss, gradient = loss_and_gradient(m, *inputs(k))
         assert_close(loss, STEPS[f"step{k}/loss"])
-        towards, state = optimizer.update(gradient, state, m, jnp.asarray(True), loss)
-        m = jax.tree.map(lambda p, d: p - 1e-4 * d, m, towards)
+        m, state = optimizer.step(m, gradient, state, ones_like(m), scalars(1e-4))
     for name, layer in LAYERS.items():
         for part in ("kernel", "bias"):
             expected = STEPS[f"after5/{name}/{part}"]
@@ -96,8 +104,8 @@ def test_the_textbooks_adam_would_miss_them():
     steps = {}
     for name in ("adam", "adam-keras"):
         optimizer = optimizers.get(name).build()
-        steps[name], _ = optimizer.update(
-            gradient, optimizer.init(gradient, None), gradient, jnp.asarray(True), jnp.zeros(())
+        steps[name], _ = optimizer.step(
+            gradient, gradient, optimizer.init(gradient, None), ones_like(gradient), scalars(1.0)
         )
     assert abs(steps["adam"]["w"][0] - steps["adam-keras"]["w"][0]) > 0.1
 

@@ -5,34 +5,33 @@ that share its threads; `programs` rewrites traced programs, so that their produ
 or take forms that XLA 0.10 computes fast.
 """
 
-from typing import TYPE_CHECKING, Union
+from logvar.backend.extension import Extension
 
 __version__ = "0.1.0"
 
-if TYPE_CHECKING:
-    from logvar_kernels.forms import Forms
 
+class Kernels(Extension):
+    """What logvar finds. This class has no forms: it is for processes that they are not for."""
 
-class Inert:
-    """What logvar finds where there are no faster forms for this process."""
+    name = "logvar-kernels"
+    version = __version__
+    interface = 1
 
-    name = f"logvar-kernels {__version__}"
-
-    def __init__(self, reason: str):
+    def __init__(self, reason: str | None = None):
         self._reason = reason
 
-    def why_inert(self) -> str:
+    def why_inert(self) -> str | None:
         return self._reason
 
 
-def extension() -> Union["Forms", Inert]:
+def extension() -> Kernels:
     """The forms. Where they are inert they are not imported: they use interfaces that other
     versions of JAX may not have."""
     from logvar_kernels.library import why_not
 
     reason = why_not()
     if reason is not None:
-        return Inert(reason)
+        return Kernels(reason)
     from logvar_kernels.forms import Forms
 
     return Forms()

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from logvar.backend.ops import AdamNumbers, Values
+from logvar.backend.extension import AdamLeaves, AdamMoved, AdamNumbers, Values
 from logvar_kernels.library import call, in_use
 
 _MOST = 512
@@ -40,20 +40,12 @@ def sum_of_squares(gradients: Sequence[Values], factors: Sequence[Values]) -> Fl
     return call("logvar_squares", [scalar], *operands, vmap_method="broadcast_all")[0]
 
 
-def adam(
-    numbers: AdamNumbers,
-    weights: Sequence[Values],
-    first: Sequence[Values],
-    second: Sequence[Values],
-    gradients: Sequence[Values],
-    factors: Sequence[Values],
-) -> tuple[list[Array], list[Array], list[Array]]:
+def adam_step(numbers: AdamNumbers, leaves: AdamLeaves) -> AdamMoved:
     """The weights and both means after a step, in the memory of those before."""
     operands: list[Values] = [_packed(numbers)]
     shapes: list[jax.ShapeDtypeStruct] = []
     aliases: dict[int, int] = {}
-    arrays = zip(weights, first, second, gradients, factors, strict=True)
-    for *changed, gradient, factor in arrays:
+    for *changed, gradient, factor in zip(*leaves, strict=True):
         for array in changed:
             aliases[len(operands)] = len(shapes)
             operands.append(array)
@@ -62,13 +54,15 @@ def adam(
     results = call(
         "logvar_adam", shapes, *operands, input_output_aliases=aliases, vmap_method="broadcast_all"
     )
-    return results[0::3], results[1::3], results[2::3]
+    return AdamMoved(results[0::3], results[1::3], results[2::3])
 
 
 def _packed(numbers: AdamNumbers) -> Float[Array, "numbers"]:
     """The numbers in one array. XLA fuses these choices with what they choose from; to put the
-    numbers one after another it makes a program of each first, ten for each step."""
+    numbers one after another it makes a program of each first, ten for each step. Without penalty
+    or decay it is 0."""
     index, packed = jnp.arange(len(numbers)), jnp.zeros(len(numbers))
     for i, number in enumerate(numbers):
+        number = 0.0 if number is None else number
         packed = jnp.where(index == i, jnp.asarray(number, jnp.float32), packed)
     return packed

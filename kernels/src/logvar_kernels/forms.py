@@ -7,11 +7,11 @@ from typing import Any
 
 import jax
 from jax.experimental.xla_metadata import set_xla_metadata
-from jaxtyping import Array
+from jaxtyping import Array, PRNGKeyArray
 
-from logvar.backend.ops import AdamLeaves, AdamNumbers, Values
+from logvar.backend.extension import AdamLeaves, AdamMoved, AdamNumbers, Values
 from logvar.backend.precision import Precision
-from logvar_kernels import __version__, adam, bernoulli, library, silu
+from logvar_kernels import Kernels, adam, bernoulli, library, silu
 from logvar_kernels.normal import normal
 from logvar_kernels.programs import rewritten
 
@@ -22,10 +22,8 @@ from logvar_kernels.programs import rewritten
 _SUMS_ONLY = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
 
 
-class Forms:
-    """The faster forms; each returns `NotImplemented` where it is not for its arguments."""
-
-    name = f"logvar-kernels {__version__}"
+class Forms(Kernels):
+    """The faster forms; each returns None where it is not for its arguments."""
 
     def why_inert(self) -> str | None:
         reason = library.why_not()
@@ -33,47 +31,45 @@ class Forms:
             return f"it computes on CPUs, and JAX computes on {jax.default_backend()} here"
         return reason
 
-    def standard_normal(self, key: Array, shape: tuple[int, ...]) -> Any:
+    def standard_normal(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Array | None:
         if not library.in_use():
-            return NotImplemented
+            return None
         return normal(jax.random.key_data(key), math.prod(shape)).reshape(shape)
 
-    def biased_silu(self, x: Array, bias: Array) -> Any:
-        return silu.silu(x, bias) if silu.suits(x, bias) else NotImplemented
+    def biased_silu(self, x: Array, bias: Array) -> Array | None:
+        return silu.silu(x, bias) if silu.suits(x, bias) else None
 
-    def bernoulli_log_prob(self, x: Array, logits: Array) -> Any:
-        return bernoulli.total(x, logits) if bernoulli.suits(x, logits) else NotImplemented
+    def bernoulli_log_prob(self, x: Array, logits: Array) -> Array | None:
+        return bernoulli.total(x, logits) if bernoulli.suits(x, logits) else None
 
-    def sum_of_squares(self, gradients: Sequence[Values], factors: Sequence[Values]) -> Any:
-        if not adam.suits(gradients, factors):
-            return NotImplemented
-        return adam.sum_of_squares(gradients, factors)
+    def sum_of_squares(
+        self, gradients: Sequence[Values], factors: Sequence[Values]
+    ) -> Array | None:
+        return adam.sum_of_squares(gradients, factors) if adam.suits(gradients, factors) else None
 
-    def fused_adam(self, numbers: AdamNumbers, leaves: AdamLeaves) -> Any:
-        if not adam.suits(leaves.weights, leaves.factors):
-            return NotImplemented
-        return adam.adam(numbers, *leaves)
+    def adam_step(self, numbers: AdamNumbers, leaves: AdamLeaves) -> AdamMoved | None:
+        return (
+            adam.adam_step(numbers, leaves) if adam.suits(leaves.weights, leaves.factors) else None
+        )
 
-    def optimized(self, function: Callable) -> Any:
-        return rewritten(function) if library.in_use() else NotImplemented
-
-    def rounds_on_request(self) -> bool:
-        """Whether products that ask for bfloat16 get it: `programs` rewrites them."""
-        return library.in_use()
-
-    def compiler_options(self, leaves: Sequence[Any]) -> Any:
-        """The options for a program with these fixed inputs; products in bfloat16 stay with the
-        library, since XLA's own would compute them in float32."""
-        bfloat16 = any(leaf is Precision.BFLOAT16 for leaf in leaves)
-        return NotImplemented if bfloat16 or not library.in_use() else _SUMS_ONLY
+    def optimized(self, function: Callable) -> Callable | None:
+        return rewritten(function) if library.in_use() else None
 
     def computed_once(self, function: Callable, array: Array, setting: Any) -> Any:
         """A call that XLA must not inline. A barrier does not help: it is gone before XLA decides
         what to compute again."""
         if not library.in_use():
-            return NotImplemented
+            return None
         with set_xla_metadata(inlineable="false"):
             return jax.jit(function, static_argnums=1)(array, setting)
 
     def on_one_core(self, when: bool) -> AbstractContextManager:
         return library.on_one_core(when)
+
+    def compiler_options(self, fixed: Sequence[Any]) -> dict[str, Any] | None:
+        """Products in bfloat16 stay with the library: XLA's own would compute them in float32."""
+        bfloat16 = any(value is Precision.BFLOAT16 for value in fixed)
+        return None if bfloat16 or not library.in_use() else _SUMS_ONLY
+
+    def rounds_on_request(self) -> bool:
+        return library.in_use()  # `programs` rewrites products that ask for bfloat16

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from logvar.backend.extension import faster
+from logvar.backend import extension
 
 
 class _Fixed(NamedTuple):
@@ -54,8 +54,8 @@ class Compiled:
         n = structure.children()[0].num_leaves
         first = list(itertools.compress(leaves[:n], is_array[:n]))
         others = list(itertools.compress(leaves[n:], is_array[n:]))
-        options = faster("compiler_options", marked)
-        jitted = self._jitted(() if options is NotImplemented else tuple(sorted(options.items())))
+        options = extension.in_use().compiler_options(marked) or {}
+        jitted = self._jitted(tuple(sorted(options.items())))
         return jitted(_Fixed(structure, tuple(marked), tuple(map(type, marked))), first, others)
 
     def programs(self) -> int:

@@ -1,35 +1,133 @@
-"""The optional package with faster forms of some operations, found through an entry point.
+"""The interface of the optional package with faster forms, and how logvar finds it.
 
-A distribution that has the entry point `forms` in the group `logvar.backend` is asked first. The
-entry point is a function without arguments that returns an `Extension`. One that cannot be loaded,
-or is not for this machine, changes nothing; `description` says why.
+A package that has an entry point in the group `logvar.backend` is used if there is one. The entry
+point is a function without arguments that returns an `Extension`. One that cannot be loaded, was
+written for another version of the interface, or is not for this machine changes nothing;
+`description` gives the reason.
 """
 
 import functools
 import importlib.metadata
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
 
 GROUP = "logvar.backend"
+INTERFACE = 1
+"""The version of the interface. Raise it when a method of `Extension` is renamed or gets another
+meaning: an extension states the version it was written for, and any other is not used."""
+
+Values = Array | np.ndarray
+"""Differentiation returns zeros as NumPy arrays for a weight that nothing depends on."""
 
 
-class Extension(Protocol):
-    """Faster forms, as methods of the names that `faster` is called with in `logvar.backend`.
+class AdamNumbers(NamedTuple):
+    """The scalars of one step of Adam, whose formula is in `logvar.backend.adam`.
 
-    Most are those of an operation in `logvar.backend.ops`. Each takes the operation's arguments and
-    returns its result, or `NotImplemented` where it is not made for these arguments. A form that
-    the extension does not have may be missing.
+    Their order is part of the interface.
     """
 
-    name: str
-    """Its distribution and version."""
+    rate: Float[Array, ""]
+    clip: Float[Array, ""]
+    scale: Float[Array, ""]
+    added: Float[Array, ""]
+    penalty: Float[Array, ""] | None
+    decay: Float[Array, ""] | None
+    taken: Array
+    """Where it is 0, weights and means stay as they are."""
+    b1: float
+    not_b1: float
+    b2: float
+    not_b2: float
+
+
+class AdamLeaves(NamedTuple):
+    """The arrays of one step of Adam, leaf by leaf."""
+
+    weights: Sequence[Values]
+    first: Sequence[Values]
+    second: Sequence[Values]
+    gradients: Sequence[Values]
+    factors: Sequence[Values]
+
+
+class AdamMoved(NamedTuple):
+    """The arrays that a step of Adam changes, after it."""
+
+    weights: Sequence[Array]
+    first: Sequence[Array]
+    second: Sequence[Array]
+
+
+class Extension:
+    """Faster forms of operations. This class has none; a subclass overrides the methods it has.
+
+    Each method takes the arguments of the operation, which is named in its docstring, and returns
+    its result. It returns None where it has no faster form for these arguments: then logvar
+    computes the plain formula. Methods are called while a program is traced.
+    """
+
+    name: ClassVar[str] = "none"
+    """The name of its distribution."""
+    version: ClassVar[str] = ""
+    interface: ClassVar[int | None] = None
+    """The version of the interface it was written for, as a number of its own: a copy of
+    `INTERFACE` would always agree."""
 
     def why_inert(self) -> str | None:
         """Why it computes nothing in this process; None where it does."""
+        return None
+
+    def standard_normal(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Array | None:
+        """`ops.standard_normal`."""
+        return None
+
+    def biased_silu(self, x: Array, bias: Array) -> Array | None:
+        """`ops.biased_silu`."""
+        return None
+
+    def bernoulli_log_prob(self, x: Array, logits: Array) -> Array | None:
+        """`ops.bernoulli_log_prob`."""
+        return None
+
+    def sum_of_squares(
+        self, gradients: Sequence[Values], factors: Sequence[Values]
+    ) -> Array | None:
+        """Σ (gradient·factor)² over all arrays, for `ops.global_norm`."""
+        return None
+
+    def adam_step(self, numbers: AdamNumbers, leaves: AdamLeaves) -> AdamMoved | None:
+        """`adam.adam_step`."""
+        return None
+
+    def optimized(self, function: Callable) -> Callable | None:
+        """`ops.optimized`: a function that computes the same."""
+        return None
+
+    def computed_once(self, function: Callable, array: Array, setting: Any) -> Any:
+        """`ops.computed_once`."""
+        return None
+
+    def on_one_core(self, when: bool) -> AbstractContextManager | None:
+        """`ops.on_one_core`."""
+        return None
+
+    def compiler_options(self, fixed: Sequence[Any]) -> dict[str, Any] | None:
+        """XLA's options for a program of `compiling.Compiled`, from the inputs it is compiled for
+        (with a placeholder for each array)."""
+        return None
+
+    def rounds_on_request(self) -> bool:
+        """Whether products that ask for bfloat16 get it on a CPU, for `precision`."""
+        return False
 
 
 class _Found(NamedTuple):
-    extension: Extension | None
-    """None where there is none, or where it is inert."""
+    extension: Extension
+    """The base class, which has no faster form, where there is none or it is inert."""
     description: str
 
 
@@ -37,17 +135,34 @@ class _Found(NamedTuple):
 def _found() -> _Found:
     entries = list(importlib.metadata.entry_points(group=GROUP))
     if not entries:
-        return _Found(None, "none installed; XLA computes everything")
+        return _Found(Extension(), "none installed; XLA computes everything")
     entry, ignored = entries[0], ", ".join(other.value for other in entries[1:])
     try:
-        extension: Extension = entry.load()()
-        reason = extension.why_inert()
+        extension = entry.load()()
+        if not isinstance(extension, Extension):
+            raise TypeError(f"expected an Extension, got {type(extension).__name__}")
+        reason = _other_interface(extension) or extension.why_inert()
     except (ImportError, OSError, AttributeError, RuntimeError, TypeError, ValueError) as error:
-        return _Found(None, f"{entry.value} cannot be loaded: {error}")
+        return _Found(Extension(), f"{entry.value} cannot be loaded: {error}")
+    named = f"{extension.name} {extension.version}"
     if reason is not None:
-        return _Found(None, f"{extension.name}, inert: {reason}")
+        return _Found(Extension(), f"{named}, inert: {reason}")
     others = f"; {ignored} is ignored, because only one is used" if ignored else ""
-    return _Found(extension, f"{extension.name}, in use{others}")
+    return _Found(extension, f"{named}, in use{others}")
+
+
+def _other_interface(extension: Extension) -> str | None:
+    if extension.interface == INTERFACE:
+        return None
+    return (
+        f"it was written for version {extension.interface} of logvar's interface, this logvar has "
+        f"version {INTERFACE}; install the {extension.name} that comes with this logvar"
+    )
+
+
+def in_use() -> Extension:
+    """The extension that computes in this process."""
+    return _found().extension
 
 
 def description() -> str:
@@ -56,17 +171,6 @@ def description() -> str:
 
 
 def active() -> str:
-    """The name of the extension that computes in this process, or "none"."""
-    extension = _found().extension
-    return "none" if extension is None else extension.name
-
-
-def faster(operation: str, *arguments: Any) -> Any:
-    """The result of the extension's form of an operation, or `NotImplemented`."""
-    form = getattr(_found().extension, operation, None)
-    return NotImplemented if form is None else form(*arguments)
-
-
-def has(operation: str) -> bool:
-    """Whether the extension in use has a form of an operation."""
-    return hasattr(_found().extension, operation)
+    """The name and version of the extension that computes in this process, or "none"."""
+    extension = in_use()
+    return f"{extension.name} {extension.version}".strip()

@@ -18,7 +18,7 @@ import jax
 from jax import lax
 from jaxtyping import Array, Float
 
-from logvar.backend.extension import faster
+from logvar.backend import extension
 from logvar.backend.products import training_products
 
 BFLOAT16_PRODUCT = lax.DotAlgorithmPreset.BF16_BF16_F32
@@ -34,7 +34,7 @@ class Precision(enum.Enum):
 
 def products_round_on_request() -> bool:
     """Whether a product that asks for bfloat16 gets it, whoever wrote the layer."""
-    return jax.default_backend() != "cpu" or faster("rounds_on_request") is True
+    return jax.default_backend() != "cpu" or extension.in_use().rounds_on_request()
 
 
 class TrainingNetwork(eqx.Module):

@@ -15,17 +15,16 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Int32, PRNGKeyArray, PyTree
 
 from logvar.backend.compiling import compiled
-from logvar.backend.ops import optimized
+from logvar.backend.ops import global_norm, optimized
 from logvar.backend.precision import Precision, in_training
 from logvar.data.preparation import Preparation
 from logvar.models.base import Terms
 from logvar.models.batch import Batch
 from logvar.objectives import Moment, Objective
 from logvar.randomness import Purpose, noise, stream
-from logvar.training.optimizers import Rule
+from logvar.training.optimizers import Rule, StepScalars
 from logvar.training.schedules import Rates
 from logvar.training.state import Totals, TrainState
-from logvar.training.update import Stride, norm_of, updated
 
 
 class Hyper(NamedTuple):
@@ -105,14 +104,14 @@ def step(state: TrainState, batch: Batch, keys: Keys, task: Task, position: Epoc
 
     differentiated = optimized(jax.value_and_grad(loss, has_aux=True))
     (value, terms), gradient = differentiated(state.params)
-    norm = norm_of(gradient, coordinates)
+    norm = global_norm(jax.tree.leaves(gradient), jax.tree.leaves(coordinates))
     # A member of a fleet that has failed stays as it was while the others go on.
     finite = jnp.isfinite(value) & jnp.isfinite(norm) & (state.failed_step < 0)
     clipped = (hyper.clip_norm > 0) & (norm > hyper.clip_norm)
     clip = jnp.where(clipped, hyper.clip_norm / norm, 1.0)
-    stride = Stride(hyper.rates(state.step), clip, finite, value)
-    params, optimizer_state = updated(
-        optimizer, state.params, gradient, state.optimizer, coordinates, stride
+    scalars = StepScalars(hyper.rates(state.step), clip, finite, value)
+    params, optimizer_state = optimizer.step(
+        state.params, gradient, state.optimizer, coordinates, scalars
     )
 
     count = jnp.sum(batch.weight)

@@ -1,10 +1,10 @@
-"""Optimizers: how a gradient becomes the direction to step against.
+"""Optimizers: how the weights move by a gradient.
 
 `base` is the contract; one family per file; `given` takes Optax's; `registry` is the list of names.
 """
 
 from logvar.training.optimizers.adam import Adam, AdamKeras, AdamRule, AdamState, AdamW
-from logvar.training.optimizers.base import Optimizer, Rule
+from logvar.training.optimizers.base import Optimizer, Rule, StepScalars
 from logvar.training.optimizers.given import Given
 from logvar.training.optimizers.registry import OPTIMIZERS, describe, get, names
 from logvar.training.optimizers.sgd import SGD
@@ -20,6 +20,7 @@ __all__ = [
     "Given",
     "Optimizer",
     "Rule",
+    "StepScalars",
     "describe",
     "get",
     "names",

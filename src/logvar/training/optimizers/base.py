@@ -2,10 +2,11 @@
 
 import abc
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PyTree
 
@@ -15,13 +16,27 @@ from logvar.registry import setting
 Number = Float[Array, ""]
 
 
+class StepScalars(NamedTuple):
+    """The numbers of one optimizer step."""
+
+    learning_rate: Float[Array, ""]
+    clip: Float[Array, ""]
+    """What the gradient is multiplied by to limit its norm; 1 where it is within the limit."""
+    taken: Bool[Array, ""]
+    """False where loss or gradient are not finite: weights and state then stay as they are."""
+    loss: Float[Array, ""]
+    """Of the batch."""
+
+
 class Rule(eqx.Module):
     """An optimizer as a compiled step takes it: arrays are inputs of the program.
 
-    The step applies weight − learning rate · direction in the coordinates of the run. A state
-    consists of arrays. It can be converted to another scale if it is a NamedTuple with `degrees`:
-    for each of its fields that is a tree of weights, 1 where it scales with the gradient and 2
-    where with its square.
+    It works in the coordinates of the run: with the factor c of a weight it sees weight ÷ c and
+    gradient × c, and moves the weight by c times what it would move weight ÷ c.
+
+    A state consists of arrays. It can be converted to another scale if it is a NamedTuple with
+    `degrees`: for each of its fields that is a tree of weights, 1 where it scales with the gradient
+    and 2 where with its square.
     """
 
     has_own_rate: ClassVar[bool] = False
@@ -36,10 +51,52 @@ class Rule(eqx.Module):
 
     @abc.abstractmethod
     def init(self, params: PyTree, coordinates: PyTree) -> PyTree:
-        """The state before the first step, for the weights ÷ their coordinates."""
+        """The state before the first step."""
 
     @abc.abstractmethod
-    def update(
+    def step(
+        self,
+        params: PyTree,
+        gradient: PyTree,
+        state: PyTree,
+        coordinates: PyTree,
+        scalars: StepScalars,
+    ) -> tuple[PyTree, PyTree]:
+        """Return the weights and the state after a step.
+
+        Args:
+            params: the weights.
+            gradient: of the loss with respect to them, not yet clipped.
+            state: from `init` or the step before.
+            coordinates: the factor of each weight.
+            scalars: of this step.
+        """
+
+
+class DirectionRule(Rule):
+    """A rule given by a direction: the step is weight − learning rate · direction."""
+
+    def step(
+        self,
+        params: PyTree,
+        gradient: PyTree,
+        state: PyTree,
+        coordinates: PyTree,
+        scalars: StepScalars,
+    ) -> tuple[PyTree, PyTree]:
+        gradient = jax.tree.map(lambda g, c: g * c * scalars.clip, gradient, coordinates)
+        seen = jax.tree.map(jnp.divide, params, coordinates)
+        towards, state = self.direction(gradient, state, seen, scalars.taken, scalars.loss)
+
+        def moved(weight: Array, direction: Array, factor: Array) -> Array:
+            # XLA fuses this choice into the update it guards, without a pass over memory.
+            step = scalars.learning_rate * (direction * factor)
+            return jnp.where(scalars.taken, weight - step, weight)
+
+        return jax.tree.map(moved, params, towards, coordinates), state
+
+    @abc.abstractmethod
+    def direction(
         self,
         gradient: PyTree,
         state: PyTree,
@@ -50,10 +107,10 @@ class Rule(eqx.Module):
         """Return (direction, next state), or the state as it was where the step is not taken.
 
         Args:
-            gradient: of the loss, clipped; like params and the direction, in the coordinates.
+            gradient: clipped; like params and the direction, in the coordinates of the run.
             state: from `init` or the step before.
             params: the weights.
-            taken: false where loss or gradient are not finite.
+            taken: as in `StepScalars`.
             loss: of the batch.
         """
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
 from logvar.errors import LogvarError
-from logvar.training.optimizers.base import Optimizer, Rule
+from logvar.training.optimizers.base import DirectionRule, Optimizer
 
 
 @runtime_checkable
@@ -26,7 +26,7 @@ class Transformation(Protocol):
     """(gradient, state, params) → (what to add to the weights, next state)"""
 
 
-class GivenRule(Rule):
+class GivenRule(DirectionRule):
     """A gradient transformation as a rule: its updates are added to the weights as they are.
 
     The direction is the negated update, because the step subtracts directions.
@@ -39,7 +39,7 @@ class GivenRule(Rule):
         def one_step(params: PyTree) -> Any:
             state = self.transformation.init(params)
             taken, loss = jnp.asarray(True), jnp.zeros(())
-            return state, *self.update(params, state, params, taken, loss)
+            return state, *self.direction(params, state, params, taken, loss)
 
         try:
             hash(self.transformation)  # compiled programs are found by it
@@ -59,7 +59,7 @@ class GivenRule(Rule):
     def init(self, params: PyTree, coordinates: PyTree) -> PyTree:
         return self.transformation.init(jax.tree.map(jnp.divide, params, coordinates))
 
-    def update(
+    def direction(
         self,
         gradient: PyTree,
         state: PyTree,

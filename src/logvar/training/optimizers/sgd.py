@@ -9,9 +9,9 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from logvar.registry import setting
 from logvar.training.optimizers.base import (
+    DirectionRule,
     Number,
     Optimizer,
-    Rule,
     l2_penalty,
     unless_zero,
     zeros,
@@ -28,7 +28,7 @@ class Velocity(NamedTuple):
         return {"velocity": 1}
 
 
-class SGDRule(Rule):
+class SGDRule(DirectionRule):
     """The gradient itself, or v ← momentum · v + gradient (Polyak 1964)."""
 
     penalty: Number | None
@@ -38,7 +38,7 @@ class SGDRule(Rule):
     def init(self, params: PyTree, coordinates: PyTree) -> PyTree:
         return () if self.momentum is None else Velocity(zeros(params))
 
-    def update(
+    def direction(
         self,
         gradient: PyTree,
         state: PyTree,
