@@ -13,7 +13,7 @@ import pytest
 
 import logvar
 from logvar import resuming
-from logvar.resuming import Checkpoints
+from logvar.runs.resuming import Checkpoints
 from logvar.storage import checkpoints as storage
 from logvar.storage.checkpoints import Identity, newest_checkpoint, save_checkpoint
 from logvar.storage.environment import changes, environment, processor

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from logvar import scale_commands
 from logvar.backend import extension
-from logvar.cli import Settings
+from logvar.cli.main import Settings
 from logvar.recipe import Recipe
 from logvar.scales.registry import REGISTRY
 
@@ -55,7 +55,7 @@ def logvar(folder, *arguments):
 # Several commands of one process: importing JAX takes longer than most of them.
 SEVERAL = """
 import contextlib, io, json, sys
-from logvar.cli import main
+from logvar.cli.main import main
 done = []
 for arguments in json.loads(sys.argv[1]):
     sys.argv = ["logvar", *arguments]
@@ -363,7 +363,7 @@ def test_an_interrupted_fit_saves_what_it_learned(place, tmp_path, number, code)
 def test_a_second_run_finds_every_program_compiled(place):
     """Small ones, too: twenty of them are half a second."""
     code = (
-        "import collections, sys, jax; from logvar.cli import main\n"
+        "import collections, sys, jax; from logvar.cli.main import main\n"
         "events = collections.Counter()\n"
         "jax.monitoring.register_event_listener(lambda name, **_: events.update([name]))\n"
         f"sys.argv = ['logvar', 'fit', 'table.npy', *{QUICK}, '--out', 'runs/again']\n"

@@ -13,7 +13,7 @@ from logvar.backend.compiling import host_int
 from logvar.data.sources import load
 from logvar.evaluation.elbo import HeldOut, elbo_terms
 from logvar.recipe import Recipe
-from logvar.training.closing import End, close
+from logvar.training.epoch_end import End, close
 from logvar.training.state import Totals, initial_state, partition
 
 ROWS = load("digits").train[:60]

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 import logvar
-from logvar.conversion import convert
-from logvar.loading import load_state
-from logvar.training.conversion import affine_between
-from logvar.training.matching import coordinates, factor_between
+from logvar.rescaling.conversion import affine_between
+from logvar.rescaling.matching import coordinates, factor_between
+from logvar.runs.converting import convert
+from logvar.runs.loading import load_state
 from tests.cases import some
 from tests.test_training import DIGITS, Chunks, as_bytes, run
 

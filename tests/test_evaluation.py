@@ -4,17 +4,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-import logvar
-from logvar.data.preparation import Preparation
 from logvar.distributions.bernoulli import Bernoulli
 from logvar.distributions.location_scale import LocationScale, NormalFamily
 from logvar.distributions.noise import ObservationNoise
 from logvar.distributions.priors import StandardNormal
+from logvar.model import Model
+
+import logvar
+from logvar.data.preparation import Preparation
 from logvar.evaluation.elbo import elbo_terms
 from logvar.evaluation.importance import importance_log_likelihood
 from logvar.evaluation.summary import evaluate
-from logvar.model import Model
 from logvar.objectives import ELBO, ImportanceWeighted
 from logvar.randomness import row_words
 

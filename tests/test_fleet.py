@@ -17,9 +17,9 @@ from logvar.evaluation.elbo import HeldOut
 from logvar.recipe import Recipe
 from logvar.training import fleet as fleet_module
 from logvar.training import members as members_module
-from logvar.training.fleet import train_fleet
+from logvar.training.fleet.members import Member
+from logvar.training.fleet.train import train_fleet
 from logvar.training.loop import train
-from logvar.training.members import Member
 from logvar.training.pace import Pace
 from logvar.training.schedules import Length
 from logvar.training.step import Epoch

@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
+from logvar.distributions.noise import MODES
 from sklearn.datasets import load_iris
 
 import logvar
 from logvar import assembly
-from logvar.distributions.noise import MODES
 from logvar.evaluation.units import bits_per_dimension
 from logvar.recipe import Recipe
-from logvar.training.matching import matched
+from logvar.rescaling.matching import matched
 from tests.cases import every_value_once, some
 
 X = load_iris().data

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import logvar
-from logvar.probing.calling import Called
+from logvar.interop.probing.calling import Called
 from tests.cases import every_value_once
 from tests.contracts.test_scales import NAMES
 

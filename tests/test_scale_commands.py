@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from sklearn.datasets import load_iris
 
 import logvar
+from logvar.cli.scales import show
 from logvar.report import catalogue, scale_figure
-from logvar.scale_commands import show
 from logvar.scales.facts import facts
 from logvar.storage import run_folder
 

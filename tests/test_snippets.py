@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import logvar
-from logvar.snippets.dialects import DIALECTS
-from logvar.snippets.listing import listing
+from logvar.interop.snippets.dialects import DIALECTS
+from logvar.interop.snippets.listing import listing
 from tests.cases import slow
 from tests.contracts.test_scales import NAMES, PRESETS
 

@@ -23,7 +23,7 @@ def imported_by(code):
 def command(*arguments):
     return (
         f"sys.argv = {['logvar', *arguments]}\n"
-        "from logvar.cli import main\n"
+        "from logvar.cli.main import main\n"
         "try:\n main()\n"
         "except SystemExit as leaving:\n print('exit', leaving.code)\n"
         "else:\n print('exit', 0)"

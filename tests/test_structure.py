@@ -10,13 +10,16 @@ import logvar
 SOURCE = Path(logvar.__file__).parent
 # Each part may import those before it; parts in one tuple do not import each other.
 ORDER = [
-    ("errors", "signals", "cores", "console"), ("recipe", "registry", "lists"), ("scales",), ("backend",), ("randomness",), ("snippets", "probing", "distributions"), ("networks",),
-    ("model",), ("objectives",), ("storage",), ("data",), ("evaluation",), ("training",),
-    ("decisions",), ("assembly",), ("resuming",), ("study",), ("report",), ("comparing",), ("intake", "saving"), ("estimator",), ("loading",), ("conversion", "doctor"), ("keras", "commands", "scale_commands"), ("compare_command", "terminal"), ("cli",),
+    ("errors", "cores", "signals"), ("registry", "trainable"), ("recipe",), ("scales",), ("backend",), ("randomness",), ("distributions",),
+    ("posteriors", "priors", "likelihoods"), ("networks",), ("models",), ("objectives",), ("storage",), ("data",), ("evaluation",), ("training",),
+    ("rescaling",), ("assembly",), ("fitted",), ("runs",), ("study",), ("estimator",), ("report",), ("comparing",), ("interop",), ("cli",),
     ("__main__", "__init__"),
 ]  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
-PURE = ("scales", "backend", "distributions", "networks", "model", "objectives")
+PURE = (
+    "registry", "trainable", "scales", "backend", "randomness", "distributions", "posteriors", "priors", "likelihoods",
+    "networks", "models", "objectives",
+)  # fmt: skip
 IMPURE = {"os", "pathlib", "time", "sys", "io", "logging", "socket", "random", "shutil"}
 FILES = sorted(SOURCE.rglob("*.py"))
 

@@ -8,8 +8,8 @@ import pytest
 from sklearn.datasets import load_iris
 
 import logvar
-from logvar.doctor import ending, health
-from logvar.resuming import Checkpoints
+from logvar.runs.doctor import ending, health
+from logvar.runs.resuming import Checkpoints
 from tests.test_training import DIGITS
 
 X = load_iris().data

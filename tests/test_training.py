@@ -11,9 +11,9 @@ from logvar import assembly
 from logvar.data.order import epoch_order, split
 from logvar.data.sources import load
 from logvar.recipe import Recipe
+from logvar.rescaling.matching import coordinates, matched
 from logvar.storage.weights import load_arrays, named_arrays, save_arrays
 from logvar.training.loop import train
-from logvar.training.matching import coordinates, matched
 from logvar.training.state import partition
 from logvar.training.step import run_chunk
 from tests.cases import slow

@@ -20,7 +20,7 @@ from logvar.data.sources import load
 from logvar.evaluation.elbo import HeldOut
 from logvar.recipe import Recipe
 from logvar.training import members
-from logvar.training.members import Member
+from logvar.training.fleet.members import Member
 from logvar.training.schedules import Length
 from logvar.training.step import Epoch
 

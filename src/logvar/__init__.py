@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from logvar.estimator import VAE as VAE
     from logvar.estimator import load as load
     from logvar.evaluation.units import bits_per_dimension as bits_per_dimension
-    from logvar.keras import import_keras as import_keras
-    from logvar.probing.probe import probe as probe
-    from logvar.resuming import Checkpoints as Checkpoints
+    from logvar.interop.keras import import_keras as import_keras
+    from logvar.interop.probing.probe import probe as probe
+    from logvar.runs.resuming import Checkpoints as Checkpoints
     from logvar.training import optimizers as optimizers
     from logvar.training import schedules as schedules
 
@@ -43,9 +43,9 @@ _HOMES = {
     "VAE": "logvar.estimator",
     "bits_per_dimension": "logvar.evaluation.units",
     "load": "logvar.estimator",
-    "import_keras": "logvar.keras",
-    "probe": "logvar.probing.probe",
-    "Checkpoints": "logvar.resuming",
+    "import_keras": "logvar.interop.keras",
+    "probe": "logvar.interop.probing.probe",
+    "Checkpoints": "logvar.runs.resuming",
     "compare": "logvar.comparing",
     "Comparison": "logvar.comparing",
     "optimizers": "logvar.training.optimizers",

@@ -1,3 +1,3 @@
-from logvar.cli import main
+from logvar.cli.main import main
 
 main()

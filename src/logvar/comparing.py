@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from logvar.assembly.parts import KINDS, check_fit, get, is_auto, own_classes, specs, written
 from logvar.data.preparation import as_rows
 from logvar.data.sources import fingerprint
 from logvar.errors import LogvarError
-from logvar.parts import KINDS, check_fit, get, is_auto, own_classes, specs, written
 from logvar.recipe import Recipe
 from logvar.report.comparison import write_comparison
 from logvar.storage import run_folder

@@ -17,19 +17,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from logvar import assembly
 from logvar.assembly import Own
+from logvar.assembly.decisions import Decisions
+from logvar.assembly.parts import get, own_classes, written
 from logvar.data.examples import Examples
-from logvar.data.preparation import Preparation, as_float32, as_rows
-from logvar.decisions import Decisions
-from logvar.distributions.base import Distribution
-from logvar.distributions.multivariate import DiagonalNormal
-from logvar.distributions.normal import Normal
-from logvar.errors import LogvarError, LogvarTypeError
-from logvar.evaluation.coding import decode, draw, encode
-from logvar.evaluation.elbo import elbo_terms
-from logvar.evaluation.importance import importance_log_likelihood
-from logvar.evaluation.summary import Evaluation, evaluate
-from logvar.fitted import Fitted
-from logvar.intake import (
+from logvar.data.intake import (
     at_least_two,
     dense_rows,
     draws_of,
@@ -39,20 +30,29 @@ from logvar.intake import (
     warn_of_outside,
     weights_of,
 )
-from logvar.old_recipes import unknown_setting
-from logvar.loading import load_fitted
+from logvar.data.preparation import Preparation, as_float32, as_rows
+from logvar.distributions.base import Distribution
+from logvar.distributions.multivariate import DiagonalNormal
+from logvar.distributions.normal import Normal
+from logvar.errors import LogvarError, LogvarTypeError
+from logvar.evaluation.coding import decode, draw, encode
+from logvar.evaluation.elbo import elbo_terms
+from logvar.evaluation.importance import importance_log_likelihood
+from logvar.evaluation.summary import Evaluation, evaluate
+from logvar.fitted import Fitted
 from logvar.models.vae import VAEModel
 from logvar.networks import Network
-from logvar.parts import get, own_classes, written
 from logvar.recipe import CUSTOM, Recipe
-from logvar.resuming import Checkpoints, Resume, begun, data_of, identity, keeping
-from logvar.saving import write_run
+from logvar.recipe.older import unknown_setting
+from logvar.runs.loading import load_fitted
+from logvar.runs.resuming import Checkpoints, Resume, begun, data_of, identity, keeping
+from logvar.runs.saving import write_run
 from logvar.signals import Interrupt
 from logvar.storage import run_folder
 from logvar.storage.compiled import keep_compiled_programs
 from logvar.storage.files import UnfinishedFolder
 from logvar.training import optimizers, schedules
-from logvar.training.diagnosis import Diagnosis
+from logvar.training.divergence.diagnosis import Diagnosis
 from logvar.training.loop import Trained, Watcher, train
 from logvar.training.pace import Pace
 
@@ -255,9 +255,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             tell(note)
         this = identity(recipe, data_of(rows, validation, weight))
         del rows, validation  # the run has them as its model reads them
-        state, history = begun(
-            run, this, checkpoints, resume, tell, announce or _warn, own.classes
-        )
+        state, history = begun(run, this, checkpoints, resume, tell, announce or _warn, own.classes)
         watcher = watcher or Pace()
         kept = None if checkpoints is None else keeping(watcher, checkpoints, history, this)
         with Interrupt() as interrupt:

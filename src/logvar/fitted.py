@@ -11,16 +11,16 @@ import numpy as np
 
 from logvar import assembly
 from logvar.assembly import Own
+from logvar.assembly.decisions import Decisions
+from logvar.assembly.parts import get
 from logvar.data.examples import Examples
+from logvar.data.intake import read_as
 from logvar.data.preparation import Preparation, as_float32
 from logvar.data.standardization import Standardization
-from logvar.decisions import Decisions
-from logvar.intake import read_as
 from logvar.likelihoods import LikelihoodSpec
 from logvar.models.vae import VAEModel
-from logvar.parts import get
 from logvar.recipe import Recipe
-from logvar.training.diagnosis import Diagnosis
+from logvar.training.divergence.diagnosis import Diagnosis
 from logvar.training.loop import Trained
 from logvar.training.state import TrainState
 
@@ -89,7 +89,7 @@ class Fitted:
         return get("likelihood", self.decisions.likelihood, self.own.classes)
 
     def read(self, rows: np.ndarray) -> tuple[Examples, Preparation]:
-        """Rows in the data's own units as the model reads them, and what is left to do to each batch.
+        """Rows in the data's own units as the model reads them, with what is left to do per batch.
 
         Raises:
             LogvarError: a value is one that the likelihood cannot score.

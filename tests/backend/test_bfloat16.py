@@ -15,9 +15,9 @@ from logvar.backend.products import product, training_products
 from logvar.data.sources import load
 from logvar.errors import LogvarError
 from logvar.recipe import PRESETS, Recipe
-from logvar.training.fleet import train_fleet
+from logvar.training.fleet.members import Member
+from logvar.training.fleet.train import train_fleet
 from logvar.training.loop import train
-from logvar.training.members import Member
 from logvar.training.pace import Pace
 from tests.cases import slow
 from tests.traced import products

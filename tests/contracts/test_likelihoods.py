@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from logvar.distributions.noise import MODES
+from logvar.distributions.registry import LIKELIHOODS, NoiseSettings, build
 from scipy import stats
 
 import logvar
-from logvar.distributions.noise import MODES
-from logvar.distributions.registry import LIKELIHOODS, NoiseSettings, build
 
 ROWS = np.random.default_rng(0).integers(0, 256, size=(50, 3)).astype(np.float32)
 DISCRETE = {"bernoulli": np.arange(2.0), "discretized-logistic": np.arange(256.0)}

@@ -20,7 +20,7 @@ from sklearn.datasets import load_iris
 
 import logvar
 from logvar.errors import OutsideTrainingRange
-from logvar.loading import load_state
+from logvar.runs.loading import load_state
 from logvar.storage.files import sha256
 
 X = load_iris().data

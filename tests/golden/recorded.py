@@ -6,11 +6,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-import logvar
 from logvar.distributions.bernoulli import Bernoulli
 from logvar.distributions.priors import StandardNormal
 from logvar.model import Model
+
+import logvar
 from logvar.networks import registry
 
 HERE = Path(__file__).parent

@@ -7,7 +7,7 @@ import pytest
 from sklearn.datasets import load_iris
 
 import logvar
-from logvar.loading import load_state
+from logvar.runs.loading import load_state
 
 HERE = Path(__file__).parent
 X = load_iris().data[::10]

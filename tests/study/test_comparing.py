@@ -13,7 +13,7 @@ from logvar.data.sources import load
 from logvar.recipe import Recipe
 from logvar.study.experiment import OWN, Experiment, Outcome, members_that_fit, rows_of, units
 from logvar.study.measuring import Measured
-from logvar.training.fleet import QUANTILES
+from logvar.training.fleet.train import QUANTILES
 
 DIGITS = load("digits").train[:240]
 SMALL = {
@@ -218,7 +218,7 @@ def test_too_few_rows_are_refused():
 
 
 def test_the_command_line_has_the_same_settings_and_defaults():
-    from logvar.cli import ComparedSettings
+    from logvar.cli.main import ComparedSettings
 
     names = {field for field in ComparedSettings.__dataclass_fields__}
     assert names == set(Recipe.settings()) - set(OWN)

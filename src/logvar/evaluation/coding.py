@@ -16,7 +16,10 @@ from logvar.randomness import Purpose, row_key, stream
 def encode(
     model: Model, rows: np.ndarray | Examples, preparation: Preparation, seed: int
 ) -> dict[str, np.ndarray]:
-    """The code of each row: what the encoder gives, by head; dynamic binarization is a function of (seed, the row's bytes)."""
+    """The code of each row: the encoder's outputs by head.
+
+    Dynamic binarization is a function of (seed, the row's bytes).
+    """
     examples = examples_of(rows)
     # Hashing rows for noise that nobody draws would be a fifth of the time.
     words = examples.words if preparation.draws else np.zeros((len(examples), 2), np.uint32)

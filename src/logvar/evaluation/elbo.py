@@ -16,8 +16,9 @@ from logvar.data.order import padded_size
 from logvar.data.preparation import Preparation
 from logvar.evaluation.blocks import BLOCK, in_blocks
 from logvar.evaluation.outside import Wide, in_dtype, in_float64, to_repeat
-from logvar.models.base import Code, Model, Terms, terms
+from logvar.models.base import Code, Terms, terms
 from logvar.models.batch import Batch
+from logvar.models.vae import VAEModel
 from logvar.randomness import Purpose, row_key, row_noise
 
 _FARTHEST_HELD_OUT = 1e12
@@ -61,7 +62,7 @@ class _Block(NamedTuple):
 
 @np.errstate(invalid="ignore", over="ignore")  # what is not finite is computed again
 def elbo_terms(
-    model: Model,
+    model: VAEModel,
     rows: np.ndarray | Examples,
     preparation: Preparation,
     seed: int,
@@ -155,7 +156,7 @@ def _row_outside(
 
 
 def _averaged(
-    task: _Task, model: Model, prior: Any, x: Batch, code: Code, words: Array, eps: PyTree
+    task: _Task, model: VAEModel, prior: Any, x: Batch, code: Code, words: Array, eps: PyTree
 ) -> _Block:
     if eps is None:
         eps = row_noise(task.seed, words, task.n_samples, model.noise_like())

@@ -14,8 +14,9 @@ from logvar.data.examples import Examples, examples_of
 from logvar.data.preparation import Preparation
 from logvar.evaluation.blocks import in_blocks
 from logvar.evaluation.outside import Wide, in_dtype, in_float64, to_repeat
-from logvar.models.base import Code, Model, terms
+from logvar.models.base import Code, terms
 from logvar.models.batch import Batch
+from logvar.models.vae import VAEModel
 from logvar.randomness import Purpose, noise, row_key
 
 AT_ONCE = 20
@@ -43,7 +44,11 @@ class _Task(NamedTuple):
 
 
 def importance_log_likelihood(
-    model: Model, rows: np.ndarray | Examples, preparation: Preparation, seed: int, n_samples: int
+    model: VAEModel,
+    rows: np.ndarray | Examples,
+    preparation: Preparation,
+    seed: int,
+    n_samples: int,
 ) -> RowLikelihood:
     """Estimate log p(x) of each row with k importance samples (Burda et al. 2016).
 

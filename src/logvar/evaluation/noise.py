@@ -13,14 +13,14 @@ from logvar.data.examples import Examples, examples_of
 from logvar.data.preparation import Preparation
 from logvar.evaluation.blocks import in_blocks
 from logvar.likelihoods.noise import ObservationNoise
-from logvar.models.base import Model
 from logvar.models.batch import Batch
+from logvar.models.vae import VAEModel
 from logvar.randomness import Purpose, row_key, row_noise
 
 
 def fit_noise(
-    model: Model, rows: np.ndarray | Examples, preparation: Preparation, seed: int
-) -> Model:
+    model: VAEModel, rows: np.ndarray | Examples, preparation: Preparation, seed: int
+) -> VAEModel:
     """Freeze a noise in closed form at what is best for all of these rows.
 
     A row's score then depends on the model alone, not on the rows scored with it. Every row is
@@ -73,7 +73,7 @@ class NoiseSummary:
 
 
 def summarize_noise(
-    model: Model, rows: np.ndarray | Examples, preparation: Preparation, seed: int
+    model: VAEModel, rows: np.ndarray | Examples, preparation: Preparation, seed: int
 ) -> NoiseSummary | None:
     """Quantiles of σ over examples and features, decoding the posterior means; None if there is
     no such noise."""
@@ -98,6 +98,7 @@ def _sigmas(task: tuple, rows: Array, words: Array) -> Array:
 
     def one(row: Array, word: Array) -> Array:
         x = preparation(row, row_key(seed, Purpose.BINARIZATION, word))
-        return noise.scale.sigma(noise.split(model.decode(model.embedding(model.encode(Batch(x)))))[1])
+        decoded = model.decode(model.embedding(model.encode(Batch(x))))
+        return noise.scale.sigma(noise.split(decoded)[1])
 
     return jax.vmap(one)(rows, words)

@@ -37,8 +37,16 @@ class Wide(eqx.Module):
         parts = model.prior, model.likelihood, model.posterior
         arrays, rest = eqx.partition(parts, eqx.is_inexact_array)
         wide = jax.tree.map(lambda array: np.asarray(array, np.float64), arrays)
-        networks = model.encoder, _InFloat32(model.decoder)
-        return cls(VAEModel(*networks, *eqx.combine(wide, rest), model.latent_dim), safe)
+        prior, likelihood, posterior = eqx.combine(wide, rest)
+        whole = VAEModel(
+            encoder=model.encoder,
+            decoder=_InFloat32(model.decoder),
+            prior=prior,
+            likelihood=likelihood,
+            posterior=posterior,
+            latent_dim=model.latent_dim,
+        )
+        return cls(whole, safe)
 
     def encode(self, example: Batch) -> Code:
         """The encoder's outputs, raw ones within the safe range."""

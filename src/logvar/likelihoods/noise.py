@@ -44,9 +44,7 @@ class WithNoise(eqx.Module):
 
     def observation_noise(self, shape: tuple[int, ...]) -> "ObservationNoise":
         """The noise for examples of this shape."""
-        return ObservationNoise.starting_at(
-            self.sigma, shape, self.noise, self.scale, self.floor
-        )
+        return ObservationNoise.starting_at(self.sigma, shape, self.noise, self.scale, self.floor)
 
 
 class ObservationNoise(eqx.Module):
@@ -80,8 +78,8 @@ class ObservationNoise(eqx.Module):
         if floor:
             if sigma <= floor:
                 raise LogvarError(
-                    f"sigma of the noise is {sigma:g}, not above its floor {floor:g}: raise the one or "
-                    "lower the other"
+                    f"sigma of the noise is {sigma:g}, not above its floor {floor:g}: raise "
+                    "the one or lower the other"
                 )
             # An array, so that another floor is the same compiled program.
             found = Floored(found, jnp.asarray(floor, jnp.float32))

@@ -4,6 +4,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
@@ -24,6 +25,13 @@ class Batch(eqx.Module):
     """What a semi-supervised model may be told."""
     weight: Float[Array, "*rows"] | None = None
     """How much each example counts: 0 for padding, otherwise its sample weight."""
+
+    @property
+    def weights(self) -> Float[Array, "*rows"]:
+        """The weights, 1 for each example where there are none."""
+        if self.weight is not None:
+            return self.weight
+        return jnp.ones(len(jax.tree.leaves(self.x)[0]), jnp.float32)
 
     def __getitem__(self, rows: Any) -> "Batch":
         """The rows of an index, a slice or a mask."""

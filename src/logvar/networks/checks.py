@@ -10,13 +10,12 @@ import jax.numpy as jnp
 from logvar.errors import LogvarError
 from logvar.networks.base import Network, Shape
 
-
 Heads = Callable[[int], Mapping[str, int]]
 """How many outputs each head of the posterior takes, by the number of latents."""
 
 
 def check_encoder(encoder: Network, shape: Shape, heads: Heads) -> int:
-    """Check that an encoder maps one example to the posterior's outputs; return the latent dimension.
+    """Check that an encoder maps one example to the posterior's outputs; return latent_dim.
 
     They come as a tuple or a dict by head, mean first, or as one vector of all.
 

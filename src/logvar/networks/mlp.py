@@ -70,9 +70,7 @@ class MLP(NetworkSpec):
         hidden: widths of the hidden layers.
     """
 
-    hidden: tuple[int, ...] = setting(
-        (256, 128), help="widths of the hidden layers", at_least=1
-    )
+    hidden: tuple[int, ...] = setting((256, 128), help="widths of the hidden layers", at_least=1)
 
     def build(self, shapes: Shapes, key: PRNGKeyArray) -> tuple[Network, Network]:
         keys = keys_of(key, 2)

@@ -43,8 +43,10 @@ class Objective(eqx.Module):
     samples: eqx.AbstractVar[int]
     """Draws of z for each example and step."""
 
-    needs_reparameterization = False
-    """Whether it needs a posterior whose z is a differentiable function of noise."""
+    @property
+    def needs_reparameterization(self) -> bool:
+        """Whether it needs a posterior whose z is a differentiable function of noise."""
+        return False
 
     @property
     def analytic_kl(self) -> bool:
@@ -126,7 +128,7 @@ def draws(model: Model, batch: Batch, noise: PyTree) -> Draws:
     drawn = Drawn.of(model, batch, noise)
     prior = model.prior_given()
     trace = jax.vmap(lambda e, c, eps: model.trace(e, c, eps, prior))
-    return scored(model, drawn, trace(drawn.examples, drawn.codes, drawn.noise), batch.weight)
+    return scored(model, drawn, trace(drawn.examples, drawn.codes, drawn.noise), batch.weights)
 
 
 def scored(model: Model, drawn: Drawn, trace: Trace, weight: PerExample) -> Draws:

@@ -22,9 +22,7 @@ class ELBO(Objective):
     """
 
     beta: float = setting(1.0, help="weight of the KL", at_least=0, at_most=1e30)
-    warmup: float = setting(
-        0.0, help="epochs over which β rises from 0", at_least=0, at_most=1e30
-    )
+    warmup: float = setting(0.0, help="epochs over which β rises from 0", at_least=0, at_most=1e30)
     free_bits: float = setting(
         0.0, help="nats of KL per latent that cost nothing more", at_least=0, at_most=1e30
     )
@@ -35,7 +33,7 @@ class ELBO(Objective):
         self, model: Model, batch: Batch, noise: PyTree, moment: Moment
     ) -> tuple[Scalar, Terms]:
         each = draws(model, batch, noise).terms(self.analytic_kl)
-        mean = averaged(each, batch.weight)
+        mean = averaged(each, batch.weights)
         # The bits are free per group and batch; max(KL, λ) gives no gradient below λ.
         charged = jnp.sum(jnp.maximum(mean.kl, self.free_bits))
         kl = jnp.where(self.free_bits > 0, charged, jnp.sum(mean.kl))

@@ -30,7 +30,7 @@ GRADIENTS = ("total", "stl", "dreg")
 
 
 class ImportanceWeighted(Objective):
-    """−log (1/k)·Σ p(x, z)/q(z | x): the bound of Burda et al. 2016 (arXiv 1509.00519), k = samples.
+    """−log (1/k)·Σ p(x, z)/q(z | x) with k = samples (Burda et al. 2016, arXiv 1509.00519).
 
     Args:
         samples: k; the bound rises with it.
@@ -49,7 +49,7 @@ class ImportanceWeighted(Objective):
     ) -> tuple[Scalar, Terms]:
         if self.gradient == "total":
             each = draws(model, batch, noise).terms(analytic_kl=False)
-            return -average(_bound(each.elbo), batch.weight), averaged(each, batch.weight)
+            return -average(_bound(each.elbo), batch.weights), averaged(each, batch.weights)
         return _path_derivative(model, batch, noise, twice=self.gradient == "dreg")
 
 
@@ -68,8 +68,8 @@ def _path_derivative(
     z = jax.vmap(model.draw)(drawn.codes, drawn.noise)
     held = drawn._replace(codes=stop_gradient(drawn.codes))
     bound = _doubly_reparameterized if twice else _loss
-    loss, each = bound(model, held, z, batch.weight)
-    return loss, averaged(each.terms(analytic_kl=False), batch.weight)
+    loss, each = bound(model, held, z, batch.weights)
+    return loss, averaged(each.terms(analytic_kl=False), batch.weights)
 
 
 def _loss(

@@ -1,4 +1,4 @@
-"""The contract of a posterior family: which outputs the encoder gives, and the density they make."""
+"""The contract of a posterior family: the encoder's outputs, and the density they make."""
 
 import abc
 from collections.abc import Mapping

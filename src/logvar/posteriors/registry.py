@@ -45,7 +45,7 @@ def describe(posterior: str | Posterior) -> str:
 
     Example:
         >>> import logvar
-        >>> logvar.posteriors.describe(logvar.posteriors.get("full", scale="clamped(log-std, -3, 1)"))
+        >>> logvar.posteriors.describe("full(scale=clamped(log-std, -3, 1))")
         'full(scale=clamped(log-std, low=-3.0, high=1.0))'
     """
     return POSTERIORS.describe(posterior)

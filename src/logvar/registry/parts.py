@@ -146,8 +146,8 @@ class Registry(Generic[Part]):
         if name not in self.entries:
             if name[:1].isupper():
                 raise LogvarError(
-                    f"{self.kind} {name!r} is a class of your own, which text cannot give: pass the "
-                    f"object in Python, or logvar.load(path, parts=[{name}])"
+                    f"{self.kind} {name!r} is a class of your own, which text cannot give: pass "
+                    f"the object in Python, or logvar.load(path, parts=[{name}])"
                 )
             raise unknown_name(self.kind, name, self.entries)
         entry = self.entries[name]

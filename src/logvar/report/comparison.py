@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logvar.parts import get
+from logvar.assembly.parts import get
 from logvar.report import comparison_figures as figures
 from logvar.report.layout import page, section
 from logvar.storage.files import write_atomically
@@ -79,7 +79,8 @@ def _facts(comparison: "Comparison") -> list[str]:
     experiment, data = comparison.experiment, comparison.data
     recipe = experiment.recipe
     training = recipe.training
-    kl = "in closed form" if get("objective", recipe.objective.objective, experiment.own).analytic_kl else "sampled in training"
+    objective = get("objective", recipe.objective.objective, experiment.own)
+    kl = "in closed form" if objective.analytic_kl else "sampled in training"
     return [
         f"{data['train']:,} rows to train, {data['validation']:,} to choose by, "
         f"{data['test']:,} to test",

@@ -18,8 +18,8 @@ from jaxtyping import PyTree
 from logvar.errors import LogvarError
 from logvar.models.heads import scale_head
 from logvar.models.vae import VAEModel
+from logvar.rescaling.matching import coordinates, factor_between
 from logvar.scales import LogFamily, Scale, describe
-from logvar.training.matching import coordinates, factor_between
 
 AS_IS = "as is"
 MATCHED = "matched"

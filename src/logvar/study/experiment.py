@@ -18,8 +18,8 @@ from logvar.models.batch import Batch
 from logvar.recipe import Recipe
 from logvar.study.arms import ARMS, AS_IS, MATCHED, begin, first_raw
 from logvar.study.measuring import Measured, measure
-from logvar.training.fleet import Raised, train_fleet
-from logvar.training.members import Member
+from logvar.training.fleet.members import Member
+from logvar.training.fleet.train import Raised, train_fleet
 from logvar.training.schedules import Length
 from logvar.training.state import initial_state, partition
 from logvar.training.step import Epoch, Hyper, Keys, Task, step

@@ -14,7 +14,7 @@ from logvar.data.preparation import Preparation
 from logvar.evaluation.elbo import RowTerms, elbo_terms
 from logvar.evaluation.importance import importance_log_likelihood
 from logvar.evaluation.summary import ACTIVE_VARIANCE
-from logvar.models.base import terms
+from logvar.models.base import Code, terms
 from logvar.models.batch import Batch
 from logvar.models.heads import scale_head
 from logvar.models.vae import VAEModel
@@ -130,7 +130,7 @@ class _Gradients(NamedTuple):
     gradient_noise_predicted: Array
     curvature: Array
     curvature_predicted: Array
-    gradient_share: Array
+    gradient_share: Array | float
 
 
 @eqx.filter_jit
@@ -151,10 +151,10 @@ def _gradients(
     prior, like, raw = model.prior_given(), model.noise_like(), codes["raw"]
     eps = jax.vmap(lambda word: row_noise(seed, word, DRAWS, like))(words)
 
-    def loss(raw: Array, code: dict[str, Array], x: Batch, eps: PyTree) -> Array:
+    def loss(raw: Array, code: Code, x: Batch, eps: PyTree) -> Array:
         return -terms(model, x, code | {"raw": raw}, eps, prior, analytic_kl).elbo
 
-    def of_row(code: dict[str, Array], x: Batch, eps: PyTree) -> tuple[Array, Array]:
+    def of_row(code: Code, x: Batch, eps: PyTree) -> tuple[Array, Array]:
         raw = code["raw"]
         draws = jax.vmap(lambda e: jax.grad(loss)(raw, code, x, e))(eps)
         average = jax.grad(lambda r: jnp.mean(jax.vmap(lambda e: loss(r, code, x, e))(eps)))
@@ -175,7 +175,7 @@ def _gradients(
 
 def _share(
     params: PyTree, static: Any, objective: Objective, x: Batch, eps: PyTree
-) -> Array:
+) -> Array | float:
     """The raw outputs' columns' share of the squared norm of the gradient on these rows."""
     head = scale_head(eqx.combine(params, static))
     if head is None:

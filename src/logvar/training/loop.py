@@ -17,13 +17,14 @@ from logvar.data.examples import Examples, examples_of
 from logvar.data.order import epoch_order, padded
 from logvar.evaluation.elbo import HeldOut
 from logvar.evaluation.noise import fit_noise
-from logvar.models.base import Model, Terms
+from logvar.models.base import Terms
 from logvar.models.batch import Batch
+from logvar.models.vae import VAEModel
 from logvar.objectives import Objective
-from logvar.training.closing import End, close
-from logvar.training.diagnosis import Diagnosis, diagnose
+from logvar.training.divergence.diagnosis import Diagnosis, diagnose
+from logvar.training.divergence.rescue import remedy, rescued, under_its_scale
+from logvar.training.epoch_end import End, close
 from logvar.training.optimizers import Rule
-from logvar.training.rescue import remedy, rescued, under_its_scale
 from logvar.training.schedules import Length, Rates, Schedule
 from logvar.training.state import TrainState, initial_state, partition
 from logvar.training.step import Chunk, Epoch, Fixed, Hyper, Task, run_chunk
@@ -90,7 +91,7 @@ class Watcher(Protocol):
 class Trained:
     """How training ended."""
 
-    model: Model
+    model: VAEModel
     """With the best weights where something was held out, otherwise the last."""
     state: TrainState
     history: list[EpochMetrics]
@@ -103,7 +104,7 @@ class Trained:
 
 
 def train(
-    model: Model,
+    model: VAEModel,
     rows: np.ndarray | Examples,
     validation: np.ndarray | Examples | None,
     objective: Objective,
@@ -183,7 +184,7 @@ def _run_epoch(
 
 
 def _task(
-    model: Model,
+    model: VAEModel,
     objective: Objective,
     coordinates: PyTree,
     plan: Plan,
@@ -265,7 +266,7 @@ def _should_stop_early(
     return epochs_done - counted_from >= plan.patience
 
 
-def _best_model(model: Model, state: TrainState, held_out: HeldOut | None) -> Model:
+def _best_model(model: VAEModel, state: TrainState, held_out: HeldOut | None) -> VAEModel:
     _, static = partition(model)
     has_best = held_out is not None and int(state.best_epoch) > 0
     return eqx.combine(state.best_params if has_best else state.params, static)

@@ -114,7 +114,7 @@ def step(state: TrainState, batch: Batch, keys: Keys, task: Task, position: Epoc
         state.params, gradient, state.optimizer, coordinates, scalars
     )
 
-    count = jnp.sum(batch.weight)
+    count = jnp.sum(batch.weights)
     totals = Totals(
         jax.tree.map(lambda total, mean: total + mean * count, state.totals.terms, terms),
         state.totals.loss + value * count,

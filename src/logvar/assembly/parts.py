@@ -1,0 +1,206 @@
+"""All kinds of parts in one place: from the texts of a recipe to specifications, and back.
+
+A part may be given as text or as an object. A recipe holds text alone; an object of a user's own
+class is written with the name of its class, and whoever reads the recipe gives the class again.
+"""
+
+import types
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from logvar import likelihoods, networks, objectives, posteriors, priors, scales
+from logvar.errors import LogvarError
+from logvar.likelihoods import LikelihoodSpec
+from logvar.networks import NetworkSpec
+from logvar.objectives import Objective
+from logvar.posteriors import Posterior
+from logvar.priors import PriorSpec
+from logvar.recipe import ModelSettings, Recipe
+from logvar.registry import Registry, formatted, parsed
+from logvar.scales import Scale
+from logvar.scales.registry import SCALES
+from logvar.training import optimizers, schedules
+
+AUTO = "auto"
+KINDS: Mapping[str, Registry] = types.MappingProxyType(
+    {
+        "scale": SCALES,
+        "posterior": posteriors.POSTERIORS,
+        "prior": priors.PRIORS,
+        "likelihood": likelihoods.LIKELIHOODS,
+        "objective": objectives.OBJECTIVES,
+        "network": networks.NETWORKS,
+        "optimizer": optimizers.OPTIMIZERS,
+        "schedule": schedules.SCHEDULES,
+    }
+)
+"""The registry of each kind."""
+_OWN = ("scale", "posterior", "prior", "likelihood", "objective", "network")
+"""Kinds whose objects are written with the names of their classes."""
+Classes = Collection[type]
+
+
+class Specs(NamedTuple):
+    """The specifications of a recipe's parts; what "auto" stands for is decided from data."""
+
+    posterior: Posterior
+    prior: PriorSpec
+    likelihood: LikelihoodSpec | None
+    objective: Objective
+    network: NetworkSpec | None
+
+
+def specs(recipe: Recipe, own: Classes = ()) -> Specs:
+    """The specifications of a recipe's parts.
+
+    Args:
+        recipe: with parts as text.
+        own: a user's own classes, which texts may name.
+
+    Raises:
+        LogvarError: a text cannot be read, its name is unknown or a setting does not fit.
+    """
+    model = recipe.model
+    scale = get("scale", model.scale, own)
+    return Specs(
+        get("posterior", model.posterior, own, scale=scale),
+        get("prior", model.prior, own),
+        None if is_auto(model.likelihood) else get("likelihood", model.likelihood, own),
+        get("objective", recipe.objective.objective, own),
+        None if is_auto(model.network) else get("network", model.network, own),
+    )
+
+
+def get(kind: str, part: Any, own: Classes = (), **settings: Any) -> Any:
+    """The part of this kind.
+
+    Raises:
+        LogvarError: there is none, or a setting does not fit.
+    """
+    return KINDS[kind].extended(own).get(part, **settings)
+
+
+def is_auto(text: Any) -> bool:
+    """Whether a part is left to be decided from the data, with or without settings."""
+    return isinstance(text, str) and text.split("(")[0].strip() == AUTO
+
+
+def written(settings: Mapping[str, Any], own: Classes = ()) -> dict[str, Any]:
+    """Settings with their parts as a recipe holds them: text, in one spelling.
+
+    A scale in the text of a posterior becomes the run's scale, which stands in one place.
+
+    Raises:
+        LogvarError: a part is unknown or does not fit.
+    """
+    settings = {k: v.item() if isinstance(v, np.generic) else v for k, v in settings.items()}
+    if "posterior" in settings:
+        settings |= _scale_and_posterior(settings.get("scale"), settings["posterior"], own)
+    for kind in _OWN:
+        if kind not in settings:
+            continue
+        part = settings[kind]
+        if kind in ("likelihood", "network") and is_auto(part):
+            settings[kind] = _auto(kind, part)
+        elif kind == "scale" and isinstance(part, str):
+            get(kind, part, own)  # a preset keeps its name, with which goes where it starts
+        elif kind != "posterior":
+            settings[kind] = KINDS[kind].extended(own).describe(part)
+    if "optimizer" in settings:
+        settings["optimizer"] = optimizers.describe(settings["optimizer"])
+    rate = settings.get("learning_rate")
+    if rate is not None and (not isinstance(rate, int | float) or isinstance(rate, bool)):
+        settings["learning_rate"] = schedules.written(rate)
+    return settings
+
+
+def _scale_and_posterior(scale: Any, posterior: Any, own: Classes) -> dict[str, str]:
+    registry = KINDS["posterior"].extended(own)
+    built: Posterior = registry.get(posterior)
+    inside = SCALES.describe(built.scale)
+    default = ModelSettings().scale
+    outside = default if scale is None else scale
+    if not isinstance(outside, str):
+        outside = KINDS["scale"].extended(own).describe(outside)
+    if inside != default:
+        if outside not in (default, inside):
+            raise LogvarError(
+                f"scale is {outside!r}, and the posterior has {inside!r}: give it once"
+            )
+        outside = inside
+    return {"scale": outside, "posterior": registry.describe(_plain(built))}
+
+
+def _plain(posterior: Posterior) -> Posterior:
+    """The posterior family without the scale, which stands beside it."""
+    from equinox import tree_at
+
+    return tree_at(lambda p: p.scale, posterior, scales.get(ModelSettings().scale))
+
+
+def _auto(kind: str, text: str) -> str:
+    """ "auto" with the settings that go to what it chooses.
+
+    Raises:
+        LogvarError: it cannot be read.
+    """
+    try:
+        call = parsed(text)
+    except ValueError as error:
+        raise LogvarError(f"{kind} {text!r} cannot be read: {error}") from error
+    if call.arguments:
+        raise LogvarError(f"{kind} {text!r}: name the settings, as in auto(setting=value)")
+    return formatted(AUTO, settings=call.settings)
+
+
+def resolved(kind: str, text: str, name: str, why: str = "") -> str:
+    """The text of the part that "auto" stands for, with the settings that were given to auto.
+
+    Raises:
+        LogvarError: what was chosen has no such setting.
+    """
+    settings = parsed(text).settings
+    chosen = formatted(name, settings=settings)
+    try:
+        return KINDS[kind].describe(chosen)
+    except LogvarError as error:
+        because = f" ({why})" if why else ""
+        raise LogvarError(f"{kind} {text!r} stands for {name!r} here{because}: {error}") from error
+
+
+def own_classes(parts: Collection[Any]) -> tuple[type, ...]:
+    """The classes of those objects that no registry has."""
+    found: dict[str, type] = {}
+    for part in parts:
+        for kind in _OWN:
+            registry = KINDS[kind]
+            if isinstance(part, registry.base) and registry.is_own(part):
+                found[type(part).__name__] = type(part)
+    return tuple(found.values())
+
+
+def check_fit(specs: Specs) -> None:
+    """Check that parts go together.
+
+    Raises:
+        LogvarError: two of them do not.
+    """
+    posterior, prior = specs.posterior, specs.prior
+    if specs.objective.needs_reparameterization and not posterior.reparameterizes:
+        raise LogvarError(
+            f"objective {objectives.describe(specs.objective)!r} needs a posterior whose z is a "
+            f"differentiable function of noise, and {type(posterior).__name__} is not: use "
+            "gradient=total, or another posterior"
+        )
+    if posterior.support != prior.support:
+        raise LogvarError(
+            f"posterior {type(posterior).__name__} lies on {posterior.support!r} and prior "
+            f"{type(prior).__name__} on {prior.support!r}: choose two on the same set"
+        )
+
+
+def scale_of(recipe: Recipe, own: Classes = ()) -> Scale:
+    """The scale of a recipe."""
+    return get("scale", recipe.model.scale, own)

@@ -1,0 +1,304 @@
+"""From a recipe and data to the parts of a run."""
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import numpy as np
+
+from logvar import scales
+from logvar.assembly.decisions import Decisions, decide
+from logvar.assembly.parts import Classes, check_fit, get, specs
+from logvar.backend.precision import Precision, products_round_on_request
+from logvar.data.examples import Examples, examples_of, standardized
+from logvar.data.preparation import Preparation, as_float32
+from logvar.data.standardization import Standardization
+from logvar.errors import LogvarError
+from logvar.likelihoods import Likelihood
+from logvar.models.heads import with_later_heads_at_zero
+from logvar.models.vae import VAEModel
+from logvar.networks import Network, Shapes
+from logvar.networks.checks import check_decoder, check_encoder
+from logvar.objectives import Objective
+from logvar.objectives.base import with_inputs
+from logvar.randomness import Purpose, stream
+from logvar.recipe import Recipe, TrainingSettings
+from logvar.rescaling.initial_sigma import chosen_sigma, starting_at
+from logvar.rescaling.matching import coordinates, matched
+from logvar.training import optimizers, schedules
+from logvar.training.loop import Plan
+from logvar.training.state import partition
+from logvar.training.step import Fixed
+
+RESCUES = 3
+"""How often a run with on_divergence="rescue" goes back before it stops."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Own:
+    """What a user gives as objects, which no recipe can hold."""
+
+    encoder: Network | None = None
+    decoder: Network | None = None
+    optimizer: Any = None
+    learning_rate: Any = None
+    classes: Classes = ()
+    """Of parts that the recipe names by their classes."""
+
+    def __post_init__(self) -> None:
+        if (self.encoder is None) != (self.decoder is None):
+            given, missing = (
+                ("encoder", "decoder") if self.decoder is None else ("decoder", "encoder")
+            )
+            raise LogvarError(f"only the {given} was given: give the {missing} too")
+
+
+def standardization(
+    recipe: Recipe, decisions: Decisions, rows: np.ndarray, own: Classes = ()
+) -> Standardization | None:
+    """How a likelihood of real values reads rows, from those it is trained on; others read them as
+    they are."""
+    if not get("likelihood", decisions.likelihood, own).standardizes:
+        return None
+    return Standardization.of_rows(rows, noise=0.5 if recipe.data.dequantize else 0.0)
+
+
+def preparation(
+    recipe: Recipe, decisions: Decisions, standardization: Standardization | None = None
+) -> Preparation:
+    """How the rows of this run become inputs."""
+    plain = Preparation(decisions.divisor, recipe.data.binarization, recipe.data.dequantize)
+    if standardization is None or not plain.dequantize:
+        return plain
+    return dataclasses.replace(plain, level=(1 / standardization.factor).astype(np.float32))
+
+
+def build_model(
+    recipe: Recipe,
+    decisions: Decisions,
+    shape: tuple[int, ...],
+    own: Own = Own(),
+    *,
+    standardization: Standardization | None = None,
+) -> VAEModel:
+    """Build the untrained model; its weights are a function of the recipe's seed.
+
+    Raises:
+        LogvarError: a user's own network does not fit the data, or parts do not go together.
+    """
+    log_factor = 0.0 if standardization is None else standardization.log_factor
+    model = _model(recipe, decisions, shape, own, log_factor)
+    model = eqx.tree_at(
+        lambda model: model.encoder,
+        model,
+        with_later_heads_at_zero(model.encoder, model.posterior.heads(model.latent_dim)),
+    )
+    # A matched run starts as its reference would: `matched` then changes coordinates.
+    scale = recipe.training.match or recipe.model.scale
+    asked = recipe.model.initial_sigma
+    found = get("scale", scale, own.classes)
+    sigma = chosen_sigma(asked, found if scales.initial_sigma(scale) is None else scale)
+    if sigma is None:
+        return model
+    return starting_at(model, sigma, found, required=not isinstance(asked, str))
+
+
+def skeleton(
+    recipe: Recipe,
+    decisions: Decisions,
+    shape: tuple[int, ...],
+    own: Own = Own(),
+) -> VAEModel:
+    """The model with shapes in place of its networks' weights, to be filled from a file."""
+    return _model(recipe, decisions, shape, own, 0.0, drawn=False)
+
+
+def _model(
+    recipe: Recipe,
+    decisions: Decisions,
+    shape: tuple[int, ...],
+    own: Own,
+    log_factor: Any,
+    drawn: bool = True,
+) -> VAEModel:
+    parts = specs(recipe, own.classes)
+    check_fit(parts)
+    spec = get("likelihood", decisions.likelihood, own.classes)
+    likelihood: Likelihood = spec.build(shape, log_factor)
+    seed, latent_dim = recipe.training.random_state, recipe.model.latent_dim
+    if own.encoder is not None and own.decoder is not None:
+        encoder, decoder = own.encoder, own.decoder
+        seen = likelihood.encoder_shape(shape)
+        latent_dim = check_encoder(encoder, seen, parts.posterior.heads)
+        check_decoder(decoder, latent_dim, likelihood.output_shape(shape), shape)
+    else:
+        outputs = sum(parts.posterior.heads(latent_dim).values())
+        shapes = Shapes(
+            likelihood.encoder_shape(shape), outputs, latent_dim, likelihood.output_shape(shape)
+        )
+        network = get("network", decisions.network, own.classes)
+        build = lambda: network.build(shapes, stream(seed, Purpose.WEIGHTS))  # noqa: E731
+        encoder, decoder = build() if drawn else eqx.filter_eval_shape(build)
+    prior = parts.prior.build(latent_dim, stream(seed, Purpose.PRIOR))
+    return VAEModel(
+        encoder=encoder,
+        decoder=decoder,
+        prior=prior,
+        likelihood=likelihood,
+        posterior=parts.posterior,
+        latent_dim=latent_dim,
+    )
+
+
+def build_plan(
+    recipe: Recipe,
+    prepared: Preparation,
+    objective: Objective,
+    own: Own = Own(),
+) -> Plan:
+    """Everything else the loop needs.
+
+    Args:
+        recipe: of the run.
+        prepared: what is left to do to each batch.
+        objective: early stopping waits for its warm-up.
+        own: an optimizer or a learning rate that the recipe names "custom".
+    """
+    settings = recipe.training
+    rule = optimizers.get(settings.optimizer if own.optimizer is None else own.optimizer).build()
+    rate = settings.learning_rate if own.learning_rate is None else own.learning_rate
+    if rule.has_own_rate:
+        if settings.learning_rate != TrainingSettings().learning_rate:
+            raise LogvarError(
+                f"learning_rate is {settings.learning_rate!r}, and the optimizer is an object that "
+                "has a learning rate of its own: set it there, and leave learning_rate at its "
+                "default"
+            )
+        rate = 1.0
+    return Plan(
+        epochs=settings.epochs,
+        optimizer=rule,
+        schedule=schedules.get(rate),
+        clip_norm=settings.clip_norm,
+        seed=settings.random_state,
+        patience=settings.patience,
+        patience_starts=int(np.ceil(objective.warmup)),
+        rescues=RESCUES if settings.on_divergence == "rescue" else 0,
+        fixed=Fixed(
+            settings.batch_size,
+            prepared,
+            Precision(settings.precision),
+        ),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Everything training needs, built from a recipe and rows."""
+
+    recipe: Recipe
+    decisions: Decisions
+    prepared: Preparation
+    model: VAEModel
+    coordinates: Any
+    standardization: Standardization | None
+    rows: Examples
+    validation: Examples | None
+    objective: Objective
+    plan: Plan
+    dtype: str
+    """What holds the values of rows in the data's own units: uint8, float32 or float64."""
+
+
+def build_run(
+    recipe: Recipe,
+    rows: np.ndarray,
+    validation: np.ndarray | None,
+    own: Own = Own(),
+    *,
+    sample_weight: np.ndarray | None = None,
+    held_out_weight: np.ndarray | None = None,
+) -> Run:
+    """Build a run.
+
+    Args:
+        recipe: of the run.
+        rows: to train on.
+        validation: to stop early by, or None.
+        own: what was given as objects.
+        sample_weight: (rows,), how much each row counts in the loss.
+        held_out_weight: the same for the held-out ELBO.
+
+    Raises:
+        LogvarError: the data or a setting do not fit.
+    """
+    custom = own.encoder is not None
+    decisions = decide(recipe, rows, validation, custom_networks=custom, own=own.classes)
+    rounds = recipe.training.precision == Precision.BFLOAT16.value
+    if rounds and custom and not products_round_on_request():
+        raise LogvarError(
+            "precision 'bfloat16' got your own networks on a CPU, which would compute in float32: "
+            "use precision='float32', a built-in network, or an accelerator"
+        )
+    found = standardization(recipe, decisions, rows, own.classes)
+    if found is not None and found.note:
+        decisions = dataclasses.replace(decisions, notes=(found.note,))
+    prepared = preparation(recipe, decisions, found)
+    model = build_model(recipe, decisions, rows.shape[1:], own, standardization=found)
+    seed = recipe.training.random_state
+    into = coordinates(model)
+    if recipe.training.match:
+        model, into = matched(model, recipe.training.match)
+    objective: Objective = get("objective", recipe.objective.objective, own.classes)
+    plan = build_plan(recipe, prepared.after_fixing, objective, own)
+    plan.optimizer.check(partition(model)[0])
+    # Only a noise in closed form is fitted under noise that the rows' own bytes key.
+    examples = read(rows, prepared, seed, found, keyed=model.likelihood.has_statistic)
+    held_out = None
+    if validation is not None:
+        held_out = read(validation, prepared, seed, found)
+        held_out = dataclasses.replace(held_out, weight=held_out_weight)
+    return Run(
+        recipe,
+        decisions,
+        prepared,
+        model,
+        into,
+        found,
+        dataclasses.replace(examples, weight=sample_weight),
+        held_out,
+        with_inputs(objective),
+        plan,
+        _dtype(rows, found),
+    )
+
+
+def _dtype(rows: np.ndarray, standardization: Standardization | None) -> str:
+    if rows.dtype == np.uint8:
+        return "uint8"
+    return "float32" if standardization is None else np.dtype(standardization.dtype).name
+
+
+def read(
+    rows: np.ndarray,
+    prepared: Preparation,
+    seed: int,
+    standardization: Standardization | None,
+    *,
+    keyed: bool = True,
+) -> Examples:
+    """Rows as a model reads them.
+
+    Args:
+        rows: as they were given, checked.
+        prepared: how they become inputs; static binarization is fixed here.
+        seed: of that binarization.
+        standardization: of the model, where it has one.
+        keyed: whether noise will be keyed by their bytes.
+
+    Raises:
+        LogvarError: a value is too large for a model that does not standardize.
+    """
+    if standardization is not None:
+        return standardized(rows, standardization, keyed=keyed)
+    return examples_of(prepared.fix(as_float32(rows), seed))

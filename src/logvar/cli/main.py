@@ -1,0 +1,379 @@
+"""The command line: one function per command, each a few lines.
+
+Only light modules are imported here; the rest loads inside the command that needs it, so that
+`logvar --help` answers at once. Exit codes: 0 done, 1 the doctor found something, 2 something given
+was wrong, 130 and 143 interrupted by Ctrl-C or SIGTERM. tests/test_startup.py holds that help and
+usage errors import neither JAX nor scikit-learn.
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+import logvar
+from logvar.cli.lists import numbers, top_level_commas
+from logvar.cli.terminal import refuse_removed, warnings_in_one_line
+from logvar.errors import LogvarError
+from logvar.recipe import PRESETS, Recipe, preset
+from logvar.signals import leaving_unheard, unwinding
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from logvar.estimator import VAE
+
+Data = Annotated[
+    str,
+    tyro.conf.Positional,
+    tyro.conf.arg(
+        metavar="DATA",
+        help="digits, mnist, a .npy .npz .csv .parquet file, or a folder of images or IDX files",
+    ),
+]
+OwnData = Annotated[
+    str | None,
+    tyro.conf.Positional,
+    tyro.conf.arg(metavar="DATA", help="data; by default what the run was fitted on"),
+]
+Run = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN", help="a run folder")]
+Out = Annotated[Path, tyro.conf.arg(metavar="FILE", help="a .npy, .csv or .parquet file")]
+DataDir = Annotated[
+    str | None, tyro.conf.arg(metavar="DIR", help="where mnist is; otherwise LOGVAR_DATA")
+]
+
+
+def _flags(name: str, without: tuple[str, ...] = ()) -> type:
+    """The recipe's settings as flags: declared there, and only there."""
+    fields = []
+    for section in dataclasses.fields(Recipe):
+        for field in dataclasses.fields(section.default):  # type: ignore[arg-type]
+            if field.name in ("data", *without):
+                continue
+            kind, text = field.type.__origin__, field.type.__metadata__[0]  # type: ignore[union-attr]
+            flag_name = "seed" if field.name == "random_state" else None
+            flag = Annotated[kind, tyro.conf.arg(help=text, name=flag_name)]  # type: ignore[valid-type]
+            fields.append((field.name, flag, dataclasses.field(default=field.default)))
+    return dataclasses.make_dataclass(name, fields, frozen=True)
+
+
+Settings = _flags("Settings")
+# What `logvar compare` sets itself: logvar.study.experiment.OWN, to which a test holds it.
+ComparedSettings = _flags(
+    "ComparedSettings",
+    (
+        "scale", "learning_rate", "random_state", "initial_sigma", "match", "validation_fraction",
+        "on_divergence",
+    ),
+)  # fmt: skip
+
+
+def _defaults() -> Any:
+    """The defaults of fit's flags: those of --preset where one is given."""
+    arguments = sys.argv[1:]
+    chosen = [
+        following if argument == "--preset" else argument.removeprefix("--preset=")
+        for argument, following in zip(arguments, [*arguments[1:], ""], strict=True)
+        if argument == "--preset" or argument.startswith("--preset=")
+    ]
+    recipe = preset(chosen[-1]) if chosen else Recipe()
+    settings = recipe.flat()
+    return Settings(**{f.name: settings[f.name] for f in dataclasses.fields(Settings)})
+
+
+def _fit_from(defaults: Any) -> Any:
+    """The command fit, whose flags show these defaults."""
+
+    def fit(
+        data: Data,
+        /,
+        settings: tyro.conf.OmitArgPrefixes[Settings] = defaults,  # type: ignore[valid-type]
+        preset: Annotated[
+            str | None, tyro.conf.arg(metavar="NAME", help=f"start from: {', '.join(PRESETS)}")
+        ] = None,
+        out: Annotated[
+            Path | None, tyro.conf.arg(metavar="DIR", help="the run folder; default runs/DATA")
+        ] = None,
+        overwrite: Annotated[bool, tyro.conf.arg(help="replace an earlier run there")] = False,
+        resume: Annotated[
+            bool, tyro.conf.arg(help="go on with the run that was stopped there")
+        ] = False,
+        allow_changes: Annotated[
+            bool, tyro.conf.arg(help="resume although recipe or data changed")
+        ] = False,
+        checkpoint_seconds: Annotated[
+            float, tyro.conf.arg(help="a checkpoint every so many seconds")
+        ] = 60.0,
+        checkpoint_epochs: Annotated[
+            int, tyro.conf.arg(help="and every so many epochs; 0 is off")
+        ] = 0,
+        data_dir: DataDir = None,
+        importance_samples: Annotated[int, tyro.conf.arg(help="for the final likelihood")] = 100,
+    ) -> None:
+        """Fit a VAE and write a run folder with a report.
+
+        Example: logvar fit digits --latent-dim 2 --out runs/digits
+        """
+        chosen = dataclasses.asdict(settings)
+        Recipe().replace(**chosen).checked()  # a wrong value is answered before JAX is imported
+        from logvar.cli import runs
+
+        folder = out or Path("runs") / (Path(data).stem or "data")
+        keeping = runs.Kept(resume, allow_changes, checkpoint_seconds, checkpoint_epochs)
+        runs.fit(data, chosen, folder, overwrite, data_dir, importance_samples, keeping)
+
+    return fit
+
+
+def evaluate(
+    run: Run,
+    data: OwnData = None,
+    /,
+    data_dir: DataDir = None,
+    importance_samples: Annotated[int, tyro.conf.arg(help="samples per row")] = 100,
+) -> None:
+    """Print ELBO, log-likelihood and the rest, each with its protocol.
+
+    Example: logvar evaluate runs/digits
+    """
+    from logvar.cli import runs
+
+    runs.evaluate(run, data, data_dir, importance_samples)
+
+
+def encode(run: Run, data: OwnData = None, /, *, out: Out, data_dir: DataDir = None) -> None:
+    """Write the posterior means of DATA.
+
+    Example: logvar encode runs/digits digits --out codes.csv
+    """
+    _write(run, data, data_dir, out, lambda vae, rows: vae.transform(rows), "latent")
+
+
+def decode(
+    run: Run,
+    latents: Annotated[
+        Path, tyro.conf.Positional, tyro.conf.arg(metavar="LATENTS", help="as encode wrote them")
+    ],
+    /,
+    *,
+    out: Out,
+) -> None:
+    """Decode latents to the means of x.
+
+    Example: logvar decode runs/digits codes.csv --out decoded.npy
+    """
+    _write(run, str(latents), None, out, lambda vae, Z: vae.inverse_transform(Z), "x")
+
+
+def reconstruct(run: Run, data: OwnData = None, /, *, out: Out, data_dir: DataDir = None) -> None:
+    """Encode and decode DATA.
+
+    Example: logvar reconstruct runs/digits digits --out reconstructions.npy
+    """
+    _write(run, data, data_dir, out, lambda vae, rows: vae.reconstruct(rows), "x")
+
+
+def score(
+    run: Run,
+    data: OwnData = None,
+    /,
+    *,
+    out: Out,
+    data_dir: DataDir = None,
+    importance_samples: Annotated[int, tyro.conf.arg(help="samples per row")] = 100,
+) -> None:
+    """Write the log-likelihood of each row of DATA, in nats: low values are anomalies.
+
+    Example: logvar score runs/digits digits --out scores.csv
+    """
+
+    def scores(vae: "VAE", rows: "np.ndarray") -> "np.ndarray":
+        return vae.score_samples(rows, importance_samples)
+
+    _write(run, data, data_dir, out, scores, "log_likelihood")
+
+
+def sample(
+    run: Run,
+    /,
+    *,
+    out: Out,
+    n: Annotated[int, tyro.conf.arg(help="how many")] = 100,
+    mean: Annotated[bool, tyro.conf.arg(help="write E[x | z] instead of a draw of x")] = False,
+    seed: Annotated[int | None, tyro.conf.arg(help="default: the run's own")] = None,
+) -> None:
+    """Draw new examples from the model.
+
+    Example: logvar sample runs/digits --n 100 --out samples.npy
+    """
+    from logvar.cli import runs
+
+    runs.sample(run, out, n, mean, seed)
+
+
+def convert(
+    run: Run,
+    data: OwnData = None,
+    /,
+    *,
+    scale: Annotated[str, tyro.conf.arg(help="the scale to move to")],
+    out: Annotated[
+        Path | None, tyro.conf.arg(metavar="DIR", help="the new run folder; default RUN-SCALE")
+    ] = None,
+    overwrite: Annotated[bool, tyro.conf.arg(help="replace an earlier run there")] = False,
+    match: Annotated[
+        bool, tyro.conf.arg(help="within the log family, go on as under the old scale")
+    ] = True,
+    data_dir: DataDir = None,
+) -> None:
+    """Move a run to another scale: weights and optimizer, with the change stated.
+
+    Example: logvar convert runs/digits --scale log-std
+    """
+    from logvar.cli import runs
+
+    runs.convert(run, data, data_dir, scale, out, overwrite, match)
+
+
+def compare(
+    data: Data,
+    /,
+    settings: tyro.conf.OmitArgPrefixes[ComparedSettings] = ComparedSettings(  # type: ignore[valid-type]  # noqa: B008
+        epochs=80, patience=10
+    ),
+    scales: Annotated[
+        str, tyro.conf.arg(metavar="NAMES", help="with commas between; the reference first")
+    ] = "log-variance,log-std,softplus",
+    learning_rates: Annotated[
+        str, tyro.conf.arg(metavar="RATES", help="the grid")
+    ] = "1e-3,3e-3,1e-2",
+    seeds: Annotated[int, tyro.conf.arg(help="runs in each cell, paired; at least 2")] = 8,
+    arms: Annotated[
+        str, tyro.conf.arg(metavar="ARMS", help="as is, matched (same start and step in log σ)")
+    ] = "as is,matched",
+    margin: Annotated[float, tyro.conf.arg(help="nats that count as no difference")] = 0.2,
+    level: Annotated[float, tyro.conf.arg(help="confidence of all intervals together")] = 0.95,
+    splits: Annotated[int, tyro.conf.arg(help="random splits of the data")] = 1,
+    importance_samples: Annotated[int, tyro.conf.arg(help="per test row")] = 50,
+    out: Annotated[
+        Path | None, tyro.conf.arg(metavar="DIR", help="the folder; default runs/compare-DATA")
+    ] = None,
+    overwrite: Annotated[bool, tyro.conf.arg(help="replace an earlier comparison there")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Compare scales on DATA: verdicts with intervals, a table of runs, a report.
+
+    Killed halfway, the same command goes on. Example: logvar compare digits --seeds 8
+    """
+    folder = out or Path("runs") / f"compare-{Path(data).stem or 'data'}"
+    experiment = {
+        "scales": top_level_commas(scales),
+        "learning_rates": numbers(learning_rates, "--learning-rates"),
+        "seeds": seeds,
+        "arms": top_level_commas(arms),
+        "margin": margin,
+        "level": level,
+        "splits": splits,
+        "importance_samples": importance_samples,
+    }
+    recipe = dataclasses.asdict(settings)
+    Recipe().replace(**recipe).checked()  # a wrong value is answered before JAX is imported
+    from logvar.cli import comparison
+
+    chosen = experiment | recipe
+    comparison.compare(data, data_dir, folder, overwrite, chosen)
+
+
+def report(run: Run, data: OwnData = None, /, data_dir: DataDir = None) -> None:
+    """Draw a run's report again.
+
+    Example: logvar report runs/digits
+    """
+    from logvar.cli import runs
+
+    runs.report(run, data, data_dir)
+
+
+def doctor(
+    run: Annotated[
+        Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="RUN", help="a run folder")
+    ] = None,
+    data: OwnData = None,
+    /,
+    environment: Annotated[
+        bool, tyro.conf.arg(help="describe versions, processor and kernels; needs no run")
+    ] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Say what is wrong with a run, finished or dead: exit code 1 if something is.
+
+    Example: logvar doctor runs/digits
+    """
+    from logvar.cli import runs
+
+    runs.doctor(run, data, data_dir, environment)
+
+
+def scales(
+    names: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help="scales")
+    ] = (),
+    /,
+    code: Annotated[
+        str | None,
+        tyro.conf.arg(metavar="FRAMEWORK", help="its code for numpy, jax, torch or tensorflow"),
+    ] = None,
+    plot: Annotated[
+        Path | None, tyro.conf.arg(metavar="FILE", help="draw them: .png, .svg or .pdf")
+    ] = None,
+    run: Annotated[
+        Path | None, tyro.conf.arg(metavar="RUN", help="draw a run's raw outputs beneath")
+    ] = None,
+) -> None:
+    """List the scale parameterizations; or the facts of some, their code, their picture.
+
+    Example: logvar scales softplus --code torch
+    """
+    from logvar.cli import scales as scale_commands
+
+    scale_commands.show(names, code, plot, run)
+
+
+def _write(
+    run: Path, data: str | None, data_dir: str | None, out: Path, function: Any, name: str
+) -> None:
+    from logvar.cli import runs
+
+    runs.write(run, data, data_dir, out, function, name)
+
+
+def main() -> None:
+    """Run the command line; what the user gave wrong is answered in one line and exit code 2."""
+    if sys.argv[1:2] == ["--version"]:
+        print(f"logvar {logvar.__version__}")  # noqa: T201
+        return
+    try:
+        refuse_removed(sys.argv[1:])
+        app = tyro.extras.SubcommandApp()
+        fit = _fit_from(_defaults() if sys.argv[1:2] == ["fit"] else Settings())
+        for command in (
+            fit, evaluate, encode, decode, reconstruct, score, sample, convert, report, doctor,
+            scales, compare,
+        ):  # fmt: skip
+            app.command(command)
+        with unwinding(), leaving_unheard(harmless=lambda: True), warnings_in_one_line():
+            app.cli(
+                prog="logvar",
+                description="Variational autoencoders in which the scale parameterization is one "
+                "explicit object. `logvar --version` prints the version.",
+            )
+    except LogvarError as error:
+        print(f"logvar: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.exit(0)
+    except KeyboardInterrupt:
+        print("logvar: interrupted", file=sys.stderr)  # noqa: T201
+        sys.exit(130)

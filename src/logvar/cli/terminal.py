@@ -1,0 +1,40 @@
+"""How the command line answers what it is given: warnings and removed flags, in one line each."""
+
+import contextlib
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from logvar.errors import LogvarError, OutsideTrainingRange
+from logvar.recipe.older import MOVED, spelled
+
+
+def refuse_removed(arguments: list[str]) -> None:
+    """Answer a flag of an earlier version with its new spelling."""
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        flag, _, value = argument.partition("=")
+        name = flag.removeprefix("--").removeprefix("no-").replace("-", "_")
+        if not argument.startswith("--") or name not in MOVED:
+            continue
+        value = "false" if flag.startswith("--no-") else value or following
+        part, text = spelled(name, value if value and not value.startswith("--") else "…")
+        raise LogvarError(f"{flag} is a setting of the {part}: write --{part} {text!r}")
+
+
+@contextlib.contextmanager
+def warnings_in_one_line() -> Iterator[None]:
+    """Our own warnings on stderr as one line each, and each once."""
+    before, said = warnings.showwarning, set()
+
+    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        if not issubclass(category, OutsideTrainingRange):
+            before(message, category, *where)
+        elif str(message) not in said:
+            said.add(str(message))
+            print(f"logvar: {message}", file=sys.stderr)  # noqa: T201
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", OutsideTrainingRange)
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield

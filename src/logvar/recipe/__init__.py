@@ -1,0 +1,26 @@
+"""What a run is made of: `settings` declares it, `older` reads what earlier versions wrote."""
+
+from logvar.recipe.older import unknown_setting, upgraded
+from logvar.recipe.settings import (
+    CUSTOM,
+    PRESETS,
+    DataSettings,
+    ModelSettings,
+    ObjectiveSettings,
+    Recipe,
+    TrainingSettings,
+    preset,
+)
+
+__all__ = [
+    "CUSTOM",
+    "PRESETS",
+    "DataSettings",
+    "ModelSettings",
+    "ObjectiveSettings",
+    "Recipe",
+    "TrainingSettings",
+    "preset",
+    "unknown_setting",
+    "upgraded",
+]

@@ -1,0 +1,271 @@
+"""What a run is made of: the one place where a setting is declared.
+
+The estimator's arguments and the command line's flags are these fields; `recipe.toml` in a run
+folder is this, written down.
+"""
+
+import dataclasses
+import math
+import tomllib
+import types
+import typing
+from typing import Annotated, Any
+
+import tomli_w
+
+from logvar.errors import LogvarError, unknown_name
+from logvar.recipe.older import unknown_setting, upgraded
+
+CUSTOM = "custom"
+"""The text of an optimizer or a schedule that was given as an object in Python."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSettings:
+    """The parts of the model."""
+
+    latent_dim: Annotated[int, "number of latents"] = 10
+    scale: Annotated[str, "how raw outputs become σ; see `logvar scales`"] = "log-variance"
+    posterior: Annotated[str, "diagonal or full; see `logvar parts posterior`"] = "diagonal"
+    prior: Annotated[str, "standard, or mixture(components=10); see `logvar parts prior`"] = (
+        "standard"
+    )
+    likelihood: Annotated[
+        str,
+        "auto, bernoulli, normal, laplace, student-t, discretized-logistic or categorical; with "
+        "settings, 'normal(noise=optimal)'; see `logvar parts likelihood`",
+    ] = "auto"
+    network: Annotated[
+        str,
+        "auto, mlp, conv or tutorial; with settings, 'mlp(hidden=[256, 128])'; see "
+        "`logvar parts network`",
+    ] = "auto"
+    initial_sigma: Annotated[
+        float | str, "σ at the start: a number, auto, or as-is for untouched raw outputs"
+    ] = "auto"
+
+
+@dataclasses.dataclass(frozen=True)
+class ObjectiveSettings:
+    """What training maximizes."""
+
+    objective: Annotated[
+        str,
+        "elbo or iwae; with settings, 'elbo(beta=4, warmup=20)' or 'iwae(samples=5)'; see "
+        "`logvar parts objective`",
+    ] = "elbo"
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingSettings:
+    """How it is trained."""
+
+    epochs: Annotated[int, "at most so many passes over the data"] = 300
+    batch_size: Annotated[int, "examples per step"] = 128
+    learning_rate: Annotated[
+        float | str, "a number, or a schedule such as 'cosine(1e-3, warmup=5)'"
+    ] = 1e-3
+    optimizer: Annotated[
+        str, "adam, adamw, adam-keras or sgd; with settings, 'adam(weight_decay=1e-4)'"
+    ] = "adam"
+    precision: Annotated[
+        str,
+        "of the networks' products in training: float32, or bfloat16, which some machines repay",
+    ] = "float32"
+    clip_norm: Annotated[float, "cut the gradient's norm to this; 0 is off"] = 0.0
+    validation_fraction: Annotated[float, "share of rows held out; 0 holds out none"] = 0.1
+    patience: Annotated[int, "epochs without a better held-out ELBO; 0 never stops early"] = 20
+    on_divergence: Annotated[
+        str, "when a number is not finite: stop, or rescue (back to the best weights, slower)"
+    ] = "stop"
+    match: Annotated[str, "train in the coordinates of this other scale of the log family"] = ""
+    random_state: Annotated[int, "seed of everything random"] = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSettings:
+    """What it is trained on."""
+
+    data: Annotated[str, "a built-in name or a path"] = ""
+    binarization: Annotated[str, "none, threshold, static or dynamic"] = "none"
+    dequantize: Annotated[bool, "add uniform noise of one level to integer data"] = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A whole run.
+
+    Example:
+        >>> from logvar.recipe import Recipe
+        >>> recipe = Recipe().replace(scale="log-std", epochs=5)
+        >>> Recipe.from_toml(recipe.to_toml()) == recipe
+        True
+    """
+
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    objective: ObjectiveSettings = ObjectiveSettings()
+    training: TrainingSettings = TrainingSettings()
+
+    @classmethod
+    def settings(cls) -> dict[str, Any]:
+        """All settings by name, with their defaults; `data` excepted."""
+        flat = cls().flat()
+        del flat["data"]
+        return flat
+
+    def flat(self) -> dict[str, Any]:
+        """All settings by name."""
+        return {
+            field.name: getattr(section, field.name)
+            for section in self._sections().values()
+            for field in dataclasses.fields(section)
+        }
+
+    def replace(self, **settings: Any) -> "Recipe":
+        """Change settings by name.
+
+        Raises:
+            LogvarError: a name is unknown, or a value has the wrong type.
+        """
+        sections = self._sections()
+        kinds = {
+            name: kind
+            for section in sections.values()
+            for name, kind in typing.get_type_hints(type(section)).items()
+        }
+        for name, value in settings.items():
+            if name not in kinds:
+                raise unknown_setting(name, kinds, value)
+            settings[name] = _of_type(name, value, kinds[name])
+        return Recipe(
+            **{
+                key: dataclasses.replace(
+                    section, **{k: v for k, v in settings.items() if hasattr(section, k)}
+                )
+                for key, section in sections.items()
+            }
+        )
+
+    def checked(self) -> "Recipe":
+        """Return self after checking that every value is possible.
+
+        Raises:
+            LogvarError: a value is out of its range.
+        """
+        values = self.flat()
+        for name, (low, high) in _RANGES.items():
+            if not low <= values[name] <= high:
+                limit = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+                raise LogvarError(f"{name} is {values[name]!r}: expected {limit}")
+        rate = values["learning_rate"]
+        if not isinstance(rate, str) and not 0 < rate < math.inf:
+            raise LogvarError(f"learning_rate is {rate!r}: expected a positive number")
+        if values["on_divergence"] not in ("stop", "rescue"):
+            raise unknown_name("on_divergence", values["on_divergence"], ("stop", "rescue"))
+        if values["precision"] not in ("float32", "bfloat16"):
+            raise unknown_name("precision", values["precision"], ("float32", "bfloat16"))
+        start = values["initial_sigma"]
+        if isinstance(start, str) and start not in ("auto", "as-is"):
+            raise LogvarError(
+                f"initial_sigma is {start!r}: expected a positive number, 'auto' or 'as-is'"
+            )
+        if not isinstance(start, str) and not 0 < start < math.inf:
+            raise LogvarError(f"initial_sigma is {start!r}: expected a positive number")
+        return self
+
+    def to_toml(self) -> str:
+        """The recipe as TOML, one table for each part."""
+        return tomli_w.dumps(
+            {key: dataclasses.asdict(section) for key, section in self._sections().items()}
+        )
+
+    @classmethod
+    def from_toml(cls, text: str) -> "Recipe":
+        """Read a recipe; settings left out keep their defaults.
+
+        Raises:
+            LogvarError: not TOML, an unknown table or setting, or a wrong type.
+        """
+        try:
+            tables = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise LogvarError(f"recipe is not TOML: {error}") from error
+        sections = cls()._sections()
+        settings: dict[str, Any] = {}
+        for key, table in tables.items():
+            if key not in sections:
+                raise unknown_name("recipe table", key, sections)
+            if not isinstance(table, dict):
+                raise LogvarError(f"recipe entry {key!r} is {table!r}: expected a table [{key}]")
+            for name, value in upgraded(table).items():
+                if not hasattr(sections[key], name):
+                    raise unknown_name(
+                        f"setting in [{key}]", name, dataclasses.asdict(sections[key])
+                    )
+                settings[name] = value
+        return cls().replace(**settings).checked()
+
+    def _sections(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "latent_dim": (1, math.inf),
+    "epochs": (1, math.inf),
+    "batch_size": (1, math.inf),
+    "clip_norm": (0, 1e30),
+    "validation_fraction": (0, 0.9),
+    "patience": (0, math.inf),
+    "random_state": (0, 2**31 - 1),
+}
+
+PRESETS: typing.Mapping[str, dict[str, Any]] = types.MappingProxyType(
+    {
+        # tensorflow/docs, site/en/tutorials/generative/cvae.ipynb, to the letter.
+        "tutorial": {
+            "binarization": "threshold",
+            "latent_dim": 2,
+            "scale": "log-variance",
+            "likelihood": "bernoulli",
+            "network": "tutorial",
+            "objective": "elbo(analytic_kl=false)",
+            "epochs": 10,
+            "batch_size": 32,
+            "learning_rate": 1e-4,
+            "optimizer": "adam-keras",
+            "validation_fraction": 0.0,
+            "patience": 0,
+        },
+    }
+)
+"""Named sets of settings for `logvar fit --preset`."""
+
+
+def preset(name: str) -> Recipe:
+    """The recipe of a preset.
+
+    Raises:
+        LogvarError: the name is unknown.
+    """
+    if name not in PRESETS:
+        raise unknown_name("preset", name, PRESETS)
+    return Recipe().replace(**PRESETS[name])
+
+
+def _of_type(name: str, value: Any, kind: Any) -> Any:
+    """Check one setting, converting what is meant the same: 1 for 1.0, a list for a tuple."""
+    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if kind is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if kind in (bool, str) and isinstance(value, kind):
+        return value
+    if kind == float | str and not isinstance(value, bool):
+        return float(value) if isinstance(value, (int, float)) else _of_type(name, value, str)
+    if typing.get_origin(kind) is tuple and isinstance(value, (list, tuple)):
+        return tuple(_of_type(name, item, int) for item in value)
+    expected = {int: "an integer", float: "a number", bool: "true or false", str: "text"}.get(
+        kind, "a list of integers"
+    )
+    raise LogvarError(f"{name} is {value!r}: expected {expected}")

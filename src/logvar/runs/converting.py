@@ -1,0 +1,125 @@
+"""A fitted estimator moved to another scale, with what that changes measured on data."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from logvar import scales
+from logvar.data.intake import dense_rows
+from logvar.evaluation.elbo import elbo_terms
+from logvar.fitted import Fitted
+from logvar.recipe import Recipe
+from logvar.scales import LogFamily, Scale
+from logvar.rescaling.conversion import affine_between, convert_model, convert_state
+from logvar.rescaling.matching import coordinates, factor_between
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """How a model differs from the one it was converted from, on the same rows and noise."""
+
+    kind: str
+    """"bitwise", "to rounding" or "best local match"."""
+    rows: int
+    sigma: float
+    """The largest relative change of a σ."""
+    kl: float
+    """The largest change of one latent's KL, nats."""
+    elbo: float
+    """The largest change of one row's ELBO, nats."""
+    mean_elbo: float
+    """The change of the mean ELBO, nats per example."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kind}: on {self.rows:,} rows σ changes by at most {self.sigma:.2g} of itself, "
+            f"a latent's KL by {self.kl:.2g} nats, a row's ELBO by {self.elbo:.2g} nats; the mean "
+            f"ELBO by {self.mean_elbo:+.2g} nats per example"
+        )
+
+
+def convert(vae: Any, scale: str | Scale, X: Any, *, match: bool = True) -> tuple[Any, Change]:
+    """Move a fitted estimator to another scale: its weights, and its optimizer's state if any.
+
+    Within the log family the conversion is exact to the bit for a power of two (log-variance,
+    log-std), otherwise to rounding, and the new run goes on in the coordinates of the old scale
+    (`match`), which is the same training. To any other scale it is the best match on X.
+
+    Args:
+        vae: a fitted estimator.
+        scale: the scale to move to.
+        X: rows to fit a match to, and to measure the change on; the training rows, usually.
+        match: within the log family, go on as under the old scale; False moves the optimizer's
+            state to the new scale's own coordinates.
+
+    Raises:
+        LogvarError: networks of the user's own, or an unknown scale.
+
+    Example:
+        >>> import logvar
+        >>> from logvar.runs.converting import convert
+        >>> from sklearn.datasets import load_iris
+        >>> X = load_iris().data
+        >>> vae = logvar.VAE(latent_dim=2, epochs=2).fit(X)
+        >>> other, change = convert(vae, "log-std", X)
+        >>> change.kind, change.sigma
+        ('bitwise', 0.0)
+    """
+    fitted: Fitted = vae.fitted_
+    rows = dense_rows(X).reshape(-1, *fitted.shape)
+    moved, change = convert_fitted(fitted, scale, rows, match=match)
+    return type(vae).of(moved), change
+
+
+def convert_fitted(
+    fitted: Fitted, scale: str | Scale, rows: np.ndarray, *, match: bool = True
+) -> tuple[Fitted, Change]:
+    """The same for what training gave, and rows in the data's own units."""
+    new, old = scales.get(scale), fitted.model.scale
+    examples, preparation = fitted.read(rows)
+    before = elbo_terms(fitted.model, examples, preparation, fitted.seed)
+    affine = affine_between(old, new, before.raw)
+    model = convert_model(fitted.model, new, affine)
+    recipe, reference = _recipe(fitted.recipe, old, new, match)
+    state = fitted.state
+    if state is not None:
+        worked_in = fitted.recipe.training.match
+        factor = factor_between(old, worked_in) if worked_in else 1.0
+        state = convert_state(
+            state,
+            affine,
+            model,
+            old_coordinates=coordinates(fitted.model, factor),
+            same_coordinates=bool(reference),
+        )
+    after = elbo_terms(model, examples, preparation, fitted.seed)
+    converted = dataclasses.replace(fitted, recipe=recipe, model=model, state=state)
+    return converted, _change(old, new, before, after)
+
+
+def _recipe(recipe: Recipe, old: Scale, new: Scale, match: bool) -> tuple[Recipe, str]:
+    """The recipe of the converted run, and the reference whose coordinates it goes on in."""
+    family = isinstance(old, LogFamily) and isinstance(new, LogFamily)
+    reference = (recipe.training.match or scales.describe(old)) if family and match else ""
+    name = scales.describe(new)
+    return recipe.replace(scale=name, match="" if reference == name else reference), reference
+
+
+def _change(old: Scale, new: Scale, before, after) -> Change:
+    kind = "best local match"
+    if isinstance(old, LogFamily) and isinstance(new, LogFamily):
+        exponent = np.log2(abs(old.rate / new.rate))
+        kind = "bitwise" if exponent == round(exponent) else "to rounding"
+    log_ratio = np.asarray(new.log_sigma(after.raw), float) - np.asarray(
+        old.log_sigma(before.raw), float
+    )
+    elbo = after.elbo.astype(np.float64) - before.elbo
+    return Change(
+        kind,
+        len(elbo),
+        float(np.max(np.abs(np.expm1(log_ratio)))),
+        float(np.max(np.abs(after.kl.astype(np.float64) - before.kl))),
+        float(np.max(np.abs(elbo))),
+        float(elbo.mean()),
+    )

@@ -1,0 +1,156 @@
+"""Trained models from run folders."""
+
+import math
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from logvar import assembly
+from logvar.assembly import Own
+from logvar.data.standardization import ARRAYS, Standardization
+from logvar.assembly.decisions import CUSTOM_NETWORK, Decisions
+from logvar.errors import LogvarError
+from logvar.fitted import Fitted
+from logvar.models.vae import VAEModel
+from logvar.networks import Network
+from logvar.assembly.parts import get, is_auto, resolved
+from logvar.recipe import Recipe
+from logvar.storage import run_folder
+from logvar.storage.checkpoints import FOLDER, newest_checkpoint
+from logvar.storage.weights import load_arrays, load_named
+from logvar.trainable import without_settings
+from logvar.training import optimizers
+from logvar.rescaling.matching import coordinates
+from logvar.training.state import TrainState, initial_state
+
+
+def load_fitted(
+    path: str | os.PathLike,
+    *,
+    encoder: Network | None = None,
+    decoder: Network | None = None,
+    optimizer: Any = None,
+    learning_rate: Any = None,
+    parts: Collection[type] = (),
+) -> Fitted:
+    """What training gave, from a run folder; runs no code from it. Arguments as for `logvar.load`.
+
+    Raises:
+        LogvarError: no whole run folder, a file that was changed, another format, or objects
+            that do not fit.
+    """
+    folder = Path(path)
+    manifest = run_folder.read_manifest(folder)
+    recipe = Recipe.from_toml(run_folder.read_recipe(folder))
+    if manifest.custom and encoder is None:
+        raise LogvarError(
+            f"{folder} holds a run with networks of its own ({manifest.custom.get('encoder')}, "
+            f"{manifest.custom.get('decoder')}): pass logvar.load(path, encoder=…, decoder=…) with "
+            "modules of the same structure"
+        )
+    weights = folder / run_folder.WEIGHTS
+    if math.prod(manifest.shape) > max(weights.stat().st_size, 1 << 20):
+        raise LogvarError(
+            f"{folder}: examples of shape {manifest.shape} do not go with weights of "
+            f"{weights.stat().st_size} bytes; the manifest was changed"
+        )
+    own = Own(encoder, decoder, optimizer, learning_rate, tuple(parts))
+    decisions = _decisions(manifest, recipe)
+    # A rescue may have given the scale bounds, which the recipe to repeat the run does not have.
+    of_weights = recipe.replace(scale=manifest.scale or recipe.model.scale)
+    skeleton = assembly.skeleton(of_weights, decisions, manifest.shape, own)
+    model, standardization = _weights_of(folder, manifest, skeleton, decisions, own)
+    return Fitted(
+        recipe,
+        decisions,
+        model,
+        assembly.preparation(recipe, decisions, standardization),
+        standardization,
+        manifest.shape,
+        manifest.dtype,
+        run_folder.read_lines(folder / run_folder.METRICS),
+        manifest.ended,
+        manifest.data,
+        own,
+        diagnosis=manifest.diagnosis or None,
+        rescues=manifest.rescues,
+    )
+
+
+def _decisions(manifest: run_folder.Manifest, recipe: Recipe) -> Decisions:
+    """What "auto" stood for. Runs of version 0.1 wrote names alone: settings are the recipe's."""
+    texts = {"likelihood": manifest.likelihood, "network": manifest.network}
+    for kind, text in texts.items():
+        asked = getattr(recipe.model, kind)
+        if "(" in text or "(" not in asked or text == CUSTOM_NETWORK:
+            continue
+        # Of settings for "auto", those that what was chosen has no use for were ignored.
+        texts[kind] = resolved(kind, asked, text) if is_auto(asked) else asked
+    return Decisions(texts["likelihood"], texts["network"], float(manifest.divisor), ())
+
+
+def _weights_of(
+    folder: Path,
+    manifest: run_folder.Manifest,
+    whole: VAEModel,
+    decisions: Decisions,
+    own: Own,
+) -> tuple[VAEModel, Standardization | None]:
+    """The model of a run folder, and how it reads real values."""
+    weights, apart = folder / run_folder.WEIGHTS, folder / run_folder.STANDARDIZATION
+    skeleton, settings = without_settings(whole)
+
+    def loaded(skeleton: VAEModel, names: tuple[str, ...] = ()) -> VAEModel:
+        # Runs of version 0.1 also saved arrays that are settings of a scale.
+        return load_arrays(weights, skeleton, apart=names, ignored=("scale.",))
+
+    if not get("likelihood", decisions.likelihood, own.classes).standardizes:
+        return eqx.combine(loaded(skeleton), settings), None
+    if run_folder.STANDARDIZATION in manifest.hashes:
+        dtype = np.float64 if manifest.dtype == "float64" else np.float32
+        arrays = load_named(apart, ARRAYS, manifest.shape)
+        if not ((arrays["factor"] > 0) & (arrays["low"] <= arrays["high"])).all():
+            raise LogvarError(f"{apart} is no standardization; the file was changed: fit again")
+        shift, factor, low, high = (arrays[name] for name in ARRAYS)
+        read = Standardization(shift, factor, low, high, dtype)
+        return eqx.combine(loaded(skeleton), settings), read
+    # A run of logvar 0.1: float32, and within the model.
+    names = ("likelihood.shift", "likelihood.factor")
+    shift, factor = load_named(weights, names, manifest.shape).values()
+    rows = manifest.data.get("rows", 0)
+    standardization = Standardization.of_float32(shift, factor, rows if type(rows) is int else 0)
+    known = eqx.tree_at(_log_factor, skeleton, None)
+    model = eqx.combine(loaded(known, names), settings)
+    log_factor = jnp.asarray(standardization.log_factor, jnp.float32)
+    return (
+        eqx.tree_at(_log_factor, model, log_factor, is_leaf=lambda leaf: leaf is None),
+        standardization,
+    )
+
+
+def _log_factor(model: VAEModel) -> Any:
+    return model.likelihood.log_factor  # type: ignore[attr-defined]
+
+
+def load_state(fitted: Fitted, path: str | os.PathLike) -> TrainState | None:
+    """The state of training that a run folder holds, from which its run can go on.
+
+    Raises:
+        LogvarError: the state does not fit the run's recipe.
+    """
+    checkpoint, _ = newest_checkpoint(Path(path) / FOLDER)
+    if checkpoint is None:
+        return None
+    optimizer = fitted.own.optimizer
+    rule = optimizers.get(
+        fitted.recipe.training.optimizer if optimizer is None else optimizer
+    ).build()
+    skeleton = eqx.filter_eval_shape(
+        initial_state, fitted.model, rule, coordinates(fitted.model)
+    )
+    return checkpoint.state(skeleton)

@@ -1,0 +1,51 @@
+"""What a run folder gets of a trained model; `logvar.load` reads it back."""
+
+from pathlib import Path
+
+from logvar import scales
+from logvar.data.standardization import ARRAYS
+from logvar.assembly.decisions import CUSTOM_NETWORK
+from logvar.fitted import Fitted
+from logvar.runs.resuming import identity
+from logvar.storage import run_folder
+from logvar.storage.checkpoints import FOLDER, save_checkpoint
+from logvar.storage.files import write_atomically
+from logvar.storage.weights import save_arrays, save_float64
+from logvar.trainable import without_settings
+
+
+def write_run(fitted: Fitted, folder: Path) -> None:
+    """Write recipe, weights, state, metrics and manifest into a folder that exists."""
+    write_atomically(folder / run_folder.RECIPE, fitted.recipe.to_toml())
+    save_arrays(folder / run_folder.WEIGHTS, without_settings(fitted.model)[0])
+    if fitted.standardization is not None:
+        arrays = {name: getattr(fitted.standardization, name) for name in ARRAYS}
+        save_float64(folder / run_folder.STANDARDIZATION, arrays)
+    if fitted.state is not None:
+        this = identity(fitted.recipe, fitted.data)
+        step = int(fitted.state.step)
+        save_checkpoint(folder / FOLDER, step, fitted.state, fitted.history, this)
+    lines = "".join(run_folder.to_json_line(line) for line in fitted.history)
+    write_atomically(folder / run_folder.METRICS, lines)
+    run_folder.write_manifest(folder, _manifest(fitted))
+
+
+def _manifest(fitted: Fitted) -> run_folder.Manifest:
+    custom = {}
+    if fitted.decisions.network == CUSTOM_NETWORK:
+        networks = ("encoder", "decoder")
+        custom = {part: type(getattr(fitted.model, part)).__qualname__ for part in networks}
+    return run_folder.Manifest(
+        shape=fitted.shape,
+        dtype=fitted.dtype,
+        likelihood=fitted.decisions.likelihood,
+        network=fitted.decisions.network,
+        divisor=fitted.preparation.divisor,
+        data=fitted.data,
+        ended=fitted.ended,
+        epochs_run=len(fitted.history),
+        custom=custom,
+        scale=scales.describe(fitted.model.scale),
+        diagnosis=str(fitted.diagnosis or ""),
+        rescues=tuple(map(str, fitted.rescues)),
+    )

@@ -1,0 +1,1 @@
+"""When a number is not finite: why (`diagnosis`), and going back (`rescue`)."""

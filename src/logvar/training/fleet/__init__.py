@@ -1,0 +1,1 @@
+"""Many models at once: `members` is what is computed, `train` what surrounds it."""

@@ -1,0 +1,215 @@
+"""Many models at once: the pure step of a single run, stacked over seeds and learning rates.
+
+The members of a fleet share the rows, the objective and the shape of the model; each has its own
+weights, seed (so its own order and noise), learning rate, clipping and coordinates. One compiled
+program trains them all (`members`). On a CPU each core trains its own share: the products of small
+models are too small to be shared out.
+Early stopping and divergence are each member's own: a member that has failed stays as it was, and
+one that has stopped keeps its best weights, while the others go on.
+"""
+
+import contextlib
+import dataclasses
+import math
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from logvar.backend.compiling import host_int
+from logvar.cores import cores
+from logvar.data.examples import Examples, examples_of
+from logvar.data.order import epoch_order
+from logvar.evaluation.elbo import HeldOut
+from logvar.evaluation.noise import fit_noise
+from logvar.models.batch import Batch
+from logvar.models.vae import VAEModel
+from logvar.objectives import Objective
+from logvar.training.fleet.members import FleetChunk, Member, assembled, run_all
+from logvar.training.loop import Plan, Watcher, on_device
+from logvar.training.pace import Pace
+from logvar.training.schedules import Length
+from logvar.training.step import Epoch
+
+QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Raised:
+    """A member after training."""
+
+    model: VAEModel
+    """With the weights of the best held-out ELBO."""
+    ended: str
+    """"finished", "stopped early" or "not finite"."""
+    failed_step: int
+    """The step that was not finite, counted from 1; 0 is none."""
+    best_epoch: int
+    best_elbo: float
+    """Held-out ELBO of the best weights, nats per example."""
+    curve: list[dict[str, Any]]
+    """One entry per epoch: held-out ELBO and quantiles of the held-out raw outputs."""
+
+
+def train_fleet(
+    members: Sequence[Member],
+    rows: np.ndarray | Examples,
+    validation: np.ndarray | Examples,
+    objective: Objective,
+    plan: Plan,
+    *,
+    shares: int | None = None,
+    pace: Callable[[], Watcher] = Pace,
+    on_epoch: Callable[[int, int], None] = lambda epoch, training: None,
+) -> list[Raised]:
+    """Train all members; each ends as its single run would, to rounding.
+
+    Args:
+        members: models of one structure.
+        rows: training rows, shared.
+        validation: held-out rows, by which each member stops early and its best weights are kept.
+        objective: shared.
+        plan: epochs, patience, optimizer, schedule and what a step is compiled for; seeds and
+            learning rates are the members' own: the schedule gives their shape.
+        shares: equal parts that train side by side, each in a thread; `shares_for` by default.
+        pace: makes a watcher for each share, which says how long a chunk may be.
+        on_epoch: is told, from those threads, an epoch that a share has closed and how many
+            members are still training.
+    """
+    shares = shares_for(len(members)) if shares is None else shares
+    size = len(members) // shares
+    rows = examples_of(rows)
+    placed = on_device(rows), HeldOut.of(validation)
+    together = _Together(on_epoch, [size] * shares)
+
+    def train(index: int) -> list[Raised]:
+        share, watching = members[index * size :][:size], _Watching(index, pace(), together)
+        return _train_share(share, placed, len(rows), objective, plan, watching)
+
+    with ThreadPoolExecutor(shares) as pool:
+        try:
+            raised = list(pool.map(train, range(shares)))
+        except BaseException:
+            together.leave.set()  # Ctrl-C comes to the main thread; the others are asked to end
+            raise
+    preparation, all_raised = plan.fixed.preparation, [one for share in raised for one in share]
+    return [
+        dataclasses.replace(one, model=fit_noise(one.model, rows, preparation, member.seed))
+        for one, member in zip(all_raised, members, strict=True)
+    ]
+
+
+def shares_for(members: int) -> int:
+    """How many shares train side by side by default: one for each core, if they come out equal and
+    of two members or more; one on an accelerator."""
+    fitting = (n for n in range(cores(), 1, -1) if members % n == 0 and members // n > 1)
+    return next(fitting, 1)
+
+
+class _Together:
+    """What the shares of a fleet have in common while they train."""
+
+    def __init__(self, on_epoch: Callable[[int, int], None], training: list[int]):
+        self.leave = threading.Event()
+        self.compiling = threading.Lock()
+        """Held while a share calls a program for the first time, so that the others find it."""
+        self.shares = len(training)
+        self._on_epoch, self._training = on_epoch, training
+        self._telling = threading.Lock()
+
+    def tell(self, share: int, epoch: int, training: int) -> None:
+        """A share has closed an epoch and so many of its members go on."""
+        with self._telling:
+            self._training[share] = training
+            self._on_epoch(epoch, sum(self._training))
+
+
+class _Watching(NamedTuple):
+    """What surrounds the training of a share."""
+
+    share: int
+    pace: Watcher
+    together: _Together
+
+
+def _train_share(
+    members: Sequence[Member],
+    placed: tuple[Batch, HeldOut],
+    n: int,
+    objective: Objective,
+    plan: Plan,
+    watching: _Watching,
+) -> list[Raised]:
+    """Train some of the members, from the first epoch to the last of them that goes on."""
+    share, pace, together = watching
+    batch_size = plan.fixed.batch_size
+    steps = -(-n // batch_size)
+    length = Length(plan.epochs, steps)
+    fleet, states = assembled(members, objective, plan, length, together.shares > 1)
+    device_rows, held_out = placed
+    valid = int(np.asarray(held_out.weight).sum())
+    seeds = [member.seed for member in members]
+    active: Any = np.ones(len(members), bool)
+    curves: list[list[dict[str, Any]]] = [[] for _ in members]
+    stopped = np.zeros(len(members), bool)
+
+    for index in range(plan.epochs):
+        orders: Any = np.stack([epoch_order(n, batch_size, seed, index) for seed in seeds])
+        epoch = Epoch(device_rows, orders, host_int(n), host_int(index))
+        t = 0
+        while t < steps and not together.leave.is_set():
+            stop = min(t + pace.chunk_steps(), steps)
+            chunk = FleetChunk(fleet, epoch, held_out, active, host_int(t), host_int(stop))
+            with together.compiling if index == t == 0 else contextlib.nullcontext():
+                states, seen = run_all(chunk, states)
+            t = stop
+            pace.on_chunk(index + 1, t, steps, states)
+        if t < steps:
+            break
+        elbo, raw, best_epoch, failed = (np.asarray(value) for value in seen)
+        going = np.flatnonzero(active & (failed < 0))
+        entries = _entries(index + 1, elbo[going], raw[going, :valid])
+        for i, entry in zip(going, entries, strict=True):
+            curves[i].append(entry)
+        waited = index + 1 - np.maximum(best_epoch, plan.patience_starts)
+        stopped |= active & (failed < 0) & bool(plan.patience) & (waited >= plan.patience)
+        active &= (failed < 0) & ~stopped
+        together.tell(share, index + 1, int(active.sum()))
+        if not active.any():
+            break
+    ends = jax.tree.map(np.asarray, states)  # taken apart on the host, where that costs nothing
+    return [_raised(ends, fleet.static, i, curves[i], bool(stopped[i])) for i in range(len(seeds))]
+
+
+def _entries(epoch: int, elbos: np.ndarray, raw: np.ndarray) -> Iterator[dict[str, Any]]:
+    """What an epoch adds to the curves of those members whose held-out rows were evaluated."""
+    rows = raw.reshape(len(raw), math.prod(raw.shape[1:]))
+    # XLA sorts ten times as long, and NumPy's quantiles take thrice as long of unsorted rows.
+    quantiles = np.quantile(np.sort(rows, axis=1), QUANTILES, axis=1).T
+    for elbo, of_member in zip(elbos.tolist(), quantiles.tolist(), strict=True):
+        entry = {"epoch": epoch, "validation_elbo": elbo}
+        yield entry | {f"raw_{q:g}": value for q, value in zip(QUANTILES, of_member, strict=True)}
+
+
+def _raised(
+    states: Any, static: Any, index: int, curve: list[dict[str, Any]], stopped: bool
+) -> Raised:
+    """One member out of states that lie on the host."""
+    state = jax.tree.map(lambda leaf: leaf[index], states)
+    # One that has stopped may have gone on beside the others and failed: its run had ended by then.
+    failed = -1 if stopped else int(state.failed_step)
+    params = state.best_params if int(state.best_epoch) > 0 else state.params
+    params = jax.tree.map(jnp.asarray, params)
+    return Raised(
+        model=eqx.combine(params, static),
+        ended="not finite" if failed >= 0 else "stopped early" if stopped else "finished",
+        failed_step=failed + 1,
+        best_epoch=int(state.best_epoch),
+        best_elbo=float(state.best_elbo),
+        curve=curve,
+    )
