@@ -1,13 +1,19 @@
-"""How the command line answers what it is given: warnings and removed flags, in one line each."""
+"""How the command line answers what it is given: missing paths, removed flags and warnings.
+
+Each in one line. Nothing heavy is imported here.
+"""
 
 import contextlib
 import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from logvar.data.paths import check_readable
 from logvar.errors import LogvarError, OutsideTrainingRange
 from logvar.recipe import REMOVED
+from logvar.storage.run_folder import check_finished
 
 
 def refuse_removed(arguments: list[str]) -> None:
@@ -16,6 +22,17 @@ def refuse_removed(arguments: list[str]) -> None:
         name = argument.split("=", 1)[0].removeprefix("--").replace("-", "_")
         if argument.startswith("--") and name in REMOVED:
             raise LogvarError(REMOVED[name].replace("optimizer=", "--optimizer "))
+
+
+def check_given(run: Path, data: str | None = None) -> None:
+    """Check that RUN and DATA exist, before JAX is imported.
+
+    Raises:
+        LogvarError: the run is no folder of a finished run, or the data cannot be read.
+    """
+    check_finished(run)
+    if data is not None:
+        check_readable(data)
 
 
 @contextlib.contextmanager
