@@ -18,6 +18,7 @@ from logvar.data.preparation import as_rows
 from logvar.doctor import described_environment, ending, health
 from logvar.errors import LogvarError
 from logvar.estimator import VAE
+from logvar.evaluation.health import ACTIVE
 from logvar.evaluation.summary import Evaluation
 from logvar.loading import load, load_state
 from logvar.recipe import Recipe
@@ -369,8 +370,8 @@ def _print_evaluation(evaluation: Evaluation) -> None:
             highlight=False,
             soft_wrap=True,
         )
-    n = len(evaluation.kl_per_latent)
-    console.print(f"  {'active units':<20}{evaluation.active_units} of {n}", highlight=False)
+    active = f"{evaluation.active_units} of {len(evaluation.kl_per_latent)}"
+    console.print(f"  {'active units':<20}{active:<36} {ACTIVE}", highlight=False, soft_wrap=True)
     raw = evaluation.raw_outputs
     console.print(
         f"  {'raw outputs':<20}{raw.quantiles['0']:.2f} … {raw.quantiles['1']:.2f}, "

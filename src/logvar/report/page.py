@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import ndtri
 
+from logvar.evaluation.health import ACTIVE
 from logvar.evaluation.summary import Evaluation
 from logvar.recipe import CUSTOM
 from logvar.report import figures
@@ -100,7 +101,7 @@ def _page(
             "KL per latent",
             figures.kl_per_latent(evaluation.kl_per_latent),
             f"{evaluation.active_units} of {len(evaluation.kl_per_latent)} latents are active "
-            "(variance of the posterior mean above 0.01).",
+            f"({ACTIVE}).",
             half=True,
         ),
         section(
