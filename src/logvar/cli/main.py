@@ -15,10 +15,12 @@ import tyro
 
 import logvar
 from logvar.cli.lists import numbers, top_level_commas
-from logvar.cli.terminal import refuse_removed, warnings_in_one_line
+from logvar.data.paths import check_readable, check_writable
 from logvar.errors import LogvarError
 from logvar.recipe import PRESETS, Recipe, preset
 from logvar.signals import leaving_unheard, unwinding
+from logvar.storage.files import unfinished
+from logvar.cli.terminal import check_given, refuse_removed, warnings_in_one_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -117,7 +119,9 @@ def _fit_from(defaults: Any) -> Any:
         Example: logvar fit digits --latent-dim 2 --out runs/digits
         """
         chosen = dataclasses.asdict(settings)
-        Recipe().replace(**chosen).checked()  # a wrong value is answered before JAX is imported
+        # What is wrong is answered before JAX is imported.
+        Recipe().replace(**chosen).checked()
+        check_readable(data)
         from logvar.cli import runs
 
         folder = out or Path("runs") / (Path(data).stem or "data")
@@ -138,6 +142,7 @@ def evaluate(
 
     Example: logvar evaluate runs/digits
     """
+    check_given(run, data)
     from logvar.cli import runs
 
     runs.evaluate(run, data, data_dir, importance_samples)
@@ -208,6 +213,8 @@ def sample(
 
     Example: logvar sample runs/digits --n 100 --out samples.npy
     """
+    check_writable(out)
+    check_given(run)
     from logvar.cli import runs
 
     runs.sample(run, out, n, mean, seed)
@@ -232,6 +239,7 @@ def convert(
 
     Example: logvar convert runs/digits --scale log-std
     """
+    check_given(run, data)
     from logvar.cli import runs
 
     runs.convert(run, data, data_dir, scale, out, overwrite, match)
@@ -279,7 +287,8 @@ def compare(
         "importance_samples": importance_samples,
     }
     recipe = dataclasses.asdict(settings)
-    Recipe().replace(**recipe).checked()  # a wrong value is answered before JAX is imported
+    Recipe().replace(**recipe).checked()  # before JAX is imported
+    check_readable(data)
     from logvar.cli import comparison
 
     chosen = experiment | recipe
@@ -291,6 +300,7 @@ def report(run: Run, data: OwnData = None, /, data_dir: DataDir = None) -> None:
 
     Example: logvar report runs/digits
     """
+    check_given(run, data)
     from logvar.cli import runs
 
     runs.report(run, data, data_dir)
@@ -311,6 +321,10 @@ def doctor(
 
     Example: logvar doctor runs/digits
     """
+    if run is None and not environment:
+        raise LogvarError("got no run: give RUN, or --environment")
+    if run is not None and not unfinished(run).is_dir():
+        check_given(run, data)
     from logvar.cli import runs
 
     runs.doctor(run, data, data_dir, environment)
@@ -336,6 +350,8 @@ def scales(
 
     Example: logvar scales softplus --code torch
     """
+    if run is not None and plot is not None:
+        check_given(run)
     from logvar.cli import scales as scale_commands
 
     scale_commands.show(names, code, plot, run)
@@ -366,6 +382,8 @@ def parts(
 def _write(
     run: Path, data: str | None, data_dir: str | None, out: Path, function: Any, name: str
 ) -> None:
+    check_writable(out)
+    check_given(run, data)
     from logvar.cli import runs
 
     runs.write(run, data, data_dir, out, function, name)
