@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import equinox as eqx
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import PyTree
 
 from logvar import scales
 from logvar.distributions.base import Distribution, Latents
@@ -14,7 +14,7 @@ from logvar.registry import setting
 from logvar.scales import Scale
 from logvar.scales.registry import SCALES
 
-Code = Mapping[str, Float[Array, "..."]]
+Code = Mapping[str, Any]
 """What an encoder says of one example, by the name of each head."""
 
 
