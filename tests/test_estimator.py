@@ -27,7 +27,14 @@ def fitted():
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_scikit_learns_own_checks():
-    results = check_estimator(logvar.VAE(**QUICK), on_skip=None, on_fail="raise")
+    # Rows given twice see other noise than a row of weight two, as in scikit-learn's own
+    # estimators that train by stochastic gradients.
+    stochastic = {"check_sample_weight_equivalence_on_dense_data": "noise and order differ"}
+    results = check_estimator(
+        logvar.VAE(**QUICK), on_skip=None, on_fail="raise", expected_failed_checks=stochastic
+    )
+    failed = {result["check_name"] for result in results if result["status"] == "xfail"}
+    assert failed == stochastic.keys()
     assert sum(result["status"] == "passed" for result in results) > 40
 
 
