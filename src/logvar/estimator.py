@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, ClassVar
 
+import jax
 import numpy as np
 from jax.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -288,15 +289,14 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         with a first axis of rows in its arrays, for `jax.vmap`.
         """
         code = self._encode(X)
-        found = self.model_.posterior.distribution(code)
+        found = jax.vmap(self.model_.posterior.distribution)(code)
         return found.each if isinstance(found, DiagonalNormal) else found
 
     posterior = PartAndMethod("posterior", _posterior_of)
 
     def transform(self, X) -> Any:
         """The posterior means, (rows, latent), float32; a frame where `set_output` asks for one."""
-        code = self._encode(X)
-        return self.model_.embedding(code)
+        return self._embeddings(X)
 
     def inverse_transform(self, Z) -> np.ndarray:
         """Decode latents (rows, latent) to E[x | z] in the data's own units."""
@@ -311,8 +311,7 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
 
     def reconstruct(self, X) -> np.ndarray:
         """Encode and decode: E[x | z] at the posterior mean."""
-        code = self._encode(X)
-        return self.inverse_transform(self.model_.embedding(code))
+        return self.inverse_transform(self._embeddings(X))
 
     def sample(self, n_samples: int = 1, *, mean: bool = False, random_state=None) -> np.ndarray:
         """Draw from the model: z from the prior, then x from p(x | z).
@@ -498,6 +497,10 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         """The code of each row: the encoder's outputs by head."""
         rows, preparation = self._stored(X)
         return encode(self.model_, rows, preparation, self.fitted_.seed)
+
+    def _embeddings(self, X) -> np.ndarray:
+        """The latents that stand for each row, (rows, latent)."""
+        return np.array(jax.vmap(self.model_.embedding)(self._encode(X)))
 
     def _not_finite(self, trained: Trained) -> str:
         return (

@@ -16,7 +16,7 @@ Code = Any
 
 
 class Trace(NamedTuple):
-    """One draw of z for one example, in nats."""
+    """One draw of z for one example, in nats; or many of them, with more axes first."""
 
     z: Latents
     outputs: Outputs
@@ -28,7 +28,7 @@ class Trace(NamedTuple):
     closed_kl: Groups | None
     """KL(q(z | x) ‖ p(z)) in closed form, or None where there is none."""
 
-    def kl(self, analytic: bool) -> Groups:
+    def kl(self, analytic: bool) -> Float[Array, "... groups"]:
         """The KL in groups: in closed form if asked for and known, otherwise log q − log p."""
         if analytic and self.closed_kl is not None:
             return self.closed_kl
