@@ -341,6 +341,28 @@ def scales(
     scale_commands.show(names, code, plot, run)
 
 
+def parts(
+    kind: Annotated[
+        str | None,
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="KIND", help="such as prior; by default all kinds"),
+    ] = None,
+    name: Annotated[
+        str | None,
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="NAME", help="one part in full, such as mixture"),
+    ] = None,
+    /,
+) -> None:
+    """List what a model can be made of, with settings, formulas and sources.
+
+    Example: logvar parts prior mixture
+    """
+    from logvar.cli import parts as catalogue
+
+    catalogue.show(kind, name)
+
+
 def _write(
     run: Path, data: str | None, data_dir: str | None, out: Path, function: Any, name: str
 ) -> None:
@@ -360,7 +382,7 @@ def main() -> None:
         fit = _fit_from(_defaults() if sys.argv[1:2] == ["fit"] else Settings())
         for command in (
             fit, evaluate, encode, decode, reconstruct, score, sample, convert, report, doctor,
-            scales, compare,
+            parts, scales, compare,
         ):  # fmt: skip
             app.command(command)
         with unwinding(), leaving_unheard(harmless=lambda: True), warnings_in_one_line():

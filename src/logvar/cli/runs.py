@@ -373,7 +373,7 @@ def _print_evaluation(evaluation: Evaluation) -> None:
             highlight=False,
             soft_wrap=True,
         )
-    n = len(evaluation.kl_per_latent)
+    n = evaluation.latents
     console.print(f"  {'active units':<20}{evaluation.active_units} of {n}", highlight=False)
     raw = evaluation.raw_outputs
     console.print(

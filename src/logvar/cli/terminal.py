@@ -1,6 +1,7 @@
 """How the command line answers what it is given: warnings and removed flags, in one line each."""
 
 import contextlib
+import itertools
 import sys
 import warnings
 from collections.abc import Iterator
@@ -12,13 +13,14 @@ from logvar.recipe.older import MOVED, spelled
 
 def refuse_removed(arguments: list[str]) -> None:
     """Answer a flag of an earlier version with its new spelling."""
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for i, argument in enumerate(arguments):
         flag, _, value = argument.partition("=")
         name = flag.removeprefix("--").removeprefix("no-").replace("-", "_")
         if not argument.startswith("--") or name not in MOVED:
             continue
-        value = "false" if flag.startswith("--no-") else value or following
-        part, text = spelled(name, value if value and not value.startswith("--") else "…")
+        following = itertools.takewhile(lambda a: not a.startswith("--"), arguments[i + 1 :])
+        value = "false" if flag.startswith("--no-") else value or ", ".join(following)
+        part, text = spelled(name, value or "…")
         raise LogvarError(f"{flag} is a setting of the {part}: write --{part} {text!r}")
 
 

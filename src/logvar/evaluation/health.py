@@ -72,7 +72,7 @@ def _latents(row_terms: RowTerms) -> Finding:
             "posterior collapse",
             False,
             f"no latent carries information (KL {kl.sum():.3g} nats in all): the decoder ignores "
-            "z; try beta_warmup=20, free_bits=0.1, or fewer layers in the decoder",
+            "z; try objective='elbo(warmup=20)' or 'elbo(free_bits=0.1)', or a smaller decoder",
         )
     if len(dead):
         shown = ", ".join(map(str, dead[:8])) + (", …" if len(dead) > 8 else "")

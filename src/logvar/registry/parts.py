@@ -10,10 +10,10 @@ import inspect
 import math
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from logvar.errors import LogvarError, unknown_name
-from logvar.registry.text import Call, formatted, parsed
+from logvar.registry.text import Call, as_text, formatted, parsed
 
 Part = TypeVar("Part")
 
@@ -82,6 +82,17 @@ def setting(default: Any = dataclasses.MISSING, *, help: str, **limits: Any) -> 
             (the registry of a setting that is a part itself).
     """
     return dataclasses.field(default=default, metadata={"limits": _Limits(help, **limits)})
+
+
+class SettingText(NamedTuple):
+    """A setting in words, for the catalogue, the documentation and `--help`."""
+
+    name: str
+    default: str
+    """As text has it; empty where it must be given."""
+    expected: str
+    """The values it accepts; empty where every value of its type is."""
+    help: str
 
 
 class Registry(Generic[Part]):
@@ -225,6 +236,22 @@ class Registry(Generic[Part]):
             return {}
         fields = [field for field in dataclasses.fields(entry.build) if field.init]
         return {field.name: field for field in (fields[1:] if entry.wraps else fields)}
+
+    def setting_texts(self, name: str) -> list[SettingText]:
+        """The settings of a part in words, in the order of its dataclass."""
+        found = []
+        for key, field in self.settings(name).items():
+            limits: _Limits | None = field.metadata.get("limits")
+            default = ""
+            if field.default is not dataclasses.MISSING:
+                registry = limits.part if limits is not None else None
+                value = field.default if registry is None else registry.describe(field.default)
+                default = value if registry is not None else as_text(self.plain(value))
+            expected = "" if limits is None else limits.expected()
+            if limits is not None and limits.part is not None:
+                expected = f"a {limits.part.kind}"
+            found.append(SettingText(key, default, expected, "" if limits is None else limits.help))
+        return found
 
     def describe(self, part: str | Part) -> str:
         """The text from which `get` builds this part again.
