@@ -51,6 +51,6 @@ class Posterior(eqx.Module):
         """What one draw of z takes: a tree of `Gaussian` leaves, in the order of their keys."""
         return Gaussian((latent_dim,))
 
-    def embedding(self, code: Code) -> Latents:
+    def embedding(self, code: Code) -> Any:
         """The latents that stand for x: the posterior mean."""
         return code["mean"]
