@@ -14,84 +14,37 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 import logvar
+from logvar.cli.arguments import (
+    ComparedSettings,
+    Data,
+    DataDir,
+    Out,
+    OwnData,
+    Run,
+    Settings,
+    defaults,
+)
 from logvar.cli.lists import numbers, top_level_commas
+from logvar.cli.terminal import check_given, refuse_removed, warnings_in_one_line
 from logvar.data.paths import check_readable, check_writable
 from logvar.errors import LogvarError
-from logvar.recipe import PRESETS, Recipe, preset
+from logvar.recipe import PRESETS, Recipe
 from logvar.signals import leaving_unheard, unwinding
 from logvar.storage.files import unfinished
-from logvar.cli.terminal import check_given, refuse_removed, warnings_in_one_line
 
 if TYPE_CHECKING:
     import numpy as np
 
     from logvar.estimator import VAE
 
-Data = Annotated[
-    str,
-    tyro.conf.Positional,
-    tyro.conf.arg(
-        metavar="DATA",
-        help="digits, mnist, a .npy .npz .csv .parquet file, or a folder of images or IDX files",
-    ),
-]
-OwnData = Annotated[
-    str | None,
-    tyro.conf.Positional,
-    tyro.conf.arg(metavar="DATA", help="data; by default what the run was fitted on"),
-]
-Run = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN", help="a run folder")]
-Out = Annotated[Path, tyro.conf.arg(metavar="FILE", help="a .npy, .csv or .parquet file")]
-DataDir = Annotated[
-    str | None, tyro.conf.arg(metavar="DIR", help="where mnist is; otherwise LOGVAR_DATA")
-]
 
-
-def _flags(name: str, without: tuple[str, ...] = ()) -> type:
-    """The recipe's settings as flags: declared there, and only there."""
-    fields = []
-    for section in dataclasses.fields(Recipe):
-        for field in dataclasses.fields(section.default):  # type: ignore[arg-type]
-            if field.name in ("data", *without):
-                continue
-            kind, text = field.type.__origin__, field.type.__metadata__[0]  # type: ignore[union-attr]
-            flag_name = "seed" if field.name == "random_state" else None
-            flag = Annotated[kind, tyro.conf.arg(help=text, name=flag_name)]  # type: ignore[valid-type]
-            fields.append((field.name, flag, dataclasses.field(default=field.default)))
-    return dataclasses.make_dataclass(name, fields, frozen=True)
-
-
-Settings = _flags("Settings")
-# What `logvar compare` sets itself: logvar.study.experiment.OWN, to which a test holds it.
-ComparedSettings = _flags(
-    "ComparedSettings",
-    (
-        "scale", "learning_rate", "random_state", "initial_sigma", "match", "validation_fraction",
-        "on_divergence",
-    ),
-)  # fmt: skip
-
-
-def _defaults() -> Any:
-    """The defaults of fit's flags: those of --preset where one is given."""
-    arguments = sys.argv[1:]
-    chosen = [
-        following if argument == "--preset" else argument.removeprefix("--preset=")
-        for argument, following in zip(arguments, [*arguments[1:], ""], strict=True)
-        if argument == "--preset" or argument.startswith("--preset=")
-    ]
-    recipe = preset(chosen[-1]) if chosen else Recipe()
-    settings = recipe.flat()
-    return Settings(**{f.name: settings[f.name] for f in dataclasses.fields(Settings)})
-
-
-def _fit_from(defaults: Any) -> Any:
+def _fit_from(shown: Any) -> Any:
     """The command fit, whose flags show these defaults."""
 
     def fit(
         data: Data,
         /,
-        settings: tyro.conf.OmitArgPrefixes[Settings] = defaults,  # type: ignore[valid-type]
+        settings: tyro.conf.OmitArgPrefixes[Settings] = shown,  # type: ignore[valid-type]
         preset: Annotated[
             str | None, tyro.conf.arg(metavar="NAME", help=f"start from: {', '.join(PRESETS)}")
         ] = None,
@@ -397,7 +350,7 @@ def main() -> None:
     try:
         refuse_removed(sys.argv[1:])
         app = tyro.extras.SubcommandApp()
-        fit = _fit_from(_defaults() if sys.argv[1:2] == ["fit"] else Settings())
+        fit = _fit_from(defaults() if sys.argv[1:2] == ["fit"] else Settings())
         for command in (
             fit, evaluate, encode, decode, reconstruct, score, sample, convert, report, doctor,
             parts, scales, compare,

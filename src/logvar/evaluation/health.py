@@ -72,9 +72,9 @@ def _latents(row_terms: RowTerms) -> Finding:
         return Finding(
             "posterior collapse",
             False,
-            f"none of {len(active)} latents is active ({ACTIVE}; KL {kl.sum():.3g} nats in all): the "
-            "decoder ignores z; try objective='elbo(warmup=20)' or "
-            "'elbo(free_bits=0.1)', or a smaller decoder",
+            f"none of {len(active)} latents is active ({ACTIVE}; KL {kl.sum():.3g} nats in all): "
+            "the decoder ignores z; try objective='elbo(warmup=20)' or 'elbo(free_bits=0.1)', or a "
+            "smaller decoder",
         )
     text = f"{active.sum()} of {len(active)} active ({ACTIVE}), KL {kl.sum():.3g} nats in all"
     unused = np.flatnonzero(~active)
