@@ -113,7 +113,11 @@ def begun(
 
 def _differences(run: Run, this: Identity, before: Identity, classes: Classes) -> list[str]:
     """What differs from the run of a checkpoint, in words."""
-    recipe = written(upgraded(before.recipe), classes)
+    then = upgraded(before.recipe)
+    # Classes of a user's own that are not given now are a difference, not an error.
+    own = {name: text for name, text in then.items() if isinstance(text, str) and text[:1].isupper()}
+    known = {name: value for name, value in then.items() if name not in own}
+    recipe = written(known, classes) | own
     differences = this.differences(dataclasses.replace(before, recipe=recipe))
     epochs = recipe.get("epochs"), this.recipe["epochs"]
     if run.plan.schedule.needs_epochs and epochs[0] != epochs[1]:
