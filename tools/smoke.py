@@ -20,10 +20,10 @@ from sklearn.datasets import load_iris
 from sklearn.utils.estimator_checks import check_estimator
 
 import logvar
-from logvar.distributions.registry import LIKELIHOODS
+from logvar.likelihoods import LIKELIHOODS
 
 IRIS = load_iris().data
-SMALL = {"latent_dim": 2, "hidden": (8,), "epochs": 2}
+SMALL = {"latent_dim": 2, "network": "mlp(hidden=[8])", "epochs": 2}
 FINAL = ("weights.safetensors", "metrics.jsonl", "evaluation.json", "recipe.toml")
 
 
@@ -85,7 +85,7 @@ def estimator_checks(folder):
 
 def likelihoods(folder):
     """Each likelihood fits, scores, saves and loads to the same numbers."""
-    for name in LIKELIHOODS:
+    for name in LIKELIHOODS.names():
         rows = np.round(IRIS * 10) if name == "discretized-logistic" else IRIS
         rows = IRIS / 10 if name == "bernoulli" else rows
         vae = logvar.VAE(**SMALL, likelihood=name).fit(rows)
