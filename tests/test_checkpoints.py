@@ -21,7 +21,13 @@ from logvar.storage.environment import changes, environment, processor
 from tests.test_training import DIGITS
 
 SAME = Identity({"scale": "log-std", "epochs": 3}, {"rows": 5}, {"logvar": "0"})
-SETTINGS = {"latent_dim": 2, "network": "mlp(hidden=[16])", "batch_size": 64, "patience": 0, "epochs": 6}
+SETTINGS = {
+    "latent_dim": 2,
+    "network": "mlp(hidden=[16])",
+    "batch_size": 64,
+    "patience": 0,
+    "epochs": 6,
+}
 
 
 def state(step):

@@ -22,7 +22,16 @@ from logvar.recipe import Recipe
 from logvar.scales.registry import REGISTRY
 
 TABLE = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
-QUICK = ["--epochs", "3", "--latent-dim", "2", "--network", "mlp(hidden=[8])", "--importance-samples", "5"]
+QUICK = [
+    "--epochs",
+    "3",
+    "--latent-dim",
+    "2",
+    "--network",
+    "mlp(hidden=[8])",
+    "--importance-samples",
+    "5",
+]
 
 
 @pytest.fixture(scope="module")
@@ -386,7 +395,9 @@ def fit_in_this_process(out, monkeypatch, resume=False, **settings):
     monkeypatch.setenv("LOGVAR_CACHE", "")
     monkeypatch.setattr(signal, "signal", lambda *arguments: None)
     monkeypatch.setattr(sources, "load", lambda *arguments: sources.Dataset("table", TABLE))
-    chosen = Recipe.settings() | {"epochs": 3, "latent_dim": 2, "network": "mlp(hidden=[8])"} | settings
+    chosen = (
+        Recipe.settings() | {"epochs": 3, "latent_dim": 2, "network": "mlp(hidden=[8])"} | settings
+    )
     runs.fit("table", chosen, out, False, None, 2, runs.Kept(resume=resume))
 
 

@@ -17,7 +17,9 @@ from logvar.training.epoch_end import End, close
 from logvar.training.state import Totals, initial_state, partition
 
 ROWS = load("digits").train[:60]
-RUN = assembly.build_run(Recipe().replace(latent_dim=2, network="mlp(hidden=[8])"), ROWS[:40], ROWS[40:])
+RUN = assembly.build_run(
+    Recipe().replace(latent_dim=2, network="mlp(hidden=[8])"), ROWS[:40], ROWS[40:]
+)
 MODEL = RUN.model
 STATIC = partition(MODEL)[1]
 
@@ -69,7 +71,11 @@ def test_the_weights_are_kept_where_their_held_out_elbo_is_the_best(before, kept
 
 def test_a_noise_in_closed_form_is_that_of_the_mean_residual():
     """Of a Normal: σ² is the mean squared residual, here 7 · 8 over 8 examples."""
-    settings = {"likelihood": "normal(noise=optimal)", "latent_dim": 2, "network": "mlp(hidden=[8])"}
+    settings = {
+        "likelihood": "normal(noise=optimal)",
+        "latent_dim": 2,
+        "network": "mlp(hidden=[8])",
+    }
     run = assembly.build_run(Recipe().replace(**settings), ROWS, None)
     static = partition(run.model)[1]
     state = initial_state(run.model, run.plan.optimizer, run.coordinates)

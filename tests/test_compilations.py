@@ -38,7 +38,9 @@ def compilations():
 
 def fit(rows=X, **settings):
     """A fit of a width that no other test has: what they compiled would not be counted here."""
-    return logvar.VAE(**({"latent_dim": 2, "network": "mlp(hidden=[11])", "epochs": 2} | settings)).fit(rows)
+    return logvar.VAE(
+        **({"latent_dim": 2, "network": "mlp(hidden=[11])", "epochs": 2} | settings)
+    ).fit(rows)
 
 
 def use(vae, rows):
@@ -142,7 +144,9 @@ def test_padding_counts_for_nothing_in_held_out_means(n):
     params, static = partition(vae.model_)
     held_out = HeldOut.of(rows)
     evaluated = jax.jit(
-        lambda held_out, seed: held_out_rows(params, static, held_out, vae.fitted_.preparation, seed)[0]
+        lambda held_out, seed: held_out_rows(
+            params, static, held_out, vae.fitted_.preparation, seed
+        )[0]
     )
     means = evaluated(held_out, 0)
     each = elbo_terms(vae.model_, rows, vae.fitted_.preparation, 0)

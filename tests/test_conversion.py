@@ -14,7 +14,13 @@ from logvar.runs.loading import load_state
 from tests.cases import some
 from tests.test_training import DIGITS, Chunks, as_bytes, run
 
-SETTINGS = {"latent_dim": 3, "network": "mlp(hidden=[16])", "batch_size": 64, "patience": 0, "random_state": 1}
+SETTINGS = {
+    "latent_dim": 3,
+    "network": "mlp(hidden=[16])",
+    "batch_size": 64,
+    "patience": 0,
+    "random_state": 1,
+}
 OPTIMIZERS = ["sgd", "adam", "adamw", "adam-keras"]
 
 
@@ -58,7 +64,9 @@ def test_train_convert_and_continue_under_matched_settings_is_bitwise_the_same_r
     factor = 0.5 / moved.model_.scale.rate
     assert change.kind == "bitwise" and change.sigma == change.kl == change.elbo == 0
     assert moved.recipe_.training.match == "log-variance"
-    rest = run(Chunks(50), epochs=6, scale=other, match="log-variance", state=moved.fitted_.state, **more)
+    rest = run(
+        Chunks(50), epochs=6, scale=other, match="log-variance", state=moved.fitted_.state, **more
+    )
     assert [m.as_dict() for m in begun.history + rest.history] == [
         m.as_dict() for m in whole.history
     ]

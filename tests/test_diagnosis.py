@@ -62,7 +62,9 @@ def test_a_noise_that_falls_to_zero_is_named():
 # `python -m tests.crash.divergence` has every scale, at five rates and with two optimizers.
 @pytest.mark.parametrize("name", [slow("log-variance"), "log-std", "softplus", slow("stdplus")])
 def test_a_scale_trains_at_a_large_learning_rate_or_says_why_not(name):
-    vae = logvar.VAE(latent_dim=2, scale=name, learning_rate=0.1, epochs=2, network="mlp(hidden=[64])")
+    vae = logvar.VAE(
+        latent_dim=2, scale=name, learning_rate=0.1, epochs=2, network="mlp(hidden=[64])"
+    )
     try:
         vae.fit(DIGITS.train[:640])
     except logvar.LogvarError as error:

@@ -52,7 +52,9 @@ def test_works_in_a_pipeline_with_names(fitted):
 
 
 def test_grid_search_over_beta_compares_at_beta_one():
-    search = GridSearchCV(logvar.VAE(**QUICK), {"objective": ["elbo(beta=0.1)", "elbo(beta=30)"]}, cv=2).fit(X)
+    search = GridSearchCV(
+        logvar.VAE(**QUICK), {"objective": ["elbo(beta=0.1)", "elbo(beta=30)"]}, cv=2
+    ).fit(X)
     best = search.best_estimator_
     assert search.best_score_ < 0
     assert best.score(X) == pytest.approx(best.elbo(X, analytic_kl=True).mean(), rel=1e-6)

@@ -230,7 +230,9 @@ def test_nothing_goes_to_the_host_within_an_epoch(both_ways):
 
 def test_whose_turn_it_is():
     """Large models take their steps one after another, and none that has stopped takes any."""
-    (small,), (large,) = (runs((1e-3,), (0,), network=f"mlp(hidden=[{width}])") for width in (16, 512))
+    (small,), (large,) = (
+        runs((1e-3,), (0,), network=f"mlp(hidden=[{width}])") for width in (16, 512)
+    )
     assert not first_steps([small], 1, [True])[0].fleet.in_turn
     assert first_steps([large], 1, [True])[0].fleet.in_turn == (jax.default_backend() == "cpu")
 

@@ -35,7 +35,9 @@ def test_parameters_by_name():
     assert vae.get_params()["latent_dim"] == 3
     assert vae.set_params(clip_norm=4.0, scale="softplus") is vae
     assert (vae.clip_norm, vae.scale) == (4.0, "softplus")
-    with pytest.raises(ValueError, match=r"Invalid parameter 'gamma' for estimator VAE.*'clip_norm'"):
+    with pytest.raises(
+        ValueError, match=r"Invalid parameter 'gamma' for estimator VAE.*'clip_norm'"
+    ):
         vae.set_params(**{"gamma": 1.0, "clip_norm": 9.0})
     assert vae.clip_norm == 4.0  # nothing was set
     assert clone(vae).get_params() == vae.get_params()

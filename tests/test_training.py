@@ -22,7 +22,13 @@ from logvar.training.step import run_chunk
 from tests.cases import slow
 
 DIGITS = load("digits")
-SMALL = {"latent_dim": 2, "network": "mlp(hidden=[16])", "batch_size": 64, "epochs": 6, "patience": 0}
+SMALL = {
+    "latent_dim": 2,
+    "network": "mlp(hidden=[16])",
+    "batch_size": 64,
+    "epochs": 6,
+    "patience": 0,
+}
 
 
 class Chunks:

@@ -18,7 +18,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from logvar import assembly
 from logvar.assembly import Own
-from logvar.assembly.decisions import Decisions
 from logvar.assembly.parts import get, own_classes, written
 from logvar.data.examples import Examples
 from logvar.data.intake import (
@@ -40,8 +39,7 @@ from logvar.evaluation.coding import decode, draw, encode
 from logvar.evaluation.elbo import elbo_terms
 from logvar.evaluation.importance import importance_log_likelihood
 from logvar.evaluation.summary import Evaluation, evaluate
-from logvar.fitted import Fitted
-from logvar.models.vae import VAEModel
+from logvar.fitted import Fitted, FittedAttributes
 from logvar.networks import Network
 from logvar.recipe import CUSTOM, Recipe
 from logvar.recipe.older import unknown_setting
@@ -53,7 +51,6 @@ from logvar.storage import run_folder
 from logvar.storage.compiled import keep_compiled_programs
 from logvar.storage.files import UnfinishedFolder
 from logvar.training import optimizers, schedules
-from logvar.training.divergence.diagnosis import Diagnosis
 from logvar.training.loop import Trained, Watcher, train
 from logvar.training.pace import Pace
 
@@ -80,7 +77,7 @@ def _warn(line: str) -> None:
     warnings.warn(line, stacklevel=4)  # at the call of `fit`
 
 
-class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """A variational autoencoder.
 
     Examples x are rows of a table or images (rows, height, width[, channels]). All densities are
@@ -422,48 +419,6 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         tags.transformer_tags.preserves_dtype = ["float32"]
         tags.input_tags.three_d_array = True
         return tags
-
-    # What training gave, by the names that scikit-learn's users expect.
-
-    @property
-    def model_(self) -> VAEModel:
-        return self.fitted_.model
-
-    @property
-    def recipe_(self) -> Recipe:
-        return self.fitted_.recipe
-
-    @property
-    def decisions_(self) -> Decisions:
-        return self.fitted_.decisions
-
-    @property
-    def history_(self) -> list[dict[str, Any]]:
-        return self.fitted_.history
-
-    @property
-    def n_iter_(self) -> int:
-        return len(self.fitted_.history)
-
-    @property
-    def ended_(self) -> str:
-        return self.fitted_.ended
-
-    @property
-    def data_(self) -> dict[str, Any]:
-        return self.fitted_.data
-
-    @property
-    def diagnosis_(self) -> Diagnosis | str | None:
-        return self.fitted_.diagnosis
-
-    @property
-    def rescues_(self) -> list[Diagnosis | str]:
-        return list(self.fitted_.rescues)
-
-    @property
-    def _n_features_out(self) -> int:
-        return self.fitted_.latent_dim
 
     @classmethod
     def of(cls, fitted: Fitted) -> "VAE":
