@@ -221,7 +221,7 @@ class Registry(Generic[Part]):
         converted = converted_to(kind, value)
         expected = limits.expected()
         if converted is None or not limits.accepts(converted):
-            wanted = expected if converted is not None or limits.choices else _in_words(kind)
+            wanted = expected if converted is not None or limits.choices else in_words(kind)
             raise LogvarError(f"{self.kind} {name!r}: {key} is {value!r}, expected {wanted}")
         return converted
 
@@ -344,7 +344,8 @@ def converted_to(kind: Any, value: Any) -> Any:
     return value if kind in (bool, str) and isinstance(value, kind) else None
 
 
-def _in_words(kind: Any) -> str:
+def in_words(kind: Any) -> str:
+    """A setting's type in words."""
     if typing.get_origin(kind) is tuple:
         return "a list such as [1, 2]"
     return {int: "an integer", float: "a number", bool: "true or false"}.get(kind, "a text")

@@ -113,7 +113,8 @@ def begun(
 
 def _differences(run: Run, this: Identity, before: Identity, classes: Classes) -> list[str]:
     """What differs from the run of a checkpoint, in words."""
-    recipe = written(upgraded(before.recipe), classes)
+    # A checkpoint of an earlier version lacks settings that came later.
+    recipe = written(Recipe().flat() | upgraded(before.recipe), classes)
     differences = this.differences(dataclasses.replace(before, recipe=recipe))
     epochs = recipe.get("epochs"), this.recipe["epochs"]
     if run.plan.schedule.needs_epochs and epochs[0] != epochs[1]:
