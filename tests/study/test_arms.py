@@ -23,7 +23,10 @@ REFERENCE = scales.get("log-variance")
 
 def run(**settings):
     recipe = Recipe().replace(
-        **({"latent_dim": 3, "network": "mlp(hidden=[16])", "epochs": 2, "initial_sigma": "as-is"} | settings)
+        **(
+            {"latent_dim": 3, "network": "mlp(hidden=[16])", "epochs": 2, "initial_sigma": "as-is"}
+            | settings
+        )
     )
     return assembly.build_run(recipe, ROWS[:250], ROWS[250:])
 

@@ -1,14 +1,20 @@
-"""How the command line answers what it is given: warnings and removed flags, in one line each."""
+"""How the command line answers what it is given: missing paths, removed flags and warnings.
+
+Each in one line. Nothing heavy is imported here.
+"""
 
 import contextlib
 import itertools
 import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from logvar.data.paths import check_readable
 from logvar.errors import LogvarError, OutsideTrainingRange
 from logvar.recipe.older import MOVED, spelled
+from logvar.storage.run_folder import check_finished
 
 
 def refuse_removed(arguments: list[str]) -> None:
@@ -22,6 +28,17 @@ def refuse_removed(arguments: list[str]) -> None:
         value = "false" if flag.startswith("--no-") else value or ", ".join(following)
         part, text = spelled(name, value or "…")
         raise LogvarError(f"{flag} is a setting of the {part}: write --{part} {text!r}")
+
+
+def check_given(run: Path, data: str | None = None) -> None:
+    """Check that RUN and DATA exist, before JAX is imported.
+
+    Raises:
+        LogvarError: the run is no folder of a finished run, or the data cannot be read.
+    """
+    check_finished(run)
+    if data is not None:
+        check_readable(data)
 
 
 @contextlib.contextmanager

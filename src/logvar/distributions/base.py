@@ -49,6 +49,6 @@ class Distribution(eqx.Module):
         raise NotImplementedError(f"{type(self).__name__} does not sample")
 
 
-def total(groups: Groups) -> Float[Array, ""]:
+def total(groups: Float[Array, "*batch groups"]) -> Float[Array, "*batch"]:
     """The sum over groups."""
     return jnp.sum(groups, axis=-1)

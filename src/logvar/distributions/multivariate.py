@@ -117,7 +117,7 @@ class FullNormal(Distribution):
         return jnp.sum(self.log_prob_groups(z))
 
     def sample(self, key: PRNGKeyArray) -> Latents:
-        return self.draw(jax.random.normal(key, self.mean.shape))
+        return self.draw(jax.random.normal(key, self.mean.shape, self.mean.dtype))
 
     def entropy(self) -> Float[Array, ""]:
         """½D log 2πe + Σ log σᵢ."""

@@ -16,7 +16,7 @@ Code = Any
 
 
 class Trace(NamedTuple):
-    """One draw of z for one example, in nats."""
+    """One draw of z for one example, in nats; or many of them, with more axes first."""
 
     z: Latents
     outputs: Outputs
@@ -28,7 +28,7 @@ class Trace(NamedTuple):
     closed_kl: Groups | None
     """KL(q(z | x) ‖ p(z)) in closed form, or None where there is none."""
 
-    def kl(self, analytic: bool) -> Float[Array, "... groups"]:
+    def kl(self, analytic: bool) -> Float[Array, "*batch groups"]:
         """The KL in groups: in closed form if asked for and known, otherwise log q − log p."""
         if analytic and self.closed_kl is not None:
             return self.closed_kl
@@ -107,7 +107,10 @@ class Model(eqx.Module):
 
 
 def in_groups(
-    q: Distribution, log_q: Groups, p: Distribution, log_p: Groups
+    q: Distribution,
+    log_q: Float[Array, "groups_of_q"],
+    p: Distribution,
+    log_p: Float[Array, "groups_of_p"],
 ) -> tuple[Groups, Groups]:
     """Log-densities in the same groups: one each, unless both q and p factor by latents."""
     if q.by_latent and p.by_latent:

@@ -8,7 +8,7 @@ import equinox as eqx
 from jaxtyping import PyTree
 
 from logvar import scales
-from logvar.distributions.base import Distribution, Latents
+from logvar.distributions.base import Distribution
 from logvar.randomness import Gaussian
 from logvar.registry import setting
 from logvar.scales import Scale

@@ -6,6 +6,7 @@ used for the check, the error, `--help` and the catalogue alike.
 """
 
 import dataclasses
+import difflib
 import inspect
 import math
 import typing
@@ -155,7 +156,7 @@ class Registry(Generic[Part]):
     def _built(self, call: Call) -> Part:
         name, arguments, settings = call.name, call.arguments, dict(call.settings)
         if name not in self.entries:
-            if name[:1].isupper():
+            if name[:1].isupper() and name.lower() not in self.entries:
                 raise LogvarError(
                     f"{self.kind} {name!r} is a class of your own, which text cannot give: pass "
                     f"the object in Python, or logvar.load(path, parts=[{name}])"
@@ -221,8 +222,10 @@ class Registry(Generic[Part]):
         converted = converted_to(kind, value)
         expected = limits.expected()
         if converted is None or not limits.accepts(converted):
+            near = difflib.get_close_matches(str(value), limits.choices, n=1, cutoff=0.5)
+            hint = f": did you mean {near[0]!r}?" if near else ""
             wanted = expected if converted is not None or limits.choices else in_words(kind)
-            raise LogvarError(f"{self.kind} {name!r}: {key} is {value!r}, expected {wanted}")
+            raise LogvarError(f"{self.kind} {name!r}: {key} is {value!r}, expected {wanted}{hint}")
         return converted
 
     def _nested(self, call: Call) -> Any:

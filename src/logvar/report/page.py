@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import ndtri
 
+from logvar.evaluation.health import ACTIVE
 from logvar.evaluation.summary import Evaluation
 from logvar.recipe import CUSTOM
 from logvar.report import figures
@@ -119,10 +120,7 @@ def _page(
 
 def _use_of_latents(evaluation: Evaluation, codes: np.ndarray, by_latent: bool) -> str:
     """Bars of the KL of each latent, or of their variances where the KL is one number."""
-    active = (
-        f"{evaluation.active_units} of {evaluation.latents} latents are active (variance of the "
-        "posterior mean above 0.01)."
-    )
+    active = f"{evaluation.active_units} of {evaluation.latents} latents are active ({ACTIVE})."
     if by_latent:
         picture = figures.by_latent(evaluation.kl_per_latent, "KL, nats")
         return section("KL per latent", picture, active, half=True)
