@@ -15,14 +15,23 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from logvar import scale_commands
 from logvar.backend import extension
+from logvar.cli import scales as scale_commands
 from logvar.cli.main import Settings
 from logvar.recipe import Recipe
 from logvar.scales.registry import REGISTRY
 
 TABLE = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
-QUICK = ["--epochs", "3", "--latent-dim", "2", "--hidden", "8", "--importance-samples", "5"]
+QUICK = [
+    "--epochs",
+    "3",
+    "--latent-dim",
+    "2",
+    "--network",
+    "mlp(hidden=[8])",
+    "--importance-samples",
+    "5",
+]
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +193,7 @@ def test_the_catalogue_shows_whole_names_in_a_narrow_terminal(monkeypatch):
 
 COMMANDS = (
     "fit", "evaluate", "encode", "decode", "reconstruct", "sample", "score", "report", "scales",
-    "convert", "doctor",
+    "convert", "doctor", "parts", "compare",
 )  # fmt: skip
 
 
@@ -380,20 +389,23 @@ def test_a_second_run_finds_every_program_compiled(place):
 
 
 def fit_in_this_process(out, monkeypatch, resume=False, **settings):
-    from logvar import commands
+    from logvar.cli import runs
     from logvar.data import sources
 
     monkeypatch.setenv("LOGVAR_CACHE", "")
     monkeypatch.setattr(signal, "signal", lambda *arguments: None)
     monkeypatch.setattr(sources, "load", lambda *arguments: sources.Dataset("table", TABLE))
-    chosen = Recipe.settings() | {"epochs": 3, "latent_dim": 2, "hidden": (8,)} | settings
-    commands.fit("table", chosen, out, False, None, 2, commands.Kept(resume=resume))
+    chosen = (
+        Recipe.settings() | {"epochs": 3, "latent_dim": 2, "network": "mlp(hidden=[8])"} | settings
+    )
+    runs.fit("table", chosen, out, False, None, 2, runs.Kept(resume=resume))
 
 
 def test_a_run_resumes_on_another_machine_and_prints_one_line(tmp_path, monkeypatch, capsys):
-    from logvar import commands, resuming
+    from logvar.cli import runs
+    from logvar.runs import resuming
 
-    monkeypatch.setattr(commands, "write_report", lambda *arguments: None)
+    monkeypatch.setattr(runs, "write_report", lambda *arguments: None)
     out = tmp_path / "run"
     fit_in_this_process(out, monkeypatch)
     fit_in_this_process(out, monkeypatch, resume=True, epochs=4)

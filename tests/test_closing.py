@@ -17,16 +17,18 @@ from logvar.training.epoch_end import End, close
 from logvar.training.state import Totals, initial_state, partition
 
 ROWS = load("digits").train[:60]
-RUN = assembly.build_run(Recipe().replace(latent_dim=2, hidden=(8,)), ROWS[:40], ROWS[40:])
+RUN = assembly.build_run(
+    Recipe().replace(latent_dim=2, network="mlp(hidden=[8])"), ROWS[:40], ROWS[40:]
+)
 MODEL = RUN.model
 STATIC = partition(MODEL)[1]
 
 
 def trained(**changes):
     """A state whose weights have moved on from the best ones, in an epoch with totals."""
-    state = initial_state(MODEL, RUN.plan.optimizer, 2, RUN.coordinates)
+    state = initial_state(MODEL, RUN.plan.optimizer, RUN.coordinates)
     best = jax.tree.map(lambda leaf: leaf + 1, state.params)
-    totals = jax.tree.map(lambda total: total + 7, Totals.zero(2))
+    totals = jax.tree.map(lambda total: total + 7, Totals.zero(MODEL))
     return dataclasses.replace(state, best_params=best, totals=totals, **changes)
 
 
@@ -69,12 +71,16 @@ def test_the_weights_are_kept_where_their_held_out_elbo_is_the_best(before, kept
 
 def test_a_noise_in_closed_form_is_that_of_the_mean_residual():
     """Of a Normal: σ² is the mean squared residual, here 7 · 8 over 8 examples."""
-    settings = {"likelihood": "normal", "noise": "optimal", "latent_dim": 2, "hidden": (8,)}
+    settings = {
+        "likelihood": "normal(noise=optimal)",
+        "latent_dim": 2,
+        "network": "mlp(hidden=[8])",
+    }
     run = assembly.build_run(Recipe().replace(**settings), ROWS, None)
     static = partition(run.model)[1]
-    state = initial_state(run.model, run.plan.optimizer, 2, run.coordinates)
-    totals = Totals.zero(2)
-    terms = totals.terms._replace(residual=jnp.float32(56))
+    state = initial_state(run.model, run.plan.optimizer, run.coordinates)
+    totals = Totals.zero(run.model)
+    terms = totals.terms._replace(statistic=jnp.float32(56))
     totals = dataclasses.replace(totals, terms=terms, count=jnp.float32(8))
     state = dataclasses.replace(state, totals=totals)
     end = End(static, run.plan.fixed.preparation, None, False, host_int(0), host_int(1))

@@ -19,7 +19,7 @@ TWICE = np.concatenate([X, X + 0.1])
 
 
 def fit(rows):
-    return logvar.VAE(latent_dim=2, hidden=(8,), epochs=2).fit(rows)
+    return logvar.VAE(latent_dim=2, network="mlp(hidden=[8])", epochs=2).fit(rows)
 
 
 def digest(vae):

@@ -1,5 +1,7 @@
 """Runs moved to another scale: to the bit, to rounding, or by the best match, which is stated."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -12,7 +14,13 @@ from logvar.runs.loading import load_state
 from tests.cases import some
 from tests.test_training import DIGITS, Chunks, as_bytes, run
 
-SETTINGS = {"latent_dim": 3, "hidden": (16,), "batch_size": 64, "patience": 0, "random_state": 1}
+SETTINGS = {
+    "latent_dim": 3,
+    "network": "mlp(hidden=[16])",
+    "batch_size": 64,
+    "patience": 0,
+    "random_state": 1,
+}
 OPTIMIZERS = ["sgd", "adam", "adamw", "adam-keras"]
 
 
@@ -48,13 +56,17 @@ def test_train_convert_and_continue_under_matched_settings_is_bitwise_the_same_r
     half = trained(validation_fraction=0.0, epochs=3, **more)
     # The same three epochs as the beginning of the unbroken run.
     begun = run(Chunks(50), epochs=3, **more)
-    half.model_, half.state_ = begun.model, begun.state
-    half.recipe_ = half.recipe_.replace(random_state=0)
+    half.fitted_ = dataclasses.replace(
+        half.fitted_, model=begun.model, state=begun.state,
+        recipe=half.recipe_.replace(random_state=0),
+    )  # fmt: skip
     moved, change = convert(half, other, DIGITS.train[:300])
     factor = 0.5 / moved.model_.scale.rate
     assert change.kind == "bitwise" and change.sigma == change.kl == change.elbo == 0
     assert moved.recipe_.training.match == "log-variance"
-    rest = run(Chunks(50), epochs=6, scale=other, match="log-variance", state=moved.state_, **more)
+    rest = run(
+        Chunks(50), epochs=6, scale=other, match="log-variance", state=moved.fitted_.state, **more
+    )
     assert [m.as_dict() for m in begun.history + rest.history] == [
         m.as_dict() for m in whole.history
     ]
@@ -74,10 +86,10 @@ def test_without_match_the_optimizer_moves_to_the_new_scales_own_coordinates(opt
     moved, _ = convert(vae, "log-std", DIGITS.train[:300], match=False)
     assert moved.recipe_.training.match == ""
     if optimizer == "adam":
-        columns = head_columns(2.0, vae.state_.params)  # gradient with respect to ½·w
+        columns = head_columns(2.0, vae.fitted_.state.params)  # gradient with respect to ½·w
         old, new = (
             next(leaf for leaf in jax.tree.leaves(
-                v.state_.optimizer, is_leaf=lambda n: hasattr(n, "first")) if hasattr(leaf, "first"))
+                v.fitted_.state.optimizer, is_leaf=lambda n: hasattr(n, "first")) if hasattr(leaf, "first"))
             for v in (vae, moved)
         )  # fmt: skip
         np.testing.assert_array_equal(
@@ -99,7 +111,7 @@ def test_there_and_back_is_the_same_bytes():
     there, _ = convert(vae, "log-std", DIGITS.train[:300])
     back, _ = convert(there, "log-variance", DIGITS.train[:300])
     assert as_bytes(back.model_) == as_bytes(vae.model_)
-    assert as_bytes(back.state_) == as_bytes(vae.state_)
+    assert as_bytes(back.fitted_.state) == as_bytes(vae.fitted_.state)
     assert back.recipe_ == vae.recipe_
 
 
@@ -176,7 +188,7 @@ def test_own_networks_are_refused():
 def test_the_state_of_a_saved_run_is_found_again(tmp_path):
     vae = trained()
     path = vae.save(tmp_path / "run")
-    assert as_bytes(load_state(logvar.load(path), path)) == as_bytes(vae.state_)
+    assert as_bytes(load_state(logvar.load(path).fitted_, path)) == as_bytes(vae.fitted_.state)
 
 
 def test_coordinates_of_a_converted_run_are_its_references():

@@ -16,7 +16,7 @@ X = load_iris().data
 
 
 def failure(X, **settings):
-    vae = logvar.VAE(**({"latent_dim": 2, "hidden": (16,), "epochs": 20} | settings))
+    vae = logvar.VAE(**({"latent_dim": 2, "network": "mlp(hidden=[16])", "epochs": 20} | settings))
     with pytest.raises(logvar.LogvarError) as error:
         vae.fit(X)
     weights = eqx.filter(vae.model_, eqx.is_inexact_array)
@@ -25,7 +25,9 @@ def failure(X, **settings):
 
 
 def test_an_exploding_raw_output_is_named_with_its_safe_range():
-    diagnosis, text = failure(DIGITS.train, scale="log-std", learning_rate=0.3, hidden=(256, 128))
+    diagnosis, text = failure(
+        DIGITS.train, scale="log-std", learning_rate=0.3, network="mlp(hidden=[256, 128])"
+    )
     assert "raw outputs beyond where σ² of log-std overflows" in diagnosis.cause
     assert diagnosis.raw_range[1] > diagnosis.safe_range[1] == pytest.approx(44.36, abs=0.01)
     assert "clamped(log-std" in text and "was not taken" in text
@@ -50,17 +52,19 @@ def test_a_noise_that_falls_to_zero_is_named():
     """A constant table is reproduced exactly; without a floor σ falls until the density overflows."""
     rows = np.zeros((64, 3))
     diagnosis, _ = failure(
-        rows, noise_floor=0.0, learning_rate=0.3, epochs=3000, patience=0, likelihood="normal",
-        optimizer="adam", noise_sigma=1e-15,
+        rows, learning_rate=0.3, epochs=3000, patience=0, optimizer="adam",
+        likelihood="normal(sigma=1e-15, floor=0)",
     )  # fmt: skip
     assert "the observation noise fell to σ" in diagnosis.cause
-    assert "noise_floor" in diagnosis.remedy
+    assert "normal(floor=1e-3)" in diagnosis.remedy
 
 
 # `python -m tests.crash.divergence` has every scale, at five rates and with two optimizers.
 @pytest.mark.parametrize("name", [slow("log-variance"), "log-std", "softplus", slow("stdplus")])
 def test_a_scale_trains_at_a_large_learning_rate_or_says_why_not(name):
-    vae = logvar.VAE(latent_dim=2, scale=name, learning_rate=0.1, epochs=2, hidden=(64,))
+    vae = logvar.VAE(
+        latent_dim=2, scale=name, learning_rate=0.1, epochs=2, network="mlp(hidden=[64])"
+    )
     try:
         vae.fit(DIGITS.train[:640])
     except logvar.LogvarError as error:

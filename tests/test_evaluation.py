@@ -4,21 +4,34 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from logvar.distributions.bernoulli import Bernoulli
-from logvar.distributions.location_scale import LocationScale, NormalFamily
-from logvar.distributions.noise import ObservationNoise
-from logvar.distributions.priors import StandardNormal
-from logvar.model import Model
 
 import logvar
 from logvar.data.preparation import Preparation
 from logvar.evaluation.elbo import elbo_terms
 from logvar.evaluation.importance import importance_log_likelihood
 from logvar.evaluation.summary import evaluate
-from logvar.objectives import ELBO, ImportanceWeighted
+from logvar.likelihoods.bernoulli import Bernoulli
+from logvar.likelihoods.location_scale import LocationScale, NormalFamily
+from logvar.likelihoods.noise import ObservationNoise
+from logvar.models.batch import Batch
+from logvar.models.vae import VAEModel
+from logvar.objectives.base import Moment
+from logvar.objectives.elbo import ELBO
+from logvar.objectives.importance import ImportanceWeighted
+from logvar.posteriors.diagonal import Diagonal
+from logvar.priors.standard import Standard
 from logvar.randomness import row_words
 
 ROWS = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
+
+
+def model_of(encoder, decoder, likelihood, latent_dim):
+    return VAEModel(encoder, decoder, Standard(), likelihood, Diagonal(), latent_dim)
+
+
+def moment(step=0, steps_per_epoch=1):
+    epoch = step // steps_per_epoch
+    return Moment(*map(jnp.asarray, (step, epoch, 4, steps_per_epoch)), jax.random.key(0))
 
 
 def linear_gaussian(posterior_scale=1.0):
@@ -35,8 +48,8 @@ def linear_gaussian(posterior_scale=1.0):
         return jnp.asarray(w, jnp.float32) * z[0]
 
     fixed = ObservationNoise.starting_at(noise, (3,), "fixed", "log-std", 0.0)
-    likelihood = LocationScale(jnp.zeros(3), NormalFamily(), fixed)
-    model = Model(encoder, decoder, StandardNormal(), likelihood, logvar.scales.get("log-variance"))
+    likelihood = LocationScale(NormalFamily(), fixed, jnp.zeros(3))
+    model = model_of(encoder, decoder, likelihood, 1)
     covariance = np.outer(w, w) + noise**2 * np.eye(3)
     quadratic = np.einsum("ni,ij,nj->n", ROWS, np.linalg.inv(covariance), ROWS)
     log_p = -0.5 * (quadratic + np.linalg.slogdet(2 * np.pi * covariance)[1])
@@ -105,12 +118,9 @@ def batch_terms(objective, kl=(0.1, 2.0)):
     def encoder(x):
         return jnp.asarray(means, jnp.float32), jnp.asarray(raw, jnp.float32)
 
-    model = Model(
-        encoder, lambda z: jnp.zeros(3), StandardNormal(), Bernoulli(),
-        logvar.scales.get("log-variance"),
-    )  # fmt: skip
-    x, eps = jnp.ones((4, 3)), jnp.zeros((4, objective.n_samples, 2))
-    return objective(model, x, eps, jnp.ones(4), 0)
+    model = model_of(encoder, lambda z: jnp.zeros(3), Bernoulli(), 2)
+    batch, eps = Batch(jnp.ones((4, 3))), jnp.zeros((4, objective.samples, 2))
+    return objective(model, batch, eps, moment())
 
 
 def test_objective_weights_and_frees_the_kl():
@@ -123,13 +133,13 @@ def test_objective_weights_and_frees_the_kl():
 
 
 def test_warm_up_rises_to_beta():
-    objective = ELBO(beta=2.0, warmup_steps=4.0)
-    betas = [float(objective.beta_at(step)) for step in range(6)]
+    objective = ELBO(beta=2.0, warmup=2.0)
+    betas = [float(objective.beta_at(moment(step, steps_per_epoch=2))) for step in range(6)]
     assert betas == [0.5, 1.0, 1.5, 2.0, 2.0, 2.0]
 
 
 def test_iwae_with_one_sample_is_the_elbo_and_more_tighten_it():
-    one, _ = batch_terms(ImportanceWeighted(n_samples=1))
+    one, _ = batch_terms(ImportanceWeighted(samples=1))
     sampled, _ = batch_terms(ELBO(analytic_kl=False))
     assert float(one) == pytest.approx(float(sampled), rel=1e-6)
 
@@ -138,8 +148,9 @@ def test_padding_weighs_nothing():
     model, _ = linear_gaussian()
     eps = jax.random.normal(jax.random.key(0), (4, 1, 1))
     x = jnp.asarray(ROWS[:4])
-    weighted = ELBO()(model, x, eps, jnp.array([1.0, 1, 1, 0]), 0)[0]
-    alone = ELBO()(model, x[:3], eps[:3], jnp.ones(3), 0)[0]
+    padded = Batch(x, weight=jnp.array([1.0, 1, 1, 0]))
+    weighted = ELBO()(model, padded, eps, moment())[0]
+    alone = ELBO()(model, Batch(x[:3]), eps[:3], moment())[0]
     assert float(weighted) == pytest.approx(float(alone), rel=1e-6)
 
 
@@ -155,10 +166,9 @@ def test_bernoulli_density_is_the_formula():
 
 def test_a_diverged_model_gets_figures_that_say_so():
     model, _ = linear_gaussian()
-    model = Model(
-        lambda x: (jnp.full(1, jnp.inf), jnp.full(1, jnp.inf)),
-        model.decoder, model.prior, model.likelihood, model.scale,
-    )  # fmt: skip
+    model = model_of(
+        lambda x: (jnp.full(1, jnp.inf), jnp.full(1, jnp.inf)), model.decoder, model.likelihood, 1
+    )
     result = evaluate(
         model,
         ROWS[:20],

@@ -14,9 +14,10 @@ from logvar.data.examples import examples_of
 from logvar.data.order import split
 from logvar.data.sources import load
 from logvar.evaluation.elbo import HeldOut
+from logvar.models.batch import Batch
 from logvar.recipe import Recipe
-from logvar.training import fleet as fleet_module
-from logvar.training import members as members_module
+from logvar.training.fleet import members as members_module
+from logvar.training.fleet import train as fleet_module
 from logvar.training.fleet.members import Member
 from logvar.training.fleet.train import train_fleet
 from logvar.training.loop import train
@@ -29,7 +30,7 @@ DIGITS = load("digits").train[:400]
 TRAIN, HELD_OUT = (DIGITS[rows] for rows in split(len(DIGITS), 0.2, 0))
 SETTINGS = {
     "latent_dim": 3,
-    "hidden": (16,),
+    "network": "mlp(hidden=[16])",
     "batch_size": 50,
     "epochs": 12,
     "binarization": "dynamic",
@@ -76,21 +77,20 @@ def fleet(runs, pace=Steps, **options):
     members = [Member(r.model, r.coordinates, r.plan.seed, r.plan.schedule.rate) for r in runs]
     first = runs[0]
     return train_fleet(
-        members, first.rows, first.validation, first.objective, first.plan,
-        latent_dim=first.latent_dim, pace=pace, **options,
-    )  # fmt: skip
+        members, first.rows, first.validation, first.objective, first.plan, pace=pace, **options
+    )
 
 
 def single(run):
     return train(
         run.model, run.rows, run.validation, run.objective, run.plan, Steps(),
-        latent_dim=run.latent_dim, coordinates=run.coordinates,
+        coordinates=run.coordinates,
     )  # fmt: skip
 
 
 CLIPPED = {"clip_norm": 30.0}
 SGD = {"scale": "softplus", "optimizer": "sgd", "clip_norm": 1.0}
-REAL = {"likelihood": "normal", "noise": "optimal", "binarization": "none"}
+REAL = {"likelihood": "normal(noise=optimal)", "binarization": "none"}
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_quantiles_are_those_of_the_first_held_out_raw_outputs(many):
     held_out = np.resize(HELD_OUT, (many, *HELD_OUT.shape[1:]))
     held_out[1024:] = 0
     (member,) = fleet([dataclasses.replace(run, validation=examples_of(held_out))])
-    raw = np.asarray(jax.vmap(member.model.encode)(HELD_OUT[:many])[1])
+    raw = np.asarray(jax.vmap(member.model.encode)(Batch(HELD_OUT[:many]))["raw"])
     raw = np.resize(raw, (min(many, 1024), raw.shape[1]))
     for name, at in (("raw_0", 0), ("raw_0.05", 0.05), ("raw_0.5", 0.5), ("raw_1", 1)):
         np.testing.assert_allclose(
@@ -208,10 +208,11 @@ def first_steps(runs, steps, active, side_by_side=False):
     first = runs[0]
     length = Length(first.plan.epochs, 7)
     stacked, states = members_module.assembled(
-        members, first.objective, first.plan, length, first.latent_dim, side_by_side
+        members, first.objective, first.plan, length, side_by_side
     )
     orders = np.tile(np.arange(350, dtype=np.int32) % len(first.rows), (len(runs), 1))
-    epoch = Epoch(*map(jnp.asarray, (first.rows.values, orders, len(first.rows), 0)))
+    rows = Batch(jnp.asarray(first.rows.values))
+    epoch = Epoch(rows, *map(jnp.asarray, (orders, len(first.rows), 0)))
     held_out = HeldOut.of(first.validation)
     bounds = map(jnp.asarray, (active, 0, steps))
     return members_module.FleetChunk(stacked, epoch, held_out, *bounds), states
@@ -229,7 +230,9 @@ def test_nothing_goes_to_the_host_within_an_epoch(both_ways):
 
 def test_whose_turn_it_is():
     """Large models take their steps one after another, and none that has stopped takes any."""
-    (small,), (large,) = (runs((1e-3,), (0,), hidden=hidden) for hidden in ((16,), (512,)))
+    (small,), (large,) = (
+        runs((1e-3,), (0,), network=f"mlp(hidden=[{width}])") for width in (16, 512)
+    )
     assert not first_steps([small], 1, [True])[0].fleet.in_turn
     assert first_steps([large], 1, [True])[0].fleet.in_turn == (jax.default_backend() == "cpu")
 

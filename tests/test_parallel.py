@@ -28,7 +28,7 @@ def test_a_parallel_grid_search_gives_the_numbers_of_a_serial_one(grid, monkeypa
     # The workers are processes of their own, and would compile it all again.
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", jax.config.jax_compilation_cache_dir)
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    vae = logvar.VAE(2, epochs=2, hidden=(8,))
+    vae = logvar.VAE(2, epochs=2, network="mlp(hidden=[8])")
     scores = [
         GridSearchCV(vae, grid, cv=2, n_jobs=jobs, refit=False)
         .fit(X)
@@ -43,7 +43,7 @@ def test_two_processes_with_one_cold_cache_end_in_the_same_bytes(tmp_path):
     environment = os.environ | {"LOGVAR_CACHE": str(tmp_path / "cache")}
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "logvar", "fit", "table.npy", "--epochs", "2", "--hidden", "8",
+            [sys.executable, "-m", "logvar", "fit", "table.npy", "--epochs", "2", "--network", "mlp(hidden=[8])",
              "--out", name],
             cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )

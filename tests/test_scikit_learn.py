@@ -16,7 +16,7 @@ import logvar
 FRAME = pd.DataFrame(
     np.random.default_rng(0).normal(size=(40, 3)), columns=list("abc"), index=range(100, 140)
 )
-QUICK = {"latent_dim": 2, "hidden": (8,), "epochs": 1}
+QUICK = {"latent_dim": 2, "network": "mlp(hidden=[8])", "epochs": 1}
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +31,15 @@ def test_it_is_an_estimator_and_a_transformer(fitted):
 
 
 def test_parameters_by_name():
-    vae = logvar.VAE(3, beta=2.0)
+    vae = logvar.VAE(3, clip_norm=2.0)
     assert vae.get_params()["latent_dim"] == 3
-    assert vae.set_params(beta=4.0, scale="softplus") is vae
-    assert (vae.beta, vae.scale) == (4.0, "softplus")
-    with pytest.raises(ValueError, match=r"Invalid parameter 'gamma' for estimator VAE.*'beta'"):
-        vae.set_params(**{"gamma": 1.0, "beta": 9.0})
-    assert vae.beta == 4.0  # nothing was set
+    assert vae.set_params(clip_norm=4.0, scale="softplus") is vae
+    assert (vae.clip_norm, vae.scale) == (4.0, "softplus")
+    with pytest.raises(
+        ValueError, match=r"Invalid parameter 'gamma' for estimator VAE.*'clip_norm'"
+    ):
+        vae.set_params(**{"gamma": 1.0, "clip_norm": 9.0})
+    assert vae.clip_norm == 4.0  # nothing was set
     assert clone(vae).get_params() == vae.get_params()
 
 
@@ -75,7 +77,7 @@ def test_metadata_is_routed():
 
 def test_it_prints_what_was_changed(fitted):
     assert repr(logvar.VAE()) == "VAE()"
-    assert repr(logvar.VAE(3, beta=2.0)) == "VAE(beta=2.0, latent_dim=3)"
+    assert repr(logvar.VAE(3, clip_norm=2.0)) == "VAE(clip_norm=2.0, latent_dim=3)"
     page = make_pipeline(fitted)._repr_html_() + fitted._repr_html_()
     assert page.count("VAE") > 2 and "<div" in page
     assert "latent_dim" in fitted._repr_html_()  # the diagram lists the parameters

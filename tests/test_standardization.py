@@ -9,7 +9,7 @@ from logvar.data.preparation import as_rows
 from logvar.data.standardization import Standardization
 from logvar.storage.run_folder import STANDARDIZATION
 
-QUICK = {"latent_dim": 2, "hidden": (8,), "epochs": 4, "validation_fraction": 0.0}
+QUICK = {"latent_dim": 2, "network": "mlp(hidden=[8])", "epochs": 4, "validation_fraction": 0.0}
 MIXED = np.array([[1.0, 0.5, 0.2], [0.0, 1.0, -0.4], [0.0, 0.0, 0.3]])
 BASE = np.random.default_rng(0).normal(size=(300, 3)) @ MIXED
 UNITS = {
@@ -51,9 +51,9 @@ def test_a_saved_standardization_is_the_same_to_the_bit(case, tmp_path):
     vae = logvar.VAE(**(QUICK | {"epochs": 1})).fit(X)
     again = logvar.load(vae.save(tmp_path / "run"))
     for name in ("shift", "factor", "low", "high"):
-        expected = getattr(vae._standardization, name)
+        expected = getattr(vae.fitted_.standardization, name)
         assert expected.dtype == np.float64
-        np.testing.assert_array_equal(getattr(again._standardization, name), expected)
+        np.testing.assert_array_equal(getattr(again.fitted_.standardization, name), expected)
     assert again.sample(3).dtype == vae.sample(3).dtype
     np.testing.assert_array_equal(again.elbo(X), vae.elbo(X))
 
@@ -119,7 +119,7 @@ def test_what_float64_cannot_resolve_is_named_as_constant():
     assert "column 1 (mean 0.1, spread 0)" in note and "column 3 (mean 0, spread 0)" in note
     assert "column 2 (mean 1e+08, spread 1" in note and "column 0" not in note
     assert vae.decisions_.notes == (note,)
-    np.testing.assert_array_equal(vae._standardization.factor[1:], 1)
+    np.testing.assert_array_equal(vae.fitted_.standardization.factor[1:], 1)
     resolved = 1e8 + 1e-4 * rng.normal(size=(300, 1))
     assert Standardization.of_rows(resolved).factor[0] == pytest.approx(1e-4, rel=0.2)
     assert not Standardization.of_rows(resolved).note

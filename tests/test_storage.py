@@ -8,6 +8,7 @@ import pytest
 from sklearn.datasets import load_iris
 
 import logvar
+from logvar.assembly.parts import specs
 from logvar.recipe import PRESETS, Recipe, preset
 from logvar.storage.files import UnfinishedFolder, sha256, write_atomically
 
@@ -138,11 +139,11 @@ def test_presets_are_valid_and_written_down(name):
     ("text", "message"),
     [("[model", "not TOML"), ("[modl]", "did you mean 'model'"), ("model = 3", "expected a table"),
      ("[model]\nlatent = 2", "did you mean 'latent_dim'"), ("[model]\nlatent_dim = 'a'", "an integer"),
-     ("[training]\nepochs = 0", "at least 1"), ("[objective]\nbeta = nan", "beta is nan")],
+     ("[training]\nepochs = 0", "at least 1"), ("[objective]\nbeta = nan", "beta is 'nan', expected a number")],
 )  # fmt: skip
 def test_a_bad_recipe_is_one_clear_error(text, message):
     with pytest.raises(logvar.LogvarError, match=message):
-        Recipe.from_toml(text)
+        specs(Recipe.from_toml(text))  # as `logvar.load` does
 
 
 def test_a_kill_between_the_two_renames_of_overwriting_loses_nothing(tmp_path, monkeypatch):

@@ -167,7 +167,11 @@ def test_the_doctor_counts_latents_as_evaluate_does(tmp_path, healthy, variance,
 def test_a_decoder_at_its_floor_is_found(tmp_path):
     rows = np.column_stack([X, np.zeros(len(X))])
     vae = fitted(
-        rows, noise="per-feature", noise_floor=0.5, epochs=300, learning_rate=0.02, patience=0
+        rows,
+        likelihood="normal(noise=per-feature, floor=0.5)",
+        epochs=300,
+        learning_rate=0.02,
+        patience=0,
     )
     found = examined(tmp_path, vae, rows)["observation noise"]
     assert not found.fine and "at the floor" in found.text

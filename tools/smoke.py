@@ -16,14 +16,15 @@ from pathlib import Path
 import jax
 import numpy as np
 import sklearn
-from logvar.distributions.registry import LIKELIHOODS
 from sklearn.datasets import load_iris
 from sklearn.utils.estimator_checks import check_estimator
 
 import logvar
+from logvar.likelihoods import LIKELIHOODS
 
 IRIS = load_iris().data
-SMALL = {"latent_dim": 2, "hidden": (8,), "epochs": 2}
+SMALL = {"latent_dim": 2, "network": "mlp(hidden=[8])", "epochs": 2}
+STOCHASTIC = {"check_sample_weight_equivalence_on_dense_data": "noise and order differ"}
 FINAL = ("weights.safetensors", "metrics.jsonl", "evaluation.json", "recipe.toml")
 
 
@@ -78,15 +79,17 @@ def estimator_checks(folder):
     """scikit-learn's own checks."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        results = check_estimator(logvar.VAE(**SMALL | {"epochs": 1}), on_skip=None)
+        results = check_estimator(
+            logvar.VAE(**SMALL | {"epochs": 1}), on_skip=None, expected_failed_checks=STOCHASTIC
+        )
     passed = sum(result["status"] == "passed" for result in results)
     assert passed > 40, passed
 
 
 def likelihoods(folder):
     """Each likelihood fits, scores, saves and loads to the same numbers."""
-    for name in LIKELIHOODS:
-        rows = np.round(IRIS * 10) if name == "discretized-logistic" else IRIS
+    for name in LIKELIHOODS.names():
+        rows = np.round(IRIS * 10) if name in ("discretized-logistic", "categorical") else IRIS
         rows = IRIS / 10 if name == "bernoulli" else rows
         vae = logvar.VAE(**SMALL, likelihood=name).fit(rows)
         scores = vae.score_samples(rows, n_samples=3)

@@ -36,7 +36,7 @@ HOSTILE = [
 
 def original(folder: Path) -> tuple[Path, np.ndarray]:
     """A small run and what it says of the data."""
-    vae = logvar.VAE(latent_dim=2, hidden=(8,), epochs=2).fit(X)
+    vae = logvar.VAE(latent_dim=2, network="mlp(hidden=[8])", epochs=2).fit(X)
     return vae.save(folder / "run"), vae.transform(X)
 
 
@@ -150,7 +150,7 @@ def read(run: Path, expected: np.ndarray) -> str:
     """What came of reading it: "loaded right", "loaded, other numbers" or "one error"."""
     try:
         vae = logvar.load(run)
-        load_state(vae, run)
+        load_state(vae.fitted_, run)
         with warnings.catch_warnings():
             # Where bits of the range were flipped, rows may lie outside of it.
             warnings.simplefilter("ignore", OutsideTrainingRange)

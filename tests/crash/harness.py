@@ -18,7 +18,7 @@ import numpy as np
 
 FINAL = ("weights.safetensors", "metrics.jsonl", "evaluation.json", "recipe.toml")
 SETTINGS = [
-    "--latent-dim", "2", "--hidden", "32", "--patience", "0", "--batch-size", "16",
+    "--latent-dim", "2", "--network", "mlp(hidden=[32])", "--patience", "0", "--batch-size", "16",
     "--likelihood", "bernoulli", "--binarization", "dynamic", "--importance-samples", "400", "--learning-rate", "0.003",
 ]  # fmt: skip
 MOMENTS = ("loading or compiling", "training", "writing a checkpoint", "evaluation or report")

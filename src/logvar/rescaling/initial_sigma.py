@@ -35,7 +35,7 @@ def chosen_sigma(initial_sigma: float | str, scale: str | Scale) -> float | None
         return None
     found = scales.get(scale)
     if not isinstance(initial_sigma, str):
-        found.raw(initial_sigma)
+        found.check_reach(initial_sigma)
         return initial_sigma
     stated = scales.initial_sigma(scale)
     low, high = (np.asarray(bound, float) for bound in found.bounds)

@@ -111,23 +111,32 @@ class Scale(eqx.Module):
                 are not known, those entries are NaN.
         """
         value = floating(sigma)
-        low, high = self.bounds
         if not isinstance(value, jax.core.Tracer):
-            concrete = np.asarray(value, np.float64)
-            outside = ~((concrete > np.asarray(low)) & (concrete < np.asarray(high)))
-            if outside.any():
-                got = np.broadcast_to(concrete, outside.shape)[outside].flat[0]
-                raise LogvarError(
-                    f"sigma {got:g} is out of reach of {type(self).__name__}: expected values "
-                    f"between {np.min(low):g} and {np.max(high):g} (both excluded); choose such "
-                    "a value or another scale"
-                )
+            self.check_reach(value)
+        low, high = self.bounds
 
         def inside(wide: Values) -> Values:
             reachable = (wide > low) & (wide < high)
             return jnp.where(reachable, self._raw_of(wide), jnp.nan)
 
         return widely(inside, value)
+
+    def check_reach(self, sigma: ArrayLike) -> None:
+        """Check that concrete values lie within `bounds`, on the host.
+
+        Raises:
+            LogvarError: one does not.
+        """
+        low, high = self.bounds
+        concrete = np.asarray(sigma, np.float64)
+        outside = ~((concrete > np.asarray(low)) & (concrete < np.asarray(high)))
+        if outside.any():
+            got = np.broadcast_to(concrete, outside.shape)[outside].flat[0]
+            raise LogvarError(
+                f"sigma {got:g} is out of reach of {type(self).__name__}: expected values "
+                f"between {np.min(low):g} and {np.max(high):g} (both excluded); choose such "
+                "a value or another scale"
+            )
 
     def safe_range(self, dtype: DTypeLike = jnp.float32) -> tuple[float, float]:
         """The interval of raw outputs on which σ² is finite and positive in this dtype.
