@@ -13,10 +13,11 @@ from products import alone, begun, kernels_of_step, products_of_step
 from run import SIZES, WIDTHS
 
 import logvar
-from logvar import assembly
+from logvar import assembly, networks
 from logvar.backend.ops import on_one_core
 from logvar.data.order import epoch_order, split
 from logvar.data.sources import load
+from logvar.models.batch import Batch
 from logvar.recipe import PRESETS, Recipe
 from logvar.training.fleet.members import Member
 from logvar.training.fleet.train import shares_for, train_fleet
@@ -82,7 +83,12 @@ def mlp_epoch():
     return repeat, 1
 
 
-DEFAULT = MLP_SPEC().hidden
+DEFAULT = networks.get("mlp").hidden
+
+
+def mlp(hidden):
+    """The text of a multilayer perceptron with these hidden layers."""
+    return networks.describe(networks.get("mlp", hidden=hidden))
 
 
 def digits_runs(hidden=DEFAULT):
