@@ -113,7 +113,13 @@ def test_networks_that_would_not_be_rounded_are_refused():
     "settings",
     [
         {},
-        slow({"scale": "softplus", "objective": "iwae(samples=3)", "likelihood": "auto(noise=optimal)"}),
+        slow(
+            {
+                "scale": "softplus",
+                "objective": "iwae(samples=3)",
+                "likelihood": "auto(noise=optimal)",
+            }
+        ),
         slow({"network": "conv", "likelihood": "bernoulli"}),
         slow(PRESETS["tutorial"] | {"epochs": 1}),
     ],

@@ -24,7 +24,13 @@ from logvar.training.step import run_chunk
 from tests.test_training import DIGITS, Chunks, as_bytes, run
 
 ROWS = DIGITS.train[:128]
-SMALL = {"latent_dim": 2, "network": "mlp(hidden=[8])", "batch_size": 64, "epochs": 3, "patience": 0}
+SMALL = {
+    "latent_dim": 2,
+    "network": "mlp(hidden=[8])",
+    "batch_size": 64,
+    "epochs": 3,
+    "patience": 0,
+}
 TEXTS = [
     *optimizers.names(),
     *(f"{name}(weight_decay=0.1)" for name in optimizers.names()),

@@ -31,7 +31,13 @@ TEXTS = [
     "piecewise(0.01, [3, 40, 90], factor=0.5, warmup=6, unit=steps)",
 ]
 ROWS = DIGITS.train[:128]
-SMALL = {"latent_dim": 2, "network": "mlp(hidden=[8])", "batch_size": 64, "epochs": 4, "patience": 0}
+SMALL = {
+    "latent_dim": 2,
+    "network": "mlp(hidden=[8])",
+    "batch_size": 64,
+    "epochs": 4,
+    "patience": 0,
+}
 
 
 def rates(text, length=LENGTH):
