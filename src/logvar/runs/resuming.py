@@ -113,9 +113,10 @@ def begun(
 
 def _differences(run: Run, this: Identity, before: Identity, classes: Classes) -> list[str]:
     """What differs from the run of a checkpoint, in words."""
-    then = upgraded(before.recipe)
+    # A checkpoint of an earlier version lacks settings that came later.
+    then = Recipe().flat() | upgraded(before.recipe)
     # Classes of a user's own that are not given now are a difference, not an error.
-    own = {name: text for name, text in then.items() if isinstance(text, str) and text[:1].isupper()}
+    own = {k: text for k, text in then.items() if isinstance(text, str) and text[:1].isupper()}
     known = {name: value for name, value in then.items() if name not in own}
     recipe = written(known, classes) | own
     differences = this.differences(dataclasses.replace(before, recipe=recipe))
