@@ -99,7 +99,7 @@ class CategoricalCodes(Likelihood):
 
     def encoder_input(self, x: Example) -> Float[Array, "onehot"]:
         codes = x.reshape(-1).astype(jnp.int32)
-        one_hot = codes[:, None] == jnp.arange(max(self.levels))
+        one_hot = codes[:, None] == jnp.arange(max(self.levels), dtype=jnp.int32)
         return one_hot[self._there].astype(jnp.float32)
 
     @property
