@@ -15,8 +15,8 @@ from run import MLP_FLOPS
 
 from logvar import assembly
 from logvar.recipe import Recipe
-from logvar.training.fleet.train import train_fleet
 from logvar.training.fleet.members import Member
+from logvar.training.fleet.train import train_fleet
 
 MLP_NUMBERS = 2 * 784 * 512 + 512 * 40 + 20 * 512
 TOUCHED = 12 * 4  # bytes for each weight and step: gradient, moments and weight, read and written

@@ -18,9 +18,9 @@ from logvar.backend.ops import on_one_core
 from logvar.data.order import epoch_order, split
 from logvar.data.sources import load
 from logvar.recipe import PRESETS, Recipe
+from logvar.training.fleet.members import Member
 from logvar.training.fleet.train import shares_for, train_fleet
 from logvar.training.loop import train
-from logvar.training.fleet.members import Member
 from logvar.training.pace import Pace
 from logvar.training.step import Chunk, Epoch, run_chunk
 

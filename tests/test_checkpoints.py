@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import logvar
-from logvar import resuming
+from logvar.runs import resuming
 from logvar.runs.resuming import Checkpoints
 from logvar.storage import checkpoints as storage
 from logvar.storage.checkpoints import Identity, newest_checkpoint, save_checkpoint
@@ -20,7 +20,13 @@ from logvar.storage.environment import changes, environment, processor
 from tests.test_training import DIGITS
 
 SAME = Identity({"scale": "log-std", "epochs": 3}, {"rows": 5}, {"logvar": "0"})
-SETTINGS = {"latent_dim": 2, "hidden": (16,), "batch_size": 64, "patience": 0, "epochs": 6}
+SETTINGS = {
+    "latent_dim": 2,
+    "network": "mlp(hidden=[16])",
+    "batch_size": 64,
+    "patience": 0,
+    "epochs": 6,
+}
 
 
 def state(step):

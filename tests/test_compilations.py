@@ -38,7 +38,9 @@ def compilations():
 
 def fit(rows=X, **settings):
     """A fit of a width that no other test has: what they compiled would not be counted here."""
-    return logvar.VAE(**({"latent_dim": 2, "hidden": (11,), "epochs": 2} | settings)).fit(rows)
+    return logvar.VAE(
+        **({"latent_dim": 2, "network": "mlp(hidden=[11])", "epochs": 2} | settings)
+    ).fit(rows)
 
 
 def use(vae, rows):
@@ -55,9 +57,11 @@ def test_other_row_counts_and_numbers_compile_nothing():
         use(fit(TWICE), TWICE)
         fit(X, validation_fraction=0.2)
         for numbers in (
-            {"learning_rate": 3e-3}, {"beta": 4.0}, {"beta_warmup": 1.0}, {"free_bits": 0.1},
+            {"learning_rate": 3e-3}, {"objective": "elbo(beta=4)"},
+            {"objective": "elbo(warmup=1)"}, {"objective": "elbo(free_bits=0.1)"},
             {"clip_norm": 1.0}, {"patience": 1}, {"epochs": 3}, {"random_state": 5},
-            {"initial_sigma": 0.5}, {"noise_sigma": 0.5},
+            {"initial_sigma": 0.5}, {"likelihood": "auto(sigma=0.5)"},
+            {"likelihood": "normal(floor=1e-2)"},
             {"optimizer": "adamw(weight_decay=1e-3)"},
         ):  # fmt: skip
             fit(**numbers)
@@ -66,8 +70,12 @@ def test_other_row_counts_and_numbers_compile_nothing():
 
 def test_a_grid_search_compiles_three_programs_a_width():
     """Steps, the end of an epoch, the score; for 60 fits and scores and a last fit on all rows."""
-    use(fit(hidden=(5,)), X)  # what no width changes
-    grid = {"hidden": [(6,), (7,), (9,)], "learning_rate": [1e-3, 3e-3], "beta": [1.0, 2.0]}
+    use(fit(network="mlp(hidden=[5])"), X)  # what no width changes
+    grid = {
+        "network": ["mlp(hidden=[6])", "mlp(hidden=[7])", "mlp(hidden=[9])"],
+        "learning_rate": [1e-3, 3e-3],
+        "objective": ["elbo", "elbo(beta=2)"],
+    }
     with compilations() as names:
         search = GridSearchCV(logvar.VAE(latent_dim=2, epochs=1), grid, cv=5).fit(X)
     assert len(search.cv_results_["params"]) == 12 and np.isfinite(search.best_score_)
@@ -136,10 +144,12 @@ def test_padding_counts_for_nothing_in_held_out_means(n):
     params, static = partition(vae.model_)
     held_out = HeldOut.of(rows)
     evaluated = jax.jit(
-        lambda held_out, seed: held_out_rows(params, static, held_out, vae._preparation, seed)[0]
+        lambda held_out, seed: held_out_rows(
+            params, static, held_out, vae.fitted_.preparation, seed
+        )[0]
     )
     means = evaluated(held_out, 0)
-    each = elbo_terms(vae.model_, rows, vae._preparation, 0)
+    each = elbo_terms(vae.model_, rows, vae.fitted_.preparation, 0)
     assert held_out.weight.shape[0] == {129: 2, 280: 4}.get(n, 1)
     np.testing.assert_allclose(means.elbo, each.elbo.mean(dtype=np.float64), rtol=1e-5)
 

@@ -44,8 +44,9 @@ def test_the_public_face_has_examples():
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_python_in_documents_runs(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    names = {"__name__": path.stem}  # a page is read from top to bottom
     for block in re.findall(r"```python\n(.*?)```", path.read_text(), re.S):
-        exec(compile(block, str(path), "exec"), {})
+        exec(compile(block, str(path), "exec"), names)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -17,7 +17,7 @@ from logvar.recipe import Recipe
 from tests.cases import some
 
 X = load_iris().data
-QUICK = {"latent_dim": 2, "hidden": (8,), "epochs": 4}
+QUICK = {"latent_dim": 2, "network": "mlp(hidden=[8])", "epochs": 4}
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,14 @@ def fitted():
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_scikit_learns_own_checks():
-    results = check_estimator(logvar.VAE(**QUICK), on_skip=None, on_fail="raise")
+    # Rows given twice see other noise than a row of weight two, as in scikit-learn's own
+    # estimators that train by stochastic gradients.
+    stochastic = {"check_sample_weight_equivalence_on_dense_data": "noise and order differ"}
+    results = check_estimator(
+        logvar.VAE(**QUICK), on_skip=None, on_fail="raise", expected_failed_checks=stochastic
+    )
+    failed = {result["check_name"] for result in results if result["status"] == "xfail"}
+    assert failed == stochastic.keys()
     assert sum(result["status"] == "passed" for result in results) > 40
 
 
@@ -45,7 +52,9 @@ def test_works_in_a_pipeline_with_names(fitted):
 
 
 def test_grid_search_over_beta_compares_at_beta_one():
-    search = GridSearchCV(logvar.VAE(**QUICK), {"beta": [0.1, 30.0]}, cv=2).fit(X)
+    search = GridSearchCV(
+        logvar.VAE(**QUICK), {"objective": ["elbo(beta=0.1)", "elbo(beta=30)"]}, cv=2
+    ).fit(X)
     best = search.best_estimator_
     assert search.best_score_ < 0
     assert best.score(X) == pytest.approx(best.elbo(X, analytic_kl=True).mean(), rel=1e-6)
@@ -81,7 +90,7 @@ def test_elbo_with_given_noise_is_the_formula(fitted):
     likelihood = fitted.model_.likelihood
     # σ is standardized; the density is of x in its own units.
     noise = np.asarray(likelihood.sigma(jnp.zeros(4)), float)
-    noise = noise * fitted._standardization.factor
+    noise = noise * fitted.fitted_.standardization.factor
     decoded = np.asarray(fitted.inverse_transform(z), float)
     log_p = -0.5 * ((X - decoded) / noise) ** 2 - np.log(noise) - 0.5 * np.log(2 * np.pi)
     log_prior = -0.5 * z**2 - 0.5 * np.log(2 * np.pi)
@@ -109,7 +118,7 @@ def test_reconstruct_sample_and_back(fitted):
 
 def test_fixed_noise_stays_and_learned_noise_moves():
     for noise, moved in (("fixed", False), ("shared", True)):
-        vae = logvar.VAE(**QUICK, noise=noise, noise_sigma=0.5).fit(X)
+        vae = logvar.VAE(**QUICK, likelihood=f"normal(noise={noise}, sigma=0.5)").fit(X)
         held = vae.model_.likelihood.noise
         sigma = float(held.scale.sigma(held.raw))
         assert (abs(sigma - 0.5) > 1e-4) == moved
@@ -127,10 +136,10 @@ def test_no_draws_are_refused(fitted, n_samples):
             use()
 
 
-@pytest.mark.parametrize("objective", [{"objective": "iwae", "n_samples": 5}, {"free_bits": 0.5},
-                                       {"beta": 4.0, "beta_warmup": 2.0}, {"analytic_kl": False}])  # fmt: skip
+@pytest.mark.parametrize("objective", ["iwae(samples=5)", "elbo(free_bits=0.5)",
+                                       "elbo(beta=4, warmup=2)", "elbo(analytic_kl=false)"])  # fmt: skip
 def test_objectives_train(objective):
-    vae = logvar.VAE(**(QUICK | {"epochs": 20}), learning_rate=0.02, **objective).fit(X)
+    vae = logvar.VAE(**(QUICK | {"epochs": 20}), learning_rate=0.02, objective=objective).fit(X)
     assert np.isfinite(vae.score(X))
     assert vae.history_[-1]["train"]["elbo"] > vae.history_[0]["train"]["elbo"]
 
@@ -212,7 +221,7 @@ BAD = {
     "optimizer": (lambda: X, {"optimizer": "Adam"}, "did you mean 'adam'"),
     "objective": (lambda: X, {"objective": "elbow"}, "did you mean 'elbo'"),
     "binarization": (lambda: X, {"binarization": "treshold"}, "did you mean 'threshold'"),
-    "noise": (lambda: X, {"noise": "fix"}, "did you mean 'fixed'"),
+    "noise": (lambda: X, {"likelihood": "normal(noise=fix)"}, "did you mean 'fixed'"),
     "number": (lambda: X, {"learning_rate": -1.0}, "expected a positive number"),
     "type": (lambda: X, {"epochs": "ten"}, "epochs is 'ten': expected an integer"),
     "seed": (lambda: X, {"random_state": -1}, "expected an integer from 0"),

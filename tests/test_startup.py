@@ -5,6 +5,7 @@ The measured seconds are in CONTRIBUTING.md.
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -60,6 +61,45 @@ def test_help_and_usage_errors_import_nothing_heavy(arguments, code, said):
     assert imported == "[]"
     assert f"exit {code}\n" in done.stdout
     assert said in done.stdout + done.stderr
+
+
+RUN = str(Path(__file__).parent / "golden" / "run_0_1")
+MISSING = {
+    "fit nosuch.csv": "no file or folder nosuch.csv exists",
+    "fit empty.csv": "empty.csv is empty",
+    "fit notes.txt": "notes.txt has the ending '.txt'",
+    "compare nosuch.csv": "no file or folder nosuch.csv exists",
+    "evaluate nosuch": "nosuch is not a folder",
+    "evaluate folder": "folder has no manifest.json",
+    "evaluate RUN nosuch.csv": "no file or folder nosuch.csv exists",
+    "encode nosuch --out x.npy": "nosuch is not a folder",
+    "encode RUN nosuch.csv --out x.npy": "no file or folder nosuch.csv exists",
+    "encode RUN --out x.txt": "--out x.txt ends in '.txt'",
+    "decode RUN nosuch.csv --out x.npy": "no file or folder nosuch.csv exists",
+    "reconstruct nosuch --out x.npy": "nosuch is not a folder",
+    "score nosuch --out x.npy": "nosuch is not a folder",
+    "sample nosuch --out x.npy": "nosuch is not a folder",
+    "sample RUN --out nosuch/x.npy": "the folder nosuch does not exist",
+    "convert nosuch --scale log-std": "nosuch is not a folder",
+    "report nosuch": "nosuch is not a folder",
+    "doctor": "got no run",
+    "doctor nosuch": "nosuch is not a folder",
+    "scales --plot x.svg --run nosuch": "nosuch is not a folder",
+}
+
+
+def test_what_does_not_exist_is_answered_before_anything_heavy_is_imported(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "notes.txt").write_text("1")
+    (tmp_path / "folder").mkdir()
+    commands = (arguments.replace("RUN", RUN).split(" ") for arguments in MISSING)
+    imported, done = imported_by("\n".join(command(*arguments) for arguments in commands))
+    assert imported == "[]"
+    assert done.stdout.splitlines()[:-1] == ["exit 2"] * len(MISSING)
+    for said, expected in zip(done.stderr.splitlines(), MISSING.values(), strict=True):
+        assert said.startswith("logvar: ") and expected in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.csv", "folder", "notes.txt"]
 
 
 def test_the_version_is_one_line():

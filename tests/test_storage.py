@@ -16,7 +16,7 @@ X = load_iris().data
 
 @pytest.fixture(scope="module")
 def vae():
-    return logvar.VAE(latent_dim=2, hidden=(8,), epochs=2, likelihood="normal").fit(X)
+    return logvar.VAE(latent_dim=2, network="mlp(hidden=[8])", epochs=2, likelihood="normal").fit(X)
 
 
 @pytest.fixture

@@ -118,13 +118,15 @@ def head(change):
 def test_planted_faults_are_found(tmp_path, healthy):
     collapsed = head(lambda kernel, bias: (0 * kernel, 0 * bias))
     found = examined(tmp_path / "collapsed", healthy, change=collapsed)
-    assert not found["posterior collapse"].fine
+    assert not found["posterior collapse"].fine and "none of 2" in found["posterior collapse"].text
 
     def without_first(kernel, bias):
         return kernel.at[:, 0].set(0).at[:, 2].set(0), bias.at[0].set(0).at[2].set(0)
 
     found = examined(tmp_path / "dead", healthy, change=head(without_first))
-    assert "1 of 2 carry nothing (0)" in found["dead latents"].text
+    assert "1 of 2 active" in found["latents"].text and "1 unused (0)" in found["latents"].text
+    assert "latent_dim=1 would do" in found["latents"].text
+    assert all(finding.fine for finding in found.values())  # so that the exit code is 0
 
     far = head(lambda kernel, bias: (kernel, bias.at[2:].set(-100.0)))
     found = examined(tmp_path / "far", healthy, change=far)
@@ -142,6 +144,24 @@ def test_planted_faults_are_found(tmp_path, healthy):
 
     fast = fitted(scale="softplus", learning_rate=0.2, epochs=2)
     assert "lower learning_rate" in examined(tmp_path / "fast", fast)["step in log σ"].text
+
+
+@pytest.mark.parametrize(("variance", "active"), [(0.02, 2), (0.008, 1)])
+def test_the_doctor_counts_latents_as_evaluate_does(tmp_path, healthy, variance, active):
+    """A latent whose mean varies little: at 0.02 its KL is 0.01 nats, and it is active."""
+    codes = healthy.transform(X)[:, 0]
+    factor = variance**0.5 / codes.std()
+
+    def faint(kernel, bias):
+        centred = (bias[0] - codes.mean()) * factor
+        kernel, bias = kernel.at[:, 0].multiply(factor), bias.at[0].set(centred)
+        return kernel.at[:, 2].set(0), bias.at[2].set(0)
+
+    vae = copy.copy(healthy)
+    vae.model_ = head(faint)(vae.model_)
+    evaluation = vae.evaluate(X, n_importance=1)
+    assert (evaluation.active_units, evaluation.kl_per_latent[0] < 0.05) == (active, True)
+    assert f"{active} of 2 active" in examined(tmp_path, vae)["latents"].text
 
 
 def test_a_decoder_at_its_floor_is_found(tmp_path):

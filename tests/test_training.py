@@ -8,8 +8,11 @@ import pytest
 
 import logvar
 from logvar import assembly
+from logvar.assembly.decisions import decide
+from logvar.assembly.parts import get
 from logvar.data.order import epoch_order, split
 from logvar.data.sources import load
+from logvar.objectives.base import with_inputs
 from logvar.recipe import Recipe
 from logvar.rescaling.matching import coordinates, matched
 from logvar.storage.weights import load_arrays, named_arrays, save_arrays
@@ -19,7 +22,13 @@ from logvar.training.step import run_chunk
 from tests.cases import slow
 
 DIGITS = load("digits")
-SMALL = {"latent_dim": 2, "hidden": (16,), "batch_size": 64, "epochs": 6, "patience": 0}
+SMALL = {
+    "latent_dim": 2,
+    "network": "mlp(hidden=[16])",
+    "batch_size": 64,
+    "epochs": 6,
+    "patience": 0,
+}
 
 
 class Chunks:
@@ -43,21 +52,20 @@ class Chunks:
 
 def run(watcher, state=None, rows=DIGITS.train[:300], validation=DIGITS.train[300:400], **settings):
     recipe = Recipe().replace(**(SMALL | settings)).checked()
-    decisions = assembly.decide(recipe, rows, custom_networks=False)
+    decisions = decide(recipe, rows, custom_networks=False)
     model = assembly.build_model(recipe, decisions, rows.shape[1:])
     into = coordinates(model)
     if recipe.training.match:
         model, into = matched(model, recipe.training.match)
     prepared = assembly.preparation(recipe, decisions)
-    steps = -(-len(rows) // recipe.training.batch_size)
+    objective = with_inputs(get("objective", recipe.objective.objective))
     return train(
         model,
         rows,
         validation,
-        assembly.build_objective(recipe, steps),
-        assembly.build_plan(recipe, prepared),
+        objective,
+        assembly.build_plan(recipe, prepared, objective),
         watcher,
-        latent_dim=recipe.model.latent_dim,
         coordinates=into,
         state=state,
     )
@@ -179,7 +187,7 @@ def test_split_is_disjoint_and_complete():
 def test_one_compilation_serves_all_chunks_epochs_and_learning_rates():
     run(Chunks(3), learning_rate=1e-3)
     before = run_chunk.programs()
-    run(Chunks(2), learning_rate=3e-4, epochs=3, beta=0.5)
+    run(Chunks(2), learning_rate=3e-4, epochs=3, objective="elbo(beta=0.5)")
     run(Chunks(5), random_state=7, clip_norm=1.0)
     assert run_chunk.programs() == before
 

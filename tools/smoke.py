@@ -16,11 +16,11 @@ from pathlib import Path
 import jax
 import numpy as np
 import sklearn
+from logvar.distributions.registry import LIKELIHOODS
 from sklearn.datasets import load_iris
 from sklearn.utils.estimator_checks import check_estimator
 
 import logvar
-from logvar.distributions.registry import LIKELIHOODS
 
 IRIS = load_iris().data
 SMALL = {"latent_dim": 2, "hidden": (8,), "epochs": 2}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, ClassVar
 
+import jax
 import numpy as np
 from jax.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -17,7 +18,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from logvar import assembly
 from logvar.assembly import Own
-from logvar.assembly.decisions import Decisions
 from logvar.assembly.parts import get, own_classes, written
 from logvar.data.examples import Examples
 from logvar.data.intake import (
@@ -39,8 +39,7 @@ from logvar.evaluation.coding import decode, draw, encode
 from logvar.evaluation.elbo import elbo_terms
 from logvar.evaluation.importance import importance_log_likelihood
 from logvar.evaluation.summary import Evaluation, evaluate
-from logvar.fitted import Fitted
-from logvar.models.vae import VAEModel
+from logvar.fitted import Fitted, FittedAttributes
 from logvar.networks import Network
 from logvar.recipe import CUSTOM, Recipe
 from logvar.recipe.older import unknown_setting
@@ -52,7 +51,6 @@ from logvar.storage import run_folder
 from logvar.storage.compiled import keep_compiled_programs
 from logvar.storage.files import UnfinishedFolder
 from logvar.training import optimizers, schedules
-from logvar.training.divergence.diagnosis import Diagnosis
 from logvar.training.loop import Trained, Watcher, train
 from logvar.training.pace import Pace
 
@@ -79,7 +77,7 @@ def _warn(line: str) -> None:
     warnings.warn(line, stacklevel=4)  # at the call of `fit`
 
 
-class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """A variational autoencoder.
 
     Examples x are rows of a table or images (rows, height, width[, channels]). All densities are
@@ -292,15 +290,14 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         with a first axis of rows in its arrays, for `jax.vmap`.
         """
         code = self._encode(X)
-        found = self.model_.posterior.distribution(code)
+        found = jax.vmap(self.model_.posterior.distribution)(code)
         return found.each if isinstance(found, DiagonalNormal) else found
 
     posterior = PartAndMethod("posterior", _posterior_of)
 
     def transform(self, X) -> Any:
         """The posterior means, (rows, latent), float32; a frame where `set_output` asks for one."""
-        code = self._encode(X)
-        return self.model_.embedding(code)
+        return self._embeddings(X)
 
     def inverse_transform(self, Z) -> np.ndarray:
         """Decode latents (rows, latent) to E[x | z] in the data's own units."""
@@ -315,8 +312,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def reconstruct(self, X) -> np.ndarray:
         """Encode and decode: E[x | z] at the posterior mean."""
-        code = self._encode(X)
-        return self.inverse_transform(self.model_.embedding(code))
+        return self.inverse_transform(self._embeddings(X))
 
     def sample(self, n_samples: int = 1, *, mean: bool = False, random_state=None) -> np.ndarray:
         """Draw from the model: z from the prior, then x from p(x | z).
@@ -425,48 +421,6 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         tags.input_tags.three_d_array = True
         return tags
 
-    # What training gave, by the names that scikit-learn's users expect.
-
-    @property
-    def model_(self) -> VAEModel:
-        return self.fitted_.model
-
-    @property
-    def recipe_(self) -> Recipe:
-        return self.fitted_.recipe
-
-    @property
-    def decisions_(self) -> Decisions:
-        return self.fitted_.decisions
-
-    @property
-    def history_(self) -> list[dict[str, Any]]:
-        return self.fitted_.history
-
-    @property
-    def n_iter_(self) -> int:
-        return len(self.fitted_.history)
-
-    @property
-    def ended_(self) -> str:
-        return self.fitted_.ended
-
-    @property
-    def data_(self) -> dict[str, Any]:
-        return self.fitted_.data
-
-    @property
-    def diagnosis_(self) -> Diagnosis | str | None:
-        return self.fitted_.diagnosis
-
-    @property
-    def rescues_(self) -> list[Diagnosis | str]:
-        return list(self.fitted_.rescues)
-
-    @property
-    def _n_features_out(self) -> int:
-        return self.fitted_.latent_dim
-
     @classmethod
     def of(cls, fitted: Fitted) -> "VAE":
         """An estimator around a model that was trained before."""
@@ -544,6 +498,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """The code of each row: the encoder's outputs by head."""
         rows, preparation = self._stored(X)
         return encode(self.model_, rows, preparation, self.fitted_.seed)
+
+    def _embeddings(self, X) -> np.ndarray:
+        """The latents that stand for each row, (rows, latent)."""
+        return np.array(jax.vmap(self.model_.embedding)(self._encode(X)))
 
     def _not_finite(self, trained: Trained) -> str:
         return (

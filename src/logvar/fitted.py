@@ -104,3 +104,49 @@ class Fitted:
     def in_own_units(self, values: np.ndarray) -> np.ndarray:
         """What the model gives of x, as the data have it."""
         return values if self.standardization is None else self.standardization.to_user(values)
+
+
+class FittedAttributes:
+    """What training gave, by the names that scikit-learn's users expect of an estimator."""
+
+    fitted_: Fitted
+
+    @property
+    def model_(self) -> VAEModel:
+        return self.fitted_.model
+
+    @property
+    def recipe_(self) -> Recipe:
+        return self.fitted_.recipe
+
+    @property
+    def decisions_(self) -> Decisions:
+        return self.fitted_.decisions
+
+    @property
+    def history_(self) -> list[dict[str, Any]]:
+        return self.fitted_.history
+
+    @property
+    def n_iter_(self) -> int:
+        return len(self.fitted_.history)
+
+    @property
+    def ended_(self) -> str:
+        return self.fitted_.ended
+
+    @property
+    def data_(self) -> dict[str, Any]:
+        return self.fitted_.data
+
+    @property
+    def diagnosis_(self) -> Diagnosis | str | None:
+        return self.fitted_.diagnosis
+
+    @property
+    def rescues_(self) -> list[Diagnosis | str]:
+        return list(self.fitted_.rescues)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.fitted_.latent_dim

@@ -7,60 +7,77 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from logvar.distributions.noise import MODES
-from logvar.distributions.registry import LIKELIHOODS, NoiseSettings, build
-from scipy import stats
+from scipy import special, stats
 
 import logvar
+from logvar import likelihoods
+from logvar.likelihoods import LIKELIHOODS
+from logvar.likelihoods.noise import MODES
 
 ROWS = np.random.default_rng(0).integers(0, 256, size=(50, 3)).astype(np.float32)
-DISCRETE = {"bernoulli": np.arange(2.0), "discretized-logistic": np.arange(256.0)}
-NAMED = [name for name in LIKELIHOODS if name != "bernoulli"]
-
-
+LEVELS = (2, 5, 3)
+"""Of the columns of codes, whose last levels all appear in `rows_of`."""
+DISCRETE = {
+    "bernoulli": np.arange(2.0),
+    "discretized-logistic": np.arange(256.0),
+    "categorical": np.arange(float(max(LEVELS))),
+}
+WITH_NOISE = [name for name in LIKELIHOODS if "noise" in LIKELIHOODS.settings(name)]
+WITHOUT = [name for name in LIKELIHOODS if name not in WITH_NOISE]
 LOG_FACTOR = np.log(ROWS.std(0, dtype=float))
 
 
+def rows_of(name):
+    """Rows that a likelihood of this name scores."""
+    if name == "categorical":
+        return ROWS % np.asarray(LEVELS, np.float32)
+    return ROWS % 2 if name == "bernoulli" else ROWS
+
+
 def built(name, **settings):
-    likelihood = build(name, ROWS.shape[1:], NoiseSettings(**settings), LOG_FACTOR)
+    spec = likelihoods.get(name, **settings).decided(rows_of(name))
+    likelihood = spec.build(ROWS.shape[1:], LOG_FACTOR if spec.standardizes else 0.0)
     wide = jnp.zeros(()).dtype if jax.config.jax_enable_x64 else jnp.float32
     return jax.tree.map(lambda leaf: leaf.astype(wide) if eqx.is_array(leaf) else leaf, likelihood)
 
 
-def shape_of_outputs(likelihood):
-    return (3,) if likelihood.heads == 1 else (likelihood.heads, 3)
-
-
 def some_outputs(likelihood, seed=1):
-    shape = shape_of_outputs(likelihood)
+    shape = likelihood.output_shape((3,))
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape) * 0.4)
+
+
+def log_probs(likelihood, name, outputs):
+    """log p of each level of each column, (levels, 3), for a likelihood of levels."""
+    levels = jnp.asarray(np.repeat(DISCRETE[name][:, None], 3, 1), outputs.dtype)
+    return np.asarray(jax.vmap(lambda x: likelihood.log_prob(x, outputs))(levels), float)
 
 
 def allowed(name, mode):
     try:
-        return built(name, mode=mode, sigma=0.3)
+        return built(name, noise=mode, sigma=0.3)
     except logvar.LogvarError:
         return None
 
 
-CASES = [(n, m) for n, m in itertools.product(NAMED, MODES) if allowed(n, m)] + [("bernoulli", "")]
+CASES = [(n, m) for n, m in itertools.product(WITH_NOISE, MODES) if allowed(n, m)]
+CASES += [(name, "") for name in WITHOUT]
 
 
 def test_every_mode_is_there_but_where_no_closed_form_is():
-    refused = set(itertools.product(NAMED, MODES)) - set(CASES)
+    refused = set(itertools.product(WITH_NOISE, MODES)) - set(CASES)
     assert refused == {("student-t", "optimal"), ("discretized-logistic", "optimal")}
     with pytest.raises(logvar.LogvarError, match="no closed form.*noise 'shared'"):
-        built("student-t", mode="optimal")
+        built("student-t", noise="optimal")
 
 
 def case(name, mode):
-    return built(name) if name == "bernoulli" else built(name, mode=mode, sigma=0.3)
+    return built(name) if name in WITHOUT else built(name, noise=mode, sigma=0.3)
 
 
 @pytest.mark.parametrize(("name", "mode"), CASES)
 def test_the_total_is_the_sum_and_so_is_its_slope(name, mode, float64):
     likelihood, outputs = case(name, mode), some_outputs(case(name, mode))
-    x = jnp.asarray(ROWS[0] % 2 if name == "bernoulli" else ROWS[0], outputs.dtype)
+    x = jnp.asarray(rows_of(name)[0], outputs.dtype)
     np.testing.assert_allclose(
         likelihood.total(x, outputs), jnp.sum(likelihood.log_prob(x, outputs)), rtol=1e-12
     )
@@ -76,8 +93,7 @@ def test_probabilities_add_up_to_one(name, mode, float64):
     likelihood = case(name, mode)
     outputs = some_outputs(likelihood)
     if name in DISCRETE:
-        x = jnp.asarray(np.repeat(DISCRETE[name][:, None], 3, 1))
-        total = np.exp(jax.vmap(lambda x: likelihood.log_prob(x, outputs))(x)).sum(0)
+        total = np.exp(log_probs(likelihood, name, outputs)).sum(0)
         np.testing.assert_allclose(total, 1, rtol=1e-9)
         return
     sigma, centre = np.asarray(likelihood.sigma(outputs)), np.asarray(likelihood.mean(outputs))
@@ -99,13 +115,16 @@ def test_draws_follow_the_density(name, mode):
     keys = jax.random.split(jax.random.key(0), 2000)
     drawn = np.asarray(jax.vmap(lambda key: likelihood.sample(outputs, key))(keys), float)
     mean = np.asarray(likelihood.mean(outputs), float)
+    if name == "categorical":  # whose "mean" is the most probable code
+        logs = log_probs(likelihood, name, outputs)
+        np.testing.assert_array_equal(mean, logs.argmax(0))
+        mean = DISCRETE[name] @ np.exp(logs)
     error = drawn.std(0) / np.sqrt(len(drawn))
     assert (np.abs(drawn.mean(0) - mean) < 5 * error).all()
     # E[−log p] over the draws is the entropy: another σ than the sampler's would raise it.
     if name in DISCRETE:
-        levels = jnp.asarray(np.repeat(DISCRETE[name][:, None], 3, 1), jnp.float32)
-        logs = np.asarray(jax.vmap(lambda x: likelihood.log_prob(x, outputs))(levels), float)
-        entropy = -(np.exp(logs) * logs).sum(0)
+        logs = log_probs(likelihood, name, outputs)
+        entropy = -(np.exp(logs) * np.maximum(logs, -1e30)).sum(0)
     else:
         sigma = np.asarray(likelihood.sigma(outputs), float)
         frozen = {"normal": stats.norm(), "laplace": stats.laplace(), "student-t": stats.t(4)}
@@ -119,7 +138,7 @@ def test_draws_follow_the_density(name, mode):
 
 @pytest.mark.parametrize("name", ["normal", "laplace", "student-t"])
 def test_densities_equal_scipys(name, float64):
-    likelihood = built(name, mode="fixed", sigma=0.4)
+    likelihood = built(name, noise="fixed", sigma=0.4)
     outputs = some_outputs(likelihood)
     shift, factor = ROWS.mean(0, dtype=float), ROWS.std(0, dtype=float)
     frozen = {
@@ -134,7 +153,7 @@ def test_densities_equal_scipys(name, float64):
 
 
 def test_discretized_logistic_equals_the_difference_of_its_distribution(float64):
-    likelihood = built("discretized-logistic", mode="fixed", sigma=0.05)
+    likelihood = built("discretized-logistic", noise="fixed", sigma=0.05)
     outputs = jnp.asarray([-0.9, 0.0, 0.8])
     frozen = stats.logistic(loc=127.5 * (1 + np.asarray(outputs)), scale=127.5 * 0.05)
     for level in (0, 1, 60, 128, 200, 254, 255):
@@ -147,7 +166,7 @@ def test_discretized_logistic_equals_the_difference_of_its_distribution(float64)
 
 def test_discretized_logistic_stays_finite_far_from_its_location():
     """A difference of two numbers that are both 1 in float32 would be log 0."""
-    likelihood = built("discretized-logistic", mode="fixed", sigma=1e-3)
+    likelihood = built("discretized-logistic", noise="fixed", sigma=1e-3)
     outputs = jnp.full(3, -1.0)
     logs = jax.jit(lambda x, o: likelihood.log_prob(x, o))(
         jnp.asarray([3.0, 100.0, 254.0]), outputs
@@ -159,8 +178,8 @@ def test_discretized_logistic_stays_finite_far_from_its_location():
 
 @pytest.mark.parametrize("mode", [m for m in MODES if m != "fixed"])
 def test_noise_starts_where_asked_and_never_falls_below_its_floor(mode):
-    likelihood = built("normal", mode=mode, sigma=0.3, floor=0.05)
-    shape = shape_of_outputs(likelihood)
+    likelihood = built("normal", noise=mode, sigma=0.3, floor=0.05)
+    shape = likelihood.output_shape((3,))
     start = likelihood.noise.scale.sigma(likelihood.noise.split(jnp.zeros(shape))[1])
     np.testing.assert_allclose(start, 0.3, rtol=1e-5)
     low = eqx.tree_at(lambda l: l.noise.raw, likelihood, jnp.full_like(likelihood.noise.raw, -1e4))
@@ -170,25 +189,27 @@ def test_noise_starts_where_asked_and_never_falls_below_its_floor(mode):
 
 
 def test_a_fixed_noise_is_exactly_what_was_given():
-    assert float(built("normal", mode="fixed", sigma=1e-4).noise.scale.sigma(
-        built("normal", mode="fixed", sigma=1e-4).noise.raw)) == pytest.approx(1e-4, rel=1e-5)  # fmt: skip
+    assert float(built("normal", noise="fixed", sigma=1e-4).noise.scale.sigma(
+        built("normal", noise="fixed", sigma=1e-4).noise.raw)) == pytest.approx(1e-4, rel=1e-5)  # fmt: skip
 
 
 def test_a_start_below_the_floor_is_refused():
-    with pytest.raises(logvar.LogvarError, match="noise_sigma 0.001 is not above noise_floor"):
+    with pytest.raises(
+        logvar.LogvarError, match="sigma of the noise is 0.001, not above its floor 0.01"
+    ):
         built("normal", sigma=1e-3, floor=1e-2)
 
 
 @pytest.mark.parametrize("name", ["normal", "laplace"])
 def test_the_optimal_noise_is_the_maximum_likelihood_one(name, float64):
-    likelihood = built(name, mode="optimal")
+    likelihood = built(name, noise="optimal")
     location = np.asarray(some_outputs(likelihood))
     rows = jnp.asarray(ROWS.astype(float))
     outputs = jnp.asarray(np.repeat(location[None], len(ROWS), 0))
-    fitted = likelihood.fitted(jax.vmap(likelihood.residual)(rows, outputs).mean())
+    fitted = likelihood.fitted(jax.vmap(likelihood.statistic)(rows, outputs).mean())
 
     def total(sigma):
-        fixed = built(name, mode="fixed", sigma=sigma)
+        fixed = built(name, noise="fixed", sigma=sigma)
         return float(jax.vmap(fixed.log_prob)(rows, outputs).sum())
 
     best = float(fitted.noise.scale.sigma(fitted.noise.raw))
@@ -196,15 +217,45 @@ def test_the_optimal_noise_is_the_maximum_likelihood_one(name, float64):
 
 
 def test_with_perfect_reconstructions_the_optimal_noise_is_its_floor():
-    fitted = built("normal", mode="optimal", floor=0.02).fitted(jnp.zeros(()))
+    fitted = built("normal", noise="optimal", floor=0.02).fitted(jnp.zeros(()))
     assert float(fitted.noise.scale.sigma(fitted.noise.raw)) == pytest.approx(0.02, rel=1e-3)
-    free = built("normal", mode="optimal", floor=0.0).fitted(jnp.zeros(()))
+    free = built("normal", noise="optimal", floor=0.0).fitted(jnp.zeros(()))
     assert np.isfinite(float(free.noise.raw))
 
 
 @pytest.mark.parametrize("name", logvar.scales.names()[:13])
 def test_noise_may_be_learned_in_any_scale(name):
-    likelihood = built("normal", mode="shared", sigma=0.7, scale=name)
+    likelihood = built("normal", noise="shared", sigma=0.7, scale=name)
     gradient = jax.grad(lambda l: l.log_prob(jnp.asarray(ROWS[0]), jnp.zeros(3)).sum(),
                         allow_int=True)(likelihood)  # fmt: skip
     assert np.isfinite(float(gradient.noise.raw)) and float(gradient.noise.raw) != 0
+
+
+def test_codes_have_the_levels_of_their_columns(float64):
+    """The levels are the rows' own; each column is a softmax of its logits, seen as one-hot."""
+    likelihood = built("categorical")
+    assert likelihood.levels == LEVELS
+    outputs, x = some_outputs(likelihood), rows_of("categorical")[7]
+    columns = np.split(np.asarray(outputs), np.cumsum(LEVELS)[:-1])
+    expected = [special.log_softmax(c)[int(code)] for c, code in zip(columns, x, strict=True)]
+    np.testing.assert_allclose(likelihood.log_prob(jnp.asarray(x), outputs), expected, rtol=1e-12)
+    seen = np.concatenate([np.eye(n)[int(code)] for n, code in zip(LEVELS, x, strict=True)])
+    np.testing.assert_array_equal(likelihood.encoder_input(jnp.asarray(x)), seen)
+    assert likelihood.encoder_shape((3,)) == likelihood.output_shape((3,)) == seen.shape
+
+
+def test_codes_beyond_the_levels_are_refused_with_their_place():
+    spec = likelihoods.get("categorical").decided(rows_of("categorical"))
+    rows = rows_of("categorical")[:4].copy()
+    spec.check_new(rows)
+    rows[2, 1] = 5
+    with pytest.raises(logvar.LogvarError, match="got 5 at row 2, column 1.*from 0 to 4"):
+        spec.check_new(rows)
+    with pytest.raises(logvar.LogvarError, match="got 0.5 at row 2, column 1"):
+        likelihoods.get("categorical").decided(np.where(rows == 5, 0.5, rows))
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS.names())
+def test_the_text_of_a_likelihood_with_what_it_took_from_rows_gives_it_again(name):
+    decided = likelihoods.get(name).decided(rows_of(name))
+    assert likelihoods.get(likelihoods.describe(decided)) == decided

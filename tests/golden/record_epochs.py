@@ -22,7 +22,8 @@ def write(path):
     import jax.numpy as jnp
 
     from logvar.data.order import epoch_order
-    from logvar.randomness import standard_normal
+    from logvar.randomness import Gaussian
+    from logvar.randomness import noise as drawn
     from logvar.training.step import Keys
     from tests.golden.recorded import LAYERS, STEPS, images
 
@@ -31,13 +32,18 @@ def write(path):
 
     def noise(epoch):
         keys = Keys.of_epoch(jnp.asarray(SEED), epoch)
-        return jax.vmap(lambda t: standard_normal(keys.at(t).noise, (BATCH, 2)))(jnp.arange(steps))
+        return jax.vmap(lambda t: drawn(Gaussian((2,)), keys.at(t).noise, (BATCH,)))(
+            jnp.arange(steps)
+        )
 
     names = [f"initial/{layer}/{part}" for layer in LAYERS for part in ("kernel", "bias")]
     np.savez(
         path,
         images=x,
-        orders=[epoch_order(len(x), BATCH, SEED, e).reshape(steps, BATCH) for e in range(EPOCHS)],
+        orders=[
+            epoch_order(len(x), BATCH, SEED, e)[: len(x)].reshape(steps, BATCH)
+            for e in range(EPOCHS)
+        ],
         noise=[noise(epoch) for epoch in range(EPOCHS)],
         **{f"weight{i}": STEPS[name] for i, name in enumerate(names)},
     )

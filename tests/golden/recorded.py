@@ -6,12 +6,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from logvar.distributions.bernoulli import Bernoulli
-from logvar.distributions.priors import StandardNormal
-from logvar.model import Model
 
-import logvar
-from logvar.networks import registry
+from logvar import likelihoods, networks, posteriors, priors
+from logvar.models.vae import VAEModel
+from logvar.networks import Shapes
 
 HERE = Path(__file__).parent
 STEPS = np.load(HERE / "tutorial_steps_latent2.npz")
@@ -32,11 +30,21 @@ def images(name: str) -> np.ndarray:
     return np.unpackbits(IMAGES[name], axis=1).reshape(-1, 28, 28, 1).astype(np.float32)
 
 
-def model(prefix: str) -> Model:
+def tutorial_networks(latent_dim: int):
+    shapes = Shapes((28, 28, 1), 2 * latent_dim, latent_dim, (28, 28, 1))
+    return networks.get("tutorial").build(shapes, jax.random.key(0))
+
+
+def model(prefix: str) -> VAEModel:
     """The tutorial's model with the recorded weights `initial/` or `after5/`."""
-    encoder, decoder = registry.build("tutorial", (28, 28, 1), 2, (), jax.random.key(0))
-    built = Model(
-        encoder, decoder, StandardNormal(), Bernoulli(), logvar.scales.get("log-variance")
+    encoder, decoder = tutorial_networks(2)
+    built = VAEModel(
+        encoder=encoder,
+        decoder=decoder,
+        prior=priors.get("standard"),
+        likelihood=likelihoods.get("bernoulli"),
+        posterior=posteriors.get("diagonal(scale=log-variance)"),
+        latent_dim=2,
     )
     for name, layer in LAYERS.items():
         for part in ("kernel", "bias"):

@@ -31,7 +31,7 @@ def test_it_gives_what_it_gave_then(use):
 
 def test_it_is_saved_as_runs_are_now_and_its_training_can_go_on(tmp_path):
     vae = logvar.load(HERE / "run_0_1")
-    state = load_state(vae, HERE / "run_0_1")
+    state = load_state(vae.fitted_, HERE / "run_0_1")
     assert int(state.step) == 60
     again = logvar.load(vae.save(tmp_path / "now"))
     for use in USES.values():
@@ -41,7 +41,7 @@ def test_it_is_saved_as_runs_are_now_and_its_training_can_go_on(tmp_path):
 def test_its_scores_far_out_are_finite_and_fall():
     """It does not say how far its training rows reached: no further than √n standard deviations."""
     vae = logvar.load(HERE / "run_0_1")
-    rows = vae._standardization.shift + 10.0 ** np.arange(1, 31)[:, None]
+    rows = vae.fitted_.standardization.shift + 10.0 ** np.arange(1, 31)[:, None]
     with pytest.warns(logvar.errors.OutsideTrainingRange):
         scores = vae.score_samples(rows, 5)
     assert np.isfinite(scores).all() and (np.diff(scores) < 0).all()

@@ -45,9 +45,10 @@ def linear_gaussian(rows: int = 1500) -> np.ndarray:
 def fitted(name: str, epochs: int = 300) -> logvar.VAE:
     """A linear VAE trained on these rows under a scale."""
     vae = logvar.VAE(
-        latent_dim=LATENTS, hidden=(), scale=name, likelihood="normal", noise="fixed",
-        noise_sigma=NOISE**0.5, noise_floor=0.0, epochs=epochs, batch_size=500, learning_rate=0.02,
-        n_samples=4, patience=0, validation_fraction=0,
+        latent_dim=LATENTS, network="mlp(hidden=[])", scale=name,
+        likelihood=f"normal(noise=fixed, sigma={NOISE**0.5}, floor=0)",
+        objective="elbo(samples=4)", epochs=epochs, batch_size=500, learning_rate=0.02,
+        patience=0, validation_fraction=0,
     )  # fmt: skip
     return vae.fit(linear_gaussian())
 
@@ -55,7 +56,7 @@ def fitted(name: str, epochs: int = 300) -> logvar.VAE:
 def reached(vae: logvar.VAE) -> tuple[np.ndarray, np.ndarray, float]:
     """(KL of each latent from large to small, posterior variances of those above, mean ELBO)."""
     X = linear_gaussian()
-    each = elbo_terms(vae.model_, X, vae._preparation, 0, n_samples=50)
+    each = elbo_terms(vae.model_, X, vae.fitted_.preparation, 0, n_samples=50)
     variance = np.sort(np.asarray(vae.model_.scale.variance(each.raw)).mean(0))
     return np.sort(each.kl.mean(0))[::-1], variance[: len(ABOVE)], float(each.elbo.mean())
 

@@ -9,9 +9,11 @@ import pytest
 import logvar
 from logvar import assembly, scales
 from logvar.data.sources import load
+from logvar.models.batch import Batch
 from logvar.recipe import Recipe
 from logvar.study.arms import AS_IS, MATCHED, begin, factor, slope_mismatch
 from logvar.training.loop import train
+from logvar.training.state import partition
 from tests.cases import some
 from tests.test_fleet import Steps
 
@@ -21,7 +23,10 @@ REFERENCE = scales.get("log-variance")
 
 def run(**settings):
     recipe = Recipe().replace(
-        **({"latent_dim": 3, "hidden": (16,), "epochs": 2, "initial_sigma": "as-is"} | settings)
+        **(
+            {"latent_dim": 3, "network": "mlp(hidden=[16])", "epochs": 2, "initial_sigma": "as-is"}
+            | settings
+        )
     )
     return assembly.build_run(recipe, ROWS[:250], ROWS[250:])
 
@@ -31,7 +36,8 @@ def test_as_is_keeps_the_raw_outputs(name):
     model = run().model
     changed, coordinates = begin(model, scales.get(name), REFERENCE, AS_IS)
     np.testing.assert_array_equal(
-        model.encode(jnp.asarray(ROWS[0]))[1], changed.encode(jnp.asarray(ROWS[0]))[1]
+        model.encode(Batch(jnp.asarray(ROWS[0])))["raw"],
+        changed.encode(Batch(jnp.asarray(ROWS[0])))["raw"],
     )
     assert all((leaf == 1).all() for leaf in jax.tree.leaves(coordinates))
 
@@ -50,8 +56,9 @@ def test_matched_starts_at_the_same_sigma_and_moves_it_as_far(name):
     model, into = begin(built.model, scale, REFERENCE, MATCHED)
 
     def log_sigma(model):
-        mean, raw = jax.vmap(model.encode)(jnp.asarray(ROWS[:20]))
-        return np.asarray(model.scale.log_sigma(raw), np.float64), np.asarray(mean)
+        code = jax.vmap(model.encode)(Batch(jnp.asarray(ROWS[:20])))
+        log_sigma = model.scale.log_sigma(code["raw"])
+        return np.asarray(log_sigma, np.float64), np.asarray(code["mean"])
 
     # Small raw outputs, so that all is to first order around σ₀.
     def small(model, c):
@@ -63,10 +70,10 @@ def test_matched_starts_at_the_same_sigma_and_moves_it_as_far(name):
 
     def after_one_step(model, coordinates):
         state = train(
-            model, built.rows.values[:128], None, built.objective, built.plan, Steps(), latent_dim=3,
+            model, built.rows.values[:128], None, built.objective, built.plan, Steps(),
             coordinates=coordinates,
         ).state  # fmt: skip
-        return eqx.combine(state.params, eqx.partition(model, model.trainable())[1])
+        return eqx.combine(state.params, partition(model)[1])
 
     moved = log_sigma(after_one_step(matched, into))[0] - log_sigma(matched)[0]
     expected = log_sigma(after_one_step(reference, built.coordinates))[0] - log_sigma(reference)[0]

@@ -18,7 +18,7 @@ from logvar.training.fleet.train import QUANTILES
 DIGITS = load("digits").train[:240]
 SMALL = {
     "scales": ["log-variance", "log-std"], "learning_rates": [1e-3, 1e-2], "seeds": 2,
-    "latent_dim": 2, "hidden": (8,), "epochs": 3, "batch_size": 40, "importance_samples": 3,
+    "latent_dim": 2, "network": "mlp(hidden=[8])", "epochs": 3, "batch_size": 40, "importance_samples": 3,
 }  # fmt: skip
 
 
@@ -171,7 +171,7 @@ def test_rows_for_training_choosing_and_reporting_are_disjoint():
 def test_a_fleet_is_split_where_memory_ends(monkeypatch):
     chosen = Experiment(
         ("log-variance", "log-std"), (1e-3,), 6, ("as is", "matched"), 0.2, 0.95, 1, 0.2, 0.1, 5,
-        Recipe().replace(hidden=(8,)),
+        Recipe().replace(network="mlp(hidden=[8])"),
     )  # fmt: skip
     assert [len(unit.seeds) for unit in units(chosen, DIGITS, None)] == [6, 6, 6]
     at_once = members_that_fit(chosen, rows_of(chosen, DIGITS, None, 0))
@@ -245,7 +245,7 @@ def untrained(experiment, rows, unit, on_epoch):
 def test_the_command_compares_and_refuses(tmp_path, monkeypatch, capsys):
     import sys
 
-    from logvar import cli
+    from logvar.cli import main as cli
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LOGVAR_CACHE", "")
@@ -253,7 +253,7 @@ def test_the_command_compares_and_refuses(tmp_path, monkeypatch, capsys):
     np.save("table.npy", np.random.default_rng(0).normal(size=(120, 4)))
     arguments = [
         "logvar", "compare", "table.npy", "--scales", "log-variance,clamped(log-std, low=-5, high=3)",
-        "--learning-rates", "1e-2", "--seeds", "2", "--epochs", "2", "--hidden", "8", "--latent-dim", "2",
+        "--learning-rates", "1e-2", "--seeds", "2", "--epochs", "2", "--network", "mlp(hidden=[8])", "--latent-dim", "2",
         "--arms", "as is", "--importance-samples", "2", "--out", "out",
     ]  # fmt: skip
     monkeypatch.setattr(sys, "argv", arguments)

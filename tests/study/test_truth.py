@@ -63,7 +63,7 @@ def test_measurements_agree_with_the_formulas_on_a_linear_model():
     X, vae = linear_gaussian(), fitted("log-std")
     run = assembly.build_run(vae.recipe_, X, X[:10])
     figures, elbos = measure(
-        vae.model_, scales.get("log-variance"), X, vae._preparation, run.objective, seed=0,
+        vae.model_, scales.get("log-variance"), X, vae.fitted_.preparation, run.objective, seed=0,
         importance_samples=5, analytic_kl=True,
     )  # fmt: skip
     assert figures.curvature == pytest.approx(figures.curvature_predicted, rel=0.1)
@@ -77,7 +77,7 @@ def test_measurements_agree_with_the_formulas_on_a_linear_model():
 def test_gradient_noise_against_the_exact_variance():
     """For a fixed quadratic log-likelihood −h(z − a)²/2 the variance is known in closed form."""
     digits = load("digits").test[:40]
-    recipe = Recipe().replace(latent_dim=2, hidden=(8,))
+    recipe = Recipe().replace(latent_dim=2, network="mlp(hidden=[8])")
     noise = {}
     for name in ("log-variance", "log-std"):
         run = assembly.build_run(

@@ -14,82 +14,37 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 import logvar
+from logvar.cli.arguments import (
+    ComparedSettings,
+    Data,
+    DataDir,
+    Out,
+    OwnData,
+    Run,
+    Settings,
+    defaults,
+)
 from logvar.cli.lists import numbers, top_level_commas
-from logvar.cli.terminal import refuse_removed, warnings_in_one_line
+from logvar.cli.terminal import check_given, refuse_removed, warnings_in_one_line
+from logvar.data.paths import check_readable, check_writable
 from logvar.errors import LogvarError
-from logvar.recipe import PRESETS, Recipe, preset
+from logvar.recipe import PRESETS, Recipe
 from logvar.signals import leaving_unheard, unwinding
+from logvar.storage.files import unfinished
 
 if TYPE_CHECKING:
     import numpy as np
 
     from logvar.estimator import VAE
 
-Data = Annotated[
-    str,
-    tyro.conf.Positional,
-    tyro.conf.arg(
-        metavar="DATA",
-        help="digits, mnist, a .npy .npz .csv .parquet file, or a folder of images or IDX files",
-    ),
-]
-OwnData = Annotated[
-    str | None,
-    tyro.conf.Positional,
-    tyro.conf.arg(metavar="DATA", help="data; by default what the run was fitted on"),
-]
-Run = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN", help="a run folder")]
-Out = Annotated[Path, tyro.conf.arg(metavar="FILE", help="a .npy, .csv or .parquet file")]
-DataDir = Annotated[
-    str | None, tyro.conf.arg(metavar="DIR", help="where mnist is; otherwise LOGVAR_DATA")
-]
 
-
-def _flags(name: str, without: tuple[str, ...] = ()) -> type:
-    """The recipe's settings as flags: declared there, and only there."""
-    fields = []
-    for section in dataclasses.fields(Recipe):
-        for field in dataclasses.fields(section.default):  # type: ignore[arg-type]
-            if field.name in ("data", *without):
-                continue
-            kind, text = field.type.__origin__, field.type.__metadata__[0]  # type: ignore[union-attr]
-            flag_name = "seed" if field.name == "random_state" else None
-            flag = Annotated[kind, tyro.conf.arg(help=text, name=flag_name)]  # type: ignore[valid-type]
-            fields.append((field.name, flag, dataclasses.field(default=field.default)))
-    return dataclasses.make_dataclass(name, fields, frozen=True)
-
-
-Settings = _flags("Settings")
-# What `logvar compare` sets itself: logvar.study.experiment.OWN, to which a test holds it.
-ComparedSettings = _flags(
-    "ComparedSettings",
-    (
-        "scale", "learning_rate", "random_state", "initial_sigma", "match", "validation_fraction",
-        "on_divergence",
-    ),
-)  # fmt: skip
-
-
-def _defaults() -> Any:
-    """The defaults of fit's flags: those of --preset where one is given."""
-    arguments = sys.argv[1:]
-    chosen = [
-        following if argument == "--preset" else argument.removeprefix("--preset=")
-        for argument, following in zip(arguments, [*arguments[1:], ""], strict=True)
-        if argument == "--preset" or argument.startswith("--preset=")
-    ]
-    recipe = preset(chosen[-1]) if chosen else Recipe()
-    settings = recipe.flat()
-    return Settings(**{f.name: settings[f.name] for f in dataclasses.fields(Settings)})
-
-
-def _fit_from(defaults: Any) -> Any:
+def _fit_from(shown: Any) -> Any:
     """The command fit, whose flags show these defaults."""
 
     def fit(
         data: Data,
         /,
-        settings: tyro.conf.OmitArgPrefixes[Settings] = defaults,  # type: ignore[valid-type]
+        settings: tyro.conf.OmitArgPrefixes[Settings] = shown,  # type: ignore[valid-type]
         preset: Annotated[
             str | None, tyro.conf.arg(metavar="NAME", help=f"start from: {', '.join(PRESETS)}")
         ] = None,
@@ -117,7 +72,9 @@ def _fit_from(defaults: Any) -> Any:
         Example: logvar fit digits --latent-dim 2 --out runs/digits
         """
         chosen = dataclasses.asdict(settings)
-        Recipe().replace(**chosen).checked()  # a wrong value is answered before JAX is imported
+        # What is wrong is answered before JAX is imported.
+        Recipe().replace(**chosen).checked()
+        check_readable(data)
         from logvar.cli import runs
 
         folder = out or Path("runs") / (Path(data).stem or "data")
@@ -138,6 +95,7 @@ def evaluate(
 
     Example: logvar evaluate runs/digits
     """
+    check_given(run, data)
     from logvar.cli import runs
 
     runs.evaluate(run, data, data_dir, importance_samples)
@@ -208,6 +166,8 @@ def sample(
 
     Example: logvar sample runs/digits --n 100 --out samples.npy
     """
+    check_writable(out)
+    check_given(run)
     from logvar.cli import runs
 
     runs.sample(run, out, n, mean, seed)
@@ -232,6 +192,7 @@ def convert(
 
     Example: logvar convert runs/digits --scale log-std
     """
+    check_given(run, data)
     from logvar.cli import runs
 
     runs.convert(run, data, data_dir, scale, out, overwrite, match)
@@ -279,7 +240,8 @@ def compare(
         "importance_samples": importance_samples,
     }
     recipe = dataclasses.asdict(settings)
-    Recipe().replace(**recipe).checked()  # a wrong value is answered before JAX is imported
+    Recipe().replace(**recipe).checked()  # before JAX is imported
+    check_readable(data)
     from logvar.cli import comparison
 
     chosen = experiment | recipe
@@ -291,6 +253,7 @@ def report(run: Run, data: OwnData = None, /, data_dir: DataDir = None) -> None:
 
     Example: logvar report runs/digits
     """
+    check_given(run, data)
     from logvar.cli import runs
 
     runs.report(run, data, data_dir)
@@ -311,6 +274,10 @@ def doctor(
 
     Example: logvar doctor runs/digits
     """
+    if run is None and not environment:
+        raise LogvarError("got no run: give RUN, or --environment")
+    if run is not None and not unfinished(run).is_dir():
+        check_given(run, data)
     from logvar.cli import runs
 
     runs.doctor(run, data, data_dir, environment)
@@ -336,14 +303,40 @@ def scales(
 
     Example: logvar scales softplus --code torch
     """
+    if run is not None and plot is not None:
+        check_given(run)
     from logvar.cli import scales as scale_commands
 
     scale_commands.show(names, code, plot, run)
 
 
+def parts(
+    kind: Annotated[
+        str | None,
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="KIND", help="such as prior; by default all kinds"),
+    ] = None,
+    name: Annotated[
+        str | None,
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="NAME", help="one part in full, such as mixture"),
+    ] = None,
+    /,
+) -> None:
+    """List what a model can be made of, with settings, formulas and sources.
+
+    Example: logvar parts prior mixture
+    """
+    from logvar.cli import parts as catalogue
+
+    catalogue.show(kind, name)
+
+
 def _write(
     run: Path, data: str | None, data_dir: str | None, out: Path, function: Any, name: str
 ) -> None:
+    check_writable(out)
+    check_given(run, data)
     from logvar.cli import runs
 
     runs.write(run, data, data_dir, out, function, name)
@@ -357,10 +350,10 @@ def main() -> None:
     try:
         refuse_removed(sys.argv[1:])
         app = tyro.extras.SubcommandApp()
-        fit = _fit_from(_defaults() if sys.argv[1:2] == ["fit"] else Settings())
+        fit = _fit_from(defaults() if sys.argv[1:2] == ["fit"] else Settings())
         for command in (
             fit, evaluate, encode, decode, reconstruct, score, sample, convert, report, doctor,
-            scales, compare,
+            parts, scales, compare,
         ):  # fmt: skip
             app.command(command)
         with unwinding(), leaving_unheard(harmless=lambda: True), warnings_in_one_line():

@@ -16,6 +16,7 @@ from logvar.data.order import split
 from logvar.data.preparation import as_rows
 from logvar.errors import LogvarError
 from logvar.estimator import VAE, load
+from logvar.evaluation.health import ACTIVE
 from logvar.evaluation.summary import Evaluation
 from logvar.recipe import Recipe
 from logvar.report.page import write_report
@@ -254,7 +255,6 @@ def write(
 ) -> None:
     """Apply a function of (estimator, rows) and write its result."""
     keep_compiled_programs()
-    tables.check_writable(out)
     vae = load(run)
     _refuse_its_data(out, data or vae.recipe_.data.data)
     rows = _all_rows(vae, data, data_dir)
@@ -268,7 +268,6 @@ def write(
 def sample(run: Path, out: Path, n: int, mean: bool, seed: int | None) -> None:
     """Draw from a run's model."""
     keep_compiled_programs()
-    tables.check_writable(out)
     vae = load(run)
     _refuse_its_data(out, vae.recipe_.data.data)
     drawn = vae.sample(n, mean=mean, random_state=seed)
@@ -284,8 +283,6 @@ def doctor(
         for name, value in described_environment().items():
             console.print(f"{name}: {value}", highlight=False, soft_wrap=True, markup=False)
     if run is None:
-        if not with_environment:
-            raise LogvarError("got no run: give RUN, or --environment")
         return
     keep_compiled_programs()
     findings = list(ending(run))
@@ -373,8 +370,8 @@ def _print_evaluation(evaluation: Evaluation) -> None:
             highlight=False,
             soft_wrap=True,
         )
-    n = len(evaluation.kl_per_latent)
-    console.print(f"  {'active units':<20}{evaluation.active_units} of {n}", highlight=False)
+    active = f"{evaluation.active_units} of {evaluation.latents}"
+    console.print(f"  {'active units':<20}{active:<36} {ACTIVE}", highlight=False, soft_wrap=True)
     raw = evaluation.raw_outputs
     console.print(
         f"  {'raw outputs':<20}{raw.quantiles['0']:.2f} … {raw.quantiles['1']:.2f}, "

@@ -1,25 +1,44 @@
-"""How the command line answers what it is given: warnings and removed flags, in one line each."""
+"""How the command line answers what it is given: missing paths, removed flags and warnings.
+
+Each in one line. Nothing heavy is imported here.
+"""
 
 import contextlib
+import itertools
 import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from logvar.data.paths import check_readable
 from logvar.errors import LogvarError, OutsideTrainingRange
 from logvar.recipe.older import MOVED, spelled
+from logvar.storage.run_folder import check_finished
 
 
 def refuse_removed(arguments: list[str]) -> None:
     """Answer a flag of an earlier version with its new spelling."""
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for i, argument in enumerate(arguments):
         flag, _, value = argument.partition("=")
         name = flag.removeprefix("--").removeprefix("no-").replace("-", "_")
         if not argument.startswith("--") or name not in MOVED:
             continue
-        value = "false" if flag.startswith("--no-") else value or following
-        part, text = spelled(name, value if value and not value.startswith("--") else "…")
+        following = itertools.takewhile(lambda a: not a.startswith("--"), arguments[i + 1 :])
+        value = "false" if flag.startswith("--no-") else value or ", ".join(following)
+        part, text = spelled(name, value or "…")
         raise LogvarError(f"{flag} is a setting of the {part}: write --{part} {text!r}")
+
+
+def check_given(run: Path, data: str | None = None) -> None:
+    """Check that RUN and DATA exist, before JAX is imported.
+
+    Raises:
+        LogvarError: the run is no folder of a finished run, or the data cannot be read.
+    """
+    check_finished(run)
+    if data is not None:
+        check_readable(data)
 
 
 @contextlib.contextmanager

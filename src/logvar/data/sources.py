@@ -8,10 +8,15 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from logvar.data import idx, images, tables
-from logvar.errors import LogvarError, unknown_name
+from logvar.data.paths import check_readable
 
 _ROWS_AT_ONCE = 4096
-BUILT_IN = ("digits", "mnist")
+_READERS = {
+    ".npy": tables.read_npy,
+    ".npz": tables.read_npz,
+    ".csv": tables.read_csv,
+    ".parquet": tables.read_parquet,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,28 +46,13 @@ def load(source: str, data_dir: str | None = None) -> Dataset:
         return _digits()
     if source == "mnist":
         return _from_idx("mnist", idx.mnist_folder(data_dir))
+    check_readable(source)
     path = Path(source)
     if path.is_dir():
         if idx.is_idx_folder(path):
             return _from_idx(path.name, path)
         return Dataset(path.name, *images.read_folder(path))
-    if not path.exists():
-        error = unknown_name("data", source, BUILT_IN)
-        raise LogvarError(f"{error}; and no file or folder {source} exists")
-    if path.stat().st_size == 0:
-        raise LogvarError(f"{path} is empty (0 bytes): expected a table or array with rows")
-    readers = {
-        ".npy": tables.read_npy,
-        ".npz": tables.read_npz,
-        ".csv": tables.read_csv,
-        ".parquet": tables.read_parquet,
-    }
-    if path.suffix.lower() not in readers:
-        raise LogvarError(
-            f"{path} has the ending {path.suffix!r}: expected {', '.join(readers)}, a folder of "
-            "images, a folder with IDX files, or one of the names digits and mnist"
-        )
-    return Dataset(path.stem, readers[path.suffix.lower()](path))
+    return Dataset(path.stem, _READERS[path.suffix.lower()](path))
 
 
 def fingerprint(rows: np.ndarray) -> str:

@@ -11,7 +11,6 @@ import numpy as np
 from logvar.errors import LogvarError
 from logvar.storage.files import write_atomically
 
-WRITABLE = (".npy", ".csv", ".parquet")
 # What NumPy and zipfile raise on bytes they cannot make sense of, found by tests.crash.fuzz_files.
 _BROKEN = (
     ValueError,
@@ -89,18 +88,6 @@ def read_parquet(path: Path) -> np.ndarray:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, "a whole parquet file", error) from error
     return _numbers(path, table)
-
-
-def check_writable(path: Path) -> None:
-    """Check an output's ending before any work is done.
-
-    Raises:
-        LogvarError: the ending is none we write, or its folder does not exist.
-    """
-    if path.suffix.lower() not in WRITABLE:
-        raise LogvarError(f"--out {path} ends in {path.suffix!r}: expected {', '.join(WRITABLE)}")
-    if not path.parent.is_dir():
-        raise LogvarError(f"--out {path}: the folder {path.parent} does not exist; create it first")
 
 
 def write(path: Path, array: np.ndarray, names: list[str] | None = None) -> None:

@@ -11,8 +11,9 @@ from logvar.evaluation.noise import NoiseSummary
 from logvar.evaluation.summary import ACTIVE_VARIANCE
 from logvar.scales import Clamped, Floored, Scale
 
-_COLLAPSED = 0.05
-"""Nats of KL below which a latent carries nothing."""
+ACTIVE = f"variance of the posterior mean over rows above {ACTIVE_VARIANCE:g}"
+"""What an active latent is, for people. Burda, Grosse & Salakhutdinov (2016) counted them this way,
+and so do `evaluate`, `compare` and the report."""
 _LARGE_STEP = 0.05
 """A step in log σ that changes σ by 5 % at once."""
 _FLAT = 1e-2
@@ -39,7 +40,7 @@ def examine(
     learning_rate: float | None,
     optimizer: str,
 ) -> list[Finding]:
-    """Look for dead latents, collapse, a saturated scale, an inert floor, too large a step in
+    """Look for unused latents, collapse, a saturated scale, an inert floor, too large a step in
     log σ, and a decoder whose σ lies at its floor.
 
     Args:
@@ -64,26 +65,25 @@ def examine(
 
 
 def _latents(row_terms: RowTerms) -> Finding:
+    """Unused latents are common and do no harm; a model in which none is active is at fault."""
     kl = row_terms.kl.mean(0, dtype=np.float64)
-    spread = row_terms.mean.var(0, dtype=np.float64)
-    dead = np.flatnonzero((spread <= ACTIVE_VARIANCE) | (kl < _COLLAPSED))
-    if len(dead) == len(kl):
+    active = row_terms.mean.var(0, dtype=np.float64) > ACTIVE_VARIANCE
+    if not active.any():
         return Finding(
             "posterior collapse",
             False,
-            f"no latent carries information (KL {kl.sum():.3g} nats in all): the decoder ignores "
-            "z; try beta_warmup=20, free_bits=0.1, or fewer layers in the decoder",
+            f"none of {len(active)} latents is active ({ACTIVE}; KL {kl.sum():.3g} nats in all): "
+            "the decoder ignores z; try objective='elbo(warmup=20)' or 'elbo(free_bits=0.1)', or a "
+            "smaller decoder",
         )
-    if len(dead):
-        shown = ", ".join(map(str, dead[:8])) + (", …" if len(dead) > 8 else "")
-        return Finding(
-            "dead latents",
-            False,
-            f"{len(dead)} of {len(kl)} carry nothing ({shown}): a KL below {_COLLAPSED:g} nats, "
-            f"or a posterior mean whose variance over rows is at most {ACTIVE_VARIANCE:g}; "
-            f"harmless, and latent_dim={len(kl) - len(dead)} would do",
-        )
-    return Finding("latents", True, f"all {len(kl)} carry information, {kl.sum():.3g} nats in all")
+    text = f"{active.sum()} of {len(active)} active ({ACTIVE}), KL {kl.sum():.3g} nats in all"
+    unused = np.flatnonzero(~active)
+    if len(unused):
+        shown = ", ".join(map(str, unused[:8])) + (", …" if len(unused) > 8 else "")
+        by_latent = len(kl) == len(active)  # where q and p factor
+        cost = f", at a cost of {kl[unused].sum():.2g} nats" if by_latent else ""
+        text += f"; {len(unused)} unused ({shown}){cost}: latent_dim={active.sum()} would do"
+    return Finding("latents", True, text)
 
 
 def _range(scale: Scale, raw: np.ndarray) -> Finding:

@@ -86,7 +86,9 @@ class Evaluation:
     protocol: Protocol
     figures: list[Figure]
     kl_per_latent: list[float]
+    """In groups: one for each latent where q and p factor, otherwise a single one."""
     active_units: int
+    latents: int
     raw_outputs: RawOutputs
     noise: NoiseSummary | None = None
     outside: int = 0
@@ -122,12 +124,13 @@ def evaluate(
     rows = examples_of(rows)
     row_terms = elbo_terms(model, rows, preparation, seed)
     likelihood = importance_log_likelihood(model, rows, preparation, seed, n_importance)
-    squared, squared_how = _squared_errors(model, rows, preparation, seed)
+    errors, how_errors = _errors(model, rows, preparation, seed)
+    how_kl = "in closed form" if model.has_closed_kl else "by the same sample"
     n = len(rows)
     monte_carlo = float(np.sqrt(np.sum(np.square(likelihood.monte_carlo_error), dtype=float)) / n)
     nats = "nats per example"
     figures = [
-        _mean("elbo", row_terms.elbo, nats, "β = 1, one sample per row, KL in closed form"),
+        _mean("elbo", row_terms.elbo, nats, f"β = 1, one sample per row, KL {how_kl}"),
         dataclasses.replace(
             _mean(
                 "log_likelihood",
@@ -144,8 +147,8 @@ def evaluate(
             f"−log p(x)/(D·log 2), D = {math.prod(rows.shape[1:])}; log p: {meaning}",
         ),
         _mean("reconstruction", row_terms.log_likelihood, nats, "log p(x | z), one sample per row"),
-        _mean("kl", row_terms.kl.sum(-1), nats, "KL(q(z | x) ‖ p(z)) in closed form"),
-        _mean("squared_error", squared, "", squared_how),
+        _mean("kl", row_terms.kl.sum(-1), nats, f"KL(q(z | x) ‖ p(z)) {how_kl}"),
+        _mean(model.likelihood.error_name, errors, "", how_errors),
     ]
     if batch_means:
         sampled = elbo_terms(model, rows, preparation, seed, analytic_kl=False).elbo
@@ -159,6 +162,7 @@ def evaluate(
         figures,
         [float(value) for value in row_terms.kl.mean(0, dtype=np.float64)],
         int(np.sum(row_terms.mean.var(0, dtype=np.float64) > ACTIVE_VARIANCE)),
+        row_terms.mean.shape[1],
         raw_outputs(model, row_terms),
         summarize_noise(model, rows, preparation, seed),
         len(rows.outside),
@@ -196,13 +200,13 @@ def _mean(name: str, values: np.ndarray, unit: str, how: str) -> Figure:
     return Figure(name, float(np.ldexp(scaled.mean(), exponent)), error, unit, how)
 
 
-def _squared_errors(
+def _errors(
     model: VAEModel, examples: Examples, preparation: Preparation, seed: int
 ) -> tuple[Float[np.ndarray, "rows"], str]:
-    """The squared error of each row's reconstruction, per feature, and how it was computed.
+    """The error of each row's reconstruction, per feature, and how it was computed.
 
-    It is in the data's own units, or in those of the widest spread where float64 cannot hold the
-    squares.
+    A squared error is in the data's own units, or in those of the widest spread where float64
+    cannot hold the squares.
     """
     unit, relative = 1.0, None
     if examples.standardization is not None:
@@ -210,11 +214,11 @@ def _squared_errors(
         unit = float(factor.max())
         relative = (factor / unit).astype(np.float32)
     task = (model, preparation, jnp.asarray(seed), relative)
-    found = in_blocks(_squared_error, task, examples.values, examples.words).astype(np.float64)
+    found = in_blocks(_error, task, examples.values, examples.words).astype(np.float64)
     again = to_repeat(examples, found)
     if len(again):
         wide = (Wide.of(model), *task[1:])
-        found[again] = in_float64(_squared_error_outside, wide, examples, again)
+        found[again] = in_float64(_error_outside, wide, examples, again)
     how = "per feature, decoding the posterior mean"
     in_own_units = found * unit * unit
     if np.isfinite(in_own_units.sum()) and not np.any((in_own_units == 0) & (found > 0)):
@@ -222,30 +226,29 @@ def _squared_errors(
     return found, f"{how}, in units of {unit:.6g}², which float64 cannot hold"
 
 
-def _squared_error(task: tuple, rows: Array, words: Array) -> Float[Array, "block"]:
+def _error(task: tuple, rows: Array, words: Array) -> Float[Array, "block"]:
     model, preparation, seed, relative = task
 
     def row(row: Array, word: Array) -> Array:
         x = preparation(row, row_key(seed, Purpose.BINARIZATION, word))
-        return _mean_square(model.mean(model.embedding(model.encode(Batch(x)))) - x, relative)
+        mean = model.mean(model.embedding(model.encode(Batch(x))))
+        return _mean_error(model, mean - x, relative)
 
     return jax.vmap(row)(rows, words)
 
 
-def _squared_error_outside(
-    task: tuple, seen: Array, words: Array, actual: Array
-) -> Float[Array, "block"]:
+def _error_outside(task: tuple, seen: Array, words: Array, actual: Array) -> Float[Array, "block"]:
     wide, preparation, seed, relative = task
 
     def row(seen: Array, word: Array, actual: Array) -> Array:
         key = row_key(seed, Purpose.BINARIZATION, word)
         code = wide.encode(Batch(preparation(seen, key)))
         mean = wide.model.mean(wide.model.embedding(code))
-        return _mean_square(mean - preparation(actual, key), relative)
+        return _mean_error(wide.model, mean - preparation(actual, key), relative)
 
     return jax.vmap(row)(seen, words, actual)
 
 
-def _mean_square(difference: Array, relative: Array | None) -> Float[Array, ""]:
+def _mean_error(model: VAEModel, difference: Array, relative: Array | None) -> Float[Array, ""]:
     weight = 1.0 if relative is None else relative.astype(difference.dtype)
-    return jnp.mean(jnp.square(difference * weight))
+    return jnp.mean(model.likelihood.errors(difference * weight))

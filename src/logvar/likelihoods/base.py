@@ -110,6 +110,13 @@ class Likelihood(LikelihoodSpec):
     def sample(self, outputs: Outputs, key: PRNGKeyArray) -> Example:
         """One draw of x."""
 
+    error_name: ClassVar[str] = "squared_error"
+    """What `errors` are called in a report."""
+
+    def errors(self, difference: Example) -> Example:
+        """The error of a reconstruction in each feature, from its difference to x."""
+        return jnp.square(difference)
+
     def encoder_input(self, x: Example) -> Float[Array, "..."]:
         """x as the encoder sees it."""
         return x

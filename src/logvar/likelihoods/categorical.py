@@ -1,5 +1,7 @@
 """Codes of categories: a softmax over the levels of each column."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -71,6 +73,7 @@ class CategoricalCodes(Likelihood):
     that a column lacks has probability 0.
     """
 
+    error_name: ClassVar[str] = "error_rate"
     levels: tuple[int, ...] = eqx.field(static=True)
     shape: Shape = eqx.field(static=True)
 
@@ -92,6 +95,10 @@ class CategoricalCodes(Likelihood):
     def sample(self, outputs: Outputs, key: PRNGKeyArray) -> Example:
         drawn = jax.random.categorical(key, self._by_column(outputs), axis=-1)
         return drawn.astype(outputs.dtype).reshape(self.shape)
+
+    def errors(self, difference: Example) -> Example:
+        """1 where the most probable code is another one."""
+        return (difference != 0).astype(difference.dtype)
 
     def probabilities(self, outputs: Outputs) -> Float[Array, "columns levels"]:
         """P(x = c) of each column; 0 for levels that a column lacks."""

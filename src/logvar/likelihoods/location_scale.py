@@ -109,7 +109,7 @@ class OfRealValues(WithNoise, LikelihoodSpec):
 
     def build(self, shape: Shape, log_factor: ArrayLike = 0.0) -> "LocationScale":
         constant = jnp.broadcast_to(jnp.asarray(log_factor, jnp.float32), shape)
-        return LocationScale(constant, self.family(), self.observation_noise(shape))
+        return LocationScale(self.family(), self.observation_noise(shape), constant)
 
 
 class Normal(OfRealValues):
@@ -143,10 +143,10 @@ class LocationScale(Likelihood):
     standardized.
     """
 
-    log_factor: Example = frozen()
-    """log of the standard deviation that each feature was divided by."""
     family: Family
     noise: ObservationNoise
+    log_factor: Example = frozen()
+    """log of the standard deviation that each feature was divided by."""
 
     @property
     def heads(self) -> int:

@@ -40,7 +40,7 @@ class WithNoise(eqx.Module):
     scale: Scale = setting(
         scales.get("log-std"), help="the scale in which it is learned", part=SCALES
     )
-    floor: float = setting(1e-3, help="its smallest value; 0 is none", at_least=0, at_most=1e30)
+    floor: float = setting(1e-3, help="its smallest value; 0 is none", at_least=0)
 
     def observation_noise(self, shape: tuple[int, ...]) -> "ObservationNoise":
         """The noise for examples of this shape."""

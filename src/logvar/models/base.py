@@ -16,7 +16,7 @@ Code = Any
 
 
 class Trace(NamedTuple):
-    """One draw of z for one example, in nats."""
+    """One draw of z for one example, in nats; or many of them, with more axes first."""
 
     z: Latents
     outputs: Outputs
@@ -88,8 +88,8 @@ class Model(eqx.Module):
         """The decoder's outputs for one example's latents."""
 
     @abc.abstractmethod
-    def embedding(self, code: Code) -> Latents:
-        """The latents that stand for an example."""
+    def embedding(self, code: Code) -> Any:
+        """The latents that stand for an example, or for each row of a code of many."""
 
     @property
     @abc.abstractmethod

@@ -5,6 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 
@@ -23,11 +24,11 @@ class Batch(eqx.Module):
     """What a conditional model is given."""
     label: Any = None
     """What a semi-supervised model may be told."""
-    weight: Float[Array, "*rows"] | None = None
+    weight: Float[Array | np.ndarray, "*rows"] | None = None
     """How much each example counts: 0 for padding, otherwise its sample weight."""
 
     @property
-    def weights(self) -> Float[Array, "*rows"]:
+    def weights(self) -> Any:
         """The weights, 1 for each example where there are none."""
         if self.weight is not None:
             return self.weight

@@ -98,7 +98,7 @@ class VAEModel(Model):
         outputs: Any = self.decoder(z)
         return jnp.stack(outputs) if isinstance(outputs, (tuple, list)) else outputs
 
-    def embedding(self, code: Code) -> Latents:
+    def embedding(self, code: Code) -> Any:
         return self.posterior.embedding(code)
 
 

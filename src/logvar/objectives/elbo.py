@@ -21,11 +21,9 @@ class ELBO(Objective):
         samples: draws of z for each example and step.
     """
 
-    beta: float = setting(1.0, help="weight of the KL", at_least=0, at_most=1e30)
-    warmup: float = setting(0.0, help="epochs over which β rises from 0", at_least=0, at_most=1e30)
-    free_bits: float = setting(
-        0.0, help="nats of KL per latent that cost nothing more", at_least=0, at_most=1e30
-    )
+    beta: float = setting(1.0, help="weight of the KL", at_least=0)
+    warmup: float = setting(0.0, help="epochs over which β rises from 0", at_least=0)
+    free_bits: float = setting(0.0, help="nats of KL per latent that cost nothing more", at_least=0)
     analytic_kl: bool = setting(True, help="KL in closed form; false: by the samples of z")
     samples: int = samples_setting(1)
 

@@ -5,16 +5,16 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import equinox as eqx
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import PyTree
 
 from logvar import scales
-from logvar.distributions.base import Distribution, Latents
+from logvar.distributions.base import Distribution
 from logvar.randomness import Gaussian
 from logvar.registry import setting
 from logvar.scales import Scale
 from logvar.scales.registry import SCALES
 
-Code = Mapping[str, Float[Array, "..."]]
+Code = Mapping[str, Any]
 """What an encoder says of one example, by the name of each head."""
 
 
@@ -51,6 +51,6 @@ class Posterior(eqx.Module):
         """What one draw of z takes: a tree of `Gaussian` leaves, in the order of their keys."""
         return Gaussian((latent_dim,))
 
-    def embedding(self, code: Code) -> Latents:
+    def embedding(self, code: Code) -> Any:
         """The latents that stand for x: the posterior mean."""
         return code["mean"]

@@ -6,14 +6,15 @@ used for the check, the error, `--help` and the catalogue alike.
 """
 
 import dataclasses
+import difflib
 import inspect
 import math
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from logvar.errors import LogvarError, unknown_name
-from logvar.registry.text import Call, formatted, parsed
+from logvar.registry.text import Call, as_text, formatted, parsed
 
 Part = TypeVar("Part")
 
@@ -84,6 +85,17 @@ def setting(default: Any = dataclasses.MISSING, *, help: str, **limits: Any) -> 
     return dataclasses.field(default=default, metadata={"limits": _Limits(help, **limits)})
 
 
+class SettingText(NamedTuple):
+    """A setting in words, for the catalogue, the documentation and `--help`."""
+
+    name: str
+    default: str
+    """As text has it; empty where it must be given."""
+    expected: str
+    """The values it accepts; empty where every value of its type is."""
+    help: str
+
+
 class Registry(Generic[Part]):
     """The parts of one kind by name: built from text, and written down as text.
 
@@ -144,7 +156,7 @@ class Registry(Generic[Part]):
     def _built(self, call: Call) -> Part:
         name, arguments, settings = call.name, call.arguments, dict(call.settings)
         if name not in self.entries:
-            if name[:1].isupper():
+            if name[:1].isupper() and name.lower() not in self.entries:
                 raise LogvarError(
                     f"{self.kind} {name!r} is a class of your own, which text cannot give: pass "
                     f"the object in Python, or logvar.load(path, parts=[{name}])"
@@ -210,8 +222,10 @@ class Registry(Generic[Part]):
         converted = converted_to(kind, value)
         expected = limits.expected()
         if converted is None or not limits.accepts(converted):
+            near = difflib.get_close_matches(str(value), limits.choices, n=1, cutoff=0.5)
+            hint = f": did you mean {near[0]!r}?" if near else ""
             wanted = expected if converted is not None or limits.choices else _in_words(kind)
-            raise LogvarError(f"{self.kind} {name!r}: {key} is {value!r}, expected {wanted}")
+            raise LogvarError(f"{self.kind} {name!r}: {key} is {value!r}, expected {wanted}{hint}")
         return converted
 
     def _nested(self, call: Call) -> Any:
@@ -225,6 +239,22 @@ class Registry(Generic[Part]):
             return {}
         fields = [field for field in dataclasses.fields(entry.build) if field.init]
         return {field.name: field for field in (fields[1:] if entry.wraps else fields)}
+
+    def setting_texts(self, name: str) -> list[SettingText]:
+        """The settings of a part in words, in the order of its dataclass."""
+        found = []
+        for key, field in self.settings(name).items():
+            limits: _Limits | None = field.metadata.get("limits")
+            default = ""
+            if field.default is not dataclasses.MISSING:
+                registry = limits.part if limits is not None else None
+                value = field.default if registry is None else registry.describe(field.default)
+                default = value if registry is not None else as_text(self.plain(value))
+            expected = "" if limits is None else limits.expected()
+            if limits is not None and limits.part is not None:
+                expected = f"a {limits.part.kind}"
+            found.append(SettingText(key, default, expected, "" if limits is None else limits.help))
+        return found
 
     def describe(self, part: str | Part) -> str:
         """The text from which `get` builds this part again.

@@ -149,12 +149,13 @@ def formatted(name: str, arguments: tuple[Any, ...] = (), settings: Any = ()) ->
         >>> formatted("mlp", settings={"hidden": (256, 128), "scale": Call("log-std")})
         'mlp(hidden=[256, 128], scale=log-std)'
     """
-    parts = [_value(argument) for argument in arguments]
-    parts += [f"{key}={_value(value)}" for key, value in dict(settings).items()]
+    parts = [as_text(argument) for argument in arguments]
+    parts += [f"{key}={as_text(value)}" for key, value in dict(settings).items()]
     return f"{name}({', '.join(parts)})" if parts else name
 
 
-def _value(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """A setting's value as text has it."""
     if isinstance(value, Call):
         return formatted(*value)
     if isinstance(value, str):
@@ -162,4 +163,4 @@ def _value(value: Any) -> str:
         return value if is_name else json.dumps(value, ensure_ascii=False)
     if value is None or isinstance(value, bool | int | float):
         return repr(value)
-    return f"[{', '.join(_value(item) for item in value)}]"
+    return f"[{', '.join(as_text(item) for item in value)}]"

@@ -93,15 +93,15 @@ def curves(history: list[dict]) -> str:
     return _svg(figure)
 
 
-def kl_per_latent(kl: list[float]) -> str:
-    """Bars of the mean KL of each latent, largest first."""
-    order = np.argsort(kl)[::-1]
+def by_latent(values: list[float], what: str) -> str:
+    """Bars of a number for each latent, largest first."""
+    order = np.argsort(values)[::-1]
     figure, (ax,) = _new(4.4, 2.6)
-    ax.bar(range(len(kl)), np.asarray(kl)[order], color=BLUE, width=0.7)
-    step = max(1, len(kl) // 16)
-    ax.set_xticks(range(0, len(kl), step), [str(i) for i in order[::step]])
+    ax.bar(range(len(values)), np.asarray(values)[order], color=BLUE, width=0.7)
+    step = max(1, len(values) // 16)
+    ax.set_xticks(range(0, len(values), step), [str(i) for i in order[::step]])
     ax.set_xlabel("latent, largest first", fontsize=9)
-    ax.set_ylabel("KL, nats", fontsize=9)
+    ax.set_ylabel(what, fontsize=9)
     return _svg(figure)
 
 

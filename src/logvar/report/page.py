@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import ndtri
 
+from logvar.evaluation.health import ACTIVE
 from logvar.evaluation.summary import Evaluation
 from logvar.recipe import CUSTOM
 from logvar.report import figures
@@ -25,6 +26,7 @@ _NAMES = {
     "reconstruction": "reconstruction",
     "kl": "KL",
     "squared_error": "squared error",
+    "error_rate": "error rate",
     "elbo_by_batches": "ELBO, the tutorial's metric",
 }
 _SHOWN = 12
@@ -53,7 +55,10 @@ def _page(
     recipe = vae.recipe_
     name = recipe.data.data or "data"
     codes = vae.transform(rows[:5000])
-    kl_order = np.argsort(evaluation.kl_per_latent)[::-1]
+    by_latent = len(evaluation.kl_per_latent) == codes.shape[1]
+    # Without a KL for each latent, those whose means differ most between rows.
+    importance = evaluation.kl_per_latent if by_latent else codes.var(axis=0)
+    order = np.argsort(importance)[::-1]
     raw = evaluation.raw_outputs
     shape = rows.shape[1:]
     is_image = len(shape) in (2, 3) and (len(shape) == 2 or shape[2] in (1, 3))
@@ -74,10 +79,11 @@ def _page(
             )
         )
     if codes.shape[1] >= 2:
-        first, second = sorted(int(i) for i in kl_order[:2])
+        first, second = sorted(int(i) for i in order[:2])
         shown = (first, second)
         picture = figures.latent_map(codes, None if labels is None else labels[:5000], shown)
-        which = "" if codes.shape[1] == 2 else ", the two latents with the largest KL"
+        largest = "KL" if by_latent else "variance"
+        which = "" if codes.shape[1] == 2 else f", the two latents with the largest {largest}"
         sections.append(
             section(
                 "Latent map",
@@ -96,13 +102,7 @@ def _page(
             )
         )
     sections += [
-        section(
-            "KL per latent",
-            figures.kl_per_latent(evaluation.kl_per_latent),
-            f"{evaluation.active_units} of {len(evaluation.kl_per_latent)} latents are active "
-            "(variance of the posterior mean above 0.01).",
-            half=True,
-        ),
+        _use_of_latents(evaluation, codes, by_latent),
         section(
             "Raw scale outputs",
             figures.raw_histogram(
@@ -116,6 +116,17 @@ def _page(
     ]
     facts = _facts(vae, evaluation, shape, seconds)
     return page(name, "fitted with logvar", facts, sections)
+
+
+def _use_of_latents(evaluation: Evaluation, codes: np.ndarray, by_latent: bool) -> str:
+    """Bars of the KL of each latent, or of their variances where the KL is one number."""
+    active = f"{evaluation.active_units} of {evaluation.latents} latents are active ({ACTIVE})."
+    if by_latent:
+        picture = figures.by_latent(evaluation.kl_per_latent, "KL, nats")
+        return section("KL per latent", picture, active, half=True)
+    picture = figures.by_latent(codes.var(axis=0).tolist(), "variance of the posterior mean")
+    why = " Under this prior the KL does not divide among latents."
+    return section("Use of latents", picture, active + why, half=True)
 
 
 def _training_caption(history: list[dict]) -> str:
@@ -134,7 +145,9 @@ def _facts(
     size = " × ".join(str(n) for n in shape)
     parts = [
         f"{vae.data_['rows']:,} training examples of {size}",
-        f"network {vae.decisions_.network}, {len(evaluation.kl_per_latent)} latents",
+        f"network {vae.decisions_.network}, {evaluation.latents} latents",
+        f"posterior {recipe.model.posterior}, prior {recipe.model.prior}",
+        f"objective {recipe.objective.objective}",
         f"scale {describe(vae.model_.scale)}",
         f"likelihood {vae.decisions_.likelihood}",
         f"binarization {recipe.data.binarization}",

@@ -139,9 +139,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
         not isinstance(content.get(key), kind) for key, kind in expected.items()
     ):
         raise LogvarError(f"{marker} is not a marker of logvar: the file was changed")
-    if content["format"] != run_folder.FORMAT:
+    if content["format"] not in run_folder.READ:
         raise LogvarError(
-            f"{path} has format {content['format']}, this version reads {run_folder.FORMAT}"
+            f"{path} has format {content['format']}, this version reads formats "
+            f"{' and '.join(map(str, run_folder.READ))}"
         )
     for name in (STATE, METRICS):
         file = path / name

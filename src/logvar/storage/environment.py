@@ -10,16 +10,16 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import jax
-
-from logvar.backend import extension
-
 _LIBRARIES = ("logvar", "jax", "jaxlib", "equinox", "numpy")
 _VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX"}  # widest first
 
 
 def environment() -> dict[str, str]:
     """What decides the last bits of a result, by name, as plain text."""
+    import jax  # here, because commands look at run folders before they import JAX
+
+    from logvar.backend import extension
+
     found = {name: importlib.metadata.version(name) for name in _LIBRARIES}
     found["backend"] = jax.default_backend()
     found["processor"] = processor()
@@ -33,6 +33,8 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     Virtual machines often hide the model ("AMD EPYC"), but the instructions decide how XLA
     compiles.
     """
+    import jax
+
     if jax.default_backend() != "cpu":
         return jax.devices()[0].device_kind
     try:

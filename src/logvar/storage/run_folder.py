@@ -76,6 +76,21 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_atomically(folder / MANIFEST, to_json(dataclasses.asdict(complete)))
 
 
+def check_finished(folder: Path) -> None:
+    """Check that a folder is that of a finished run, by its manifest's name alone.
+
+    Raises:
+        LogvarError: no folder, or no manifest in it.
+    """
+    if not folder.is_dir():
+        raise LogvarError(f"{folder} is not a folder: expected a run folder that logvar wrote")
+    if not (folder / MANIFEST).is_file():
+        raise LogvarError(
+            f"{folder} has no {MANIFEST}: it is not a run folder, or its run never finished; "
+            "fit again, or give another folder"
+        )
+
+
 def read_manifest(folder: Path) -> Manifest:
     """Read and verify a run folder's manifest.
 
@@ -83,14 +98,8 @@ def read_manifest(folder: Path) -> Manifest:
         LogvarError: no run folder, an unfinished one, another format, or a file whose hash
             differs.
     """
-    if not folder.is_dir():
-        raise LogvarError(f"{folder} is not a folder: expected a run folder that logvar wrote")
+    check_finished(folder)
     path = folder / MANIFEST
-    if not path.is_file():
-        raise LogvarError(
-            f"{folder} has no {MANIFEST}: it is not a run folder, or its run never finished; "
-            "fit again, or give another folder"
-        )
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("format"), int):
         raise LogvarError(f"{path} is not a manifest of logvar: expected a table with 'format'")

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from logvar.data.examples import Examples, examples_of
 from logvar.data.preparation import Preparation
+from logvar.distributions.multivariate import StandardNormal
 from logvar.evaluation.elbo import RowTerms, elbo_terms
 from logvar.evaluation.importance import importance_log_likelihood
 from logvar.evaluation.summary import ACTIVE_VARIANCE
@@ -19,6 +20,7 @@ from logvar.models.batch import Batch
 from logvar.models.heads import scale_head
 from logvar.models.vae import VAEModel
 from logvar.objectives import Moment, Objective
+from logvar.posteriors.diagonal import Diagonal
 from logvar.randomness import Purpose, row_key, row_noise, stream
 from logvar.scales import Scale
 from logvar.study.arms import slope_mismatch
@@ -48,7 +50,8 @@ class Measured(NamedTuple):
     """Variance over ε of ∂loss/∂r, the mean over rows and latents."""
     gradient_noise_predicted: float
     """2d²(1 − σ²)² with a KL in closed form, 2d² with a sampled one: a Gaussian posterior at its
-    optimum (docs/why-log-variance.md)."""
+    optimum (docs/why-log-variance.md). NaN for other posteriors and priors than diagonal and
+    standard, here and below."""
     curvature: float
     """∂²loss/∂r², the mean over rows and latents."""
     curvature_predicted: float
@@ -164,11 +167,14 @@ def _gradients(
     noise, curvature = jax.vmap(of_row)(codes, x, eps)
     d = model.scale.slope(raw)
     rest = jnp.square(1 - model.scale.variance(raw)) if analytic_kl else 1.0
+    diagonal = isinstance(model.posterior, Diagonal) and isinstance(prior, StandardNormal)
+    # The predictions are those of a diagonal posterior under N(0, I), and of no other pair.
+    fisher = 2 * jnp.square(d) if diagonal else jnp.full_like(d, jnp.nan)
     return _Gradients(
         jnp.mean(noise),
-        jnp.mean(2 * jnp.square(d) * rest),
+        jnp.mean(fisher * rest),
         jnp.mean(curvature),
-        jnp.mean(2 * jnp.square(d)),
+        jnp.mean(fisher),
         _share(params, static, objective, x, eps),
     )
 

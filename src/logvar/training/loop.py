@@ -203,7 +203,7 @@ def _diagnosis(state: TrainState, examples: Examples, task: Task, plan: Plan) ->
     """Look at the batch of the step that was not taken."""
     n, batch_size = len(examples), plan.fixed.batch_size
     number, t = divmod(int(state.failed_step), -(-n // batch_size))
-    order = epoch_order(n, batch_size, plan.seed, number)
+    order: Any = epoch_order(n, batch_size, plan.seed, number)
     indices = order[t * batch_size : (t + 1) * batch_size]
     valid = indices[: n - t * batch_size]
     weight = (np.arange(len(indices)) < len(valid)).astype(np.float32)

@@ -205,7 +205,7 @@ def _cause(
             return _Cause(
                 f"the observation noise fell to σ = {sigma:.2g} of a feature's spread, where the "
                 "density has no bound",
-                "noise_floor=1e-3 or more",
+                "a floor of the noise, as in likelihood='normal(floor=1e-3)'",
             )
     if weights > _LARGE_WEIGHT:
         return _Cause(f"the learning rate: weights have grown to {weights:.3g}", slower)

@@ -1,0 +1,24 @@
+"""What `logvar parts` does: the catalogue of every kind of part."""
+
+from logvar.assembly.parts import KINDS
+from logvar.cli.console import console
+from logvar.report.parts import ARGUMENTS, lines_of, summary
+
+
+def show(kind: str | None, name: str | None) -> None:
+    """Print all kinds, one kind, or one part.
+
+    Raises:
+        LogvarError: there is no such kind or part.
+    """
+    if kind is not None and name is not None:
+        lines = list(lines_of(kind, name))
+    else:
+        lines = [line for each in ([kind] if kind else KINDS) for line in _of_kind(each)]
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+
+
+def _of_kind(kind: str) -> list[str]:
+    rows = list(summary(kind))
+    flag = ARGUMENTS.get(kind, kind).replace("_", "-")
+    return [f"{kind} (--{flag})", *(f"  {text}: {formula}" for text, formula, _ in rows)]

@@ -1,0 +1,130 @@
+"""The catalogue of parts: every kind, its parts, and their settings, from the registries.
+
+python -m logvar.report.parts docs/parts.md
+"""
+
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from logvar.assembly.parts import KINDS
+from logvar.errors import unknown_name
+from logvar.registry import Entry, Registry
+
+ARGUMENTS = {
+    "scale": "scale",
+    "posterior": "posterior",
+    "prior": "prior",
+    "likelihood": "likelihood",
+    "objective": "objective",
+    "network": "network",
+    "optimizer": "optimizer",
+    "schedule": "learning_rate",
+}
+"""The argument of `VAE` that takes a part of each kind."""
+
+_OPENING = """# The catalogue of parts
+
+<!-- Written by `python -m logvar.report.parts docs/parts.md`; change the parts instead. -->
+
+A part is written as text, `name(setting=value, …)`, in Python and on the command line alike, and
+the recipe of a run records that text. `logvar parts` prints this catalogue, `logvar parts KIND` one
+kind, `logvar parts KIND NAME` one part. An object of your own is accepted wherever text is: see
+[Parts of your own](extend.md). Scales have a [page of their own](scales.md), and so have
+[optimizers and schedules](optimizers.md).
+"""
+
+
+def kind_of(name: str) -> Registry:
+    """The registry of a kind.
+
+    Raises:
+        LogvarError: there is no such kind.
+    """
+    if name not in KINDS:
+        raise unknown_name("kind of part", name, KINDS)
+    return KINDS[name]
+
+
+def summary(kind: str) -> Iterator[tuple[str, str, str]]:
+    """(how it is written with its settings, formula, source) of each part of a kind."""
+    registry = kind_of(kind)
+    for name, entry in registry.entries.items():
+        yield written(registry, name), entry.formula, entry.reference
+
+
+def written(registry: Registry, name: str) -> str:
+    """A part with its settings at their defaults."""
+    wrapped = ["SCALE"] if registry.entries[name].wraps else []
+    settings = [
+        f"{setting.name}={setting.default or '…'}" for setting in registry.setting_texts(name)
+    ]
+    inside = ", ".join([*wrapped, *settings])
+    return f"{name}({inside})" if inside else name
+
+
+def lines_of(kind: str, name: str) -> Iterator[str]:
+    """One part in full, line by line.
+
+    Raises:
+        LogvarError: there is no such part.
+    """
+    registry = kind_of(kind)
+    if name not in registry.entries:
+        raise unknown_name(kind, name, registry.entries)
+    entry = registry.entries[name]
+    yield written(registry, name)
+    yield from (f"  {line}" for line in (_first_sentence(entry), entry.formula) if line)
+    if entry.reference:
+        yield f"  from {entry.reference}"
+    for setting in registry.setting_texts(name):
+        expected = f" ({setting.expected})" if setting.expected else ""
+        default = f", default {setting.default}" if setting.default else ", must be given"
+        yield f"  {setting.name}: {setting.help or 'a setting'}{expected}{default}"
+    yield f"  in Python VAE({ARGUMENTS[kind]}=…), on the command line --{_flag(kind)}"
+
+
+def _flag(kind: str) -> str:
+    return ARGUMENTS[kind].replace("_", "-")
+
+
+def _first_sentence(entry: Entry) -> str:
+    """The first line of what a part says of itself."""
+    documentation = inspect.getdoc(entry.build) if inspect.isclass(entry.build) else ""
+    return (documentation or "").split("\n\n")[0].replace("\n", " ")
+
+
+def page() -> str:
+    """The page of the documentation, as Markdown."""
+    sections = [_OPENING]
+    for kind, registry in KINDS.items():
+        if kind in ("scale", "optimizer", "schedule"):
+            continue
+        sections.append(f"## {kind.capitalize()}: `{ARGUMENTS[kind]}=`, `--{_flag(kind)}`\n")
+        sections.append(_table(registry))
+    return "\n".join(sections)
+
+
+def _table(registry: Registry) -> str:
+    lines = ["| part | what it is | formula | from |", "|---|---|---|---|"]
+    for name, entry in registry.entries.items():
+        cells = f"`{name}`", _first_sentence(entry), entry.formula, entry.reference
+        lines.append(f"| {' | '.join(cell.replace('|', '∣') for cell in cells)} |")
+    settings = [
+        f"| `{name}` | `{setting.name}={setting.default}` | {setting.expected} | {setting.help} |"
+        for name in registry.entries
+        for setting in registry.setting_texts(name)
+    ]
+    if settings:
+        lines += ["", "| part | setting | accepts | meaning |", "|---|---|---|---|", *settings]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Write the page to the file given."""
+    Path(sys.argv[1]).write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
