@@ -48,7 +48,10 @@ class Checkpoints:
 
 
 def data_of(
-    rows: np.ndarray, validation: np.ndarray | None, weight: np.ndarray | None = None
+    rows: np.ndarray,
+    validation: np.ndarray | None,
+    weight: np.ndarray | None = None,
+    held_out_weight: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """What identifies the data of a run."""
     data = {"rows": len(rows), "sha256": fingerprint(rows)}
@@ -56,6 +59,8 @@ def data_of(
         data["validation_sha256"] = fingerprint(validation)
     if weight is not None:
         data["weight_sha256"] = fingerprint(weight)
+    if held_out_weight is not None:
+        data["validation_weight_sha256"] = fingerprint(held_out_weight)
     return data
 
 
