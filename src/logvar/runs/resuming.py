@@ -10,11 +10,11 @@ import equinox as eqx
 import numpy as np
 
 from logvar.assembly import Run
+from logvar.assembly.parts import Classes, written
 from logvar.data.sources import fingerprint
 from logvar.errors import LogvarError
-from logvar.recipe.older import upgraded
-from logvar.assembly.parts import Classes, written
 from logvar.recipe import Recipe
+from logvar.recipe.older import upgraded
 from logvar.storage.checkpoints import (
     Checkpoint,
     Identity,
@@ -110,9 +110,7 @@ def begun(
     if changed:
         warn(f"{changed}: the final bytes will differ from those of an unbroken run")
     tell(f"going on from step {found.step:,}, after {len(found.history)} whole epochs")
-    skeleton = eqx.filter_eval_shape(
-        initial_state, run.model, run.plan.optimizer, run.coordinates
-    )
+    skeleton = eqx.filter_eval_shape(initial_state, run.model, run.plan.optimizer, run.coordinates)
     return found.state(skeleton), [EpochMetrics(**line) for line in found.history]
 
 
