@@ -1,4 +1,4 @@
-"""Stochastic gradient descent, with momentum if wanted."""
+"""Stochastic gradient descent, with optional momentum."""
 
 import dataclasses
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from logvar.training.optimizers.base import (
 
 
 class Velocity(NamedTuple):
-    """The state of momentum: v of the last step."""
+    """The state of momentum: v of the previous step."""
 
     velocity: PyTree
 
