@@ -49,7 +49,7 @@ class Fitted:
     state: TrainState | None = None
     """The state to continue training from."""
     diagnosis: Diagnosis | str | None = None
-    """What became NaN or infinite first, and why, if that ended training."""
+    """The first quantity that was NaN or infinite, and why, if that ended training."""
     rescues: Sequence[Diagnosis | str] = ()
     """A diagnosis for each rescue."""
 

@@ -45,7 +45,7 @@ def bits_per_dimension(
 
 
 def meaning_of(likelihood: str, *, binarized: bool, dequantized: bool) -> str:
-    """Say what log p(x) is under a likelihood, in the words printed beside every number."""
+    """Return the meaning of log p(x) under a likelihood, printed beside every number."""
     if likelihood == "bernoulli":
         return "probability of the binarized row" if binarized else "cross-entropy of intensities"
     if likelihood == "discretized-logistic":

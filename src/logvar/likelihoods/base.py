@@ -25,7 +25,7 @@ class LikelihoodSpec(eqx.Module):
     reads_intensities: ClassVar[bool] = False
     """Whether uint8 pixels are read as x/255 and may be binarized."""
     normalized: ClassVar[str] = "density in the data's own units"
-    """What log p(x) is, in the words printed beside every number."""
+    """The meaning of log p(x), printed beside every number."""
 
     def decided(self, *tables: np.ndarray) -> "LikelihoodSpec":
         """Return this likelihood with the settings that it takes from these rows (all tables).
@@ -61,7 +61,7 @@ class LikelihoodSpec(eqx.Module):
         """
 
     def meaning(self, *, binarized: bool, dequantized: bool) -> str:
-        """Say what log p(x) is, in the words printed beside every number."""
+        """Return the meaning of log p(x), printed beside every number."""
         if dequantized:
             return (
                 "density of the row plus uniform noise of one level: bounds the row's probability"

@@ -33,7 +33,7 @@ class VAEModel(Model):
 
     @property
     def scale(self) -> Scale:
-        """How the encoder's raw outputs become σ."""
+        """The scale of the posterior, by which the encoder's raw outputs become σ."""
         return self.posterior.scale
 
     def noise_like(self) -> PyTree:

@@ -60,7 +60,7 @@ class Manifest:
     scale: str = ""
     """The scale of these weights: the recipe's, with bounds if a rescue added them."""
     diagnosis: str = ""
-    """What broke, if a number that is not finite ended the run."""
+    """The diagnosis, if a number that was not finite ended the run."""
     rescues: tuple[str, ...] = ()
     """A diagnosis for each rescue."""
     format: int = FORMAT

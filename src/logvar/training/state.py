@@ -49,7 +49,7 @@ class TrainState(eqx.Module):
     failed_step: Int[Array, ""]
     """The step that was not taken because its loss or gradient was not finite; −1 means none."""
     rescues: Int[Array, ""]
-    """How many steps that were not finite were rescued."""
+    """The number of rescues so far."""
     bounded: Bool[Array, ""]
     """Whether a rescue has bounded the scale."""
     best_params: PyTree

@@ -62,7 +62,7 @@ class Called:
 
     @property
     def tolerance(self) -> float:
-        """How much two readings of log σ may differ by rounding alone."""
+        """The largest difference of two readings of log σ by rounding alone."""
         return {8: 2e-6, 4: 5e-5}.get(np.dtype(self.precision).itemsize, 3e-2)
 
     def third_argument(self) -> str | None:

@@ -1,4 +1,4 @@
-"""How each framework spells the functions in the formulas.
+"""The spelling of the formulas' functions in each framework.
 
 Formulas are Python with bare names: `exp(x)`, `at_most(x, 0.0)`. A dialect translates each bare
 call; arguments are names or numbers, so a pattern is enough.

@@ -48,7 +48,7 @@ of digits, where a turn costs 7 µs per step; time relative to stepping together
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-    """The parts of a fleet that each member has for itself."""
+    """The model, coordinates, seed and learning rate of one member."""
 
     model: VAEModel
     coordinates: PyTree
