@@ -202,7 +202,7 @@ def _check_sizes(experiment: Experiment, rows: np.ndarray, test: np.ndarray | No
     parts = rows_of(experiment, rows, test, 0) if len(rows) > 3 else None
     if parts is None or min(map(len, (parts.train, parts.validation, parts.test))) < 2:
         raise LogvarError(
-            f"X has {len(rows)} rows: too few to train, choose and report on rows of their own"
+            f"X has {len(rows)} rows: too few to train, choose and report on separate rows"
         )
 
 

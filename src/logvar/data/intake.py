@@ -87,7 +87,7 @@ def weights_of(sample_weight: Any, rows: int) -> np.ndarray | None:
     try:
         weight = np.asarray(sample_weight, np.float32)
     except (TypeError, ValueError) as error:
-        raise LogvarError(f"sample_weight is no array of numbers: {error}") from error
+        raise LogvarError(f"sample_weight is not an array of numbers: {error}") from error
     if weight.ndim == 0:
         weight = np.full(rows, weight)
     if weight.shape != (rows,):

@@ -51,7 +51,7 @@ def load_fitted(
     recipe = Recipe.from_toml(run_folder.read_recipe(folder))
     if manifest.custom and encoder is None:
         raise LogvarError(
-            f"{folder} holds a run with networks of its own ({manifest.custom.get('encoder')}, "
+            f"{folder} holds a run with custom networks ({manifest.custom.get('encoder')}, "
             f"{manifest.custom.get('decoder')}): pass logvar.load(path, encoder=…, decoder=…) with "
             "modules of the same structure"
         )
@@ -120,7 +120,7 @@ def _weights_of(
         dtype = np.float64 if manifest.dtype == "float64" else np.float32
         arrays = load_named(apart, ARRAYS, manifest.shape)
         if not ((arrays["factor"] > 0) & (arrays["low"] <= arrays["high"])).all():
-            raise LogvarError(f"{apart} is no standardization; the file was changed: fit again")
+            raise LogvarError(f"{apart} is not a standardization; the file was changed: fit again")
         shift, factor, low, high = (arrays[name] for name in ARRAYS)
         read = Standardization(shift, factor, low, high, dtype)
         return eqx.combine(loaded(skeleton), settings), read

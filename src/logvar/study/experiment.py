@@ -78,7 +78,7 @@ class Experiment:
         if not rates or not all(0 < rate < math.inf for rate in rates):
             raise LogvarError(f"learning_rates are {rates}: expected positive numbers")
         if len(set(rates)) < len(rates):
-            raise LogvarError(f"learning_rates are {rates}: one stands twice")
+            raise LogvarError(f"learning_rates are {rates}: one is given twice")
         for name in ("margin", "level", "test_fraction", "validation_fraction"):
             value, high = getattr(self, name), math.inf if name == "margin" else 1
             if not 0 < value < high:

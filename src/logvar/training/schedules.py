@@ -182,7 +182,7 @@ class Piecewise(Schedule):
 
     rate: float = _rate()
     at: tuple[float, ...] = setting(help="when the rate changes", above=0, below=math.inf)
-    factor: float = setting(0.1, help="what it is multiplied by", above=0, below=math.inf)
+    factor: float = setting(0.1, help="factor of each change", above=0, below=math.inf)
     warmup: float = _warmup()
     unit: str = _unit()
 

@@ -92,15 +92,15 @@ class AdamRule(Rule):
 
 
 def _b1() -> Any:
-    return setting(0.9, help="how much of the mean gradient stays", at_least=0, below=1)
+    return setting(0.9, help="share of the mean gradient kept per step", at_least=0, below=1)
 
 
 def _b2() -> Any:
-    return setting(0.999, help="how much of the mean square stays", at_least=0, below=1)
+    return setting(0.999, help="share of the mean square kept per step", at_least=0, below=1)
 
 
 def _eps(default: float) -> Any:
-    return setting(default, help="ε, added to the root", above=0, below=math.inf)
+    return setting(default, help="ε, added to the square root", above=0, below=math.inf)
 
 
 class _AnyAdam(Optimizer):
