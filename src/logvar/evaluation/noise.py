@@ -67,7 +67,7 @@ class NoiseSummary:
         if self.share_at_floor:
             text += (
                 f"; {self.share_at_floor:.1%} at the floor {self.floor:g}, which bounds their "
-                "density instead of the data"
+                "density in place of the data"
             )
         return text
 
