@@ -28,7 +28,7 @@ class LikelihoodSpec(eqx.Module):
     """The meaning of log p(x), printed beside every number."""
 
     def decided(self, *tables: np.ndarray) -> "LikelihoodSpec":
-        """Return this likelihood with the settings that it takes from these rows (all tables).
+        """Return this likelihood with settings taken from these training (and held-out) rows.
 
         Raises:
             LogvarError: the rows do not fit; the message names the first bad value.
