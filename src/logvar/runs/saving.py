@@ -1,4 +1,4 @@
-"""What a run folder gets of a trained model; `logvar.load` reads it back."""
+"""Write a run folder for a trained model; `logvar.load` reads it back."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from logvar.trainable import without_settings
 
 
 def write_run(fitted: Fitted, folder: Path) -> None:
-    """Write recipe, weights, state, metrics and manifest into a folder that exists."""
+    """Write recipe, weights, state, metrics and manifest into an existing folder."""
     write_atomically(folder / run_folder.RECIPE, fitted.recipe.to_toml())
     save_arrays(folder / run_folder.WEIGHTS, without_settings(fitted.model)[0])
     if fitted.standardization is not None:
