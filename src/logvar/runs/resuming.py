@@ -110,9 +110,7 @@ def begun(
     if changed:
         warn(f"{changed}: the final bytes will differ from those of an unbroken run")
     tell(f"resuming from step {found.step:,}, after {len(found.history)} whole epochs")
-    skeleton = eqx.filter_eval_shape(
-        initial_state, run.model, run.plan.optimizer, run.coordinates
-    )
+    skeleton = eqx.filter_eval_shape(initial_state, run.model, run.plan.optimizer, run.coordinates)
     return found.state(skeleton), [EpochMetrics(**line) for line in found.history]
 
 
