@@ -500,7 +500,8 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
 
     def _embeddings(self, X) -> np.ndarray:
         """The latents that stand for each row, (rows, latent)."""
-        return np.array(jax.vmap(self.model_.embedding)(self._encode(X)))
+        code = self._encode(X)
+        return np.array(jax.vmap(self.model_.embedding)(code))
 
     def _not_finite(self, trained: Trained) -> str:
         return (
