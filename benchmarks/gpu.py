@@ -55,7 +55,6 @@ def fleet_of(count):
     def run():
         train_fleet(
             members, first.rows, first.validation, first.objective, first.plan,
-            latent_dim=first.latent_dim,
         )  # fmt: skip
 
     return median(run, 1, 3)

@@ -13,10 +13,11 @@ from products import alone, begun, kernels_of_step, products_of_step
 from run import SIZES, WIDTHS
 
 import logvar
-from logvar import assembly
+from logvar import assembly, networks
 from logvar.backend.ops import on_one_core
 from logvar.data.order import epoch_order, split
 from logvar.data.sources import load
+from logvar.models.batch import Batch
 from logvar.recipe import PRESETS, Recipe
 from logvar.training.fleet.members import Member
 from logvar.training.fleet.train import shares_for, train_fleet
@@ -25,7 +26,7 @@ from logvar.training.pace import Pace
 from logvar.training.step import Chunk, Epoch, run_chunk
 
 MLP = {
-    "network": "mlp", "hidden": (512,), "latent_dim": 20, "batch_size": 128, "likelihood": "bernoulli",
+    "network": "mlp(hidden=[512])", "latent_dim": 20, "batch_size": 128, "likelihood": "bernoulli",
 }  # fmt: skip
 
 
@@ -34,9 +35,8 @@ def steps(recipe, rows, count):
     run = assembly.build_run(recipe, rows, None)
     state, task = begun(run)
     order = epoch_order(len(rows), run.plan.fixed.batch_size, 0, 0)
-    epoch = Epoch(
-        jnp.asarray(run.rows.values), jnp.asarray(order), jnp.asarray(len(rows)), jnp.asarray(0)
-    )
+    on_device = Batch(jnp.asarray(run.rows.values))
+    epoch = Epoch(on_device, jnp.asarray(order), jnp.asarray(len(rows)), jnp.asarray(0))
     bounds = jnp.asarray(0, jnp.int32), jnp.asarray(count, jnp.int32)
     held = [state]
 
@@ -75,7 +75,7 @@ def mlp_epoch():
         done = 0 if states[0] is None else int(states[0].step) // -(-len(rows) // 128)
         plan = dataclasses.replace(run.plan, epochs=done + 1)
         trained = train(
-            run.model, run.rows, None, run.objective, plan, pace, latent_dim=run.latent_dim,
+            run.model, run.rows, None, run.objective, plan, pace,
             coordinates=run.coordinates, state=states[0],
         )  # fmt: skip
         states[0] = trained.state
@@ -83,13 +83,18 @@ def mlp_epoch():
     return repeat, 1
 
 
-DEFAULT = Recipe().model.hidden
+DEFAULT = networks.get("mlp").hidden
+
+
+def mlp(hidden):
+    """The text of a multilayer perceptron with these hidden layers."""
+    return networks.describe(networks.get("mlp", hidden=hidden))
 
 
 def digits_runs(hidden=DEFAULT):
     rows = load("digits").train
     trained, held_out = split(len(rows), 0.1, 0)
-    recipe = Recipe().replace(epochs=20, patience=0, hidden=hidden)
+    recipe = Recipe().replace(epochs=20, patience=0, network=mlp(hidden))
     return [
         assembly.build_run(recipe.replace(random_state=s), rows[trained], rows[held_out])
         for s in range(16)
@@ -104,7 +109,6 @@ def fleet(hidden=DEFAULT):
     def repeat():
         train_fleet(
             members, first.rows, first.validation, first.objective, first.plan,
-            latent_dim=first.latent_dim,
         )  # fmt: skip
 
     return repeat, 1
@@ -127,7 +131,7 @@ def singles(hidden=DEFAULT):
 
     def repeat():
         for seed in range(16):
-            logvar.VAE(epochs=20, patience=0, hidden=hidden, random_state=seed).fit(rows)
+            logvar.VAE(epochs=20, patience=0, network=mlp(hidden), random_state=seed).fit(rows)
 
     return repeat, 1
 
@@ -153,7 +157,7 @@ def scaling(rows):
 
     def setup():
         data = np.random.default_rng(0).integers(0, 255, (rows, 64), dtype=np.uint8)
-        recipe = Recipe().replace(hidden=(256, 128), likelihood="bernoulli", network="mlp")
+        recipe = Recipe().replace(likelihood="bernoulli", network=mlp((256, 128)))
         return steps(recipe, data, 70)
 
     return setup
@@ -164,7 +168,7 @@ def sized(batch, width, latents):
 
     def setup():
         recipe = Recipe().replace(
-            **MLP | {"batch_size": batch, "hidden": (width,), "latent_dim": latents}
+            **MLP | {"batch_size": batch, "network": mlp((width,)), "latent_dim": latents}
         )
         return steps(recipe, mnist()[0][: 20 * batch], 20)
 

@@ -15,15 +15,16 @@ import numpy as np
 from jax import lax
 
 from logvar.backend.compiling import Compiled
+from logvar.models.batch import Batch
 from logvar.training.schedules import Length
 from logvar.training.state import initial_state, partition
-from logvar.training.step import Hyper, Keys, Task, step
+from logvar.training.step import Epoch, Hyper, Keys, Task, step
 
 
 def begun(run):
     """A run's state before its first step, and what its steps share."""
     plan = run.plan
-    state = initial_state(run.model, plan.optimizer, run.latent_dim, run.coordinates)
+    state = initial_state(run.model, plan.optimizer, run.coordinates)
     rates = plan.schedule.rates(plan.schedule.rate, Length(plan.epochs, 1))
     hyper = Hyper(rates, jnp.asarray(0.0, jnp.float32), jnp.asarray(0, jnp.int32))
     static = partition(run.model)[1]
@@ -40,9 +41,11 @@ def kernels_of_step(run):
     """The same, and those of the other kernels where logvar-kernels is in use."""
     state, task = begun(run)
     fixed, seed = task.fixed, task.hyper.seed
-    keys, weight = Keys.of_epoch(seed, seed).at(seed), jnp.ones(fixed.batch_size)
-    one = lambda state, batch: step(state, batch, weight, keys, task)  # noqa: E731
-    arguments = state, jnp.asarray(run.rows.values[: fixed.batch_size])
+    keys, size = Keys.of_epoch(seed, seed).at(seed), fixed.batch_size
+    rows = Batch(jnp.asarray(run.rows.values[:size]), weight=jnp.ones(size))
+    epoch = Epoch(rows, jnp.arange(size, dtype=jnp.int32), jnp.asarray(size), seed)
+    one = lambda state, batch: step(state, batch, keys, task, epoch)  # noqa: E731
+    arguments = state, rows
     return [equation for equation in equations(jax.make_jaxpr(one)(*arguments).jaxpr)
             if not is_product(equation) or flops(equation) > 1e5]  # fmt: skip
 

@@ -302,7 +302,7 @@ def memory(rows, rate):
     """The peak of a process that trains on MNIST, over the data as uint8."""
     code = (
         "import resource, logvar; from data import mnist; rows = mnist()[0];"
-        "vae = logvar.VAE(network='mlp', hidden=(512,), latent_dim=20, epochs=2, patience=0).fit(rows);"
+        "vae = logvar.VAE(network='mlp(hidden=[512])', latent_dim=20, epochs=2, patience=0).fit(rows);"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)"
     )
     done = subprocess.run(

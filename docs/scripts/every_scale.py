@@ -21,10 +21,10 @@ SAME = {"vdvae": "log-std", "efficient-vdvae": "softplus-ln2"}
 def start_kl(scale: str, initial_sigma: str, seed: int) -> float:
     """½(σ² − 1) − log σ of the untrained model, nats per latent, mean over the test digits."""
     recipe = Recipe().replace(scale=scale, initial_sigma=initial_sigma, random_state=seed)
-    decisions = assembly.decide(recipe, DIGITS.train, custom_networks=False)
-    model = assembly.build_model(recipe, decisions, DIGITS.train.shape[1:])
-    _, raw = encode(model, DIGITS.test, assembly.preparation(recipe, decisions), seed)
-    return float(np.mean(np.asarray(model.scale.kl_excess(raw), float)))
+    run = assembly.build_run(recipe, DIGITS.train, None)
+    rows = assembly.read(DIGITS.test, run.prepared, seed, run.standardization)
+    raw = encode(run.model, rows, run.prepared, seed)["raw"]
+    return float(np.mean(np.asarray(run.model.scale.kl_excess(raw), float)))
 
 
 def end(scale: str, learning_rate: float, seed: int) -> float | str:

@@ -26,7 +26,12 @@ AT_ONCE = 48
 
 def experiment(seeds: int) -> Experiment:
     recipe = Recipe().replace(
-        latent_dim=2, hidden=(8,), batch_size=64, epochs=15, patience=0, likelihood="normal"
+        latent_dim=2,
+        network="mlp(hidden=[8])",
+        batch_size=64,
+        epochs=15,
+        patience=0,
+        likelihood="normal",
     )
     return Experiment(
         GROUPS, RATES, seeds, (AS_IS,), margin=0.2, level=0.95, splits=1, test_fraction=0.3,

@@ -18,6 +18,8 @@ from logvar import assembly
 from logvar.backend.extension import Extension
 from logvar.backend.precision import BFLOAT16_PRODUCT, Precision, TrainingNetwork, in_training
 from logvar.data.sources import load
+from logvar.models.batch import Batch
+from logvar.objectives import Moment
 from logvar.recipe import Recipe
 
 pytestmark = on_supported_jax
@@ -172,13 +174,15 @@ def test_products_inside_control_flow_are_rounded_too(network):
 
 def test_only_the_networks_ask_for_it(on_request):
     rows = load("digits").train[:64]
-    recipe = Recipe().replace(latent_dim=2, hidden=(32,), precision="bfloat16")
+    recipe = Recipe().replace(latent_dim=2, network="mlp(hidden=[32])", precision="bfloat16")
     run = assembly.build_run(recipe, rows, None)
     model = in_training(run.model, Precision.BFLOAT16)
     x, eps = jnp.asarray(normal(8, 64, seed=3)), jnp.asarray(normal(8, 1, 2, seed=4))
 
     def loss(model, x):
-        return run.objective(model, x, eps, jnp.ones(8), jnp.asarray(0))[0]
+        zero = jnp.asarray(0)
+        moment = Moment(zero, zero, jnp.asarray(8), jnp.asarray(1), jax.random.key(0))
+        return run.objective(model, Batch(x), eps, moment)[0]
 
     program = jax.make_jaxpr(lambda x: loss(model, x))(x.reshape(8, *run.rows.shape[1:]))
     found = [e.params["precision"] for e in products(program.jaxpr)]

@@ -18,8 +18,9 @@ from logvar.backend.compiling import Compiled
 from logvar.backend.precision import Precision
 from logvar.data.sources import load
 from logvar.evaluation.elbo import HeldOut
+from logvar.models.batch import Batch
 from logvar.recipe import Recipe
-from logvar.training import members
+from logvar.training.fleet import members
 from logvar.training.fleet.members import Member
 from logvar.training.schedules import Length
 from logvar.training.step import Epoch
@@ -83,7 +84,7 @@ def test_what_is_used_several_times_is_computed_once(traced):
 def fleet_program(side_by_side):
     """The traced first steps of two models."""
     rows = load("digits").train[:60]
-    recipe = Recipe().replace(latent_dim=3, hidden=(16,), batch_size=50, epochs=1)
+    recipe = Recipe().replace(latent_dim=3, network="mlp(hidden=[16])", batch_size=50, epochs=1)
     runs = [
         assembly.build_run(recipe.replace(random_state=seed), rows[:50], rows[50:])
         for seed in (0, 1)
@@ -91,10 +92,11 @@ def fleet_program(side_by_side):
     first = runs[0]
     several = [Member(r.model, r.coordinates, r.plan.seed, 1e-3) for r in runs]
     stacked, states = members.assembled(
-        several, first.objective, first.plan, Length(1, 1), first.latent_dim, side_by_side
+        several, first.objective, first.plan, Length(1, 1), side_by_side
     )
     orders = np.tile(np.arange(50, dtype=np.int32), (2, 1))
-    epoch = Epoch(*map(jnp.asarray, (first.rows.values, orders, len(first.rows), 0)))
+    rows = Batch(jnp.asarray(first.rows.values))
+    epoch = Epoch(rows, *map(jnp.asarray, (orders, len(first.rows), 0)))
     bounds = map(jnp.asarray, ([True] * 2, 0, 1))
     chunk = members.FleetChunk(stacked, epoch, HeldOut.of(first.validation), *bounds)
     return str(eqx.filter_make_jaxpr(members.take_all_steps)(chunk, states)[0])

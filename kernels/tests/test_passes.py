@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from logvar.distributions.bernoulli import Bernoulli
 from logvar_kernels import bernoulli
 from logvar_kernels import silu as silu_module
 from logvar_kernels.silu import silu
@@ -15,6 +14,7 @@ from scipy import special
 from sharing import kernels, normal, on_supported_jax, with_kernels
 
 from logvar.backend.ops import standard_normal
+from logvar.likelihoods.bernoulli import Bernoulli
 from logvar.networks.layers import Dense
 
 pytestmark = on_supported_jax

@@ -11,10 +11,11 @@ from sharing import kernels, on_supported_jax, products
 
 from logvar import assembly
 from logvar.backend.convolution import convolve, convolve_transpose
+from logvar.models.batch import Batch
 from logvar.recipe import Recipe
 from logvar.training.schedules import Length
 from logvar.training.state import initial_state, partition
-from logvar.training.step import Hyper, Keys, Task, step
+from logvar.training.step import Epoch, Hyper, Keys, Task, step
 
 pytestmark = on_supported_jax
 
@@ -165,13 +166,15 @@ def test_training_steps_are_rewritten(traced):
     )
     run = assembly.build_run(recipe, rows, None)
     plan, static = run.plan, partition(run.model)[1]
-    state = initial_state(run.model, plan.optimizer, 20, run.coordinates)
+    state = initial_state(run.model, plan.optimizer, run.coordinates)
     numbers = Hyper(plan.schedule.rates(1e-3, Length(1, 1)), jnp.float32(0), jnp.int32(0))
     task = Task(static, run.objective, plan.optimizer, run.coordinates, numbers, plan.fixed)
     keys = Keys.of_epoch(jnp.int32(0), jnp.int32(0))
 
-    def one(state, batch):
-        return step(state, batch, jnp.ones(64), keys, task)
+    def one(state, x):
+        batch = Batch(x, weight=jnp.ones(64))
+        epoch = Epoch(batch, jnp.arange(64), jnp.int32(64), jnp.int32(0))
+        return step(state, batch, keys, task, epoch)
 
     program = jax.make_jaxpr(one)(state, jnp.asarray(run.rows.values)).jaxpr
     assert set(kernels(program)) >= {

@@ -26,6 +26,7 @@ from logvar.storage.files import UnfinishedFolder, write_atomically
 from logvar.study.arms import ARMS
 from logvar.study.experiment import OWN, Experiment, Outcome, Rows, Unit, rows_of, run_unit, units
 from logvar.study.verdicts import Table, Verdict, conclusions, judge, warnings
+from logvar.training import schedules
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -88,7 +89,7 @@ def compare(
     X: Any,
     *,
     scales: Sequence[str] = SCALES,
-    learning_rates: Sequence[float] = LEARNING_RATES,
+    learning_rates: Sequence[float] | None = None,
     seeds: int = 8,
     arms: Sequence[str] = ARMS,
     margin: float = 0.2,
@@ -114,7 +115,8 @@ def compare(
     Args:
         X: (rows, features) or images, as for `VAE.fit`.
         scales: the reference first.
-        learning_rates: the grid.
+        learning_rates: the grid; (1e-3, 3e-3, 1e-2) unless given. A `learning_rate` that is a
+            schedule gives the shape for each of them, or stands alone where no grid is given.
         seeds: runs in each cell, at least 2.
         arms: "as is", "matched" or both.
         margin: nats per example that count as no difference.
@@ -155,7 +157,7 @@ def compare(
     own = own_classes(list(settings.values()))
     recipe = _recipe(settings, name, own, [rows] if test is None else [rows, test])
     experiment = Experiment(
-        tuple(scales), tuple(map(float, learning_rates)), seeds, tuple(arms), float(margin), level,
+        tuple(scales), _rates(learning_rates, recipe), seeds, tuple(arms), float(margin), level,
         splits, test_fraction, validation_fraction, importance_samples, recipe, own,
     )  # fmt: skip
     _check_sizes(experiment, rows, test)
@@ -183,7 +185,7 @@ def _recipe(
 ) -> Recipe:
     """The recipe that all runs share."""
     for setting in OWN:
-        if setting in settings:
+        if setting in settings and not _is_schedule(setting, settings[setting]):
             raise LogvarError(
                 f"compare sets {setting} itself: give scales, learning_rates, seeds or arms instead"
             )
@@ -196,6 +198,18 @@ def _recipe(
         recipe = recipe.replace(likelihood=KINDS["likelihood"].describe(spec))
     check_fit(specs(recipe, own))
     return recipe
+
+
+def _is_schedule(setting: str, value: Any) -> bool:
+    return setting == "learning_rate" and isinstance(value, str)
+
+
+def _rates(given: Sequence[float] | None, recipe: Recipe) -> tuple[float, ...]:
+    """The learning rates to compare at."""
+    if given is not None:
+        return tuple(map(float, given))
+    rate = recipe.training.learning_rate
+    return (schedules.get(rate).rate,) if isinstance(rate, str) else LEARNING_RATES
 
 
 def _check_sizes(experiment: Experiment, rows: np.ndarray, test: np.ndarray | None) -> None:

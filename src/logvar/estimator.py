@@ -22,13 +22,13 @@ from logvar.assembly.parts import get, own_classes, written
 from logvar.data.examples import Examples
 from logvar.data.intake import (
     at_least_two,
+    counted,
     dense_rows,
     draws_of,
     held_out_of,
     noise_of,
     seed_of,
     warn_of_outside,
-    weights_of,
 )
 from logvar.data.preparation import Preparation, as_float32, as_rows
 from logvar.distributions.base import Distribution
@@ -215,6 +215,7 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
                 kept and read as pixels under the Bernoulli likelihood.
             y: ignored; scikit-learn passes it.
             sample_weight: (rows,), how much each row counts: in the loss, and in the held-out ELBO.
+                A row of weight 0 is left out.
             validation_data: rows to hold out instead of a share of X; each counts the same.
             watcher: what follows training, such as a progress bar.
             source: what X is called in the recipe, so that a run can be repeated from it.
@@ -239,7 +240,7 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         own = self._own()
         recipe = self._recipe(own).replace(data=source)
         rows = self._rows(X, reset=True)
-        weight = weights_of(sample_weight, len(rows))
+        rows, weight = counted(rows, sample_weight)
         rows, validation, weight, held_out_weight = held_out_of(
             rows, weight, validation_data, recipe.training
         )
@@ -251,7 +252,7 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             tell(f"auto: {reason}")
         for note in run.decisions.notes:
             tell(note)
-        this = identity(recipe, data_of(rows, validation, weight))
+        this = identity(recipe, data_of(rows, validation, weight, held_out_weight))
         del rows, validation  # the run has them as its model reads them
         state, history = begun(run, this, checkpoints, resume, tell, announce or _warn, own.classes)
         watcher = watcher or Pace()

@@ -14,6 +14,8 @@ from logvar.backend.precision import Precision, in_training, products_round_on_r
 from logvar.backend.products import product, training_products
 from logvar.data.sources import load
 from logvar.errors import LogvarError
+from logvar.models.batch import Batch
+from logvar.objectives import Moment
 from logvar.recipe import PRESETS, Recipe
 from logvar.training.fleet.members import Member
 from logvar.training.fleet.train import train_fleet
@@ -23,7 +25,7 @@ from tests.cases import slow
 from tests.traced import products
 
 DIGITS = load("digits")
-SMALL = {"latent_dim": 2, "hidden": (32,), "epochs": 2, "patience": 0}
+SMALL = {"latent_dim": 2, "network": "mlp(hidden=[32])", "epochs": 2, "patience": 0}
 
 
 def rounded(x):
@@ -68,7 +70,9 @@ def test_only_the_networks_are_rounded():
     x, eps = jnp.asarray(normal(8, 64, seed=3)), jnp.asarray(normal(8, 1, 2, seed=4))
 
     def loss(model, x):
-        return run.objective(model, x, eps, jnp.ones(8), jnp.asarray(0))[0]
+        zero = jnp.asarray(0)
+        moment = Moment(zero, zero, jnp.asarray(8), jnp.asarray(1), jax.random.key(0))
+        return run.objective(model, Batch(x), eps, moment)[0]
 
     program = jax.make_jaxpr(lambda x: loss(model, x))(x.reshape(8, *run.rows.shape[1:]))
     text, networks = str(program), 2 + 2  # one hidden layer and a head, encoder and decoder
@@ -109,7 +113,13 @@ def test_networks_that_would_not_be_rounded_are_refused():
     "settings",
     [
         {},
-        slow({"scale": "softplus", "objective": "iwae", "n_samples": 3, "noise": "optimal"}),
+        slow(
+            {
+                "scale": "softplus",
+                "objective": "iwae(samples=3)",
+                "likelihood": "auto(noise=optimal)",
+            }
+        ),
         slow({"network": "conv", "likelihood": "bernoulli"}),
         slow(PRESETS["tutorial"] | {"epochs": 1}),
     ],
@@ -131,8 +141,8 @@ def test_networks_train_and_differ_a_little(settings):
 def test_a_fleet_member_is_its_single_run_in_bfloat16_too():
     run = one_step("bfloat16")
     members = [Member(run.model, run.coordinates, 0, 1e-3), Member(run.model, run.coordinates, 1, 1e-3)]  # fmt: skip
-    raised = train_fleet(members, run.rows, run.validation, run.objective, run.plan, latent_dim=2)
-    alone = train(run.model, run.rows, run.validation, run.objective, run.plan, Pace(), latent_dim=2, coordinates=run.coordinates)  # fmt: skip
+    raised = train_fleet(members, run.rows, run.validation, run.objective, run.plan)
+    alone = train(run.model, run.rows, run.validation, run.objective, run.plan, Pace(), coordinates=run.coordinates)  # fmt: skip
     assert raised[0].best_elbo == pytest.approx(float(alone.state.best_elbo), rel=1e-4)
 
 
@@ -140,7 +150,7 @@ def test_a_fleet_member_is_its_single_run_in_bfloat16_too():
 def test_the_final_elbo_agrees_within_the_noise_of_seeds():
     """Held-out ELBO, evaluated in float32, of eight seeds trained in each precision."""
     rows, held_out = DIGITS.train[:1000], DIGITS.train[1000:]
-    settings = {"latent_dim": 16, "hidden": (64,), "epochs": 30, "patience": 0}
+    settings = {"latent_dim": 16, "network": "mlp(hidden=[64])", "epochs": 30, "patience": 0}
     elbo = {
         precision: np.array([
             logvar.VAE(**settings, precision=precision, random_state=seed)

@@ -8,10 +8,11 @@ import pytest
 from logvar import assembly
 from logvar.backend.convolution import convolve, convolve_transpose
 from logvar.backend.products import product, training_products
+from logvar.models.batch import Batch
 from logvar.recipe import Recipe
 from logvar.training.schedules import Length
 from logvar.training.state import initial_state, partition
-from logvar.training.step import Hyper, Keys, Task, step
+from logvar.training.step import Epoch, Hyper, Keys, Task, step
 from tests.traced import products
 
 on_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="the form for CPUs")
@@ -125,14 +126,17 @@ def test_training_steps_use_the_form():
     rows = np.zeros((8, 8, 8, 1), np.float32)
     recipe = Recipe().replace(network="conv", latent_dim=2, batch_size=4)
     run = assembly.build_run(recipe, rows, None)
-    state = initial_state(run.model, run.plan.optimizer, 2, run.coordinates)
+    state = initial_state(run.model, run.plan.optimizer, run.coordinates)
     plan, static = run.plan, partition(run.model)[1]
     numbers = Hyper(plan.schedule.rates(1e-3, Length(1, 1)), jnp.float32(0), jnp.int32(0))
     task = Task(static, run.objective, plan.optimizer, run.coordinates, numbers, plan.fixed)
     keys = Keys.of_epoch(jnp.int32(0), jnp.int32(0))
 
-    def one(state, batch):
-        return step(state, batch, jnp.ones(4), keys, task)
+    four, one_epoch = jnp.int32(4), jnp.int32(0)
+
+    def one(state, x):
+        batch = Batch(x, weight=jnp.ones(4))
+        return step(state, batch, keys, task, Epoch(batch, jnp.arange(4), four, one_epoch))
 
     summed = summed_axes(one, state, jnp.asarray(rows[:4]))
     assert len(summed) > 12

@@ -95,11 +95,32 @@ def test_what_does_not_fit_is_one_line(given, says):
     assert "\n" not in str(caught.value)
 
 
-def test_a_part_from_outside_cannot_be_written_down():
-    class Own(Shape):
-        pass
+@dataclasses.dataclass(frozen=True)
+class Own(Shape):
+    """A user's own, which the registry lacks."""
 
-    own = Own()
-    assert SHAPES.get(own) is own
-    with pytest.raises(LogvarError, match="Own is not in the registry of shapes"):
-        SHAPES.describe(own)
+    sides: int = 3
+    name: str = "a"
+
+
+def test_a_part_from_outside_is_written_with_its_class_and_read_where_that_is_given():
+    own = Own(sides=5)
+    assert SHAPES.get(own) is own and SHAPES.is_own(own) and not SHAPES.is_own(Box(2.0))
+    assert SHAPES.describe(own) == "Own(sides=5)"
+    assert SHAPES.describe(Turned(own)) == "turned(Own(sides=5))"
+    with pytest.raises(LogvarError, match="'Own' is a class of your own.*pass the object"):
+        SHAPES.get("Own(sides=5)")
+    extended = SHAPES.extended([Own, int])
+    assert extended.get("Own(sides=5)") == own and extended.get("turned(Own)") == Turned(Own())
+    assert SHAPES.extended([int]) is SHAPES
+
+
+def test_a_part_from_outside_whose_settings_text_cannot_hold_is_refused():
+    class Hidden(Shape):
+        def __init__(self):
+            self.sides = 3
+
+    with pytest.raises(LogvarError, match="Hidden cannot be written down: make it a dataclass"):
+        SHAPES.describe(Hidden())
+    with pytest.raises(LogvarError, match="Own cannot be written down .*fields that are numbers"):
+        SHAPES.describe(Own(name=object()))

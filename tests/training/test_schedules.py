@@ -31,7 +31,13 @@ TEXTS = [
     "piecewise(0.01, [3, 40, 90], factor=0.5, warmup=6, unit=steps)",
 ]
 ROWS = DIGITS.train[:128]
-SMALL = {"latent_dim": 2, "hidden": (8,), "batch_size": 64, "epochs": 4, "patience": 0}
+SMALL = {
+    "latent_dim": 2,
+    "network": "mlp(hidden=[8])",
+    "batch_size": 64,
+    "epochs": 4,
+    "patience": 0,
+}
 
 
 def rates(text, length=LENGTH):
@@ -157,7 +163,7 @@ def resumed(folder, rate, epochs, before):
 def test_a_schedule_without_an_end_resumes_with_more_epochs_to_the_same_bytes(tmp_path, rate):
     with jax.numpy_dtype_promotion("standard"):
         rest, whole = resumed(tmp_path, rate, 4, 2), fitted(rate)
-    assert as_bytes(rest.state_) == as_bytes(whole.state_)
+    assert as_bytes(rest.fitted_.state) == as_bytes(whole.fitted_.state)
     assert rest.history_ == whole.history_
     assert rest.recipe_.training.learning_rate == schedules.written(rate)
 
@@ -208,7 +214,7 @@ def test_a_rescue_multiplies_the_schedule():
         rtol=1e-6,
     )  # fmt: skip
     vae = logvar.VAE(scale="log-std", learning_rate="cosine(0.3)", epochs=4, patience=0,
-                     hidden=(64,), latent_dim=4, on_divergence="rescue").fit(DIGITS.train)  # fmt: skip
+                     network="mlp(hidden=[64])", latent_dim=4, on_divergence="rescue").fit(DIGITS.train)  # fmt: skip
     back = vae.rescues_[0]
     peak, total = 0.3, 4 * -(-vae.data_["rows"] // 128)
     steps = np.array([line["step"] - 1 for line in vae.history_])

@@ -119,7 +119,7 @@ def written(settings: Mapping[str, Any], own: Classes = ()) -> dict[str, Any]:
 def _scale_and_posterior(scale: Any, posterior: Any, own: Classes) -> dict[str, str]:
     registry = KINDS["posterior"].extended(own)
     built: Posterior = registry.get(posterior)
-    inside = SCALES.describe(built.scale)
+    inside = KINDS["scale"].extended(own).describe(built.scale)
     default = ModelSettings().scale
     outside = default if scale is None else scale
     if not isinstance(outside, str):
@@ -173,7 +173,8 @@ def resolved(kind: str, text: str, name: str, why: str = "") -> str:
 def own_classes(parts: Collection[Any]) -> tuple[type, ...]:
     """The classes of those objects that no registry has."""
     found: dict[str, type] = {}
-    for part in parts:
+    scales_inside = [getattr(part, "scale", None) for part in parts if isinstance(part, Posterior)]
+    for part in [*parts, *scales_inside]:
         for kind in _OWN:
             registry = KINDS[kind]
             if isinstance(part, registry.base) and registry.is_own(part):

@@ -48,7 +48,7 @@ Settings = _flags("Settings")
 ComparedSettings = _flags(
     "ComparedSettings",
     (
-        "scale", "learning_rate", "random_state", "initial_sigma", "match", "validation_fraction",
+        "scale", "random_state", "initial_sigma", "match", "validation_fraction",
         "on_divergence",
     ),
 )  # fmt: skip

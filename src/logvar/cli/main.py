@@ -208,8 +208,8 @@ def compare(
         str, tyro.conf.arg(metavar="NAMES", help="with commas between; the reference first")
     ] = "log-variance,log-std,softplus",
     learning_rates: Annotated[
-        str, tyro.conf.arg(metavar="RATES", help="the grid")
-    ] = "1e-3,3e-3,1e-2",
+        str | None, tyro.conf.arg(metavar="RATES", help="the grid; default 1e-3,3e-3,1e-2")
+    ] = None,
     seeds: Annotated[int, tyro.conf.arg(help="runs in each cell, paired; at least 2")] = 8,
     arms: Annotated[
         str, tyro.conf.arg(metavar="ARMS", help="as is, matched (same start and step in log σ)")
@@ -231,7 +231,7 @@ def compare(
     folder = out or Path("runs") / f"compare-{Path(data).stem or 'data'}"
     experiment = {
         "scales": top_level_commas(scales),
-        "learning_rates": numbers(learning_rates, "--learning-rates"),
+        "learning_rates": learning_rates and numbers(learning_rates, "--learning-rates"),
         "seeds": seeds,
         "arms": top_level_commas(arms),
         "margin": margin,
@@ -241,6 +241,8 @@ def compare(
     }
     recipe = dataclasses.asdict(settings)
     Recipe().replace(**recipe).checked()  # before JAX is imported
+    if recipe["learning_rate"] == Recipe().training.learning_rate:
+        del recipe["learning_rate"]  # the grid has the rates, unless a schedule gives their shape
     check_readable(data)
     from logvar.cli import comparison
 

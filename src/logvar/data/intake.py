@@ -74,6 +74,29 @@ def held_out_of(
     return Split(rows, validation, weight, None)
 
 
+def counted(
+    rows: np.ndarray, sample_weight: Any
+) -> tuple[np.ndarray, Float[np.ndarray, "rows"] | None]:
+    """The rows that count, with their weights.
+
+    A row of weight 0 is left out, so that nothing is taken from it: no likelihood, no levels, no
+    standardization, no share of a batch, and no NaN where it is an outlier.
+
+    Raises:
+        LogvarError: the weights do not fit.
+    """
+    weight = weights_of(sample_weight, len(rows))
+    if weight is None or weight.all():
+        return rows, weight
+    kept = weight > 0
+    if kept.sum() < 2:
+        raise LogvarError(
+            f"sample_weight is above 0 for {kept.sum()} of {len(rows):,} rows: expected at least 2 "
+            "rows to train on; give more of them a weight"
+        )
+    return rows[kept], weight[kept]
+
+
 def weights_of(sample_weight: Any, rows: int) -> np.ndarray | None:
     """How much each row counts, (rows,) float32.
 
@@ -83,7 +106,8 @@ def weights_of(sample_weight: Any, rows: int) -> np.ndarray | None:
     if sample_weight is None:
         return None
     try:
-        weight = np.asarray(sample_weight, np.float32)
+        with np.errstate(over="ignore"):  # to infinity, which is refused below
+            weight = np.asarray(sample_weight, np.float32)
     except (TypeError, ValueError) as error:
         raise LogvarError(f"sample_weight is no array of numbers: {error}") from error
     if weight.ndim == 0:

@@ -24,15 +24,22 @@ def fit_noise(
     """Freeze a noise in closed form at what is best for all of these rows.
 
     A row's score then depends on the model alone, not on the rows scored with it. Every row is
-    encoded and one z is drawn for it, as in the ELBO; other models come back as they are.
+    encoded and one z is drawn for it, as in the ELBO, and counts by its sample weight; other models
+    come back as they are.
     """
     if not model.likelihood.has_statistic:
         return model
     task = (model, preparation, host_int(seed))
     examples = examples_of(rows)
     statistics = in_blocks(_statistics, task, examples.values, examples.words)
-    mean = jnp.asarray(statistics.mean(dtype=np.float64), jnp.float32)
+    mean = jnp.asarray(_mean(statistics, examples.weight), jnp.float32)
     return eqx.tree_at(lambda model: model.likelihood, model, model.likelihood.fitted(mean))
+
+
+def _mean(values: np.ndarray, weight: np.ndarray | None) -> float:
+    if weight is None:
+        return values.mean(dtype=np.float64)
+    return np.average(values.astype(np.float64), weights=weight.astype(np.float64))
 
 
 def _statistics(task: tuple, rows: Array, words: Array) -> Array:

@@ -119,7 +119,7 @@ def evaluate(
     Standard errors are over rows: they say how far the mean over such rows may be off, not how
     far another training run would end. With `batch_means` the ELBO is also given the tutorial's
     way: KL by one sample, averaged over batches of that size, the last one as a full one.
-    `meaning` says what log p(x) is under this likelihood (`meaning_of`).
+    `meaning` says what log p(x) is under this likelihood (`LikelihoodSpec.meaning`).
     """
     rows = examples_of(rows)
     row_terms = elbo_terms(model, rows, preparation, seed)

@@ -42,14 +42,3 @@ def bits_per_dimension(
         )
     nats = np.asarray(log_prob, np.float64) + dimensions * math.log(data_factor)
     return np.asarray(-nats / (dimensions * math.log(2)))
-
-
-def meaning_of(likelihood: str, *, binarized: bool, dequantized: bool) -> str:
-    """What log p(x) is under a likelihood, in words that go beside every number."""
-    if likelihood == "bernoulli":
-        return "probability of the binarized row" if binarized else "cross-entropy of intensities"
-    if likelihood == "discretized-logistic":
-        return "probability of the levels"
-    if dequantized:
-        return "density of the row plus uniform noise of one level: bounds the row's probability"
-    return "density in the data's own units"

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from logvar.errors import LogvarError, unknown_name
 from logvar.registry import formatted, parsed
+from logvar.registry.parts import converted_to, in_words
 
 
 class _Moved(NamedTuple):
@@ -75,11 +76,25 @@ def upgraded(settings: Mapping[str, Any]) -> dict[str, Any]:
             raise LogvarError(f"{name} is {old[name]!r}: {unknown_setting(name, (), old[name])}")
         changed = {
             MOVED[name].name: _as_call(MOVED[name], value)
-            for name, value in old.items()
+            for name, value in ((name, _checked(name, value)) for name, value in old.items())
             if _kept(text, MOVED[name], value)
         }
         settings[part] = formatted(text, settings=changed)
     return settings
+
+
+def _checked(name: str, value: Any) -> Any:
+    """An old setting's value in the type that it had.
+
+    Raises:
+        LogvarError: it has another.
+    """
+    default = MOVED[name].default
+    kind = tuple[int, ...] if isinstance(default, tuple) else type(default)
+    converted = converted_to(kind, value)
+    if converted is None:
+        raise LogvarError(f"{name} is {value!r}: expected {in_words(kind)}")
+    return converted
 
 
 def _is(part: str, name: str) -> bool:
@@ -95,8 +110,7 @@ def _kept(text: str, moved: _Moved, value: Any) -> bool:
     # A plain "adamw" had no decay unless one was given, and "iwae" one sample.
     if text in ("adamw", "iwae"):
         return True
-    value = tuple(value) if isinstance(value, list) else value
-    return value != moved.default
+    return bool(value != moved.default)
 
 
 def _as_call(moved: _Moved, value: Any) -> Any:

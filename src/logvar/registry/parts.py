@@ -224,7 +224,7 @@ class Registry(Generic[Part]):
         if converted is None or not limits.accepts(converted):
             near = difflib.get_close_matches(str(value), limits.choices, n=1, cutoff=0.5)
             hint = f": did you mean {near[0]!r}?" if near else ""
-            wanted = expected if converted is not None or limits.choices else _in_words(kind)
+            wanted = expected if converted is not None or limits.choices else in_words(kind)
             raise LogvarError(f"{self.kind} {name!r}: {key} is {value!r}, expected {wanted}{hint}")
         return converted
 
@@ -347,7 +347,8 @@ def converted_to(kind: Any, value: Any) -> Any:
     return value if kind in (bool, str) and isinstance(value, kind) else None
 
 
-def _in_words(kind: Any) -> str:
+def in_words(kind: Any) -> str:
+    """A setting's type in words."""
     if typing.get_origin(kind) is tuple:
         return "a list such as [1, 2]"
     return {int: "an integer", float: "a number", bool: "true or false"}.get(kind, "a text")

@@ -10,9 +10,9 @@ from logvar.data.intake import dense_rows
 from logvar.evaluation.elbo import elbo_terms
 from logvar.fitted import Fitted
 from logvar.recipe import Recipe
-from logvar.scales import LogFamily, Scale
 from logvar.rescaling.conversion import affine_between, convert_model, convert_state
 from logvar.rescaling.matching import coordinates, factor_between
+from logvar.scales import LogFamily, Scale
 
 
 @dataclasses.dataclass(frozen=True)

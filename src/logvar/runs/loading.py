@@ -12,20 +12,20 @@ import numpy as np
 
 from logvar import assembly
 from logvar.assembly import Own
-from logvar.data.standardization import ARRAYS, Standardization
 from logvar.assembly.decisions import CUSTOM_NETWORK, Decisions
+from logvar.assembly.parts import get, is_auto, resolved
+from logvar.data.standardization import ARRAYS, Standardization
 from logvar.errors import LogvarError
 from logvar.fitted import Fitted
 from logvar.models.vae import VAEModel
 from logvar.networks import Network
-from logvar.assembly.parts import get, is_auto, resolved
 from logvar.recipe import Recipe
+from logvar.rescaling.matching import coordinates
 from logvar.storage import run_folder
 from logvar.storage.checkpoints import FOLDER, newest_checkpoint
 from logvar.storage.weights import load_arrays, load_named
 from logvar.trainable import without_settings
 from logvar.training import optimizers
-from logvar.rescaling.matching import coordinates
 from logvar.training.state import TrainState, initial_state
 
 
@@ -150,7 +150,5 @@ def load_state(fitted: Fitted, path: str | os.PathLike) -> TrainState | None:
     rule = optimizers.get(
         fitted.recipe.training.optimizer if optimizer is None else optimizer
     ).build()
-    skeleton = eqx.filter_eval_shape(
-        initial_state, fitted.model, rule, coordinates(fitted.model)
-    )
+    skeleton = eqx.filter_eval_shape(initial_state, fitted.model, rule, coordinates(fitted.model))
     return checkpoint.state(skeleton)

@@ -10,11 +10,11 @@ import equinox as eqx
 import numpy as np
 
 from logvar.assembly import Run
+from logvar.assembly.parts import Classes, written
 from logvar.data.sources import fingerprint
 from logvar.errors import LogvarError
-from logvar.recipe.older import upgraded
-from logvar.assembly.parts import Classes, written
 from logvar.recipe import Recipe
+from logvar.recipe.older import upgraded
 from logvar.storage.checkpoints import (
     Checkpoint,
     Identity,
@@ -48,7 +48,10 @@ class Checkpoints:
 
 
 def data_of(
-    rows: np.ndarray, validation: np.ndarray | None, weight: np.ndarray | None = None
+    rows: np.ndarray,
+    validation: np.ndarray | None,
+    weight: np.ndarray | None = None,
+    held_out_weight: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """What identifies the data of a run."""
     data = {"rows": len(rows), "sha256": fingerprint(rows)}
@@ -56,6 +59,8 @@ def data_of(
         data["validation_sha256"] = fingerprint(validation)
     if weight is not None:
         data["weight_sha256"] = fingerprint(weight)
+    if held_out_weight is not None:
+        data["validation_weight_sha256"] = fingerprint(held_out_weight)
     return data
 
 
@@ -105,15 +110,18 @@ def begun(
     if changed:
         warn(f"{changed}: the final bytes will differ from those of an unbroken run")
     tell(f"going on from step {found.step:,}, after {len(found.history)} whole epochs")
-    skeleton = eqx.filter_eval_shape(
-        initial_state, run.model, run.plan.optimizer, run.coordinates
-    )
+    skeleton = eqx.filter_eval_shape(initial_state, run.model, run.plan.optimizer, run.coordinates)
     return found.state(skeleton), [EpochMetrics(**line) for line in found.history]
 
 
 def _differences(run: Run, this: Identity, before: Identity, classes: Classes) -> list[str]:
     """What differs from the run of a checkpoint, in words."""
-    recipe = written(upgraded(before.recipe), classes)
+    # A checkpoint of an earlier version lacks settings that came later.
+    then = Recipe().flat() | upgraded(before.recipe)
+    # Classes of a user's own that are not given now are a difference, not an error.
+    own = {k: text for k, text in then.items() if isinstance(text, str) and text[:1].isupper()}
+    known = {name: value for name, value in then.items() if name not in own}
+    recipe = written(known, classes) | own
     differences = this.differences(dataclasses.replace(before, recipe=recipe))
     epochs = recipe.get("epochs"), this.recipe["epochs"]
     if run.plan.schedule.needs_epochs and epochs[0] != epochs[1]:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from logvar import scales
-from logvar.data.standardization import ARRAYS
 from logvar.assembly.decisions import CUSTOM_NETWORK
+from logvar.data.standardization import ARRAYS
 from logvar.fitted import Fitted
 from logvar.runs.resuming import identity
 from logvar.storage import run_folder
