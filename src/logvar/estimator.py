@@ -291,7 +291,10 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         """
         code = self._encode(X)
         found = jax.vmap(self.model_.posterior.distribution)(code)
-        return found.each if isinstance(found, DiagonalNormal) else found
+        if not isinstance(found, DiagonalNormal):
+            return found
+        # The scale is the same for all rows, so its arrays have no axis of theirs.
+        return Normal(found.mean, found.raw, self.model_.scale)
 
     posterior = PartAndMethod("posterior", _posterior_of)
 
