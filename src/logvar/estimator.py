@@ -44,7 +44,14 @@ from logvar.networks import Network
 from logvar.recipe import CUSTOM, Recipe
 from logvar.recipe.older import unknown_setting
 from logvar.runs.loading import load_fitted
-from logvar.runs.resuming import Checkpoints, Resume, begun, data_of, identity, keeping
+from logvar.runs.resuming import (
+    Checkpoints,
+    Resume,
+    data_of,
+    identity,
+    starting_state,
+    with_checkpoints,
+)
 from logvar.runs.saving import write_run
 from logvar.signals import Interrupt
 from logvar.storage import run_folder
@@ -255,9 +262,13 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             tell(note)
         this = identity(recipe, data_of(rows, validation, weight, held_out_weight))
         del rows, validation  # the run has them as its model reads them
-        state, history = begun(run, this, checkpoints, resume, tell, announce or _warn, own.classes)
+        state, history = starting_state(
+            run, this, checkpoints, resume, tell, announce or _warn, own.classes
+        )
         watcher = watcher or Pace()
-        kept = None if checkpoints is None else keeping(watcher, checkpoints, history, this)
+        kept = (
+            None if checkpoints is None else with_checkpoints(watcher, checkpoints, history, this)
+        )
         with Interrupt() as interrupt:
             if isinstance(watcher, Pace):
                 watcher.listen(interrupt)
@@ -292,7 +303,10 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         """
         code = self._encode(X)
         found = jax.vmap(self.model_.posterior.distribution)(code)
-        return found.each if isinstance(found, DiagonalNormal) else found
+        if not isinstance(found, DiagonalNormal):
+            return found
+        # The scale is the same for all rows, so its arrays have no axis of theirs.
+        return Normal(found.mean, found.raw, self.model_.scale)
 
     posterior = PartAndMethod("posterior", _posterior_of)
 
