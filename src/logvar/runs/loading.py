@@ -18,7 +18,7 @@ from logvar.errors import LogvarError
 from logvar.fitted import Fitted
 from logvar.models.vae import VAEModel
 from logvar.networks import Network
-from logvar.assembly.parts import get, is_auto, resolved
+from logvar.assembly.parts import get, is_auto, resolved, without_unused
 from logvar.recipe import Recipe
 from logvar.storage import run_folder
 from logvar.storage.checkpoints import FOLDER, newest_checkpoint
@@ -47,6 +47,12 @@ def load_fitted(
     folder = Path(path)
     manifest = run_folder.read_manifest(folder)
     recipe = Recipe.from_toml(run_folder.read_recipe(folder))
+    if manifest.format == 1:
+        used = {
+            kind: without_unused(kind, getattr(recipe.model, kind), getattr(manifest, kind))
+            for kind in ("likelihood", "network")
+        }
+        recipe = recipe.replace(**used)
     if manifest.custom and encoder is None:
         raise LogvarError(
             f"{folder} holds a run with networks of its own ({manifest.custom.get('encoder')}, "
@@ -89,7 +95,6 @@ def _decisions(manifest: run_folder.Manifest, recipe: Recipe) -> Decisions:
         asked = getattr(recipe.model, kind)
         if "(" in text or "(" not in asked or text == CUSTOM_NETWORK:
             continue
-        # Of settings for "auto", those that what was chosen has no use for were ignored.
         texts[kind] = resolved(kind, asked, text) if is_auto(asked) else asked
     return Decisions(texts["likelihood"], texts["network"], float(manifest.divisor), ())
 

@@ -13,7 +13,7 @@ from logvar.assembly import Run
 from logvar.data.sources import fingerprint
 from logvar.errors import LogvarError
 from logvar.recipe.older import upgraded
-from logvar.assembly.parts import Classes, written
+from logvar.assembly.parts import Classes, without_unused, written
 from logvar.recipe import Recipe
 from logvar.storage.checkpoints import (
     Checkpoint,
@@ -115,6 +115,8 @@ def _differences(run: Run, this: Identity, before: Identity, classes: Classes) -
     """What differs from the run of a checkpoint, in words."""
     # A checkpoint of an earlier version lacks settings that came later.
     recipe = written(Recipe().flat() | upgraded(before.recipe), classes)
+    for kind in ("likelihood", "network"):
+        recipe[kind] = without_unused(kind, recipe[kind], getattr(run.decisions, kind))
     differences = this.differences(dataclasses.replace(before, recipe=recipe))
     epochs = recipe.get("epochs"), this.recipe["epochs"]
     if run.plan.schedule.needs_epochs and epochs[0] != epochs[1]:
