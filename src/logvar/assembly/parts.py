@@ -170,6 +170,21 @@ def resolved(kind: str, text: str, name: str, why: str = "") -> str:
         raise LogvarError(f"{kind} {text!r} stands for {name!r} here{because}: {error}") from error
 
 
+def without_unused(kind: str, text: str, chosen: str) -> str:
+    """The text for "auto" without settings that the chosen part lacks, which version 0.1 ignored.
+
+    Args:
+        kind: of the part.
+        text: what a recipe of version 0.1 has; other texts than "auto" are returned as they are.
+        chosen: the text of the part that "auto" stands for.
+    """
+    name = parsed(chosen).name
+    if not is_auto(text) or name not in KINDS[kind].entries:
+        return text
+    known = KINDS[kind].settings(name)
+    return formatted(AUTO, settings=[s for s in parsed(text).settings if s[0] in known])
+
+
 def own_classes(parts: Collection[Any]) -> tuple[type, ...]:
     """Return the classes of those objects that are in no registry."""
     found: dict[str, type] = {}

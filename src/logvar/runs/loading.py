@@ -13,7 +13,7 @@ import numpy as np
 from logvar import assembly
 from logvar.assembly import Own
 from logvar.assembly.decisions import CUSTOM_NETWORK, Decisions
-from logvar.assembly.parts import get, is_auto, resolved
+from logvar.assembly.parts import get, is_auto, resolved, without_unused
 from logvar.data.standardization import ARRAYS, Standardization
 from logvar.errors import LogvarError
 from logvar.fitted import Fitted
@@ -49,6 +49,12 @@ def load_fitted(
     folder = Path(path)
     manifest = run_folder.read_manifest(folder)
     recipe = Recipe.from_toml(run_folder.read_recipe(folder))
+    if manifest.format == 1:
+        used = {
+            kind: without_unused(kind, getattr(recipe.model, kind), getattr(manifest, kind))
+            for kind in ("likelihood", "network")
+        }
+        recipe = recipe.replace(**used)
     if manifest.custom and encoder is None:
         raise LogvarError(
             f"{folder} holds a run with custom networks ({manifest.custom.get('encoder')}, "
@@ -94,7 +100,6 @@ def _decisions(manifest: run_folder.Manifest, recipe: Recipe) -> Decisions:
         asked = getattr(recipe.model, kind)
         if "(" in text or "(" not in asked or text == CUSTOM_NETWORK:
             continue
-        # Settings given to "auto" that the chosen part does not have were ignored.
         texts[kind] = resolved(kind, asked, text) if is_auto(asked) else asked
     return Decisions(texts["likelihood"], texts["network"], float(manifest.divisor), ())
 

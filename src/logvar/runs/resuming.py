@@ -10,7 +10,7 @@ import equinox as eqx
 import numpy as np
 
 from logvar.assembly import Run
-from logvar.assembly.parts import Classes, written
+from logvar.assembly.parts import Classes, without_unused, written
 from logvar.data.sources import fingerprint
 from logvar.errors import LogvarError
 from logvar.recipe import Recipe
@@ -122,6 +122,8 @@ def _differences(run: Run, this: Identity, before: Identity, classes: Classes) -
     own = {k: text for k, text in then.items() if isinstance(text, str) and text[:1].isupper()}
     known = {name: value for name, value in then.items() if name not in own}
     recipe = written(known, classes) | own
+    for kind in ("likelihood", "network"):
+        recipe[kind] = without_unused(kind, recipe[kind], getattr(run.decisions, kind))
     differences = this.differences(dataclasses.replace(before, recipe=recipe))
     epochs = recipe.get("epochs"), this.recipe["epochs"]
     if run.plan.schedule.needs_epochs and epochs[0] != epochs[1]:
