@@ -28,9 +28,11 @@ def built(text, latent_dim, moved=False):
     prior = logvar.priors.get(text).build(latent_dim, jax.random.key(1))
     dtype = jnp.zeros(()).dtype
     rng = np.random.default_rng(2)
-    change = lambda a: (
-        a.astype(dtype) + float(moved) * jnp.asarray(0.4 * rng.normal(size=a.shape), dtype)
-    )
+
+    def change(a):
+        shift = float(moved) * 0.4 * rng.normal(size=a.shape)
+        return a.astype(dtype) + jnp.asarray(shift, dtype)
+
     return jax.tree.map(lambda a: change(a) if eqx.is_inexact_array(a) else a, prior)
 
 
