@@ -15,7 +15,7 @@ from logvar.study.arms import AS_IS, MATCHED, factor, slope_mismatch, start_arm
 from logvar.training.loop import train
 from logvar.training.state import partition
 from tests.cases import some
-from tests.test_fleet import Steps
+from tests.training.test_fleet import Steps
 
 ROWS = load("digits").train[:300]
 REFERENCE = scales.get("log-variance")
