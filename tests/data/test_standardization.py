@@ -5,8 +5,9 @@ import pytest
 
 import logvar
 from logvar import assembly
-from logvar.data.preparation import as_rows
+from logvar.data.preparation import as_float32, as_rows
 from logvar.data.standardization import Standardization
+from logvar.recipe import Recipe
 from logvar.storage.run_folder import STANDARDIZATION
 
 QUICK = {"latent_dim": 2, "network": "mlp(hidden=[8])", "epochs": 4, "validation_fraction": 0.0}
@@ -136,6 +137,8 @@ def test_values_beyond_float32_are_for_likelihoods_that_standardize():
     pixels = np.random.default_rng(0).integers(0, 256, size=(40, 3))
     settings = QUICK | {"epochs": 1, "likelihood": "discretized-logistic"}
     with pytest.raises(logvar.LogvarError, match=r"1e\+300 \(too large for float32\) at row 1"):
+        as_float32(np.vstack([pixels[:1], np.full((1, 3), 1e300)]))
+    with pytest.raises(logvar.LogvarError, match=r"got 1e\+300 at row 1, column 0 .* from 0 to 255"):
         logvar.VAE(**settings).fit(np.vstack([pixels[:1], np.full((1, 3), 1e300), pixels]))
     vae = logvar.VAE(**settings).fit(pixels)
     with pytest.raises(logvar.LogvarError, match="expects levels from 0 to 255"):
@@ -147,7 +150,7 @@ def test_values_beyond_float32_are_for_likelihoods_that_standardize():
 
 def test_dequantization_adds_one_level_in_the_units_of_the_model():
     integers = np.random.default_rng(0).integers(0, 9, size=(400, 2)) * [1, 100]
-    recipe = logvar.VAE(**QUICK, likelihood="normal", dequantize=True)._recipe()
+    recipe = Recipe().replace(**QUICK, likelihood="normal", dequantize=True)
     run = assembly.build_run(recipe, integers.astype(float), None)
     import jax
 
