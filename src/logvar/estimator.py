@@ -41,6 +41,7 @@ from logvar.evaluation.importance import importance_log_likelihood
 from logvar.evaluation.summary import Evaluation, evaluate
 from logvar.fitted import Fitted, FittedAttributes
 from logvar.networks import Network
+from logvar.objectives.elbo import ELBO
 from logvar.recipe import CUSTOM, Recipe
 from logvar.recipe.older import unknown_setting
 from logvar.runs.loading import load_fitted
@@ -395,9 +396,8 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         """Compute all figures of a report on X, each with its protocol."""
         rows, preparation = self._stored(X)
         fitted = self.fitted_
-        sampled = not get(
-            "objective", fitted.recipe.objective.objective, fitted.own.classes
-        ).analytic_kl
+        objective = get("objective", fitted.recipe.objective.objective, fitted.own.classes)
+        as_in_the_tutorial = isinstance(objective, ELBO) and not objective.analytic_kl
         return evaluate(
             fitted.model,
             rows,
@@ -410,7 +410,7 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
                 dequantized=fitted.preparation.dequantize,
             ),
             n_importance=n_importance,
-            batch_means=fitted.recipe.training.batch_size if sampled else None,
+            batch_means=fitted.recipe.training.batch_size if as_in_the_tutorial else None,
         )
 
     def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> Path:
