@@ -152,7 +152,7 @@ def test_the_estimator_goes_on_to_the_same_bytes(tmp_path):
     whole, _ = fitted(tmp_path / "whole")
     part, _ = fitted(tmp_path / "part", epochs=2)
     rest, told = fitted(tmp_path / "part", resume=True)
-    assert any("going on from step" in line for line in told)
+    assert any("resuming from step" in line for line in told)
     assert not any("bytes" in line for line in told)
     assert rest.history_ == whole.history_ and part.history_ == whole.history_[:2]
     np.testing.assert_array_equal(rest.elbo(DIGITS.test), whole.elbo(DIGITS.test))

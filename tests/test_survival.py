@@ -184,10 +184,10 @@ def test_the_doctor_reads_runs_that_are_dead_or_never_were(tmp_path):
     kept = Checkpoints(unfinished(run) / "checkpoints", seconds=0)
     logvar.VAE(latent_dim=2, epochs=2).fit(X, checkpoints=kept)
     (only,) = ending(run)
-    assert "has not ended" in only.text and "--resume goes on" in only.text
+    assert "has not ended" in only.text and "--resume to continue" in only.text
     newest = max(kept.folder.iterdir())
     (newest / "state.safetensors").write_bytes(b"half")
-    assert any("passed over" in finding.text for finding in ending(run))
+    assert any("skipped" in finding.text for finding in ending(run))
     with pytest.raises(logvar.LogvarError, match="is not a folder"):
         ending(tmp_path / "nowhere")
 

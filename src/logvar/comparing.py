@@ -26,6 +26,7 @@ from logvar.storage.files import UnfinishedFolder, write_atomically
 from logvar.study.arms import ARMS
 from logvar.study.experiment import OWN, Experiment, Outcome, Rows, Unit, rows_of, run_unit, units
 from logvar.study.verdicts import Table, Verdict, conclusions, judge, warnings
+from logvar.training import schedules
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,12 +40,12 @@ TIMES, EXPERIMENT, REPORT = "timing.csv", "experiment.json", "report.html"
 _PARTS = "parts"
 
 Progress = Callable[[Unit, int, int, int], None]
-"""(unit, epoch or 0 when it is done, runs of it that still train, runs of the whole)."""
+"""(unit, epoch or 0 when the unit is done, its runs still training, all runs)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """What an experiment showed."""
+    """The results of an experiment."""
 
     experiment: Experiment
     data: dict[str, Any]
@@ -56,7 +57,7 @@ class Comparison:
     """(scale, seconds to train, compilation included) of each unit."""
     verdicts: list[Verdict]
     notes: list[str]
-    """What to know before believing the verdicts."""
+    """Cautions to read before believing the verdicts."""
 
     @property
     def runs(self) -> "pa.Table":
@@ -88,7 +89,7 @@ def compare(
     X: Any,
     *,
     scales: Sequence[str] = SCALES,
-    learning_rates: Sequence[float] = LEARNING_RATES,
+    learning_rates: Sequence[float] | None = None,
     seeds: int = 8,
     arms: Sequence[str] = ARMS,
     margin: float = 0.2,
@@ -104,7 +105,7 @@ def compare(
     progress: Progress = lambda unit, epoch, training, runs: None,
     **settings: Any,
 ) -> Comparison:
-    """Train the same model under several scales, and say what the difference is.
+    """Train the same model under several scales, and report the differences.
 
     Every scale is trained as is (the line of code swapped, all else left) and matched (same first
     σ, same step in log σ), at each learning rate, with the same seeds: same split, order, noise
@@ -114,7 +115,8 @@ def compare(
     Args:
         X: (rows, features) or images, as for `VAE.fit`.
         scales: the reference first.
-        learning_rates: the grid.
+        learning_rates: the grid; (1e-3, 3e-3, 1e-2) unless given. A `learning_rate` that is a
+            schedule gives the shape for each of them, or stands alone where no grid is given.
         seeds: runs in each cell, at least 2.
         arms: "as is", "matched" or both.
         margin: nats per example that count as no difference.
@@ -124,11 +126,11 @@ def compare(
         test_fraction: that share.
         validation_fraction: share of the others that stops runs early and chooses rates.
         importance_samples: per test row, for the log-likelihood.
-        out: a folder for runs.csv, verdicts.json and report.html. A comparison that was killed
-            goes on from it.
+        out: a folder for runs.csv, verdicts.json and report.html. If a comparison there was
+            killed, it is resumed.
         overwrite: replace an earlier comparison there.
-        name: what the data are called in the report.
-        progress: is told what trains (`Progress`).
+        name: the name of the data in the report.
+        progress: called with what is training (`Progress`).
         **settings: any setting of `VAE` but those that the experiment sets; `epochs` is 80 and
             `patience` 10 unless given.
 
@@ -136,7 +138,7 @@ def compare(
         A `Comparison`: `runs`, `verdicts`, `conclusions`; print it.
 
     Raises:
-        LogvarError: something given does not fit; one line says what.
+        LogvarError: an argument is invalid; one line says which and why.
 
     Example:
         >>> import logvar
@@ -155,7 +157,7 @@ def compare(
     own = own_classes(list(settings.values()))
     recipe = _recipe(settings, name, own, [rows] if test is None else [rows, test])
     experiment = Experiment(
-        tuple(scales), tuple(map(float, learning_rates)), seeds, tuple(arms), float(margin), level,
+        tuple(scales), _rates(learning_rates, recipe), seeds, tuple(arms), float(margin), level,
         splits, test_fraction, validation_fraction, importance_samples, recipe, own,
     )  # fmt: skip
     _check_sizes(experiment, rows, test)
@@ -181,9 +183,9 @@ def compare(
 def _recipe(
     settings: dict[str, Any], name: str, own: tuple[type, ...], tables: list[np.ndarray]
 ) -> Recipe:
-    """The recipe that all runs share."""
+    """Return the recipe that all runs share."""
     for setting in OWN:
-        if setting in settings:
+        if setting in settings and not _is_schedule(setting, settings[setting]):
             raise LogvarError(
                 f"compare sets {setting} itself: give scales, learning_rates, seeds or arms instead"
             )
@@ -191,18 +193,30 @@ def _recipe(
     recipe = Recipe().replace(**written(settings, own), data=name)
     likelihood = recipe.model.likelihood
     if not is_auto(likelihood):
-        # What it takes from data, it takes from all rows: a split may lack a rare category.
+        # Settings from the data are taken from all rows: a split may lack a rare category.
         spec = get("likelihood", likelihood, own).decided(*tables)
         recipe = recipe.replace(likelihood=KINDS["likelihood"].describe(spec))
     check_fit(specs(recipe, own))
     return recipe
 
 
+def _is_schedule(setting: str, value: Any) -> bool:
+    return setting == "learning_rate" and isinstance(value, str)
+
+
+def _rates(given: Sequence[float] | None, recipe: Recipe) -> tuple[float, ...]:
+    """The learning rates to compare at."""
+    if given is not None:
+        return tuple(map(float, given))
+    rate = recipe.training.learning_rate
+    return (schedules.get(rate).rate,) if isinstance(rate, str) else LEARNING_RATES
+
+
 def _check_sizes(experiment: Experiment, rows: np.ndarray, test: np.ndarray | None) -> None:
     parts = rows_of(experiment, rows, test, 0) if len(rows) > 3 else None
     if parts is None or min(map(len, (parts.train, parts.validation, parts.test))) < 2:
         raise LogvarError(
-            f"X has {len(rows)} rows: too few to train, choose and report on rows of their own"
+            f"X has {len(rows)} rows: too few to train, choose and report on separate rows"
         )
 
 
@@ -214,7 +228,7 @@ def _run(
     parts: Path | None,
     progress: Progress,
 ) -> Comparison:
-    """Run what has not been run, and judge."""
+    """Run the units that have not run yet, and judge."""
     outcomes: list[tuple[Unit, Outcome]] = []
     rows: tuple[int, Rows] | None = None
     for unit in units(experiment, X, test):
@@ -248,9 +262,9 @@ def _telling(progress: Progress, unit: Unit, runs: int) -> Callable[[int, int], 
 
 
 def _same_experiment(folder: Path, experiment: Experiment, data: dict[str, Any]) -> list[str]:
-    """Note what is compared, or check that what was begun here is the same.
+    """Record what is compared, or check that the comparison started here is the same.
 
-    Returns what has changed since in libraries, processor or kernels: a note for the reader.
+    Returns notes for the reader on changes of libraries, processor or kernels since then.
 
     Raises:
         LogvarError: the folder holds a comparison of other settings or other data.
@@ -286,7 +300,7 @@ def _write(parts: Path, unit: Unit, outcome: Outcome) -> None:
 
 
 def _read(parts: Path, unit: Unit) -> Outcome | None:
-    """What a unit showed before a kill; the JSON is written last, so with it all is there."""
+    """Return a unit's results from before a kill; the JSON is written last and completes them."""
     path = parts / f"{_file(unit)}.json"
     if not path.is_file():
         return None
@@ -301,7 +315,7 @@ def _file(unit: Unit) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """As strict JSON has it: no NaN, no infinity, no tuples."""
+    """Convert to strict JSON: no NaN, no infinity, no tuples."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -310,7 +324,7 @@ def _plain(value: Any) -> Any:
 
 
 def _csv(records: list[dict[str, Any]]) -> str:
-    """A table as CSV; what is not a number is an empty cell."""
+    """Format a table as CSV; values that are not numbers become empty cells."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(records[0]), lineterminator="\n")
     writer.writeheader()

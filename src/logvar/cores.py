@@ -1,7 +1,7 @@
-"""Work done side by side, one piece a core.
+"""Run pieces of work in parallel, one per core.
 
-The matrix products of small networks are too small to be shared out well: those of 128 rows run 1.5
-times as fast on two cores as on one. Whole pieces of work side by side keep both cores busy.
+The matrix products of small networks are too small to split well: those of 128 rows run only 1.5
+times as fast on two cores as on one. Whole pieces of work in parallel keep both cores busy.
 """
 
 import os
@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 MOST = 8
-"""Pieces at once, at most: each holds memory of its own."""
+"""The most pieces at once, because each needs memory."""
 
 _SETTINGS = (
     "jax_enable_x64", "jax_numpy_dtype_promotion", "jax_numpy_rank_promotion",
@@ -26,29 +26,29 @@ _SETTINGS = (
     "jax_transfer_guard_host_to_device", "jax_transfer_guard_device_to_host",
     "jax_transfer_guard_device_to_device",
 )  # fmt: skip
-"""Those that JAX has a context manager for: `jax.enable_x64` and so on."""
+"""The settings that JAX has a context manager for, such as `jax.enable_x64`."""
 
 
 def cores() -> int:
-    """How many cores of a CPU this process computes on; 1 where an accelerator computes."""
+    """Return how many CPU cores this process computes on; 1 if an accelerator computes."""
     return available_cores() if jax.default_backend() == "cpu" else 1
 
 
 def available_cores() -> int:
-    """How many cores this process may use."""
+    """Return how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def side_by_side(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """The function's results in the order of the items, with at most `MOST` of them under way.
+    """Return the function's results in the order of the items, running at most `MOST` at once.
 
-    JAX's settings made by a `with`, such as `jax.enable_x64`, hold for one thread: if this one has
-    any, it works on the items itself, one after another.
+    JAX settings made by a `with`, such as `jax.enable_x64`, hold for one thread. If this thread has
+    any, it runs the items itself, one after another.
 
     Raises:
-        Exception: what the function raises; items not yet begun are left.
+        Exception: what the function raises; items not yet started are skipped.
     """
     items = list(items)
     threads = min(cores(), MOST, len(items))
@@ -60,5 +60,5 @@ def side_by_side(function: Callable[[Item], Result], items: Iterable[Item]) -> l
 
 
 def _settings() -> tuple[Any, ...]:
-    """This thread's settings; a version of JAX may lack some."""
+    """Return this thread's settings; some may not exist in a version of JAX."""
     return tuple(getattr(jax.config, name, None) for name in _SETTINGS)

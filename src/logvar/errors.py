@@ -1,26 +1,26 @@
-"""The one kind of error a user is meant to read: what, got, expected, what to do next."""
+"""The errors meant for users: each says what, got, expected, and what to do next."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class LogvarError(ValueError):
-    """A problem with what the user gave; the message is one line and says what to do."""
+    """Invalid input from the user; the message is one line and says what to do."""
 
 
 class LogvarTypeError(LogvarError, TypeError):
-    """The same, where Python's convention asks for a TypeError."""
+    """The same, when Python's convention asks for a TypeError."""
 
 
 class OutsideTrainingRange(UserWarning):
-    """Rows lie so far outside of the training rows that an encoder's output means nothing there.
+    """Rows lie so far outside the training range that the encoder's output is meaningless there.
 
-    They are encoded from the nearest point of that range, and scored as they are.
+    They are encoded from the nearest point inside the range, and scored as they are.
     """
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> LogvarError:
-    """Build the error for a name that is in no registry, with the nearest one that is.
+    """Build the error for a name that is not registered, with the nearest registered name.
 
     Example:
         >>> str(unknown_name("scale", "log-sd", ["log-std", "softplus"]))

@@ -1,4 +1,4 @@
-"""`logvar.VAE`, a scikit-learn estimator: start reading here."""
+"""`logvar.VAE`, the scikit-learn estimator. Start reading the code here."""
 
 import inspect
 import math
@@ -22,13 +22,13 @@ from logvar.assembly.parts import get, own_classes, written
 from logvar.data.examples import Examples
 from logvar.data.intake import (
     at_least_two,
+    counted,
     dense_rows,
     draws_of,
     held_out_of,
     noise_of,
     seed_of,
     warn_of_outside,
-    weights_of,
 )
 from logvar.data.preparation import Preparation, as_float32, as_rows
 from logvar.distributions.base import Distribution
@@ -56,7 +56,7 @@ from logvar.training.pace import Pace
 
 
 class PartAndMethod:
-    """`vae.posterior(X)` is a method, and `posterior` is a parameter too, as scikit-learn sets it.
+    """Lets `vae.posterior(X)` be a method while `posterior` is also a scikit-learn parameter.
 
     Reading the name gives the method; assigning to it sets the parameter, which `get_params` has.
     """
@@ -96,37 +96,38 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             "iwae(samples=5, gradient=dreg)"; or one of your own. Scores are always at β = 1.
         initial_sigma: σ when training starts: a number; "auto", which is 1 under any scale
             that reaches it; or "as-is", raw outputs as the network draws them.
-        epochs: at most so many passes over the data.
+        epochs: the maximum number of passes over the data.
         batch_size: examples per step.
         learning_rate: a number; a schedule, such as "cosine(1e-3, warmup=5)"; or a function from
             the step to the rate.
-        optimizer: "adam", "adamw", "adam-keras" or "sgd", which may carry settings, such as
+        optimizer: "adam", "adamw", "adam-keras" or "sgd", with settings if needed, such as
             "adam(weight_decay=1e-4)"; or an Optax gradient transformation.
-        precision: of the networks' products in training: "float32", or "bfloat16", which some
-            machines repay; evaluation and scores are float32.
-        clip_norm: cut the gradient's norm to this; 0 is off.
+        precision: of the networks' matrix products in training: "float32", or "bfloat16", which is
+            faster on some machines. Evaluation and scores always use float32.
+        clip_norm: the largest allowed norm of the gradient; 0 turns clipping off.
         validation_fraction: share of rows held out to stop early; 0 holds out none.
         patience: epochs without a better held-out ELBO before stopping; 0 never stops early.
-        on_divergence: when a number is not finite, "stop" with a diagnosis, or "rescue": go back to
-            the best weights, a fifth of the learning rate, gradients cut to norm 1; thrice at most.
+        on_divergence: what to do when a number is not finite: "stop" with a diagnosis, or "rescue":
+            return to the best weights, divide the learning rate by five, clip gradients to norm 1,
+            and continue; at most three times.
         match: train in the coordinates of this other scale of the log family.
         binarization: "none", "threshold", "static" or "dynamic".
         dequantize: add uniform noise of one level to integer data.
-        encoder: your own module from one example to (mean, raw), or what else the posterior takes;
-            give the decoder too.
+        encoder: your own module from one example to (mean, raw), or to whatever else the posterior
+            needs; pass the decoder as well.
         decoder: your own module from one example's latents to raw outputs.
         random_state: seed of everything random.
 
     Attributes:
-        fitted_: what training gave: the model with everything needed to use it.
+        fitted_: the result of training: the model and everything needed to use it.
         model_: the trained model.
         history_: one dict per epoch, as in metrics.jsonl.
-        decisions_: what "auto" stood for, and why.
+        decisions_: what "auto" chose, and why.
         n_iter_: epochs run.
         ended_: "finished", "stopped early", "interrupted" or "not finite".
         stopped_by_: the signal that interrupted fitting, or None.
-        rescues_: the diagnosis of each time that fitting went back and on.
-        diagnosis_: what became NaN or infinite first, and why, where fitting ended for it.
+        rescues_: one diagnosis for each time training was rescued.
+        diagnosis_: what became NaN or infinite first, and why, if that ended training.
         n_features_in_: columns of a table, or features of an example.
 
     Example:
@@ -138,7 +139,7 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         ((150, 2), (3, 4))
     """
 
-    # scikit-learn would take Z for metadata, because it is not called X.
+    # scikit-learn would treat Z as metadata, because it is not called X.
     __metadata_request__inverse_transform: ClassVar[dict[str, str]] = {"Z": UNUSED}
 
     def __init__(
@@ -215,23 +216,24 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
                 kept and read as pixels under the Bernoulli likelihood.
             y: ignored; scikit-learn passes it.
             sample_weight: (rows,), how much each row counts: in the loss, and in the held-out ELBO.
+                A row of weight 0 is left out.
             validation_data: rows to hold out instead of a share of X; each counts the same.
-            watcher: what follows training, such as a progress bar.
-            source: what X is called in the recipe, so that a run can be repeated from it.
-            announce: is told what "auto" stands for and why, before training starts.
-            checkpoints: a folder to keep checkpoints in while training, or `Checkpoints` that say
-                how often.
-            resume: go on from the newest checkpoint in that folder, to the same bytes as if
-                training had never stopped; without one, start over. Where libraries, processor
-                or kernels have changed, one line says so (a warning, without `announce`). Other
-                folders to look in may be given instead of True.
+            watcher: observes training, such as a progress bar.
+            source: the name of X in the recipe, so that a run can be repeated from it.
+            announce: called before training with a line for each choice that "auto" made, and why.
+            checkpoints: a folder for checkpoints during training, or a `Checkpoints` that also sets
+                how often they are written.
+            resume: continue from the newest checkpoint in that folder and reach the same bytes as
+                an uninterrupted run; start over if there is none. If libraries, processor or
+                kernels have changed, one line says so (a warning if `announce` is not given).
+                Instead of True, pass further folders to search.
 
         Returns:
             self.
 
         Raises:
-            LogvarError: the data or a setting do not fit, or training met a non-finite number.
-            KeyboardInterrupt: on Ctrl-C, after the best weights so far were kept.
+            LogvarError: the data or a setting is invalid, or a number became NaN or infinite.
+            KeyboardInterrupt: on Ctrl-C; the best weights so far are kept.
         """
         keep_compiled_programs()
         if isinstance(checkpoints, str | os.PathLike):
@@ -239,7 +241,7 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         own = self._own()
         recipe = self._recipe(own).replace(data=source)
         rows = self._rows(X, reset=True)
-        weight = weights_of(sample_weight, len(rows))
+        rows, weight = counted(rows, sample_weight)
         rows, validation, weight, held_out_weight = held_out_of(
             rows, weight, validation_data, recipe.training
         )
@@ -251,7 +253,7 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             tell(f"auto: {reason}")
         for note in run.decisions.notes:
             tell(note)
-        this = identity(recipe, data_of(rows, validation, weight))
+        this = identity(recipe, data_of(rows, validation, weight, held_out_weight))
         del rows, validation  # the run has them as its model reads them
         state, history = begun(run, this, checkpoints, resume, tell, announce or _warn, own.classes)
         watcher = watcher or Pace()
@@ -283,10 +285,10 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         return self
 
     def _posterior_of(self, X) -> Normal | Distribution:
-        """q(z | x) for each row.
+        """Return q(z | x) for each row.
 
-        Of the diagonal family, a `Normal` of shape (rows, latent); of another, its distribution
-        with a first axis of rows in its arrays, for `jax.vmap`.
+        For the diagonal family, a `Normal` of shape (rows, latent). For any other, its distribution
+        with a leading axis of rows in its arrays, for `jax.vmap`.
         """
         code = self._encode(X)
         found = jax.vmap(self.model_.posterior.distribution)(code)
@@ -295,7 +297,7 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
     posterior = PartAndMethod("posterior", _posterior_of)
 
     def transform(self, X) -> Any:
-        """The posterior means, (rows, latent), float32; a frame where `set_output` asks for one."""
+        """Return posterior means (rows, latent), float32; a frame if `set_output` asks for one."""
         return self._embeddings(X)
 
     def inverse_transform(self, Z) -> np.ndarray:
@@ -310,7 +312,7 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         return self.fitted_.in_own_units(decode(self.model_, Z))
 
     def reconstruct(self, X) -> np.ndarray:
-        """Encode and decode: E[x | z] at the posterior mean."""
+        """Encode and decode X: E[x | z] at the posterior mean."""
         return self.inverse_transform(self._embeddings(X))
 
     def sample(self, n_samples: int = 1, *, mean: bool = False, random_state=None) -> np.ndarray:
@@ -318,8 +320,8 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
 
         Args:
             n_samples: how many.
-            mean: return E[x | z] instead of a draw of x, which is what pictures show.
-            random_state: seed; the estimator's own by default.
+            mean: return E[x | z], as pictures usually show, instead of a draw of x.
+            random_state: the seed; by default that of the estimator.
         """
         check_is_fitted(self, "model_")
         seed = self.fitted_.seed if random_state is None else seed_of(random_state)
@@ -329,17 +331,17 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
     def elbo(
         self, X, eps: ArrayLike | None = None, n_samples: int = 1, analytic_kl: bool = False
     ) -> np.ndarray:
-        """The ELBO of each row at β = 1, in nats.
+        """Return the ELBO of each row at β = 1, in nats.
 
-        log p(x | z) − KL(q(z | x) ‖ p(z)), with the KL by the same samples (the tutorial's three
-        terms) or in closed form.
+        log p(x | z) − KL(q(z | x) ‖ p(z)), with the KL estimated from the same samples (the
+        tutorial's three terms) or in closed form.
 
         Args:
             X: rows.
             eps: noise, (rows, latent) or (n, rows, latent); by default a function of the seed
                 and each row's bytes.
             n_samples: draws of z per row when eps is not given.
-            analytic_kl: KL in closed form.
+            analytic_kl: compute the KL in closed form.
         """
         rows, preparation = self._stored(X)
         noise = None
@@ -357,16 +359,18 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         ).elbo
 
     def score(self, X, y=None) -> float:
-        """The mean ELBO in nats per example: one sample per row, KL in closed form, at β = 1
-        whatever was trained, so that models of different β compare."""
+        """Return the mean ELBO in nats per example: one sample per row, KL in closed form, β = 1.
+
+        β is 1 whatever the model was trained with, so that models of different β compare.
+        """
         return float(self.elbo(X, analytic_kl=True).mean(dtype=np.float64))
 
     def score_samples(self, X, n_samples: int = 100) -> np.ndarray:
-        """Importance-weighted log-likelihood of each row, nats (Burda et al. 2016).
+        """Return the importance-weighted log-likelihood of each row, nats (Burda et al. 2016).
 
-        A lower bound on log p(x) in expectation, tighter with more samples. Finite for every finite
-        row: one far outside of the training rows is encoded from the nearest point that the encoder
-        was trained on, scored as it is, and announced by `logvar.errors.OutsideTrainingRange`.
+        In expectation a lower bound on log p(x), tighter with more samples. It is finite for every
+        finite row: a row far outside the training range is encoded from the nearest point inside
+        it, scored as it is, and reported by the warning `logvar.errors.OutsideTrainingRange`.
         """
         rows, preparation = self._stored(X)
         return importance_log_likelihood(
@@ -374,7 +378,7 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         ).log_likelihood
 
     def evaluate(self, X, *, split: str = "given", n_importance: int = 100) -> Evaluation:
-        """All figures of a report on X, each with its protocol."""
+        """Compute all figures of a report on X, each with its protocol."""
         rows, preparation = self._stored(X)
         fitted = self.fitted_
         sampled = not get(
@@ -399,7 +403,7 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         """Write a run folder that `logvar.load` reads; nothing in it is pickled.
 
         Raises:
-            LogvarError: the place exists or cannot be written.
+            LogvarError: the path already exists or cannot be written.
         """
         check_is_fitted(self, "model_")
         folder = UnfinishedFolder(Path(path), overwrite=overwrite, marker=run_folder.MANIFEST)
@@ -411,7 +415,7 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             raise
 
     def write_into(self, folder: Path) -> None:
-        """Write what `save` writes into a folder that exists."""
+        """Write what `save` writes into an existing folder."""
         write_run(self.fitted_, folder)
 
     def __sklearn_tags__(self) -> Tags:
@@ -422,10 +426,10 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
 
     @classmethod
     def of(cls, fitted: Fitted) -> "VAE":
-        """An estimator around a model that was trained before."""
+        """Return an estimator around a model that is already trained."""
         settings = fitted.recipe.flat()
         settings = {name: settings[name] for name in Recipe.settings()}
-        # Objects that were given stand in place of the recipe's word for them.
+        # Objects that the user passed replace the recipe's names for them.
         objects = {
             name: given
             for name in ("encoder", "decoder", "optimizer", "learning_rate")
@@ -440,17 +444,17 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         return vae
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The parameters by name, as scikit-learn has it."""
+        """Return the parameters by name, as scikit-learn expects."""
         return super().get_params(deep) | {"posterior": vars(self)["posterior"]}
 
-    # What fitting and loading share.
+    # Shared by fitting and loading.
 
     def _wrap(self, fitted: Fitted) -> None:
         keep_compiled_programs()  # a loaded model compiles programs as well
         self.fitted_ = fitted
 
     def _own(self) -> Own:
-        """What was given as objects."""
+        """The parts that the user passed as objects."""
         custom = optimizers.describe(self.optimizer) == CUSTOM
         rate = self.learning_rate
         scheduled = not isinstance(rate, int | float) and schedules.written(rate) == CUSTOM
@@ -470,7 +474,7 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         return Recipe().replace(**written(settings, own.classes)).checked()
 
     def _rows(self, X, *, reset: bool) -> np.ndarray:
-        """Check X as scikit-learn expects and as we need it."""
+        """Check X as scikit-learn expects and as training needs it."""
         rows = dense_rows(X)
         self.n_features_in_: int
         if not reset and math.prod(rows.shape[1:]) != self.n_features_in_:
@@ -486,7 +490,7 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         return at_least_two(rows)
 
     def _stored(self, X) -> tuple[Examples, Preparation]:
-        """Rows of X as the fitted model reads them, and what is left to do to them per batch."""
+        """Return X as the fitted model reads it, and the preparation left to do per batch."""
         check_is_fitted(self, "model_")
         keep_compiled_programs()
         examples, preparation = self.fitted_.read(self._rows(X, reset=False))
@@ -499,13 +503,13 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         return encode(self.model_, rows, preparation, self.fitted_.seed)
 
     def _embeddings(self, X) -> np.ndarray:
-        """The latents that stand for each row, (rows, latent)."""
+        """Return each row's embedding, (rows, latent)."""
         return np.array(jax.vmap(self.model_.embedding)(self._encode(X)))
 
     def _not_finite(self, trained: Trained) -> str:
         return (
-            f"{trained.diagnosis}. The step was not taken, and the estimator keeps the weights "
-            f"from before (best epoch {int(trained.state.best_epoch)})"
+            f"{trained.diagnosis}. The step was not taken; the estimator keeps the weights from "
+            f"before it (best epoch {int(trained.state.best_epoch)})"
         )
 
 
@@ -518,21 +522,22 @@ def load(
     learning_rate: Any = None,
     parts: Collection[type] = (),
 ) -> VAE:
-    """Load a fitted estimator from a run folder; runs no code from it.
+    """Load a fitted estimator from a run folder, without running any code from it.
 
     Args:
         path: the run folder.
-        encoder: for a run with networks of your own, a module of the same structure; its
+        encoder: if the run used networks of your own, a module of the same structure; its
             weights are replaced by those of the run.
         decoder: likewise.
-        optimizer: for a run whose optimizer was an object, that object, if it is to be fitted
-            again or resumed.
+        optimizer: if the run's optimizer was an object, that object; needed only to fit again or
+            resume.
         learning_rate: likewise.
-        parts: for a run with parts of your own classes, those classes; nothing is imported for you.
+        parts: if the run used parts of your own classes, those classes; nothing is imported for
+            you.
 
     Raises:
-        LogvarError: no whole run folder, a file that was changed, another format, or objects
-            that do not fit.
+        LogvarError: the folder is not a complete run, a file was changed, the format is another, or
+            the objects do not fit.
 
     Example:
         >>> import logvar, pathlib, tempfile

@@ -1,6 +1,6 @@
-"""What training gives: a model with everything that is needed to use it.
+"""The result of training: a model with everything needed to use it.
 
-It is what a run folder holds, what is converted, examined and drawn in reports; estimators wrap it.
+It is saved in a run folder, converted, examined and reported on; estimators wrap it.
 """
 
 import dataclasses
@@ -35,29 +35,29 @@ class Fitted:
     preparation: Preparation
     standardization: Standardization | None
     shape: tuple[int, ...]
-    """Of one example."""
+    """The shape of one example."""
     dtype: str
-    """What holds the values of examples in the data's own units."""
+    """The dtype of examples in the data's own units."""
     history: list[dict[str, Any]]
     """One entry for each epoch, as in metrics.jsonl."""
     ended: str
     """"finished", "stopped early", "interrupted" or "not finite"."""
     data: dict[str, Any]
-    """What identifies the training rows."""
+    """Identifies the training rows."""
     own: Own = Own()  # noqa: RUF009
-    """What was given as objects."""
+    """Parts that the user passed as objects."""
     state: TrainState | None = None
-    """From which training can go on."""
+    """The state to continue training from."""
     diagnosis: Diagnosis | str | None = None
-    """What became NaN or infinite first, and why, where training ended for it."""
+    """The first quantity that was NaN or infinite, and why, if that ended training."""
     rescues: Sequence[Diagnosis | str] = ()
-    """The same for each time that training went back and on."""
+    """A diagnosis for each rescue."""
 
     @classmethod
     def of_run(
         cls, run: assembly.Run, trained: Trained, data: dict[str, Any], own: Own
     ) -> "Fitted":
-        """What a run has come to."""
+        """Collect the result of a run."""
         return cls(
             run.recipe,
             run.decisions,
@@ -85,14 +85,14 @@ class Fitted:
 
     @property
     def likelihood(self) -> LikelihoodSpec:
-        """The specification of the likelihood, with what it took from the data."""
+        """The specification of the likelihood, with its settings from the data."""
         return get("likelihood", self.decisions.likelihood, self.own.classes)
 
     def read(self, rows: np.ndarray) -> tuple[Examples, Preparation]:
-        """Rows in the data's own units as the model reads them, with what is left to do per batch.
+        """Return rows in the data's own units as the model reads them, and the preparation.
 
         Raises:
-            LogvarError: a value is one that the likelihood cannot score.
+            LogvarError: the likelihood cannot score a value.
         """
         preparation = self.preparation
         if self.likelihood.reads_intensities:
@@ -102,12 +102,12 @@ class Fitted:
         return examples, preparation.after_fixing
 
     def in_own_units(self, values: np.ndarray) -> np.ndarray:
-        """What the model gives of x, as the data have it."""
+        """Convert x from the model's units to the data's."""
         return values if self.standardization is None else self.standardization.to_user(values)
 
 
 class FittedAttributes:
-    """What training gave, by the names that scikit-learn's users expect of an estimator."""
+    """The result of training, as attributes with scikit-learn's names for an estimator."""
 
     fitted_: Fitted
 

@@ -13,7 +13,7 @@ from logvar.backend.ops import standard_normal
 
 
 class Purpose(enum.IntEnum):
-    """What a random number is for; each purpose has a stream of its own."""
+    """The purpose of a random number; each purpose has its own stream."""
 
     WEIGHTS = 0
     SPLIT = 1
@@ -29,13 +29,13 @@ class Purpose(enum.IntEnum):
 
 
 _GENERATOR = "threefry2x32"
-"""Whatever generator JAX is set to by default, so that a seed means the same everywhere."""
+"""Fixed, whatever JAX's default generator is, so that a seed means the same everywhere."""
 
 
 def stream(
     seed: int | Integer[Array, ""], purpose: Purpose, *position: int | Integer[Array, ""]
 ) -> PRNGKeyArray:
-    """The JAX key of a purpose at a position, such as (epoch, step)."""
+    """Return the JAX key of a purpose at a position, such as (epoch, step)."""
     key = jax.random.fold_in(jax.random.key(seed, impl=_GENERATOR), int(purpose))
     for index in position:
         key = jax.random.fold_in(key, index)
@@ -43,16 +43,16 @@ def stream(
 
 
 def host_stream(seed: int, purpose: Purpose, *position: int) -> np.random.Generator:
-    """A NumPy generator of a purpose at a position, for what happens on the host."""
+    """Return a NumPy generator for a purpose at a position, for work on the host."""
     entropy = [seed, int(purpose), *position]
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy)))
 
 
 def row_words(rows: np.ndarray) -> UInt32[np.ndarray, "rows 2"]:
-    """A 64-bit fingerprint of each row's own bytes, as two words to fold into a key.
+    """Return a 64-bit fingerprint of each row's bytes, as two words to fold into a key.
 
     Evaluation noise is keyed by it rather than by position, so a row's score depends neither on
-    the order of the rows nor on which others are scored with it.
+    the order of the rows nor on the other rows.
     """
     contiguous = np.ascontiguousarray(rows)
     digests = b"".join(hashlib.blake2b(row, digest_size=8).digest() for row in contiguous)
@@ -62,31 +62,31 @@ def row_words(rows: np.ndarray) -> UInt32[np.ndarray, "rows 2"]:
 def row_key(
     seed: int | Integer[Array, ""], purpose: Purpose, words: UInt32[Array, "2"]
 ) -> PRNGKeyArray:
-    """The key of one row."""
+    """Return the key of one row."""
     return jax.random.fold_in(jax.random.fold_in(stream(seed, purpose), words[0]), words[1])
 
 
 @dataclasses.dataclass(frozen=True)
 class Gaussian:
-    """A leaf of what a model's draw takes: standard normal numbers of this shape."""
+    """A leaf of the noise that a draw needs: standard normal numbers of this shape."""
 
     shape: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Key:
-    """A leaf of what a model's draw takes: a key of its own, for what no such numbers give."""
+    """A leaf of the noise that a draw needs: a key, if normal numbers are not enough."""
 
 
 def noise(like: PyTree, key: PRNGKeyArray, leading: tuple[int, ...] = ()) -> PyTree:
-    """Noise in the form of `like`, a tree of `Gaussian` and `Key`.
+    """Return noise structured like `like`, a tree of `Gaussian` and `Key`.
 
     The first leaf is drawn from the key itself, leaf i > 0 from the key with i folded in.
 
     Args:
         like: from `Model.noise_like`.
-        key: of all leaves.
-        leading: axes in front of each leaf's own, such as (batch, samples).
+        key: the key for all leaves.
+        leading: leading axes of each leaf, such as (batch, samples).
     """
     leaves, tree = jax.tree.flatten(like)
     drawn = [
@@ -105,7 +105,7 @@ def _leaf(leaf: Gaussian | Key, key: PRNGKeyArray, leading: tuple[int, ...]) -> 
 def row_noise(
     seed: int | Integer[Array, ""], words: UInt32[Array, "2"], n_samples: int, like: PyTree
 ) -> PyTree:
-    """Noise (n_samples, …) of one row in the form of `like`; sample j is the same for any n."""
+    """Return noise (n_samples, …) of a row, shaped like `like`; sample j is the same for any n."""
     key = row_key(seed, Purpose.EVALUATION, words)
     keys = jax.vmap(lambda j: jax.random.fold_in(key, j))(jnp.arange(n_samples))
     return jax.vmap(lambda k: noise(like, k))(keys)

@@ -1,7 +1,7 @@
-"""SIGINT and SIGTERM: asked to stop, held back for a moment, or heard where nobody listens.
+"""Handling of SIGINT and SIGTERM: stop when asked, delay briefly, or exit while a library is busy.
 
-Python runs a signal's handler between two of its own instructions, so a signal that comes while a
-library compiles waits until that returns. `leaving_unheard` is for those.
+Python runs a signal's handler between two of its own instructions, so a signal that arrives while
+a library compiles waits until that call returns. `leaving_unheard` covers this case.
 """
 
 import contextlib
@@ -22,15 +22,15 @@ _heard = threading.Event()
 
 @ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 def _notice(_: int | None) -> int:
-    """What the interpreter calls in the main thread, between two instructions."""
+    """Called by the interpreter in the main thread, between two instructions."""
     _heard.set()
     return 0
 
 
 class Interrupt:
-    """Within this context the first SIGINT or SIGTERM asks to stop; a second one kills at once.
+    """Within this context the first SIGINT or SIGTERM requests a stop; a second one kills at once.
 
-    Signals can only be caught in the main thread; elsewhere they are left alone.
+    Signals can only be caught in the main thread; in other threads they are not handled.
     """
 
     def __init__(self) -> None:
@@ -58,10 +58,10 @@ class Interrupt:
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """Let SIGINT and SIGTERM wait until a few renames belong together on disk.
+    """Delay SIGINT and SIGTERM while a few renames must stay together on disk.
 
-    Handlers are exchanged, not masked: a mask holds for one thread, and a library's threads would
-    still take the signal, whereupon Python runs the handler in the main thread after all.
+    Handlers are replaced, not masked: a mask holds for one thread only. A library's threads would
+    still get the signal, and Python would then run the handler in the main thread anyway.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -82,11 +82,11 @@ def held() -> Iterator[None]:
 
 @contextlib.contextmanager
 def unwinding() -> Iterator[None]:
-    """Within this context SIGINT and SIGTERM raise, so that whoever writes can clean up.
+    """Within this context SIGINT and SIGTERM raise, so that writers can clean up.
 
-    What is raised inside a callback of the garbage collector goes nowhere: the interpreter
-    reports it as ignored and goes on. JAX has such a callback, imports have others, and one
-    Ctrl-C in six was lost while a command started. Those come again a moment later.
+    An exception inside a callback of the garbage collector is lost: the interpreter reports it as
+    ignored and continues. JAX has such a callback, imports have others, and one Ctrl-C in six was
+    lost while a command started. Those are raised again a moment later.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -127,22 +127,22 @@ def _leave(number: int) -> NoReturn:
 
 @contextlib.contextmanager
 def leaving_unheard(harmless: Callable[[], bool], seconds: float = 3.0) -> Iterator[None]:
-    """Within this context a signal that the main thread does not hear ends the process.
+    """Within this context a signal that the main thread does not handle ends the process.
 
-    That is when the main thread stays inside one call of a library, a compilation as a rule, for
-    so many seconds. What lies on disk is as whole as after SIGKILL. A second signal that is not
-    heard ends the process at once. The exit code is 128 + the signal's number.
+    This happens if the main thread stays inside one call of a library, usually a compilation, for
+    this many seconds. Files on disk are then as complete as after SIGKILL. A second unhandled
+    signal ends the process at once. The exit code is 128 + the signal's number.
 
     Args:
-        harmless: whether nothing would be lost; asked in another thread.
-        seconds: how long the main thread has to hear the first signal.
+        harmless: returns whether nothing would be lost; called in another thread.
+        seconds: how long the main thread has to handle the first signal.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    # Python writes a signal's number here the moment it comes, whatever the main thread does.
+    # Python writes a signal's number here as soon as it arrives, whatever the main thread does.
     before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     watch = threading.Thread(target=_watch, args=(reading, harmless, seconds), daemon=True)
     watch.start()
@@ -157,7 +157,7 @@ def leaving_unheard(harmless: Callable[[], bool], seconds: float = 3.0) -> Itera
 
 
 def _watch(reading: int, harmless: Callable[[], bool], seconds: float) -> None:
-    """Read the signals that come until the pipe is closed."""
+    """Read arriving signals until the pipe is closed."""
     while came := os.read(reading, 1):
         if came[0] in STOPPING:
             _leave_if_unheard(came[0], reading, harmless, seconds)
@@ -166,13 +166,13 @@ def _watch(reading: int, harmless: Callable[[], bool], seconds: float) -> None:
 def _leave_if_unheard(
     number: int, reading: int, harmless: Callable[[], bool], seconds: float
 ) -> None:
-    """Return once the main thread is between two instructions: there the handler runs too."""
+    """Return once the main thread is between two instructions, where the handler runs, too."""
     _heard.clear()
     ctypes.pythonapi.Py_AddPendingCall(_notice, None)
     patient_until = time.monotonic() + seconds
     while not _heard.wait(0.05):
         again = select.select([reading], [], [], 0)[0]
         if again and not os.read(reading, 1):
-            return  # closed: the main thread is on its way out
+            return  # closed: the main thread is leaving the context
         if again or (time.monotonic() > patient_until and harmless()):
             _leave(number)

@@ -1,8 +1,8 @@
-"""What of a model trains: every inexact array, except what is declared frozen.
+"""Which parts of a model are trained: every inexact array that is not declared frozen.
 
 A field is frozen by `frozen()`, an object by `trains = False`, and the arrays of a class by
-`is_settings = True`: these are settings, which the recipe gives, and no weights file holds. Nothing
-else decides, so a new part with weights trains and is saved without a list to be added to.
+`is_settings = True`: these are settings, which come from the recipe and are not in weights files.
+There is no other list, so the weights of a new part are trained and saved automatically.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from jaxtyping import PyTree
 
 
 def frozen(**field: Any) -> Any:
-    """A field of an `equinox.Module` whose arrays training leaves as they are.
+    """Declare a field of an `equinox.Module` whose arrays are not trained.
 
     Args:
         field: arguments of `dataclasses.field`, such as `default`.
@@ -23,7 +23,7 @@ def frozen(**field: Any) -> Any:
 
 
 def trainable(tree: PyTree) -> PyTree:
-    """A tree like this one that says of each leaf whether training changes it."""
+    """Return a tree of the same structure: for each leaf, whether training changes it."""
 
     def of_module(node: eqx.Module) -> dict[str, Any] | None:
         if not getattr(node, "trains", True) or getattr(node, "is_settings", False):
@@ -35,7 +35,7 @@ def trainable(tree: PyTree) -> PyTree:
 
 
 def without_settings(tree: PyTree) -> tuple[PyTree, PyTree]:
-    """Split a model into (what a weights file holds, what the recipe gives)."""
+    """Split a model into (contents of a weights file, settings from the recipe)."""
 
     def of_module(node: eqx.Module) -> dict[str, Any] | None:
         return None if getattr(node, "is_settings", False) else _children(node)
@@ -45,7 +45,7 @@ def without_settings(tree: PyTree) -> tuple[PyTree, PyTree]:
 
 
 def _children(node: eqx.Module) -> dict[str, Any]:
-    """The fields of a module that hold leaves."""
+    """Return the fields of a module that have leaves."""
     found = {}
     for field in dataclasses.fields(node):
         value = getattr(node, field.name, None)
@@ -55,8 +55,8 @@ def _children(node: eqx.Module) -> dict[str, Any]:
 
 
 def _where(tree: PyTree, of_module: Any, of_leaf: Any = eqx.is_inexact_array) -> PyTree:
-    """True for the leaves that `of_leaf` accepts, in those fields that `of_module` names; None
-    names none."""
+    """Return True for the leaves that `of_leaf` accepts, in the fields that `of_module` returns,
+    and False for all others."""
 
     def of_node(node: Any) -> Any:
         if not _is_module(node):

@@ -1,6 +1,6 @@
-"""From a recipe and data to the parts of a run.
+"""Turn a recipe and data into the parts of a run.
 
-`parts` has all kinds of parts in one place, `decisions` what "auto" stands for, `run` the run.
+`parts` lists all kinds of parts, `decisions` resolves "auto", `run` assembles the run.
 """
 
 from logvar.assembly.run import (

@@ -1,4 +1,4 @@
-"""What `auto` stands for, decided from the data, and whether the data fit what was asked for."""
+"""Resolve `auto` from the data, and check that the data fit the requested parts."""
 
 import dataclasses
 
@@ -14,21 +14,21 @@ from logvar.likelihoods.values import place
 from logvar.recipe import Recipe
 
 CUSTOM_NETWORK = "custom"
-"""What stands for networks that were given as modules."""
+"""The name of networks that were passed as modules."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Decisions:
-    """What was decided from the data, and why, in words for the user."""
+    """The choices made from the data, and the reasons in words for the user."""
 
     likelihood: str
-    """Its text, with everything that it took from the data."""
+    """The likelihood as text, with all settings taken from the data."""
     network: str
-    """Its text, or "custom"."""
+    """The network as text, or "custom"."""
     divisor: float
     why: tuple[str, ...]
     notes: tuple[str, ...] = ()
-    """What else the data showed that the user should know."""
+    """Other observations about the data that the user should know."""
 
 
 def decide(
@@ -39,14 +39,14 @@ def decide(
     custom_networks: bool,
     own: Classes = (),
 ) -> Decisions:
-    """Decide what `auto` stands for, and check that the data fit it.
+    """Choose the parts for `auto`, and check that the data fit.
 
     Args:
-        recipe: of the run.
-        rows: to train on.
-        validation: rows held out from them, which have to fit as well.
-        custom_networks: whether the networks were given as modules.
-        own: a user's own classes of parts.
+        recipe: the recipe of the run.
+        rows: training rows.
+        validation: held-out rows, which must fit as well.
+        custom_networks: whether the networks were passed as modules.
+        own: the user's own classes of parts.
 
     Raises:
         LogvarError: the data do not fit the likelihood or the binarization.
@@ -82,7 +82,7 @@ def _network(recipe: Recipe, shape: tuple[int, ...], custom: bool, why: list[str
 
 
 def _check_preparation(recipe: Recipe, spec: LikelihoodSpec, text: str, rows: np.ndarray) -> None:
-    """What is done to rows has to go with their likelihood."""
+    """Check that the preparation of rows fits their likelihood."""
     if recipe.data.binarization != "none" and not spec.reads_intensities:
         raise LogvarError(
             f"binarization {recipe.data.binarization!r} goes with likelihood 'bernoulli', got "
@@ -108,7 +108,7 @@ def _likelihood_of(rows: np.ndarray) -> tuple[str, str]:
     low, high = float(rows.min()), float(rows.max())
     if divisor_of(rows) != 1:
         return "bernoulli", "pixels stored as uint8, read as intensities x/255"
-    with np.errstate(over="ignore"):  # in float32, where 1 + 1e-9 is 1
+    with np.errstate(over="ignore"):  # compared in float32, where 1 + 1e-9 is 1
         within_unit = bool(np.float32(low) >= 0 and np.float32(high) <= 1)
     if within_unit:
         if np.isin(rows, (0, 1)).all():

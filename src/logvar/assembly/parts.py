@@ -1,7 +1,7 @@
 """All kinds of parts in one place: from the texts of a recipe to specifications, and back.
 
-A part may be given as text or as an object. A recipe holds text alone; an object of a user's own
-class is written with the name of its class, and whoever reads the recipe gives the class again.
+A part may be text or an object. A recipe stores only text. An object of a user's own class is
+written with its class name, and whoever reads the recipe must pass the class again.
 """
 
 import types
@@ -43,7 +43,7 @@ Classes = Collection[type]
 
 
 class Specs(NamedTuple):
-    """The specifications of a recipe's parts; what "auto" stands for is decided from data."""
+    """The specifications of a recipe's parts; those left to "auto" are decided from data."""
 
     posterior: Posterior
     prior: PriorSpec
@@ -53,11 +53,11 @@ class Specs(NamedTuple):
 
 
 def specs(recipe: Recipe, own: Classes = ()) -> Specs:
-    """The specifications of a recipe's parts.
+    """Return the specifications of a recipe's parts.
 
     Args:
-        recipe: with parts as text.
-        own: a user's own classes, which texts may name.
+        recipe: a recipe with parts as text.
+        own: the user's own classes, which texts may name.
 
     Raises:
         LogvarError: a text cannot be read, its name is unknown or a setting does not fit.
@@ -74,23 +74,23 @@ def specs(recipe: Recipe, own: Classes = ()) -> Specs:
 
 
 def get(kind: str, part: Any, own: Classes = (), **settings: Any) -> Any:
-    """The part of this kind.
+    """Return the part of this kind.
 
     Raises:
-        LogvarError: there is none, or a setting does not fit.
+        LogvarError: there is no such part, or a setting is invalid.
     """
     return KINDS[kind].extended(own).get(part, **settings)
 
 
 def is_auto(text: Any) -> bool:
-    """Whether a part is left to be decided from the data, with or without settings."""
+    """Return whether a part is to be decided from the data, with or without settings."""
     return isinstance(text, str) and text.split("(")[0].strip() == AUTO
 
 
 def written(settings: Mapping[str, Any], own: Classes = ()) -> dict[str, Any]:
-    """Settings with their parts as a recipe holds them: text, in one spelling.
+    """Return settings with their parts as a recipe stores them: text, in one spelling.
 
-    A scale in the text of a posterior becomes the run's scale, which stands in one place.
+    A scale in the text of a posterior becomes the run's scale, so that it is stored only once.
 
     Raises:
         LogvarError: a part is unknown or does not fit.
@@ -105,7 +105,7 @@ def written(settings: Mapping[str, Any], own: Classes = ()) -> dict[str, Any]:
         if kind in ("likelihood", "network") and is_auto(part):
             settings[kind] = _auto(kind, part)
         elif kind == "scale" and isinstance(part, str):
-            get(kind, part, own)  # a preset keeps its name, with which goes where it starts
+            get(kind, part, own)  # a preset keeps its name, because its name sets the initial σ
         elif kind != "posterior":
             settings[kind] = KINDS[kind].extended(own).describe(part)
     if "optimizer" in settings:
@@ -119,7 +119,7 @@ def written(settings: Mapping[str, Any], own: Classes = ()) -> dict[str, Any]:
 def _scale_and_posterior(scale: Any, posterior: Any, own: Classes) -> dict[str, str]:
     registry = KINDS["posterior"].extended(own)
     built: Posterior = registry.get(posterior)
-    inside = SCALES.describe(built.scale)
+    inside = KINDS["scale"].extended(own).describe(built.scale)
     default = ModelSettings().scale
     outside = default if scale is None else scale
     if not isinstance(outside, str):
@@ -134,14 +134,14 @@ def _scale_and_posterior(scale: Any, posterior: Any, own: Classes) -> dict[str, 
 
 
 def _plain(posterior: Posterior) -> Posterior:
-    """The posterior family without the scale, which stands beside it."""
+    """Return the posterior family without its scale, which is stored separately."""
     from equinox import tree_at
 
     return tree_at(lambda p: p.scale, posterior, scales.get(ModelSettings().scale))
 
 
 def _auto(kind: str, text: str) -> str:
-    """ "auto" with the settings that go to what it chooses.
+    """Return "auto" with the settings for the part that it will choose.
 
     Raises:
         LogvarError: it cannot be read.
@@ -156,10 +156,10 @@ def _auto(kind: str, text: str) -> str:
 
 
 def resolved(kind: str, text: str, name: str, why: str = "") -> str:
-    """The text of the part that "auto" stands for, with the settings that were given to auto.
+    """Return the text of the part that "auto" chose, with the settings that were given to auto.
 
     Raises:
-        LogvarError: what was chosen has no such setting.
+        LogvarError: the chosen part has no such setting.
     """
     settings = parsed(text).settings
     chosen = formatted(name, settings=settings)
@@ -186,9 +186,10 @@ def without_unused(kind: str, text: str, chosen: str) -> str:
 
 
 def own_classes(parts: Collection[Any]) -> tuple[type, ...]:
-    """The classes of those objects that no registry has."""
+    """Return the classes of those objects that are in no registry."""
     found: dict[str, type] = {}
-    for part in parts:
+    scales_inside = [getattr(part, "scale", None) for part in parts if isinstance(part, Posterior)]
+    for part in [*parts, *scales_inside]:
         for kind in _OWN:
             registry = KINDS[kind]
             if isinstance(part, registry.base) and registry.is_own(part):
@@ -197,7 +198,7 @@ def own_classes(parts: Collection[Any]) -> tuple[type, ...]:
 
 
 def check_fit(specs: Specs) -> None:
-    """Check that parts go together.
+    """Check that the parts fit together.
 
     Raises:
         LogvarError: two of them do not.
@@ -217,5 +218,5 @@ def check_fit(specs: Specs) -> None:
 
 
 def scale_of(recipe: Recipe, own: Classes = ()) -> Scale:
-    """The scale of a recipe."""
+    """Return the scale of a recipe."""
     return get("scale", recipe.model.scale, own)

@@ -1,4 +1,4 @@
-"""From a recipe and data to the parts of a run."""
+"""Assemble a run from a recipe and data."""
 
 import dataclasses
 from typing import Any
@@ -31,19 +31,19 @@ from logvar.training.state import partition
 from logvar.training.step import Fixed
 
 RESCUES = 3
-"""How often a run with on_divergence="rescue" goes back before it stops."""
+"""The maximum number of rescues of a run with on_divergence="rescue"."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Own:
-    """What a user gives as objects, which no recipe can hold."""
+    """Parts that the user passes as objects, which a recipe cannot store."""
 
     encoder: Network | None = None
     decoder: Network | None = None
     optimizer: Any = None
     learning_rate: Any = None
     classes: Classes = ()
-    """Of parts that the recipe names by their classes."""
+    """The classes of parts that the recipe names by class."""
 
     def __post_init__(self) -> None:
         if (self.encoder is None) != (self.decoder is None):
@@ -56,8 +56,8 @@ class Own:
 def standardization(
     recipe: Recipe, decisions: Decisions, rows: np.ndarray, own: Classes = ()
 ) -> Standardization | None:
-    """How a likelihood of real values reads rows, from those it is trained on; others read them as
-    they are."""
+    """Return the standardization of rows, computed from the training rows; None if the likelihood
+    reads rows as they are."""
     if not get("likelihood", decisions.likelihood, own).standardizes:
         return None
     return Standardization.of_rows(rows, noise=0.5 if recipe.data.dequantize else 0.0)
@@ -66,7 +66,7 @@ def standardization(
 def preparation(
     recipe: Recipe, decisions: Decisions, standardization: Standardization | None = None
 ) -> Preparation:
-    """How the rows of this run become inputs."""
+    """Return the conversion of this run's rows to inputs."""
     plain = Preparation(decisions.divisor, recipe.data.binarization, recipe.data.dequantize)
     if standardization is None or not plain.dequantize:
         return plain
@@ -84,7 +84,7 @@ def build_model(
     """Build the untrained model; its weights are a function of the recipe's seed.
 
     Raises:
-        LogvarError: a user's own network does not fit the data, or parts do not go together.
+        LogvarError: the user's own network does not fit the data, or parts do not fit together.
     """
     log_factor = 0.0 if standardization is None else standardization.log_factor
     model = _model(recipe, decisions, shape, own, log_factor)
@@ -93,7 +93,7 @@ def build_model(
         model,
         with_later_heads_at_zero(model.encoder, model.posterior.heads(model.latent_dim)),
     )
-    # A matched run starts as its reference would: `matched` then changes coordinates.
+    # A matched run starts as its reference would; `matched` then changes coordinates.
     scale = recipe.training.match or recipe.model.scale
     asked = recipe.model.initial_sigma
     found = get("scale", scale, own.classes)
@@ -109,7 +109,7 @@ def skeleton(
     shape: tuple[int, ...],
     own: Own = Own(),
 ) -> VAEModel:
-    """The model with shapes in place of its networks' weights, to be filled from a file."""
+    """Return the model with shapes instead of its networks' weights, to be filled from a file."""
     return _model(recipe, decisions, shape, own, 0.0, drawn=False)
 
 
@@ -156,13 +156,13 @@ def build_plan(
     objective: Objective,
     own: Own = Own(),
 ) -> Plan:
-    """Everything else the loop needs.
+    """Return everything else that the loop needs.
 
     Args:
-        recipe: of the run.
-        prepared: what is left to do to each batch.
+        recipe: the recipe of the run.
+        prepared: the preparation left to do per batch.
         objective: early stopping waits for its warm-up.
-        own: an optimizer or a learning rate that the recipe names "custom".
+        own: the optimizer or learning rate, if the recipe says "custom".
     """
     settings = recipe.training
     rule = optimizers.get(settings.optimizer if own.optimizer is None else own.optimizer).build()
@@ -194,7 +194,7 @@ def build_plan(
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """Everything training needs, built from a recipe and rows."""
+    """Everything that training needs, built from a recipe and rows."""
 
     recipe: Recipe
     decisions: Decisions
@@ -207,7 +207,7 @@ class Run:
     objective: Objective
     plan: Plan
     dtype: str
-    """What holds the values of rows in the data's own units: uint8, float32 or float64."""
+    """The dtype of rows in the data's own units: uint8, float32 or float64."""
 
 
 def build_run(
@@ -222,15 +222,15 @@ def build_run(
     """Build a run.
 
     Args:
-        recipe: of the run.
-        rows: to train on.
-        validation: to stop early by, or None.
-        own: what was given as objects.
+        recipe: the recipe of the run.
+        rows: training rows.
+        validation: rows for early stopping, or None.
+        own: parts passed as objects.
         sample_weight: (rows,), how much each row counts in the loss.
         held_out_weight: the same for the held-out ELBO.
 
     Raises:
-        LogvarError: the data or a setting do not fit.
+        LogvarError: the data or a setting is invalid.
     """
     custom = own.encoder is not None
     decisions = decide(recipe, rows, validation, custom_networks=custom, own=own.classes)
@@ -252,7 +252,7 @@ def build_run(
     objective: Objective = get("objective", recipe.objective.objective, own.classes)
     plan = build_plan(recipe, prepared.after_fixing, objective, own)
     plan.optimizer.check(partition(model)[0])
-    # Only a noise in closed form is fitted under noise that the rows' own bytes key.
+    # Only fitting a closed-form noise needs noise that is keyed by the rows' bytes.
     examples = read(rows, prepared, seed, found, keyed=model.likelihood.has_statistic)
     held_out = None
     if validation is not None:
@@ -287,14 +287,14 @@ def read(
     *,
     keyed: bool = True,
 ) -> Examples:
-    """Rows as a model reads them.
+    """Return rows as a model reads them.
 
     Args:
-        rows: as they were given, checked.
+        rows: the user's rows, checked.
         prepared: how they become inputs; static binarization is fixed here.
-        seed: of that binarization.
-        standardization: of the model, where it has one.
-        keyed: whether noise will be keyed by their bytes.
+        seed: the seed of that binarization.
+        standardization: that of the model, if it has one.
+        keyed: whether noise will be keyed by the rows' bytes.
 
     Raises:
         LogvarError: a value is too large for a model that does not standardize.

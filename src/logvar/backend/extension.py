@@ -1,8 +1,8 @@
-"""The interface of the optional package with faster forms, and how logvar finds it.
+"""The interface of the optional package with faster forms, and the search for it.
 
-A package that has an entry point in the group `logvar.backend` is used if there is one. The entry
-point is a function without arguments that returns an `Extension`. One that cannot be loaded, was
-written for another version of the interface, or is not for this machine changes nothing;
+A package with an entry point in the group `logvar.backend` is used if there is one. The entry
+point is a function without arguments that returns an `Extension`. If it cannot be loaded, was
+written for another version of the interface, or is not for this machine, nothing changes;
 `description` gives the reason.
 """
 
@@ -21,7 +21,7 @@ INTERFACE = 1
 meaning: an extension states the version it was written for, and any other is not used."""
 
 Values = Array | np.ndarray
-"""Differentiation returns zeros as NumPy arrays for a weight that nothing depends on."""
+"""JAX returns zeros as NumPy arrays for the gradient of a weight that nothing depends on."""
 
 
 class AdamNumbers(NamedTuple):
@@ -37,7 +37,7 @@ class AdamNumbers(NamedTuple):
     penalty: Float[Array, ""] | None
     decay: Float[Array, ""] | None
     taken: Array
-    """Where it is 0, weights and means stay as they are."""
+    """If 0, weights and means are unchanged."""
     b1: float
     not_b1: float
     b2: float
@@ -55,7 +55,7 @@ class AdamLeaves(NamedTuple):
 
 
 class AdamMoved(NamedTuple):
-    """The arrays that a step of Adam changes, after it."""
+    """The arrays that a step of Adam changes, after the step."""
 
     weights: Sequence[Array]
     first: Sequence[Array]
@@ -65,20 +65,20 @@ class AdamMoved(NamedTuple):
 class Extension:
     """Faster forms of operations. This class has none; a subclass overrides the methods it has.
 
-    Each method takes the arguments of the operation, which is named in its docstring, and returns
-    its result. It returns None where it has no faster form for these arguments: then logvar
-    computes the plain formula. Methods are called while a program is traced.
+    The docstring of each method names its operation. It takes the operation's arguments and
+    returns its result, or None if it has no faster form for these arguments; then logvar computes
+    the plain formula. Methods are called while a program is traced.
     """
 
     name: ClassVar[str] = "none"
-    """The name of its distribution."""
+    """The name of the package that provides it."""
     version: ClassVar[str] = ""
     interface: ClassVar[int | None] = None
-    """The version of the interface it was written for, as a number of its own: a copy of
+    """The version of the interface it was written for, as a literal number: a reference to
     `INTERFACE` would always agree."""
 
     def why_inert(self) -> str | None:
-        """Why it computes nothing in this process; None where it does."""
+        """Return why it computes nothing in this process; None if it does compute."""
         return None
 
     def standard_normal(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Array | None:
@@ -104,7 +104,7 @@ class Extension:
         return None
 
     def optimized(self, function: Callable) -> Callable | None:
-        """`ops.optimized`: a function that computes the same."""
+        """`ops.optimized`: a function with the same results."""
         return None
 
     def computed_once(self, function: Callable, array: Array, setting: Any) -> Any:
@@ -116,18 +116,18 @@ class Extension:
         return None
 
     def compiler_options(self, fixed: Sequence[Any]) -> dict[str, Any] | None:
-        """XLA's options for a program of `compiling.Compiled`, from the inputs it is compiled for
-        (with a placeholder for each array)."""
+        """XLA's options for a program of `compiling.Compiled`, from the program's inputs, with a
+        placeholder for each array."""
         return None
 
     def rounds_on_request(self) -> bool:
-        """Whether products that ask for bfloat16 get it on a CPU, for `precision`."""
+        """Whether a CPU computes products in bfloat16 when they ask for it, for `precision`."""
         return False
 
 
 class _Found(NamedTuple):
     extension: Extension
-    """The base class, which has no faster form, where there is none or it is inert."""
+    """The base class, which has no faster form, if there is no extension or it is inert."""
     description: str
 
 
@@ -161,16 +161,16 @@ def _other_interface(extension: Extension) -> str | None:
 
 
 def in_use() -> Extension:
-    """The extension that computes in this process."""
+    """Return the extension that computes in this process."""
     return _found().extension
 
 
 def description() -> str:
-    """Which extension there is, and why it is inert if it is: one line for `logvar doctor`."""
+    """Return which extension was found, and why if it is inert: a line for `logvar doctor`."""
     return _found().description
 
 
 def active() -> str:
-    """The name and version of the extension that computes in this process, or "none"."""
+    """Return the name and version of the extension in use, or "none"."""
     extension = in_use()
     return f"{extension.name} {extension.version}".strip()

@@ -1,6 +1,6 @@
-"""Operations, each as its plain formula. An extension may compute some of them faster.
+"""Operations as plain formulas, some of which an extension may compute faster.
 
-Operations on one example are mapped over a batch with `jax.vmap`, as everything in logvar is.
+Operations work on one example and are mapped over a batch with `jax.vmap`, as all of logvar.
 """
 
 import contextlib
@@ -47,25 +47,27 @@ def global_norm(gradients: Sequence[Values], factors: Sequence[Values]) -> Float
 
 
 def optimized(function: Callable) -> Callable:
-    """The function of arrays, in a form that the extension computes faster; otherwise itself."""
+    """Return the function in a form that the extension computes faster, or else unchanged."""
     return extension.in_use().optimized(function) or function
 
 
 def computed_once(function: Callable, array: Array, setting: Any) -> Any:
-    """function(array, setting), for a result that is used more than once in a program.
+    """Return function(array, setting), for a result that is used more than once in a program.
 
-    XLA for CPUs computes what it takes to be cheap again for each use; an extension may stop it.
+    XLA on CPU recomputes for each use what it considers cheap; an extension may prevent that.
     """
     faster = extension.in_use().computed_once(function, array, setting)
     return function(array, setting) if faster is None else faster
 
 
 def on_one_core(when: bool) -> AbstractContextManager:
-    """A context for tracing programs of which one runs on each core: their operations keep to the
-    thread that runs them, where an extension would use more."""
+    """Return a context for tracing programs that run one per core.
+
+    Their operations stay on the thread that runs them; an extension might use more threads.
+    """
     return extension.in_use().on_one_core(when) or contextlib.nullcontext()
 
 
 def one_core_differs() -> bool:
-    """Whether `on_one_core` changes a program: without an extension it would be compiled twice."""
+    """Whether `on_one_core` changes a program; if it does not, compiling twice is avoided."""
     return extension.in_use().on_one_core(True) is not None

@@ -1,12 +1,12 @@
-"""Networks as they compute in training: at a precision, and with gradients of a fast form.
+"""Networks as training computes them: at a precision, and with fast forms of gradients.
 
 With bfloat16 the factors of the networks' matrix products, forward and backward, are rounded to
 bfloat16 and the products summed in float32 (Kalamkar et al. 2019, arXiv 1905.12322). Weights,
-activations, losses and the optimizer stay float32. Nothing is evaluated or scored that way.
+activations, losses and the optimizer stay float32. Evaluation and scores never use bfloat16.
 
-An accelerator does this where a product asks for it (`lax.DotAlgorithmPreset.BF16_BF16_F32`). XLA
-for CPUs ignores the request, so there the layers round the factors themselves (`products`). Users'
-own networks do not, so on a CPU they are refused at this precision.
+An accelerator does this if a product asks for it (`lax.DotAlgorithmPreset.BF16_BF16_F32`). XLA on
+CPU ignores the request, so there the layers round the factors themselves (`products`). Users' own
+networks do not, so they are refused at this precision on a CPU.
 """
 
 import contextlib
@@ -22,23 +22,23 @@ from logvar.backend import extension
 from logvar.backend.products import training_products
 
 BFLOAT16_PRODUCT = lax.DotAlgorithmPreset.BF16_BF16_F32
-"""What a product asks for that is to be computed in bfloat16."""
+"""The request of a product to be computed in bfloat16."""
 
 
 class Precision(enum.Enum):
-    """What the factors of a network's products are rounded to in training."""
+    """The dtype that the factors of a network's products are rounded to in training."""
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
 
 
 def products_round_on_request() -> bool:
-    """Whether a product that asks for bfloat16 gets it, whoever wrote the layer."""
+    """Return whether a product that asks for bfloat16 gets it, in any layer."""
     return jax.default_backend() != "cpu" or extension.in_use().rounds_on_request()
 
 
 class TrainingNetwork(eqx.Module):
-    """A network of one example, as it is mapped over a batch and differentiated in training."""
+    """A network for one example that is mapped over a batch and differentiated in training."""
 
     network: Any
     precision: Precision = eqx.field(static=True)
@@ -54,6 +54,6 @@ class TrainingNetwork(eqx.Module):
 
 
 def in_training(model: Any, precision: Precision) -> Any:
-    """The model with its networks as they compute in training."""
+    """Return the model with its networks as training computes them."""
     networks = tuple(TrainingNetwork(n, precision) for n in (model.encoder, model.decoder))
     return eqx.tree_at(lambda m: (m.encoder, m.decoder), model, networks)

@@ -1,9 +1,9 @@
-"""The matrix products of layers, with the forms that training needs written out.
+"""The matrix products of layers, with the fast forms for training.
 
-The gradient of a kernel that is applied to each pixel sums over examples and pixels. Left to
-automatic differentiation under `jax.vmap`, that is one product summed over two axes, for which XLA
-on a CPU first copies the patches with their axes swapped. Here it is a product of two matrices with
-the narrow factor first: the tutorial's training step takes 0.87 of the time (AMD EPYC, two cores).
+The gradient of a kernel that is applied to each pixel sums over examples and pixels. Automatic
+differentiation under `jax.vmap` makes it one product summed over two axes, for which XLA on CPU
+first copies the patches with their axes swapped. Here it is a product of two matrices with the
+narrow factor first: the tutorial's training step takes 0.87 of the time (AMD EPYC, two cores).
 """
 
 import contextlib
@@ -34,8 +34,8 @@ _form: ContextVar[_Form] = ContextVar("form", default=_PLAIN)
 
 @contextlib.contextmanager
 def training_products(*, rounded: bool) -> Iterator[None]:
-    """Products traced within are those of a training step: mapped over examples by `jax.vmap`
-    inside of the differentiation. With `rounded`, factors are rounded to bfloat16."""
+    """Within this context, traced products are those of a training step: mapped over examples by
+    `jax.vmap` inside the differentiation. With `rounded`, factors are rounded to bfloat16."""
     token = _form.set(_Form(True, rounded))
     try:
         yield
@@ -48,8 +48,8 @@ def product(x: Inputs, kernel: Kernel) -> Outputs:
     in_training, rounded = _form.get()
     if rounded:
         x, kernel = _to_bfloat16(x), _to_bfloat16(kernel)
-    # A custom rule for batches cannot be differentiated outside of `jax.vmap`, so only training,
-    # which knows that it is inside, uses it.
+    # A custom rule for batches cannot be differentiated outside `jax.vmap`, so it is used only in
+    # training, which is always inside.
     if in_training and x.ndim > 1 and jax.default_backend() == "cpu":
         outputs = _product_by_pixel(x, kernel)
     else:
@@ -105,7 +105,7 @@ def _narrow_first(
 
 @jax.custom_jvp
 def _to_bfloat16(x: Array) -> Array:
-    """Round to bfloat16's numbers, kept as float32; the gradient passes through."""
+    """Round to bfloat16, stored as float32; the gradient passes through."""
     bits = jnp.finfo(jnp.bfloat16)
     return lax.reduce_precision(x, bits.nexp, bits.nmant)
 
@@ -115,7 +115,7 @@ _to_bfloat16.defjvps(lambda tangent, rounded, x: tangent)
 
 @jax.custom_vjp
 def _round_gradient(x: Array) -> Array:
-    """The identity, with its gradient rounded: it is a factor of the products that follow."""
+    """The identity, with a rounded gradient, because it is a factor of the products that follow."""
     return x
 
 

@@ -1,4 +1,4 @@
-"""Where a kernel lies on an image, the types of what a convolution moves there, and transposes."""
+"""The position of a kernel on an image, array types of convolutions, and transposes."""
 
 from typing import Any, NamedTuple
 
@@ -11,19 +11,19 @@ Kernel = Float[Array, "rows columns channels_a channels_b"]
 
 
 class Window(NamedTuple):
-    """Where a kernel lies on an image: pixel q + padding = stride·i + k for patch i, tap k."""
+    """The position of a kernel on an image: pixel q + padding = stride·i + k for patch i, tap k."""
 
     image: tuple[int, int, int]
     kernel: tuple[int, int]
     stride: int
     padding: tuple[int, int]
-    """Zeros before the first row and column."""
+    """Zeros before the first row and before the first column."""
     patches: tuple[int, int]
 
     def within(self, axis: int, k: int) -> tuple[slice, tuple[int, int, int]]:
-        """Where tap k lies inside the image, and how many patches before and after see it outside.
+        """Return where tap k is inside the image, and for how many patches it is outside it.
 
-        A margin of zeros around the whole image would be one more copy of it.
+        The patches are those before and after; a margin of zeros would copy the whole image.
         """
         stride, away = self.stride, k - self.padding[axis]
         first = max(-(away // stride), 0)
@@ -57,7 +57,7 @@ def window_of(
 
 
 def transposes(one: Any, other: Any) -> None:
-    """Tell automatic differentiation that of two linear functions each is the other's transpose.
+    """Tell automatic differentiation that two linear functions are each other's transpose.
 
     Args:
         one: a `jax.custom_vjp` of (arrays, window), with the window not differentiated, or of

@@ -1,4 +1,4 @@
-"""Transposed convolution of stride 2 with three kernel rows: five products where there were six.
+"""Transposed convolution of stride 2 with three kernel rows: five products instead of six.
 
 Two neighbouring rows b, c of the image, and a, the row before b, make four rows of the result,
 
@@ -10,13 +10,13 @@ Arithmetic Complexity of Computations; for networks: Lavin & Gray 2016, arXiv 15
     b·(w₀ + w₂)     b·w₁     (c − b)·w₀     (c − b)·w₁     (a − b)·w₂
 
 since e₁ = b·(w₀ + w₂) + (c − b)·w₀, o₁ = b·w₁ + (c − b)·w₁ and so on. The gradients, which are
-transposes of this, take five products, too. Only sums and differences are taken of image, kernel
-and products: in float32 the result's error is 1.9 times that of the plain form, the gradients' 1.0
+transposes of this, need five products, too. Only sums and differences of image, kernel and products
+are taken: in float32 the result's error is 1.9 times that of the plain form, the gradients' 1.0
 to 1.2 times (root mean squares, 32 and 64 channels).
 
-On a CPU, where products set the pace, the tutorial's step takes 0.93 of the time. Also saving a
-product between two columns, 25 of 36, gains no more, for more and smaller products. On GPU memory
-sets the pace, and the plain form runs.
+On a CPU, where products dominate, the tutorial's step takes 0.93 of the time. Also saving a
+product between two columns, 25 of 36, gains no more: there are more and smaller products. On GPU,
+memory dominates, and the plain form is used.
 """
 
 import functools
@@ -35,18 +35,18 @@ Factors = tuple[
     Float[Array, "pairs columns of_two"],
     Float[Array, "pairs columns of_one"],
 ]
-"""What belongs to the factors b, c − b and a − b, for each pair of rows."""
+"""The factors b, c − b and a − b of each pair of rows, or arrays that belong to them."""
 
 _PRODUCTS = ((0, 1), (2, 3), (4,))
-"""The products, in the order above, of each factor."""
+"""The products, in the order above, that each factor enters."""
 _SUMS = ((0, 4), (1,), (0, 2), (1, 3))
-"""The products that e₀, o₀, e₁ and o₁ are the sums of."""
+"""The products whose sums are e₀, o₀, e₁ and o₁."""
 _CHANNELS = 16
-"""Measured with 32 and 64; with few on either side, memory sets the pace on a CPU, too."""
+"""Measured with 32 and 64 channels; with few on either side, memory dominates on a CPU, too."""
 
 
 def pays(window: Window, channels: int) -> bool:
-    """Whether a transposed convolution of so many channels is faster in this form."""
+    """Return whether a transposed convolution with this many channels is faster in this form."""
     return (
         jax.default_backend() == "cpu"
         and (window.stride, window.kernel[0], window.padding[0]) == (2, 3, 0)
@@ -68,7 +68,7 @@ def convolve_transpose(image: Image, kernel: Kernel, window: Window) -> Result:
 
 @jax.custom_vjp
 def _factors(image: Image) -> Factors:
-    """b, c − b and a − b of each pair of rows."""
+    """Return b, c − b and a − b of each pair of rows."""
     b, c = image[0::2], image[1::2]
     return b, c - b, _moved(c, 1) - b
 
@@ -78,8 +78,8 @@ def _rows(products: Factors) -> Image:
     """The transpose of `_factors`."""
     b, d, f = products
     first, second = (rows[:, None] for rows in (b - d - f, d + _moved(f, -1)))
-    # A choice and not a stack, for XLA fuses it with the slope of the layer before, and a stack in
-    # there is a branch for each number: 110 µs instead of 280 for the tutorial's largest layer.
+    # A `where` instead of a stack, because XLA fuses it with the slope of the layer before; a stack
+    # would add a branch per number: 280 µs instead of 110 for the tutorial's largest layer.
     pairs = jnp.where(jnp.arange(2).reshape(2, 1, 1) == 0, first, second)
     return pairs.reshape(-1, *b.shape[1:])
 
@@ -93,7 +93,7 @@ transposes(_factors, _rows)
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _scatter(products: Factors, window: Window) -> Image:
-    """Rows e₀, o₀, e₁, o₁ of each pair from the products; columns as `convolution.scatter` does."""
+    """Sum products to rows e₀, o₀, e₁, o₁ of each pair; columns as in `convolution.scatter`."""
     (pairs, patches, _), channels = products[0].shape, window.image[2]
     zero = jnp.zeros((), products[0].dtype)
 
@@ -131,7 +131,7 @@ def _gather(image: Image, window: Window) -> Factors:
         )
 
     def taps(own: tuple[int, ...]) -> Rows:
-        # Stacked in two steps XLA writes them in one pass, as in `convolution.gather`.
+        # Stacked in two steps, XLA writes them in one pass, as in `convolution.gather`.
         stacked = [jnp.stack([tap(p, j) for j in range(window.kernel[1])], axis=2) for p in own]
         return jnp.stack(stacked, axis=2).reshape(len(image) // 4, window.patches[1], -1)
 

@@ -1,1 +1,1 @@
-"""The command line: `main` declares the commands; a file for each family does what they say."""
+"""The command line: `main` declares the commands; one file per family implements them."""

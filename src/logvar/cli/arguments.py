@@ -1,4 +1,4 @@
-"""The arguments that commands share, and the recipe's settings as flags."""
+"""Arguments shared by commands, and the recipe's settings as flags."""
 
 import dataclasses
 import sys
@@ -30,7 +30,7 @@ DataDir = Annotated[
 
 
 def _flags(name: str, without: tuple[str, ...] = ()) -> type:
-    """The recipe's settings as flags: declared there, and only there."""
+    """Return the recipe's settings as flags, so that they are declared in the recipe only."""
     fields = []
     for section in dataclasses.fields(Recipe):
         for field in dataclasses.fields(section.default):  # type: ignore[arg-type]
@@ -44,18 +44,18 @@ def _flags(name: str, without: tuple[str, ...] = ()) -> type:
 
 
 Settings = _flags("Settings")
-# What `logvar compare` sets itself: logvar.study.experiment.OWN, to which a test holds it.
+# The settings that `logvar compare` sets itself; a test keeps it equal to study.experiment.OWN.
 ComparedSettings = _flags(
     "ComparedSettings",
     (
-        "scale", "learning_rate", "random_state", "initial_sigma", "match", "validation_fraction",
+        "scale", "random_state", "initial_sigma", "match", "validation_fraction",
         "on_divergence",
     ),
 )  # fmt: skip
 
 
 def defaults() -> Any:
-    """The defaults of fit's flags: those of --preset where one is given."""
+    """Return the defaults of the flags of fit: those of --preset if it is given."""
     arguments = sys.argv[1:]
     chosen = [
         following if argument == "--preset" else argument.removeprefix("--preset=")

@@ -46,7 +46,7 @@ def _print(result: Comparison) -> None:
 
 
 class _Bar:
-    """A live bar on a terminal: which scale trains, its epoch, and how many still do."""
+    """A live bar on a terminal: the scale in training, its epoch, and how many runs still train."""
 
     def __init__(self) -> None:
         self._bar = Progress(
@@ -68,7 +68,7 @@ class _Bar:
         self._bar.stop()
 
     def on_unit(self, unit: Unit, epoch: int, training: int, runs: int) -> None:
-        """Epoch 0: the unit is done."""
+        """Show the progress of a unit; epoch 0 means that it is done."""
         if epoch == 0:
             self._bar.update(self._task, total=runs, advance=len(unit.seeds))
             return

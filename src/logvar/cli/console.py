@@ -7,7 +7,7 @@ from rich.console import Console
 
 
 class _Console(Console):
-    """A console whose reader may go away: a run is worth more than its last lines."""
+    """A console that tolerates a closed pipe: a run is worth more than its output."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True

@@ -1,10 +1,10 @@
-"""Lists with commas, as the command line takes them."""
+"""Comma-separated lists on the command line."""
 
 from logvar.errors import LogvarError
 
 
 def top_level_commas(text: str) -> list[str]:
-    """Split at the commas that are in no brackets: scales have some of their own.
+    """Split at commas outside brackets, because scales have commas inside brackets.
 
     Example:
         >>> top_level_commas("log-std,clamped(log-variance, low=-7, high=3)")
@@ -21,7 +21,7 @@ def top_level_commas(text: str) -> list[str]:
 
 
 def numbers(text: str, flag: str) -> list[float]:
-    """The numbers in a list with commas.
+    """Parse a comma-separated list of numbers.
 
     Raises:
         LogvarError: a part of the text is not a number.

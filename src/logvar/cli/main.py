@@ -1,9 +1,9 @@
 """The command line: one function per command, each a few lines.
 
-Only light modules are imported here; the rest loads inside the command that needs it, so that
-`logvar --help` answers at once. Exit codes: 0 done, 1 the doctor found something, 2 something given
-was wrong, 130 and 143 interrupted by Ctrl-C or SIGTERM. tests/test_startup.py holds that help and
-usage errors import neither JAX nor scikit-learn.
+Only light modules are imported here; the rest is imported inside the commands that need it, so that
+`logvar --help` answers at once. Exit codes: 0 done, 1 the doctor found a problem, 2 invalid input,
+130 and 143 interrupted by Ctrl-C or SIGTERM. tests/test_startup.py checks that help and usage
+errors import neither JAX nor scikit-learn.
 """
 
 import dataclasses
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 def _fit_from(shown: Any) -> Any:
-    """The command fit, whose flags show these defaults."""
+    """Return the command fit with these defaults in its flags."""
 
     def fit(
         data: Data,
@@ -53,16 +53,16 @@ def _fit_from(shown: Any) -> Any:
         ] = None,
         overwrite: Annotated[bool, tyro.conf.arg(help="replace an earlier run there")] = False,
         resume: Annotated[
-            bool, tyro.conf.arg(help="go on with the run that was stopped there")
+            bool, tyro.conf.arg(help="resume the interrupted run in that folder")
         ] = False,
         allow_changes: Annotated[
-            bool, tyro.conf.arg(help="resume although recipe or data changed")
+            bool, tyro.conf.arg(help="resume even if recipe or data have changed")
         ] = False,
         checkpoint_seconds: Annotated[
-            float, tyro.conf.arg(help="a checkpoint every so many seconds")
+            float, tyro.conf.arg(help="seconds between checkpoints")
         ] = 60.0,
         checkpoint_epochs: Annotated[
-            int, tyro.conf.arg(help="and every so many epochs; 0 is off")
+            int, tyro.conf.arg(help="epochs between further checkpoints; 0 is off")
         ] = 0,
         data_dir: DataDir = None,
         importance_samples: Annotated[int, tyro.conf.arg(help="for the final likelihood")] = 100,
@@ -72,7 +72,7 @@ def _fit_from(shown: Any) -> Any:
         Example: logvar fit digits --latent-dim 2 --out runs/digits
         """
         chosen = dataclasses.asdict(settings)
-        # What is wrong is answered before JAX is imported.
+        # Errors in the arguments are reported before JAX is imported.
         Recipe().replace(**chosen).checked()
         check_readable(data)
         from logvar.cli import runs
@@ -118,7 +118,7 @@ def decode(
     *,
     out: Out,
 ) -> None:
-    """Decode latents to the means of x.
+    """Decode latents to E[x | z].
 
     Example: logvar decode runs/digits codes.csv --out decoded.npy
     """
@@ -142,7 +142,7 @@ def score(
     data_dir: DataDir = None,
     importance_samples: Annotated[int, tyro.conf.arg(help="samples per row")] = 100,
 ) -> None:
-    """Write the log-likelihood of each row of DATA, in nats: low values are anomalies.
+    """Write each row's log-likelihood of DATA, in nats; anomalies have low values.
 
     Example: logvar score runs/digits digits --out scores.csv
     """
@@ -178,17 +178,17 @@ def convert(
     data: OwnData = None,
     /,
     *,
-    scale: Annotated[str, tyro.conf.arg(help="the scale to move to")],
+    scale: Annotated[str, tyro.conf.arg(help="the new scale")],
     out: Annotated[
         Path | None, tyro.conf.arg(metavar="DIR", help="the new run folder; default RUN-SCALE")
     ] = None,
     overwrite: Annotated[bool, tyro.conf.arg(help="replace an earlier run there")] = False,
     match: Annotated[
-        bool, tyro.conf.arg(help="within the log family, go on as under the old scale")
+        bool, tyro.conf.arg(help="within the log family, train on as under the old scale")
     ] = True,
     data_dir: DataDir = None,
 ) -> None:
-    """Move a run to another scale: weights and optimizer, with the change stated.
+    """Convert a run to another scale, weights and optimizer, and print what that changes.
 
     Example: logvar convert runs/digits --scale log-std
     """
@@ -205,11 +205,11 @@ def compare(
         epochs=80, patience=10
     ),
     scales: Annotated[
-        str, tyro.conf.arg(metavar="NAMES", help="with commas between; the reference first")
+        str, tyro.conf.arg(metavar="NAMES", help="separated by commas; the reference first")
     ] = "log-variance,log-std,softplus",
     learning_rates: Annotated[
-        str, tyro.conf.arg(metavar="RATES", help="the grid")
-    ] = "1e-3,3e-3,1e-2",
+        str | None, tyro.conf.arg(metavar="RATES", help="the grid; default 1e-3,3e-3,1e-2")
+    ] = None,
     seeds: Annotated[int, tyro.conf.arg(help="runs in each cell, paired; at least 2")] = 8,
     arms: Annotated[
         str, tyro.conf.arg(metavar="ARMS", help="as is, matched (same start and step in log σ)")
@@ -226,12 +226,12 @@ def compare(
 ) -> None:
     """Compare scales on DATA: verdicts with intervals, a table of runs, a report.
 
-    Killed halfway, the same command goes on. Example: logvar compare digits --seeds 8
+    If it was killed, the same command continues it. Example: logvar compare digits --seeds 8
     """
     folder = out or Path("runs") / f"compare-{Path(data).stem or 'data'}"
     experiment = {
         "scales": top_level_commas(scales),
-        "learning_rates": numbers(learning_rates, "--learning-rates"),
+        "learning_rates": learning_rates and numbers(learning_rates, "--learning-rates"),
         "seeds": seeds,
         "arms": top_level_commas(arms),
         "margin": margin,
@@ -241,6 +241,8 @@ def compare(
     }
     recipe = dataclasses.asdict(settings)
     Recipe().replace(**recipe).checked()  # before JAX is imported
+    if recipe["learning_rate"] == Recipe().training.learning_rate:
+        del recipe["learning_rate"]  # the grid has the rates, unless a schedule gives their shape
     check_readable(data)
     from logvar.cli import comparison
 
@@ -270,7 +272,7 @@ def doctor(
     ] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Say what is wrong with a run, finished or dead: exit code 1 if something is.
+    """Check a run, finished or not, and say what is wrong: exit code 1 if something is.
 
     Example: logvar doctor runs/digits
     """
@@ -299,7 +301,7 @@ def scales(
         Path | None, tyro.conf.arg(metavar="RUN", help="draw a run's raw outputs beneath")
     ] = None,
 ) -> None:
-    """List the scale parameterizations; or the facts of some, their code, their picture.
+    """List the scale parameterizations, or show facts, code or a plot of some of them.
 
     Example: logvar scales softplus --code torch
     """
@@ -323,7 +325,7 @@ def parts(
     ] = None,
     /,
 ) -> None:
-    """List what a model can be made of, with settings, formulas and sources.
+    """List the parts that a model can use, with settings, formulas and sources.
 
     Example: logvar parts prior mixture
     """
@@ -343,7 +345,7 @@ def _write(
 
 
 def main() -> None:
-    """Run the command line; what the user gave wrong is answered in one line and exit code 2."""
+    """Run the command line; invalid input is answered in one line with exit code 2."""
     if sys.argv[1:2] == ["--version"]:
         print(f"logvar {logvar.__version__}")  # noqa: T201
         return

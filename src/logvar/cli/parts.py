@@ -1,4 +1,4 @@
-"""What `logvar parts` does: the catalogue of every kind of part."""
+"""`logvar parts`: print the catalogue of all parts."""
 
 from logvar.assembly.parts import KINDS
 from logvar.cli.console import console

@@ -1,4 +1,4 @@
-"""What the commands do: load, call the estimator, write, print."""
+"""The commands on runs: load, call the estimator, write, print."""
 
 import dataclasses
 import signal
@@ -36,7 +36,7 @@ from logvar.training.progress import ProgressBar
 
 
 class Rows(NamedTuple):
-    """The rows a run is judged on."""
+    """The rows to evaluate a run on."""
 
     rows: np.ndarray
     labels: np.ndarray | None
@@ -44,7 +44,7 @@ class Rows(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """How a run is kept while it trains, and whether an earlier one is gone on with."""
+    """How often to write checkpoints, and whether to resume an earlier run."""
 
     resume: bool = False
     changes_allowed: bool = False
@@ -61,7 +61,7 @@ def fit(
     importance_samples: int,
     keeping: Kept = Kept(),  # noqa: B008
 ) -> None:
-    """Fit on a data set, evaluate on rows that trained no weights, write run folder and report."""
+    """Fit on a data set, evaluate on rows not trained on, write run folder and report."""
     keep_compiled_programs()
     _at_least_one("--importance-samples", importance_samples)
     recipe = Recipe().replace(**settings, data=data).checked()
@@ -80,15 +80,15 @@ def fit(
         vae, seconds, problem = _fitted(recipe, dataset, folder, keeping)
         vae.write_into(folder.path)
     except BaseException:
-        # What can be gone on from stays; an unfinished folder without it is of no use.
+        # Keep what can be resumed; an unfinished folder without a checkpoint is useless.
         found = newest_checkpoint(folder.path / FOLDER)[0]
         folder.discard() if found is None else folder.leave()
         raise
-    # From here on nothing that goes wrong loses what was learned.
+    # From here on, no error loses the trained model.
     if problem is not None:
         console.print(f"run     {folder.publish()}", highlight=False, soft_wrap=True)
         if vae.ended_ == "interrupted":
-            console.print("saved; the same command with --resume goes on", highlight=False)
+            console.print("saved; run the same command with --resume to continue", highlight=False)
         raise problem
     try:
         judged = judged_rows(dataset, recipe)
@@ -102,12 +102,12 @@ def fit(
 
 
 def _as_written(recipe: Recipe) -> Recipe:
-    """The recipe with its parts as their registries write them."""
+    """Return the recipe with its parts in the spelling of their registries."""
     return recipe.replace(**written(recipe.flat()))
 
 
 def _already_finished(out: Path, recipe: Recipe) -> bool:
-    """Whether the run that lies there is this one, whole and judged; says so."""
+    """Return whether the folder has this run, complete and evaluated; if so, print that."""
     if not (out / run_folder.MANIFEST).is_file() or not (out / run_folder.EVALUATION).is_file():
         return False
     manifest = run_folder.read_manifest(out)
@@ -133,12 +133,12 @@ def _fitted(
 ) -> tuple[VAE, list[float], BaseException | None]:
     """Train with a progress bar.
 
-    Returns the estimator, the seconds of each epoch, and what ended training early although the
-    estimator keeps what it has learned: an interruption, or a number that is not finite.
+    Returns the estimator, the seconds of each epoch, and the exception that ended training early
+    while the estimator keeps what it has learned: an interruption, or a number that is not finite.
     """
 
     def record(metrics: EpochMetrics) -> None:
-        # What a user may follow with tail -f; the whole file is written at the end.
+        # For `tail -f`; the complete file is written at the end.
         path = folder.path / run_folder.METRICS
         with writing(path), open(path, "a", encoding="utf-8") as file:
             file.write(run_folder.to_json_line(metrics.as_dict()))
@@ -184,7 +184,7 @@ def _announce(line: str) -> None:
 
 
 def judged_rows(dataset: sources.Dataset, recipe: Recipe) -> Rows:
-    """The test set where there is one, otherwise the rows held out from training."""
+    """Return the test set if there is one, otherwise the rows held out from training."""
     if dataset.test is not None:
         return Rows(dataset.test, dataset.test_labels, "test")
     kept, held_out = _split(dataset, recipe)
@@ -195,7 +195,7 @@ def judged_rows(dataset: sources.Dataset, recipe: Recipe) -> Rows:
 
 
 def _split(dataset: sources.Dataset, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
-    """(trained on, held out): the rows of the training set as fitting split them."""
+    """Return (trained on, held out): the training set as `fit` splits it."""
     settings = recipe.training
     return split(len(dataset.train), settings.validation_fraction, settings.random_state)
 
@@ -209,7 +209,7 @@ def convert(
     overwrite: bool,
     match: bool,
 ) -> None:
-    """Write a run moved to another scale, and say what that changed."""
+    """Convert a run to another scale, write it, and print what that changes."""
     keep_compiled_programs()
     catalogue.get(scale)
     fitted = load_fitted(run)
@@ -230,12 +230,12 @@ def convert(
     console.print(str(change), highlight=False, soft_wrap=True)
     reference = converted.recipe.training.match
     if reference:
-        console.print(f"training goes on as under {reference} (match)", highlight=False)
+        console.print(f"training continues as under {reference} (match)", highlight=False)
     console.print(f"run     {path}", highlight=False, soft_wrap=True)
 
 
 def evaluate(run: Path, data: str | None, data_dir: str | None, importance_samples: int) -> None:
-    """Print the figures of a run on its own judged rows, or on other data."""
+    """Print the figures of a run on its own evaluation rows, or on other data."""
     keep_compiled_programs()
     _at_least_one("--importance-samples", importance_samples)
     vae = load(run)
@@ -253,7 +253,7 @@ def write(
     function: Callable[[VAE, np.ndarray], np.ndarray],
     name: str,
 ) -> None:
-    """Apply a function of (estimator, rows) and write its result."""
+    """Apply a function of (estimator, rows) and write the result."""
     keep_compiled_programs()
     vae = load(run)
     _refuse_its_data(out, data or vae.recipe_.data.data)
@@ -266,7 +266,7 @@ def write(
 
 
 def sample(run: Path, out: Path, n: int, mean: bool, seed: int | None) -> None:
-    """Draw from a run's model."""
+    """Draw examples from a run's model."""
     keep_compiled_programs()
     vae = load(run)
     _refuse_its_data(out, vae.recipe_.data.data)
@@ -278,7 +278,7 @@ def sample(run: Path, out: Path, n: int, mean: bool, seed: int | None) -> None:
 def doctor(
     run: Path | None, data: str | None, data_dir: str | None, with_environment: bool
 ) -> None:
-    """Print what is wrong with a run; exit code 1 if something is."""
+    """Check a run and print the problems; exit code 1 if there are any."""
     if with_environment:
         for name, value in described_environment().items():
             console.print(f"{name}: {value}", highlight=False, soft_wrap=True, markup=False)
@@ -325,10 +325,10 @@ def _source(recipe: Recipe) -> str:
 
 
 def _rows_for(vae: VAE, data: str | None, data_dir: str | None) -> Rows:
-    """The rows to judge a run on: those it did not train on, if the data are its own.
+    """Return the rows to evaluate a run on; of the run's own data, those it did not train on.
 
     Raises:
-        LogvarError: no data are given and those of the run have changed since.
+        LogvarError: no data are given, and the run's data have changed since.
     """
     dataset = sources.load(data or _source(vae.recipe_), data_dir)
     kept, _ = _split(dataset, vae.recipe_)
@@ -381,7 +381,7 @@ def _print_evaluation(evaluation: Evaluation) -> None:
 
 
 def _refuse_its_data(out: Path, data: str) -> None:
-    """Earlier results may be replaced; the data from which they are computed may not."""
+    """Refuse an output that would overwrite the data; earlier results may be overwritten."""
     if data and out.exists() and Path(data).exists() and out.samefile(data):
         raise LogvarError(f"--out {out} is the data itself: choose another --out")
 

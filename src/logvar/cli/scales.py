@@ -1,4 +1,4 @@
-"""What `logvar scales` does: the catalogue, the facts of a scale, its code, its picture."""
+"""`logvar scales`: print the catalogue, or facts, code or a plot of some scales."""
 
 from pathlib import Path
 
@@ -19,10 +19,10 @@ console = Console()
 
 
 def show(names: tuple[str, ...], code: str | None, plot: Path | None, run: Path | None) -> None:
-    """Print the catalogue or the facts of some scales; or print code, or draw.
+    """Print the catalogue or the facts of some scales, print code, or draw a plot.
 
     Raises:
-        LogvarError: an unknown scale or framework, or flags that do not go together.
+        LogvarError: a scale or framework is unknown, or the flags exclude each other.
     """
     for name in names:
         get(name)
@@ -50,7 +50,7 @@ def show(names: tuple[str, ...], code: str | None, plot: Path | None, run: Path 
 
 def _catalogue() -> None:
     table = Table(box=None)
-    # Names are to be copied, so they stay whole in a narrow terminal.
+    # Names are for copying, so they are never cut in a narrow terminal.
     table.add_column("name", no_wrap=True, min_width=max(map(len, REGISTRY)))
     for heading in ("formula", "σ reaches", "d at σ = 1", "KL convex"):
         table.add_column(heading)
@@ -97,7 +97,7 @@ def _plot(names: tuple[str, ...], plot: Path, run: Path | None) -> None:
     chosen = list(names)
     raw_outputs = None
     if run is not None:
-        run_folder.read_manifest(run)  # refuses what is no whole run
+        run_folder.read_manifest(run)  # refuses an incomplete run
         path = run / run_folder.EVALUATION
         if not path.is_file():
             raise LogvarError(f"{run} has no {path.name}: expected a run that `logvar fit` wrote")

@@ -1,6 +1,6 @@
-"""How the command line answers what it is given: missing paths, removed flags and warnings.
+"""Input checks and output of the command line: missing paths, removed flags and warnings.
 
-Each in one line. Nothing heavy is imported here.
+Each is answered in one line. Nothing heavy is imported here.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ def check_given(run: Path, data: str | None = None) -> None:
     """Check that RUN and DATA exist, before JAX is imported.
 
     Raises:
-        LogvarError: the run is no folder of a finished run, or the data cannot be read.
+        LogvarError: the folder has no finished run, or the data cannot be read.
     """
     check_finished(run)
     if data is not None:
@@ -43,7 +43,7 @@ def check_given(run: Path, data: str | None = None) -> None:
 
 @contextlib.contextmanager
 def warnings_in_one_line() -> Iterator[None]:
-    """Our own warnings on stderr as one line each, and each once."""
+    """Print each of our own warnings on stderr once, in one line."""
     before, said = warnings.showwarning, set()
 
     def show(message: Warning | str, category: type[Warning], *where: Any) -> None:

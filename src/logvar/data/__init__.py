@@ -1,1 +1,1 @@
-"""Sources of examples, how they become numbers, and their order as a function of (seed, epoch)."""
+"""Sources of examples, their conversion to numbers, and their order by (seed, epoch)."""

@@ -1,4 +1,4 @@
-"""Rows as a fitted model reads them, with those that lie outside of what its encoder has seen."""
+"""Rows as a fitted model reads them, including rows outside the training range."""
 
 import dataclasses
 from functools import cached_property
@@ -16,24 +16,24 @@ _ROWS_AT_ONCE = 4096
 class Examples:
     """Rows for compiled programs.
 
-    An encoder's output is arbitrary far from the rows that it was trained on. A row there is read
-    from a copy cut to the range of the training rows, while the likelihood is that of the row as
-    it is. Any q(z | x) gives a lower bound on log p(x), so this one does; z then stays in the
-    ordinary range, and log p(x | z) falls with the distance of x. The copy also keys the noise, so
-    that rows on a ray outwards differ in x alone.
+    An encoder's output is arbitrary far from the rows it was trained on. Such a row is encoded from
+    a copy clipped to the training range, while its likelihood is computed for the row itself.
+    Any q(z | x) gives a lower bound on log p(x), so this one does, too; z then stays in the usual
+    range, and log p(x | z) falls with the distance of x. The copy also keys the noise, so that
+    rows on a ray outwards differ in x alone.
     """
 
     values: np.ndarray
-    """(rows, *shape), uint8 or float32: what the encoder reads."""
+    """(rows, *shape), uint8 or float32: the encoder's input."""
     given: np.ndarray | None
-    """The rows in the data's own units, whose bytes key their noise; None where there is none."""
+    """The rows in the data's own units, whose bytes key their noise; None if there is no noise."""
     standardization: Standardization | None = None
     outside: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
-    """Which rows lie outside of what the encoder has seen."""
+    """Indices of the rows outside the training range."""
     actual: np.ndarray | None = None
-    """(outside, *shape), float64: those rows as they are."""
+    """(outside, *shape), float64: those rows, not clipped."""
     weight: np.ndarray | None = None
-    """(rows,) float32: how much each counts in training; None is all the same."""
+    """(rows,) float32: how much each row counts in training; None if all count the same."""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -45,10 +45,10 @@ class Examples:
 
     @cached_property
     def words(self) -> UInt32[np.ndarray, "rows 2"]:
-        """What keys each row's noise: a function of the row alone, and the same in any dtype that
+        """The key of each row's noise: a function of the row alone, and the same in any dtype that
         holds its values."""
         if self.given is None:
-            raise ValueError("these examples were made without what keys their noise")
+            raise ValueError("these examples were made without the rows that key their noise")
         spans = (slice(i, i + _ROWS_AT_ONCE) for i in range(0, len(self), _ROWS_AT_ONCE))
         words = np.concatenate([row_words(self._keyed_by(self.given[span])) for span in spans])
         if len(self.outside) and self.standardization is not None:
@@ -57,7 +57,7 @@ class Examples:
         return words
 
     def as_they_are(self, which: np.ndarray) -> np.ndarray:
-        """Some rows in float64, not cut to what the encoder has seen."""
+        """Return some rows in float64, not clipped to the training range."""
         rows = self.values[which].astype(np.float64)
         if self.actual is not None:
             there = np.isin(which, self.outside)
@@ -75,17 +75,17 @@ class Examples:
 def standardized(
     rows: np.ndarray, standardization: Standardization, *, keyed: bool = True
 ) -> Examples:
-    """Rows in the data's own units as a model of real values reads them.
+    """Make examples from rows in the data's own units, for a model of real values.
 
     Args:
         rows: (rows, *shape), of any real dtype.
-        standardization: of the model.
-        keyed: whether noise will be keyed by them, for which they are kept.
+        standardization: that of the model.
+        keyed: whether the rows will key noise; if so, they are kept.
     """
     values, outside, actual = standardization.to_model(rows)
     return Examples(values, rows if keyed else None, standardization, outside, actual)
 
 
 def examples_of(rows: "np.ndarray | Examples") -> Examples:
-    """Examples as they are; of an array, those that a model without standardization reads."""
+    """Return examples unchanged; wrap an array for a model without standardization."""
     return rows if isinstance(rows, Examples) else Examples(rows, rows)

@@ -1,4 +1,4 @@
-"""The IDX format of MNIST and its kin, plain or gzip-compressed; and where MNIST is found."""
+"""The IDX format of MNIST and similar sets, plain or gzip-compressed; and locating MNIST."""
 
 import gzip
 import hashlib
@@ -39,7 +39,7 @@ def read(path: Path) -> np.ndarray:
     """Read one IDX file, plain or .gz.
 
     Raises:
-        LogvarError: not IDX, or shorter or longer than its header says.
+        LogvarError: the file is not IDX, or its length differs from its header.
     """
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
@@ -57,7 +57,7 @@ def read(path: Path) -> np.ndarray:
             size = math.prod(shape) * dtype.itemsize
             if size > _LARGEST:
                 raise LogvarError(f"{path} claims shape {shape}: too large to be real")
-            # Read no more than the file holds, whatever its header claims.
+            # Read no more than the file has, whatever its header claims.
             content = bytearray()
             while len(content) <= size and (part := file.read(min(size + 1, 1 << 24))):
                 content += part
@@ -74,14 +74,14 @@ def read(path: Path) -> np.ndarray:
 
 
 def is_idx_folder(folder: Path) -> bool:
-    """Whether a folder holds the training images of an MNIST-like set."""
+    """Return whether a folder has the training images of an MNIST-like set."""
     return _find(folder, FILES[0]) is not None
 
 
 def read_folder(
     folder: Path,
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None, np.ndarray | None]:
-    """(train images, test images, train labels, test labels); what is absent is None.
+    """Return (train images, test images, train labels, test labels); missing ones are None.
 
     Images get a channel axis: (rows, height, width, 1).
     """
@@ -104,10 +104,10 @@ def read_folder(
 
 
 def mnist_folder(data_dir: str | None) -> Path:
-    """The folder with MNIST: in data_dir, in LOGVAR_DATA, or downloaded to the cache folder.
+    """Return the folder with MNIST: in data_dir, in LOGVAR_DATA, or downloaded to the cache folder.
 
     Raises:
-        LogvarError: it is in none of them and no mirror can be reached.
+        LogvarError: MNIST is in none of them and cannot be downloaded.
     """
     named = data_dir or os.environ.get("LOGVAR_DATA")
     if named:

@@ -1,4 +1,4 @@
-"""A folder of images, all of one size; labels are the names of subfolders, where there are any."""
+"""Folders of images of one size; labels are the names of subfolders, if there are any."""
 
 from pathlib import Path
 
@@ -10,10 +10,10 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 
 def read_folder(folder: Path) -> tuple[np.ndarray, None, np.ndarray | None, None]:
-    """(images, None, labels, None): images (rows, height, width, 1 or 3) as uint8.
+    """Return (images, None, labels, None): images (rows, height, width, 1 or 3) as uint8.
 
     Raises:
-        LogvarError: no images, one that cannot be read, or images of different sizes.
+        LogvarError: there are no images, one cannot be read, or their sizes differ.
     """
     from PIL import Image, UnidentifiedImageError
 

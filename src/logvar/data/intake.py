@@ -1,4 +1,4 @@
-"""What an estimator is given, checked: rows, seeds, noise. What does not fit is one clear error."""
+"""Checks of an estimator's inputs: rows, seeds, noise. Each invalid input is one clear error."""
 
 import dataclasses
 import numbers
@@ -19,8 +19,10 @@ from logvar.recipe import TrainingSettings
 
 
 def dense_rows(X: Any, name: str = "X") -> np.ndarray:
-    """X as rows of finite numbers; sparse matrices, which NumPy would make an array of one object,
-    are refused by name."""
+    """Return X as rows of finite numbers.
+
+    Sparse matrices are refused by name, because NumPy would make them an array of one object.
+    """
     if hasattr(X, "toarray"):
         raise LogvarError(
             f"Sparse data was passed ({type(X).__name__}), but dense data is required: use "
@@ -30,7 +32,7 @@ def dense_rows(X: Any, name: str = "X") -> np.ndarray:
 
 
 def at_least_two(rows: np.ndarray) -> np.ndarray:
-    """Rows that can be trained on."""
+    """Check that there are enough rows to train on."""
     if len(rows) < 2:
         raise LogvarError(
             f"X has 1 sample (shape {rows.shape}): expected at least 2 rows to train on; give more"
@@ -39,7 +41,7 @@ def at_least_two(rows: np.ndarray) -> np.ndarray:
 
 
 class Split(NamedTuple):
-    """Rows to train on and rows held out from them, with how much each counts; None is the same."""
+    """Training rows and held-out rows, with their weights; None if all rows count the same."""
 
     rows: np.ndarray
     validation: np.ndarray | None
@@ -50,7 +52,7 @@ class Split(NamedTuple):
 def held_out_of(
     rows: np.ndarray, weight: np.ndarray | None, validation_data: Any, settings: TrainingSettings
 ) -> Split:
-    """Hold out the rows given, alone or as a pair with y, or else a share of all."""
+    """Hold out the given rows, alone or as a pair with y, or else a share of all rows."""
     if validation_data is None:
         kept, held_out = split(len(rows), settings.validation_fraction, settings.random_state)
         some = len(held_out) > 0
@@ -74,18 +76,42 @@ def held_out_of(
     return Split(rows, validation, weight, None)
 
 
-def weights_of(sample_weight: Any, rows: int) -> np.ndarray | None:
-    """How much each row counts, (rows,) float32.
+def counted(
+    rows: np.ndarray, sample_weight: Any
+) -> tuple[np.ndarray, Float[np.ndarray, "rows"] | None]:
+    """The rows that count, with their weights.
+
+    A row of weight 0 is left out, so that nothing is taken from it: no likelihood, no levels, no
+    standardization, no share of a batch, and no NaN where it is an outlier.
 
     Raises:
-        LogvarError: not one finite number for each row, a negative one, or all of them 0.
+        LogvarError: the weights do not fit.
+    """
+    weight = weights_of(sample_weight, len(rows))
+    if weight is None or weight.all():
+        return rows, weight
+    kept = weight > 0
+    if kept.sum() < 2:
+        raise LogvarError(
+            f"sample_weight is above 0 for {kept.sum()} of {len(rows):,} rows: expected at least 2 "
+            "rows to train on; give more of them a weight"
+        )
+    return rows[kept], weight[kept]
+
+
+def weights_of(sample_weight: Any, rows: int) -> np.ndarray | None:
+    """Return how much each row counts, (rows,) float32.
+
+    Raises:
+        LogvarError: not one finite number per row, a negative one, or all of them 0.
     """
     if sample_weight is None:
         return None
     try:
-        weight = np.asarray(sample_weight, np.float32)
+        with np.errstate(over="ignore"):  # to infinity, which is refused below
+            weight = np.asarray(sample_weight, np.float32)
     except (TypeError, ValueError) as error:
-        raise LogvarError(f"sample_weight is no array of numbers: {error}") from error
+        raise LogvarError(f"sample_weight is not an array of numbers: {error}") from error
     if weight.ndim == 0:
         weight = np.full(rows, weight)
     if weight.shape != (rows,):
@@ -102,8 +128,11 @@ def weights_of(sample_weight: Any, rows: int) -> np.ndarray | None:
 
 
 def read_as(preparation: Preparation, rows: np.ndarray) -> Preparation:
-    """The preparation that reads these rows for a Bernoulli likelihood: uint8 as pixels (0 to 255),
-    floating point as intensities (0 to 1), whichever of them the model was fitted on."""
+    """Return the preparation that reads these rows for a Bernoulli likelihood.
+
+    uint8 are pixels (0 to 255) and floating-point numbers are intensities (0 to 1), whichever of
+    them the model was fitted on.
+    """
     fitted_on_pixels = preparation.divisor != 1
     pixels = rows.dtype == np.uint8 and (fitted_on_pixels or rows.max() > 1)
     if not pixels and (rows.min() < 0 or rows.max() > 1):
@@ -115,7 +144,7 @@ def read_as(preparation: Preparation, rows: np.ndarray) -> Preparation:
 
 
 def warn_of_outside(examples: Examples) -> None:
-    """Say of rows that lie outside of what the encoder has seen how many there are, and where."""
+    """Warn of rows outside the training range: how many there are, and where."""
     found = examples.standardization
     if found is None or examples.actual is None or not len(examples.outside):
         return
@@ -136,10 +165,10 @@ def warn_of_outside(examples: Examples) -> None:
 
 
 def noise_of(eps: ArrayLike, rows: int, like: PyTree) -> Float[np.ndarray, "rows samples latent"]:
-    """Noise that was given for these rows, with the draws after the rows.
+    """Return the given noise for these rows, with the axis of draws after that of rows.
 
     Raises:
-        LogvarError: it has another shape, or the model takes more than one array of noise.
+        LogvarError: its shape is wrong, or the model needs more than one array of noise.
     """
     if not isinstance(like, Gaussian) or len(like.shape) != 1:
         raise LogvarError("eps cannot be given for a posterior that takes more than one noise")
@@ -155,7 +184,7 @@ def noise_of(eps: ArrayLike, rows: int, like: PyTree) -> Float[np.ndarray, "rows
 
 
 def seed_of(random_state: Any) -> int:
-    """A seed from an integer, or as scikit-learn takes it from None or a RandomState."""
+    """Return a seed from an integer, None or a RandomState, as in scikit-learn."""
     if isinstance(random_state, numbers.Integral) and not isinstance(random_state, bool):
         if not 0 <= int(random_state) < 2**31:
             raise LogvarError(
@@ -166,7 +195,7 @@ def seed_of(random_state: Any) -> int:
 
 
 def draws_of(n_samples: Any) -> int:
-    """A number of draws."""
+    """Check a number of draws."""
     if not isinstance(n_samples, numbers.Integral) or n_samples < 1:
         raise LogvarError(f"n_samples is {n_samples!r}: expected an integer of at least 1")
     return int(n_samples)

@@ -1,8 +1,8 @@
-"""Which rows are held out, in which order the others are visited, and how both are padded.
+"""The split into training and held-out rows, the order of each epoch, and padding.
 
 A compiled program is made for the shapes of its arrays. Padding rows and orders to a few sizes lets
-data sets of different sizes use the same program; padding has weight 0 or is never visited, so it
-changes no result.
+data sets of different sizes use the same program. Padding has weight 0 or is never visited, so it
+never changes a result.
 """
 
 import math
@@ -20,11 +20,11 @@ _LARGE = 2**25
 
 
 def padded_size(n: int, bytes_per_row: int, least: int = _FEW_ROWS) -> int:
-    """To how many rows n rows are padded.
+    """Return the number of rows that n rows are padded to.
 
-    Up to 1 MiB: to a power of two, and to `least` where that is no more than 1 MiB. Up to 32 MiB:
-    to the next multiple of an eighth of a power of two, which adds at most an eighth. Larger arrays
-    stay as they are: padding copies them, and next to their training a compilation is short.
+    Up to 1 MiB: a power of two, and at least `least` rows if those fit in 1 MiB. Up to 32 MiB: the
+    next multiple of an eighth of a power of two, which adds at most an eighth. Larger arrays are
+    not padded: padding copies them, and compiling is short compared with their training.
     """
     size = n * bytes_per_row
     if size > _LARGE:
@@ -37,13 +37,13 @@ def padded_size(n: int, bytes_per_row: int, least: int = _FEW_ROWS) -> int:
 
 
 def padded(rows: np.ndarray) -> np.ndarray:
-    """Rows padded to `padded_size` with copies of the first one."""
+    """Pad rows to `padded_size` with copies of the first one."""
     missing = padded_size(len(rows), rows[:1].nbytes) - len(rows)
     return np.concatenate([rows, np.repeat(rows[:1], missing, axis=0)]) if missing else rows
 
 
 def split(n: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of (training, held-out) rows: a function of (n, fraction, seed).
+    """Return indices of (training, held-out) rows: a function of (n, fraction, seed).
 
     At least one row is held out unless the fraction is 0, and at least one is left to train on.
     """
@@ -55,14 +55,14 @@ def split(n: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def taken(rows: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    """rows[indices], in memory that begins where a CPU program may use it without a copy."""
+    """Return rows[indices] in memory that a CPU program can use without a copy."""
     found = aligned((len(indices), *rows.shape[1:]), rows.dtype)
-    # With the mode that checks indices, NumPy would fill a copy first.
+    # In the mode that checks indices, NumPy would fill a copy first.
     return np.take(rows, indices, axis=0, out=found, mode="clip")
 
 
 def aligned(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
-    """Memory for an array, not yet filled, that a CPU program may use without a copy."""
+    """Return an uninitialized array in memory that a CPU program can use without a copy."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     memory = np.empty(size + _ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % _ALIGNMENT
@@ -70,8 +70,11 @@ def aligned(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
 
 
 def epoch_order(n: int, batch_size: int, seed: int, epoch: int) -> Int32[np.ndarray, "padded"]:
-    """The order in which an epoch visits n rows, padded with row 0 to `padded_size` and to whole
-    batches; the steps after those that hold rows are not taken."""
+    """Return the order in which an epoch visits n rows.
+
+    It is padded with row 0 to `padded_size` and to whole batches; steps that have no rows are not
+    taken.
+    """
     size = padded_size(n, np.dtype(np.int32).itemsize)
     order = np.zeros(-(-size // batch_size) * batch_size, np.int32)
     order[:n] = host_stream(seed, Purpose.ORDER, epoch).permutation(n)

@@ -1,6 +1,6 @@
 """Paths given on the command line, checked without reading or importing anything.
 
-Importing JAX takes seconds, and a mistyped path should be answered before that.
+Importing JAX takes seconds, and a mistyped path should be reported before that.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ WRITABLE = (".npy", ".csv", ".parquet")
 
 
 def check_readable(source: str) -> None:
-    """Check that DATA is a built-in name, a folder, or a file with content and a known ending.
+    """Check that DATA is a built-in name, a folder, or a nonempty file with a known ending.
 
     Raises:
         LogvarError: it is none of them.
@@ -37,7 +37,7 @@ def check_writable(path: Path) -> None:
     """Check the ending and the folder of an output.
 
     Raises:
-        LogvarError: the ending is none we write, or its folder does not exist.
+        LogvarError: the ending is unknown, or the folder does not exist.
     """
     if path.suffix.lower() not in WRITABLE:
         raise LogvarError(f"--out {path} ends in {path.suffix!r}: expected {', '.join(WRITABLE)}")

@@ -1,4 +1,4 @@
-"""From stored rows to the numbers a model sees: intensities and binarization."""
+"""Convert stored rows to the numbers that a model sees: intensities and binarization."""
 
 import dataclasses
 from functools import partial
@@ -24,22 +24,22 @@ BINARIZATIONS = ("none", "threshold", "static", "dynamic")
 )
 @dataclasses.dataclass(frozen=True)
 class Preparation:
-    """How rows become inputs: `level` is an input of compiled programs, the rest tells them apart.
+    """The conversion of rows to inputs; `level` is an input of compiled programs, all else static.
 
     Args:
         divisor: 255 for pixels stored as uint8, so that they become intensities; otherwise 1.
-        binarization: `none`; `threshold` (x > ½, the tutorial's); `static` (each intensity drawn
-            once as a Bernoulli, the row then stays); `dynamic` (drawn anew at every visit).
+        binarization: `none`; `threshold` (x > ½, as in the tutorial); `static` (each intensity is
+            drawn once as a Bernoulli, and the row stays so); `dynamic` (drawn anew at every visit).
         dequantize: add uniform noise on [−½, ½) at every visit, so that a density of the sum
             bounds the probability of the integer (Theis, van den Oord & Bethge 2016,
             arXiv 1511.01844).
-        level: the distance between two integers in rows that are standardized, for each feature.
+        level: the distance between two integers in standardized rows, for each feature.
     """
 
     divisor: float = 1.0
     binarization: str = "none"
     dequantize: bool = False
-    level: Any = 1.0  # an array, or whatever stands for one while a tree is put together
+    level: Any = 1.0  # an array, or a placeholder while a tree is being built
 
     def __post_init__(self):
         if self.binarization not in BINARIZATIONS:
@@ -47,11 +47,11 @@ class Preparation:
 
     @property
     def draws(self) -> bool:
-        """Whether the key is used."""
+        """Whether the conversion is random."""
         return self.dequantize or self.binarization == "dynamic"
 
     def __call__(self, row: Array, key: PRNGKeyArray) -> Float[Array, "*shape"]:
-        """Turn a stored row (or a batch) into what the model sees; `key` is for its noise."""
+        """Convert a stored row (or a batch) to the model's input; `key` is for its noise."""
         x = row if row.dtype == jnp.float64 else row.astype(jnp.float32)
         if self.dequantize:
             noise = jax.random.uniform(key, x.shape, jnp.float32, minval=-0.5, maxval=0.5)
@@ -65,7 +65,7 @@ class Preparation:
         return x
 
     def fix(self, rows: np.ndarray, seed: int) -> np.ndarray:
-        """Draw static binarization once: rows of 0 and 1 as uint8; other modes pass through.
+        """Draw static binarization once: rows of 0 and 1 as uint8; other modes change nothing.
 
         Each row's draw is a function of (seed, the row's bytes), so it is the same in any subset.
         """
@@ -81,7 +81,7 @@ class Preparation:
 
     @property
     def after_fixing(self) -> "Preparation":
-        """What is left to do per batch once `fix` has been applied."""
+        """Return the preparation that is left to do per batch after `fix`."""
         return Preparation() if self.binarization == "static" else self
 
 
@@ -89,7 +89,7 @@ def as_rows(X: object, name: str = "X") -> np.ndarray:
     """Check examples and return them as uint8, float32 or float64 rows, without rounding them.
 
     Raises:
-        LogvarError: not numeric, empty, not at least two-dimensional, or with NaN or infinity,
+        LogvarError: X is not numeric, empty, not at least two-dimensional, or has NaN or infinity,
             whose first row and column the message names.
     """
     array = np.asarray(X)
@@ -133,7 +133,7 @@ def as_rows(X: object, name: str = "X") -> np.ndarray:
 
 
 def as_float32(rows: np.ndarray, name: str = "X") -> np.ndarray:
-    """Rows of a likelihood that does not standardize: uint8 as they are, or in float32.
+    """Return rows for a likelihood that does not standardize: uint8 unchanged, others as float32.
 
     Raises:
         LogvarError: a value is too large for float32.

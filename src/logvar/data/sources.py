@@ -21,12 +21,12 @@ _READERS = {
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """Rows with what is known about them."""
+    """Rows and their labels and test set, as far as the source has them."""
 
     name: str
     train: np.ndarray
     test: np.ndarray | None = None
-    """A test set of its own, where the source has one; training never sees it."""
+    """The source's own test set, if it has one; training never sees it."""
     train_labels: np.ndarray | None = None
     test_labels: np.ndarray | None = None
 
@@ -37,10 +37,10 @@ def load(source: str, data_dir: str | None = None) -> Dataset:
     Args:
         source: `digits`, `mnist`, or the path of a .npy, .npz, .csv or .parquet file, a folder of
             images or a folder with IDX files.
-        data_dir: where `mnist` is looked up; otherwise the variable LOGVAR_DATA.
+        data_dir: the folder to look for `mnist` in; otherwise the variable LOGVAR_DATA.
 
     Raises:
-        LogvarError: the name is unknown, or the file cannot be read as what its ending says.
+        LogvarError: the name is unknown, or the file cannot be read in the format of its ending.
     """
     if source == "digits":
         return _digits()
@@ -56,9 +56,9 @@ def load(source: str, data_dir: str | None = None) -> Dataset:
 
 
 def fingerprint(rows: np.ndarray) -> str:
-    """SHA-256 over kind, shape and values: the same data in any dtype, the same text.
+    """Return SHA-256 over kind, shape and values; the same data have the same hash in any dtype.
 
-    Real numbers that float32 holds are hashed as such, others in float64.
+    Real numbers that float32 can represent are hashed as float32, others as float64.
     """
     if rows.dtype == np.uint8:
         return _digest(rows, np.uint8)
@@ -69,7 +69,7 @@ def fingerprint(rows: np.ndarray) -> str:
 
 
 def fingerprints(rows: np.ndarray) -> set[str]:
-    """Those that the same data may have: logvar 0.1 rounded real numbers to float32."""
+    """Return all hashes these data may have: logvar 0.1 rounded real numbers to float32."""
     return {fingerprint(rows)} | ({_digest(rows, np.float32)} if rows.dtype != np.uint8 else set())
 
 

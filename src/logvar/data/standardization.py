@@ -1,8 +1,8 @@
 """Standardizing real values in float64, before anything is rounded to float32.
 
-Models compute in float32, which has seven digits: of 1e8 ± 1, or of a time in milliseconds, it
-keeps nothing that varies, and 1e-300 is 0. So features are standardized on the host, in float64,
-and what a model sees is of the order of 1. What it returns is brought back the same way.
+Models compute in float32, which has seven digits. Of 1e8 ± 1, or of a time in milliseconds, it
+keeps no variation, and 1e-300 is 0. So features are standardized on the host in float64, and the
+model sees numbers of the order of 1. Its outputs are converted back the same way.
 """
 
 import dataclasses
@@ -14,16 +14,16 @@ from jaxtyping import Float
 from logvar.data.order import aligned
 
 FARTHEST = 1e60
-"""Standard deviations beyond which a value scores as if it lay there: the square of its distance
-is squared once more for standard errors, and float64 ends at 1e308."""
+"""In standard deviations. Values beyond score as if they were here: the square of the distance is
+squared again for standard errors, and float64 ends at 1e308."""
 ARRAYS = ("shift", "factor", "low", "high")
-"""What is saved of a standardization, in float64."""
+"""The arrays of a standardization that are saved, in float64."""
 _RESOLUTION = 1e-13
 """A spread below this share of the mean is rounding noise of float64."""
 _FLOAT32_RESOLVES = 2.0**14
-"""Spreads from 0 within which float32 keeps three digits of a standardized value."""
+"""A float32 within this many spreads of 0 keeps three digits of a standardized value."""
 _LARGEST = 1e30
-"""What float32 holds with room to spare."""
+"""float32 holds numbers up to this with room to spare."""
 _NUMBERS_AT_ONCE = 2**20
 
 Feature = Float[np.ndarray, "*shape"]
@@ -34,13 +34,13 @@ class Standardization:
     """x ↦ (x − shift)/factor for each feature, in float64.
 
     Args:
-        shift: the training rows' mean.
-        factor: their standard deviation, but at least 1 where a feature is constant.
-        low: the least standardized value that an encoder is given.
-        high: the greatest.
-        dtype: what holds values in the data's own units: float32 if it resolves them, otherwise
+        shift: the mean of the training rows.
+        factor: their standard deviation, but at least 1 if a feature is constant.
+        low: the smallest standardized value that the encoder gets.
+        high: the largest.
+        dtype: the dtype of values in the data's own units: float32 if it resolves them, otherwise
             float64.
-        note: what to tell the user of features that do not vary; empty if all do.
+        note: a sentence for the user about features that do not vary; empty if all do.
     """
 
     shift: Feature
@@ -52,17 +52,17 @@ class Standardization:
 
     @classmethod
     def of_rows(cls, rows: np.ndarray, *, noise: float = 0.0) -> "Standardization":
-        """Mean and standard deviation of training rows, and how far they reach.
+        """Compute mean and standard deviation of training rows, and the range for the encoder.
 
-        An encoder has seen the values from the least to the greatest. It is trusted for as much
-        again on both sides, so that ordinary new rows are encoded as they are.
+        The encoder has seen the values from the smallest to the largest. It is trusted as far again
+        on both sides, so that ordinary new rows are encoded unchanged.
 
         Args:
             rows: (rows, *shape), of any real dtype; the same values give the same numbers.
-            noise: the largest noise that is added to a value afterwards, in the data's units.
+            noise: the largest noise that is added to a value later, in the data's units.
         """
         largest = np.max([np.abs(block).max(0) for block in _in_float64(rows)], axis=0)
-        # Squares of very large or small values would leave float64; a power of two loses nothing.
+        # Squares of very large or small values would leave float64; a power of two is exact.
         extreme = (largest > 1e100) | ((largest < 1e-100) & (largest > 0))
         exponent = np.where(extreme, np.frexp(largest)[1], 0)
 
@@ -70,7 +70,7 @@ class Standardization:
             return np.ldexp(block, -exponent) if extreme.any() else block
 
         n, first = len(rows), scaled(np.asarray(rows[0], np.float64))
-        # About the first row: a constant column's mean is then that constant, without rounding.
+        # Relative to the first row: the mean of a constant column is then exact.
         away = sum((scaled(block) - first).sum(0) for block in _in_float64(rows)) / n
         mean = first + away
         squares, rest = np.zeros_like(mean), np.zeros_like(mean)
@@ -82,9 +82,9 @@ class Standardization:
             low, high = np.minimum(low, block.min(0)), np.maximum(high, block.max(0))
         spread = np.sqrt(np.maximum(squares / n - np.square(rest / n), 0.0))
         constant = (spread <= _RESOLUTION * np.abs(mean)) | (low == high)
-        # Not below the least number of float64: the spread of two such numbers rounds to 0.
+        # At least the smallest number of float64: the spread of two such numbers rounds to 0.
         factor = np.maximum(np.ldexp(spread, exponent), np.finfo(np.float64).smallest_subnormal)
-        # Rounding noise of a large constant, such as 1e285 about 1e300, must not leave float32.
+        # Rounding noise of a large constant, such as 1e285 at 1e300, must not leave float32.
         factor = np.where(constant, np.maximum(factor, 1.0), factor)
         shift = np.ldexp(mean, exponent)
         ends = cls(shift, factor, low, high)
@@ -92,7 +92,7 @@ class Standardization:
         low, high = low - noise / factor, high + noise / factor
         resolved = (np.abs(shift) / _FLOAT32_RESOLVES <= factor) & (np.abs(shift) < _LARGEST)
         resolved &= (factor > 1 / _LARGEST) & (factor < _LARGEST)
-        # The 256 levels of pixels are numbers of float32, and so is a constant near enough.
+        # The 256 levels of pixels are float32 numbers, and so is a constant that is close enough.
         in_float32 = rows.dtype == np.uint8 or (resolved | (constant & (np.abs(shift) < _LARGEST)))
         return cls(
             shift,
@@ -107,9 +107,9 @@ class Standardization:
     def of_float32(
         cls, shift: np.ndarray, factor: np.ndarray, training_rows: int
     ) -> "Standardization":
-        """That of a run of logvar 0.1, which kept both in float32 and no range.
+        """Return the standardization of a run of logvar 0.1, which kept float32 and no range.
 
-        No row among n lies further than √n standard deviations from their mean.
+        None of n rows is further than √n standard deviations from their mean.
         """
         reach = max(10.0, float(np.sqrt(training_rows)))
         wide = np.asarray(shift, np.float64)
@@ -122,11 +122,11 @@ class Standardization:
 
     @property
     def log_factor(self) -> Feature:
-        """log |dx/dx′|: what a density of the standardized x′ exceeds that of x by."""
+        """log |dx/dx′|: the log-density of the standardized x′ minus that of x."""
         return np.log(self.factor)
 
     def standardized(self, values: np.ndarray) -> Float[np.ndarray, "..."]:
-        """Values in float64, cut to ±`FARTHEST`."""
+        """Return values in float64, clipped to ±`FARTHEST`."""
         wide = np.asarray(values, np.float64)
         with np.errstate(over="ignore"):
             moved = (wide - self.shift) / self.factor
@@ -136,10 +136,10 @@ class Standardization:
         return np.clip(moved, -FARTHEST, FARTHEST)
 
     def to_model(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(what the encoder reads, the rows it does not read as they are, those rows).
+        """Return (the encoder's input, indices of the rows outside its range, those rows).
 
-        Rows beyond `low` or `high` are read from the nearest point within; they come back in
-        float64 as well, by their index.
+        Rows beyond `low` or `high` are clipped to the nearest point inside. They are also returned
+        unclipped in float64, with their indices.
         """
         seen = aligned(rows.shape, np.float32)
         outside, actual = [], []
@@ -155,7 +155,7 @@ class Standardization:
         return seen, np.concatenate(outside), np.concatenate(actual)
 
     def to_user(self, values: np.ndarray) -> np.ndarray:
-        """Standardized values in the data's own units, rounded once, to `dtype`."""
+        """Return standardized values in the data's own units, rounded once, to `dtype`."""
         given = np.empty(values.shape, self.dtype)
         largest = np.finfo(self.dtype).max
         start = 0
@@ -168,7 +168,7 @@ class Standardization:
 
 
 def _constants(which: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> str:
-    """What to say of features that do not vary as far as float64 can tell; empty if all do."""
+    """Name the features that do not vary as far as float64 can tell; empty if all vary."""
     found = np.flatnonzero(which.reshape(-1))
     if not len(found):
         return ""
@@ -181,7 +181,7 @@ def _constants(which: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> str:
 
 
 def _in_float64(rows: np.ndarray) -> Iterator[np.ndarray]:
-    """Blocks of rows in float64, so that a large array in float32 is never held in float64."""
+    """Yield blocks of rows in float64, so that a large array is never held in float64 whole."""
     size = max(1, _NUMBERS_AT_ONCE // max(1, int(np.prod(rows.shape[1:]))))
     for start in range(0, len(rows), size):
         yield np.asarray(rows[start : start + size], np.float64)

@@ -1,4 +1,4 @@
-"""Arrays and tables in files, in and out: .npy, .npz, .csv, .parquet."""
+"""Read and write arrays and tables: .npy, .npz, .csv, .parquet."""
 
 import tokenize
 import warnings
@@ -11,7 +11,7 @@ import numpy as np
 from logvar.errors import LogvarError
 from logvar.storage.files import write_atomically
 
-# What NumPy and zipfile raise on bytes they cannot make sense of, found by tests.crash.fuzz_files.
+# The exceptions of NumPy and zipfile on malformed bytes, found by tests.crash.fuzz_files.
 _BROKEN = (
     ValueError,
     OSError,
@@ -19,7 +19,7 @@ _BROKEN = (
     KeyError,
     MemoryError,
     OverflowError,
-    RuntimeError,  # NotImplementedError too: a compression or encryption that zipfile lacks
+    RuntimeError,  # includes NotImplementedError, for a compression or encryption zipfile lacks
     tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
@@ -27,10 +27,10 @@ _BROKEN = (
 
 
 def read_npy(path: Path) -> np.ndarray:
-    """Read one array; pickled objects are refused, not loaded."""
+    """Read one array; files with pickled objects are refused."""
     try:
         with warnings.catch_warnings():
-            # That a file was written by Python 2 helps nobody who wants to read it.
+            # Nobody needs to be warned that a file was written by Python 2.
             warnings.simplefilter("ignore", UserWarning)
             return np.load(path, allow_pickle=False)
     except _BROKEN as error:
@@ -38,14 +38,14 @@ def read_npy(path: Path) -> np.ndarray:
 
 
 def read_npz(path: Path) -> np.ndarray:
-    """Read the array called X, x or data, or the only one there is."""
+    """Read the array named X, x or data, or the only array there is."""
     if not zipfile.is_zipfile(path):
         raise LogvarError(
             f"{path} is not a whole .npz archive: expected what numpy.savez writes; copy it again, "
             "or rename a single array to .npy"
         )
     try:
-        # NumPy leaves a file open that it opened itself and cannot read.
+        # NumPy does not close a file that it opened itself and cannot read.
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             names = archive.files
             name = next((n for n in ("X", "x", "data") if n in names), None)
@@ -62,14 +62,14 @@ def read_npz(path: Path) -> np.ndarray:
 
 
 def read_csv(path: Path) -> np.ndarray:
-    """Read a table of numbers with a header line, or without one if the first line is numeric."""
+    """Read a table of numbers, with a header line or, if the first line is numeric, without one."""
     import pyarrow as pa
     from pyarrow import csv
 
     options = csv.ReadOptions(autogenerate_column_names=_starts_with_numbers(path))
     try:
         table = csv.read_csv(path, read_options=options)
-        _ = table.column_names  # decoded when asked for
+        _ = table.column_names  # decoding happens here
     except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
         raise _unreadable(
             path, "a table with the same number of columns in each row", error
@@ -84,19 +84,19 @@ def read_parquet(path: Path) -> np.ndarray:
 
     try:
         table = parquet.read_table(path)
-        _ = table.column_names  # decoded when asked for
+        _ = table.column_names  # decoding happens here
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, "a whole parquet file", error) from error
     return _numbers(path, table)
 
 
 def write(path: Path, array: np.ndarray, names: list[str] | None = None) -> None:
-    """Write an array by the ending of the path: .npy keeps its shape, the others are tables.
+    """Write an array in the format of the path's ending: .npy keeps its shape, others are tables.
 
     Args:
-        path: where to.
-        array: (rows,) or (rows, …); tables flatten what follows the first axis.
-        names: the table's columns.
+        path: the output file.
+        array: (rows,) or (rows, …); tables flatten everything after the first axis.
+        names: the columns of the table.
     """
     import io
 
@@ -118,7 +118,7 @@ def write(path: Path, array: np.ndarray, names: list[str] | None = None) -> None
 
 
 def _numbers(path: Path, table) -> np.ndarray:
-    """The columns of an Arrow table as one array, with errors that name the column."""
+    """Return the columns of an Arrow table as one array; errors name the column."""
     import pyarrow.types as kinds
 
     if table.num_rows == 0 or table.num_columns == 0:

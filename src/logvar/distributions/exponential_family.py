@@ -18,21 +18,21 @@ Values = Float[Array, "..."]
 
 
 class Natural(NamedTuple):
-    """η = (μ/σ², −1/(2σ²)): what adds up when densities multiply. The second is negative."""
+    """η = (μ/σ², −1/(2σ²)), which add when densities multiply. The second is negative."""
 
     first: Values
     second: Values
 
 
 class Expectation(NamedTuple):
-    """m = E[T(z)] = (μ, μ² + σ²): what averages when data do."""
+    """m = E[T(z)] = (μ, μ² + σ²), which average when data are averaged."""
 
     first: Values
     second: Values
 
 
 def natural(normal: Normal) -> Natural:
-    """The natural parameters of a Normal, without dividing by σ² itself.
+    """Return the natural parameters of a Normal, without dividing by σ² itself.
 
     Example:
         >>> import logvar
@@ -45,7 +45,7 @@ def natural(normal: Normal) -> Natural:
 
 
 def expectation(normal: Normal) -> Expectation:
-    """The expectation parameters of a Normal."""
+    """Return the expectation parameters of a Normal."""
     variance = normal.variance
     return Expectation(
         jnp.broadcast_to(normal.mean, variance.shape), jnp.square(normal.mean) + variance
@@ -53,22 +53,22 @@ def expectation(normal: Normal) -> Expectation:
 
 
 def from_natural(parameters: Natural, scale: str | Scale = "log-variance") -> Normal:
-    """The Normal with these natural parameters, its raw output under `scale`.
+    """Return the Normal with these natural parameters, its raw output under `scale`.
 
     Raises:
-        LogvarError: a concrete σ is out of the scale's reach, or the second is not negative.
+        LogvarError: the scale cannot reach a concrete σ, or the second parameter is not negative.
     """
     first, second = parameters
     return _normal(-0.5 * first / second, jnp.sqrt(-0.5 / second), scale)
 
 
 def from_expectation(parameters: Expectation, scale: str | Scale = "log-variance") -> Normal:
-    """The Normal with these expectation parameters, its raw output under `scale`.
+    """Return the Normal with these expectation parameters, its raw output under `scale`.
 
     σ² = m₂ − m₁² cancels where σ ≪ |μ|: in float32 it has no digits left below σ ≈ 3e-4·|μ|.
 
     Raises:
-        LogvarError: a concrete σ is out of the scale's reach, or m₂ does not exceed m₁².
+        LogvarError: the scale cannot reach a concrete σ, or m₂ does not exceed m₁².
     """
     first, second = parameters
     return _normal(first, jnp.sqrt(second - jnp.square(first)), scale)
@@ -88,7 +88,7 @@ def log_partition(parameters: Natural) -> Values:
 def bregman_kl(q: Normal, p: Normal) -> Values:
     """KL(q ‖ p) = A(η_p) − A(η_q) − ⟨m_q, η_p − η_q⟩, in nats.
 
-    The divergence that A generates, with its arguments the other way round. Here to be read and
+    This is the divergence that A generates, with its arguments swapped. It is here to be read and
     tested: numbers of the size of μ²/σ² cancel in it, which `Normal.kl` avoids.
     """
     eta_q, eta_p, m_q = natural(q), natural(p), expectation(q)

@@ -9,9 +9,9 @@ from logvar.distributions.multivariate import DiagonalNormal, FullNormal, Standa
 
 
 def kl(q: Distribution, p: Distribution) -> Groups | None:
-    """KL(q ‖ p) in nats and in groups, or None where the pair has no closed form.
+    """Return KL(q ‖ p) in nats and in groups, or None if the pair has no closed form.
 
-    The groups are the terms of the chain rule: group i is KL(q(zᵢ | z₁ … zᵢ₋₁) ‖ p(zᵢ)), the mean
+    The groups are the terms of the chain rule: group i is KL(q(zᵢ | z₁ … zᵢ₋₁) ‖ p(zᵢ)), averaged
     over the latents before it.
     """
     found = PAIRS.get((type(q), type(p)))
@@ -19,7 +19,7 @@ def kl(q: Distribution, p: Distribution) -> Groups | None:
 
 
 def has_closed_form(q: type[Distribution], p: type[Distribution]) -> bool:
-    """Whether `kl` knows this pair."""
+    """Return whether `kl` has this pair."""
     return (q, p) in PAIRS
 
 
@@ -42,4 +42,4 @@ PAIRS: dict[tuple[type[Distribution], type[Distribution]], Callable[..., Groups]
     (DiagonalNormal, DiagonalNormal): _diagonal_to_diagonal,
     (FullNormal, StandardNormal): _full_to_standard,
 }
-"""The pairs with a closed form: a new one is a function and a line here."""
+"""The pairs with a closed form. To add one, write a function and a line here."""

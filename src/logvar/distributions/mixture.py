@@ -14,7 +14,7 @@ class NormalMixture(Distribution):
     """p(z) = Σ π_k N(z; m_k, diag σ_k²), with π = softmax(logits) and σ_k = σ(raw_k).
 
     Args:
-        logits: of the components' weights, (components,).
+        logits: (components,), the logits of the components' weights.
         means: m_k, (components, latent).
         raws: the raw outputs of σ_k, (components, latent).
         scale: how raw becomes σ.

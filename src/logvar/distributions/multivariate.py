@@ -62,10 +62,10 @@ class DiagonalNormal(Distribution):
 
 
 class FullNormal(Distribution):
-    """z = μ + Lε with L lower triangular: its diagonal is σ(raw), the entries below it are free.
+    """z = μ + Lε with L lower triangular; its diagonal is σ(raw), the entries below are free.
 
     log q(z) = −½‖ε‖² − Σ log σᵢ − ½D log 2π. A latent's group is its conditional density given the
-    latents before it, whose standard deviation is σᵢ.
+    latents before it, with standard deviation σᵢ.
 
     Args:
         mean: μ, (latent,).

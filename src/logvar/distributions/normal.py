@@ -1,4 +1,4 @@
-"""The Normal distribution of a raw scale output: one object samples, scores and measures."""
+"""The Normal distribution under a scale: sampler, density, entropy and KL in one object."""
 
 import math
 
@@ -20,10 +20,9 @@ HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 class Normal(eqx.Module):
     """N(mean, σ(raw)²), elementwise.
 
-    Sampler, density and KL share one scale, so they cannot mean different σ by the same raw
-    output. All methods return the broadcast shape of `mean` and `raw`; sum over the latents
-    yourself. Densities, entropies and divergences are in nats. Half-precision inputs are computed
-    in float32 and rounded once.
+    Sampler, density and KL share one scale, so they always agree on σ. All methods return the
+    broadcast shape of `mean` and `raw`; sum over the latents yourself. Densities, entropies and
+    divergences are in nats. Half-precision inputs are computed in float32 and rounded once.
 
     Args:
         mean: μ, any shape.
@@ -56,7 +55,7 @@ class Normal(eqx.Module):
 
     @property
     def log_sigma(self) -> Values:
-        """log σ, straight from the raw output."""
+        """log σ, directly from the raw output."""
         return self._broadcast(self.scale.log_sigma(self.raw))
 
     @property
@@ -76,7 +75,7 @@ class Normal(eqx.Module):
         )
 
     def sample(self, key: PRNGKeyArray) -> Values:
-        """One draw for each element."""
+        """Draw once for each element."""
         shape = jnp.broadcast_shapes(self.mean.shape, self.raw.shape)
         return self.reparameterize(jax.random.normal(key, shape, self.mean.dtype))
 
@@ -90,7 +89,7 @@ class Normal(eqx.Module):
         )
 
     def log_prob_of_noise(self, eps: ArrayLike) -> Values:
-        """log_prob(reparameterize(eps)) without going through z, where σ ≪ |μ| loses its digits."""
+        """log_prob(reparameterize(eps)) computed without z, which loses digits for σ ≪ |μ|."""
         return widely(lambda raw, eps: self._density(eps, raw), self.raw, eps)
 
     def entropy(self) -> Values:
@@ -99,7 +98,7 @@ class Normal(eqx.Module):
         return self._broadcast(entropy)
 
     def kl(self, other: "Normal | None" = None) -> Values:
-        """KL(self ‖ other) in closed form; against the standard normal when other is None.
+        """Return KL(self ‖ other) in closed form; against N(0, 1) if other is None.
 
         ½(ρ² − 1) − log ρ + ½((μ − μ′)/σ′)² with ρ = σ/σ′, without cancellation near ρ = 1.
         """
@@ -137,8 +136,8 @@ def reparameterize(
     Args:
         mean: μ, any shape.
         raw: the raw scale output, of a shape that broadcasts with `mean`.
-        eps: the standard normal noise ε; give this or `key`, not both.
-        key: a JAX key from which ε is drawn.
+        eps: the standard normal noise ε; pass either this or `key`.
+        key: a JAX key to draw ε from.
         scale: how raw becomes σ.
 
     Raises:

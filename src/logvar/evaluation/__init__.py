@@ -1,1 +1,1 @@
-"""Held-out numbers: ELBO, importance-weighted likelihood, use of the latents, raw outputs."""
+"""Held-out evaluation: ELBO, importance-weighted likelihood, active latents, raw outputs."""

@@ -1,9 +1,9 @@
 """Apply a function of rows in blocks of one fixed size.
 
-The block size never changes, so a row's result does not depend on how many rows come with it,
-a program is compiled once per function and shape of example (and once more for 32 blocks at once;
-an extension may distinguish blocks side by side), and memory is bounded by the block.
-Some blocks go through one call of the program, and on a CPU each core takes a call of its own.
+The block size never changes, so a row's result does not depend on the rows that come with it, a
+program is compiled once per function and shape of example (and once more for 32 blocks at once; an
+extension may treat parallel blocks differently), and memory is bounded by the block. One call of
+the program may compute several blocks. On a CPU each core runs a call of its own.
 """
 
 from collections.abc import Callable
@@ -27,9 +27,9 @@ def in_blocks(function: Callable, arguments: PyTree, *rowwise: np.ndarray) -> Py
 
     Args:
         function: a module-level function of (arguments, *block of each rowwise array) that
-            returns arrays with the block as first axis; being the same object each time is what
-            lets its compiled form be found again.
-        arguments: what every block gets, such as the model.
+            returns arrays with the block as first axis. It must be the same object each time, so
+            that its compiled form is found again.
+        arguments: passed to every block, such as the model.
         rowwise: arrays with one entry per row.
     """
     n = len(rowwise[0])

@@ -16,23 +16,23 @@ from logvar.randomness import Purpose, row_key, stream
 def encode(
     model: Model, rows: np.ndarray | Examples, preparation: Preparation, seed: int
 ) -> dict[str, np.ndarray]:
-    """The code of each row: the encoder's outputs by head.
+    """Return the code of each row: the encoder's outputs by head.
 
     Dynamic binarization is a function of (seed, the row's bytes).
     """
     examples = examples_of(rows)
-    # Hashing rows for noise that nobody draws would be a fifth of the time.
+    # Hashing rows for noise that is never drawn would take a fifth of the time.
     words = examples.words if preparation.draws else np.zeros((len(examples), 2), np.uint32)
     return in_blocks(_encode, (model, preparation, host_int(seed)), examples.values, words)
 
 
 def decode(model: Model, latents: np.ndarray) -> np.ndarray:
-    """E[x | z] of each row of latents, in the units that the model sees x in."""
+    """Return E[x | z] for each row of latents, in the units that the model sees x in."""
     return in_blocks(_decode, model, latents)
 
 
 def draw(model: Model, n: int, seed: int, *, mean: bool) -> np.ndarray:
-    """n draws of x from the model, or of E[x | z]; draw i is a function of (seed, i)."""
+    """Draw x, or E[x | z], n times from the model; draw i is a function of (seed, i)."""
     task = (model, host_int(seed))
     indices = np.arange(n, dtype=np.uint32)
     return in_blocks(_sample_means if mean else _samples, task, indices)

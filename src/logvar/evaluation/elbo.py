@@ -1,4 +1,4 @@
-"""The ELBO of each row, and of a held-out set on the device while training."""
+"""The ELBO of each row, and of a held-out set on the device during training."""
 
 from typing import Any, NamedTuple
 
@@ -22,12 +22,12 @@ from logvar.models.vae import VAEModel
 from logvar.randomness import Purpose, row_key, row_noise
 
 _FARTHEST_HELD_OUT = 1e12
-"""Standard deviations beyond which a held-out value counts as if it lay there: while training, its
-square is summed in float32, which ends at 3e38, and such a row outweighs all others anyway."""
+"""In standard deviations. Held-out values beyond this count as if they were here: in training their
+squares are summed in float32, which ends at 3e38, and such a row outweighs all others anyway."""
 
 
 class _Task(NamedTuple):
-    """What a block of rows is evaluated under."""
+    """The constants of an evaluation, shared by all blocks of rows."""
 
     model: Any
     preparation: Preparation
@@ -37,14 +37,14 @@ class _Task(NamedTuple):
 
 
 class RowTerms(NamedTuple):
-    """The ELBO's terms of each row, with its posterior."""
+    """The terms of each row's ELBO, with its posterior."""
 
     log_likelihood: np.ndarray
-    """(rows,) mean over the samples of log p(x | z), nats, float64."""
+    """(rows,) log p(x | z) averaged over the samples, nats, float64."""
     kl: np.ndarray
-    """(rows, groups) KL in nats: one for each latent where densities factor, otherwise one."""
+    """(rows, groups) KL in nats: one group per latent if densities factor, otherwise one in all."""
     mean: np.ndarray
-    """(rows, latent) the latents that stand for each row: posterior means."""
+    """(rows, latent) each row's embedding: the posterior mean."""
     raw: np.ndarray
     """(rows, latent) raw scale outputs."""
     elbo: np.ndarray
@@ -52,7 +52,7 @@ class RowTerms(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """What a program finds of some rows."""
+    """The results of a program for some rows."""
 
     log_likelihood: Array
     kl: Array
@@ -60,7 +60,7 @@ class _Block(NamedTuple):
     raw: Array
 
 
-@np.errstate(invalid="ignore", over="ignore")  # what is not finite is computed again
+@np.errstate(invalid="ignore", over="ignore")  # non-finite values are computed again in float64
 def elbo_terms(
     model: VAEModel,
     rows: np.ndarray | Examples,
@@ -71,17 +71,16 @@ def elbo_terms(
     analytic_kl: bool = True,
     eps: PyTree = None,
 ) -> RowTerms:
-    """The ELBO's terms of each row; noise is a function of (seed, the row's bytes), or `eps`.
+    """Compute the terms of each row's ELBO; noise is a function of (seed, row's bytes), or `eps`.
 
     Args:
         model: the model.
-        rows: as the model reads them; those outside of what the encoder has seen are scored in
-            float64.
+        rows: as the model reads them; rows outside the training range are scored in float64.
         preparation: how rows become inputs.
         seed: the seed of the noise and of dynamic binarization.
         n_samples: draws of z per row.
-        analytic_kl: closed form, or the single-sample estimate.
-        eps: noise to use instead, each leaf (rows, samples, …).
+        analytic_kl: compute the KL in closed form instead of from the samples.
+        eps: noise to use instead; each leaf is (rows, samples, …).
     """
     task = _Task(model, preparation, host_int(seed), analytic_kl, n_samples)
     examples = examples_of(rows)
@@ -125,7 +124,7 @@ def _given_block(task: _Task, rows: Array, words: Array, eps: PyTree) -> _Block:
 def _row(
     task: _Task, prior: Any, row: Array, words: Array, eps: PyTree, seen: Array | None = None
 ) -> _Block:
-    """One row; the encoder reads `seen` in its place where that is given."""
+    """Compute one row; if `seen` is given, the encoder reads it instead of the row."""
     key = row_key(task.seed, Purpose.BINARIZATION, words)
     x = Batch(task.preparation(row, key))
     code = task.model.encode(x if seen is None else Batch(task.preparation(seen, key)))
@@ -170,21 +169,21 @@ _LEAST_BLOCK = 32
 
 
 class HeldOut(NamedTuple):
-    """A held-out set on the device, in blocks, with its sample weights and 0 for padding.
+    """A held-out set on the device, in blocks, with sample weights; padding has weight 0.
 
-    Padding in a block is computed as well: up to 128 rows are one block of 32, 64 or 128, and more
-    are blocks of equal size, a multiple of 16. Empty blocks that follow these are skipped.
+    Padding inside a block is computed as well. Up to 128 rows are one block of 32, 64 or 128;
+    more rows are blocks of equal size, a multiple of 16. Empty blocks after them are skipped.
     """
 
     rows: Array
     words: Array
     weight: Float[Array, "blocks block"]
     seen: Array | None = None
-    """What the encoder reads, where some rows lie outside of what it is trained on."""
+    """The encoder's input, if some rows lie outside the training range."""
 
     @classmethod
     def of(cls, rows: np.ndarray | Examples) -> "HeldOut":
-        """Pad and move a held-out set to the device."""
+        """Pad a held-out set and move it to the device."""
         examples = examples_of(rows)
         n = len(examples)
         filled = -(-n // BLOCK)
@@ -209,9 +208,10 @@ class HeldOut(NamedTuple):
 def held_out_rows(
     params: PyTree, static: Any, held_out: HeldOut, preparation: Preparation, seed: Int[Array, ""]
 ) -> tuple[Terms, Float[Array, "blocks block latent"]]:
-    """The mean terms over a held-out set, and the raw scale outputs of each row.
+    """Return the mean terms over a held-out set, and the raw scale outputs of each row.
 
-    One sample per row, closed-form KL, the same noise every time: epochs differ by the model alone.
+    One sample per row, closed-form KL, and the same noise every time, so that epochs differ only
+    by the model.
     """
     task = _Task(eqx.combine(params, static), preparation, seed, True, 1)
 
@@ -231,7 +231,7 @@ def held_out_rows(
         has_rows = jnp.any(of_block[2] > 0)
         return lax.cond(has_rows, optimized(block), lambda _: nothing, of_block)
 
-    # A single block always has rows.
+    # A single block always has rows, so it needs no condition.
     each = block_with_rows if len(held_out.weight) > 1 else optimized(block)
     sums, raw = lax.map(each, tuple(held_out))
     count = jnp.sum(held_out.weight)

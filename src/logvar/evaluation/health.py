@@ -1,4 +1,4 @@
-"""What is wrong with a trained model, in words with numbers: for `logvar doctor`."""
+"""Checks of a trained model, each a sentence with numbers, for `logvar doctor`."""
 
 import dataclasses
 
@@ -12,17 +12,17 @@ from logvar.evaluation.summary import ACTIVE_VARIANCE
 from logvar.scales import Clamped, Floored, Scale
 
 ACTIVE = f"variance of the posterior mean over rows above {ACTIVE_VARIANCE:g}"
-"""What an active latent is, for people. Burda, Grosse & Salakhutdinov (2016) counted them this way,
-and so do `evaluate`, `compare` and the report."""
+"""The definition of an active latent, for people. Burda, Grosse & Salakhutdinov (2016) count them
+this way; so do `evaluate`, `compare` and the report."""
 _LARGE_STEP = 0.05
 """A step in log σ that changes σ by 5 % at once."""
 _FLAT = 1e-2
-"""A slope below this share of the scale's slope at σ = 1 hardly moves σ."""
+"""Below this share of the scale's slope at σ = 1, a raw output hardly moves σ."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     what: str
     fine: bool
@@ -40,14 +40,14 @@ def examine(
     learning_rate: float | None,
     optimizer: str,
 ) -> list[Finding]:
-    """Look for unused latents, collapse, a saturated scale, an inert floor, too large a step in
-    log σ, and a decoder whose σ lies at its floor.
+    """Look for unused latents, collapse, a saturated scale, a floor that does nothing, too large a
+    step in log σ, and a decoder whose σ lies at its floor.
 
     Args:
-        scale: of the model.
-        row_terms: of the rows that it is judged on.
+        scale: the model's scale.
+        row_terms: terms of the rows to judge by.
         noise: of the decoder, for real-valued data.
-        learning_rate: the largest of the schedule; None where it is not known.
+        learning_rate: the largest of the schedule; None if unknown.
         optimizer: its name.
     """
     findings = [
@@ -65,7 +65,7 @@ def examine(
 
 
 def _latents(row_terms: RowTerms) -> Finding:
-    """Unused latents are common and do no harm; a model in which none is active is at fault."""
+    """Unused latents are common and harmless; a model without any active latent is broken."""
     kl = row_terms.kl.mean(0, dtype=np.float64)
     active = row_terms.mean.var(0, dtype=np.float64) > ACTIVE_VARIANCE
     if not active.any():
@@ -80,7 +80,7 @@ def _latents(row_terms: RowTerms) -> Finding:
     unused = np.flatnonzero(~active)
     if len(unused):
         shown = ", ".join(map(str, unused[:8])) + (", …" if len(unused) > 8 else "")
-        by_latent = len(kl) == len(active)  # where q and p factor
+        by_latent = len(kl) == len(active)  # true if q and p factor
         cost = f", at a cost of {kl[unused].sum():.2g} nats" if by_latent else ""
         text += f"; {len(unused)} unused ({shown}){cost}: latent_dim={active.sum()} would do"
     return Finding("latents", True, text)

@@ -20,15 +20,15 @@ from logvar.models.vae import VAEModel
 from logvar.randomness import Purpose, noise, row_key
 
 AT_ONCE = 20
-"""Samples of each row in one pass, at most: noise costs a pass more than it costs a number, and
-the matrix products are of a good size. One at a time takes 1.9 times as long."""
+"""Samples of each row in one pass, at most. Noise costs more per pass than per number, and with
+this many the matrix products have a good size. One at a time takes 1.9 times as long."""
 NUMBERS_AT_ONCE = 2**18
-"""Decoder outputs in one pass, at most: 1 MB, whatever k and the number of rows, and on a CPU one
-pass a core, eight at most. Where a single sample of a block has more, it goes alone."""
+"""Decoder outputs in one pass, at most: 1 MB, for any k and number of rows. A CPU runs one pass per
+core, at most eight. If a single sample of a block has more outputs, it runs alone."""
 
 
 class RowLikelihood(NamedTuple):
-    """The estimate for each row."""
+    """The estimate and its error for each row."""
 
     log_likelihood: np.ndarray
     """(rows,) log (1/k)·Σ p(x, z)/q(z | x), nats, float64."""
@@ -52,10 +52,10 @@ def importance_log_likelihood(
 ) -> RowLikelihood:
     """Estimate log p(x) of each row with k importance samples (Burda et al. 2016).
 
-    A block of rows is encoded once; then some samples are taken at a time and summed on the way,
-    so memory does not grow with k or with the number of rows. Sample j of a row is a function
-    of (seed, the row's bytes, j): more samples extend the same sequence. Rows outside of what the
-    encoder has seen are scored in float64.
+    A block of rows is encoded once; then samples are drawn a few at a time and added up, so memory
+    does not grow with k or with the number of rows. Sample j of a row is a function of
+    (seed, the row's bytes, j): more samples extend the same sequence. Rows outside the training
+    range are scored in float64.
     """
     count = host_int(n_samples)
     task = _Task(model, preparation, host_int(seed), count)
@@ -90,7 +90,7 @@ def _prepared(task: _Task, rows: Array, words: Array) -> Batch:
 
 
 def _sums(task: _Task, x: Batch, codes: Code, words: Array) -> tuple[Array, Array]:
-    """(log Σ w, log Σ w²) over the importance weights w of each row."""
+    """Return (log Σ w, log Σ w²) over the importance weights w of each row."""
     keys = jax.vmap(lambda word: row_key(task.seed, Purpose.IMPORTANCE, word))(words)
     model, prior = task.model, task.model.prior_given()
     at_once = max(1, min(AT_ONCE, NUMBERS_AT_ONCE // x.x.size))

@@ -1,4 +1,4 @@
-"""The observation noise: fitting it to a whole training set, and saying where it lies."""
+"""The observation noise: fit it to a whole training set, and summarize its values."""
 
 import dataclasses
 
@@ -21,18 +21,25 @@ from logvar.randomness import Purpose, row_key, row_noise
 def fit_noise(
     model: VAEModel, rows: np.ndarray | Examples, preparation: Preparation, seed: int
 ) -> VAEModel:
-    """Freeze a noise in closed form at what is best for all of these rows.
+    """Freeze a closed-form noise at the best value for all of these rows.
 
     A row's score then depends on the model alone, not on the rows scored with it. Every row is
-    encoded and one z is drawn for it, as in the ELBO; other models come back as they are.
+    encoded and one z is drawn for it, as in the ELBO, and counts by its sample weight; other models
+    come back as they are.
     """
     if not model.likelihood.has_statistic:
         return model
     task = (model, preparation, host_int(seed))
     examples = examples_of(rows)
     statistics = in_blocks(_statistics, task, examples.values, examples.words)
-    mean = jnp.asarray(statistics.mean(dtype=np.float64), jnp.float32)
+    mean = jnp.asarray(_mean(statistics, examples.weight), jnp.float32)
     return eqx.tree_at(lambda model: model.likelihood, model, model.likelihood.fitted(mean))
+
+
+def _mean(values: np.ndarray, weight: np.ndarray | None) -> float:
+    if weight is None:
+        return values.mean(dtype=np.float64)
+    return np.average(values.astype(np.float64), weights=weight.astype(np.float64))
 
 
 def _statistics(task: tuple, rows: Array, words: Array) -> Array:
@@ -49,13 +56,13 @@ def _statistics(task: tuple, rows: Array, words: Array) -> Array:
 
 @dataclasses.dataclass(frozen=True)
 class NoiseSummary:
-    """Where the observation noise lies, in standardized units."""
+    """A summary of the observation noise, in standardized units."""
 
     mode: str
     quantiles: dict[str, float]
     floor: float
     share_at_floor: float
-    """Of examples and features, those within a tenth of the floor: their density is bounded by
+    """The share of examples and features within a tenth of the floor: their density is bounded by
     the floor, not by the data."""
 
     def __str__(self) -> str:
@@ -75,13 +82,13 @@ class NoiseSummary:
 def summarize_noise(
     model: VAEModel, rows: np.ndarray | Examples, preparation: Preparation, seed: int
 ) -> NoiseSummary | None:
-    """Quantiles of σ over examples and features, decoding the posterior means; None if there is
-    no such noise."""
+    """Return quantiles of σ over examples and features, decoding the posterior means; None if
+    there is no such noise."""
     noise = getattr(model.likelihood, "noise", None)
     if not isinstance(noise, ObservationNoise):
         return None
     if noise.mode == "per-example":
-        # A thousand rows say where σ lies; a million would be kept in memory for nothing more.
+        # A thousand rows are enough for quantiles of σ; a million would only cost memory.
         examples, some = examples_of(rows), slice(0, 1024)
         task = (model, preparation, host_int(seed))
         sigma = in_blocks(_sigmas, task, examples.values[some], examples.words[some]).ravel()

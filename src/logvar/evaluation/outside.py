@@ -1,9 +1,9 @@
 """Rows that float32 cannot score: the same formulas in float64, for those rows alone.
 
-A row at u standard deviations has a density of −u²/2, which leaves float32 at 2e19, and its
-importance samples differ by less than float32 can tell. The encoder reads such a row from a copy
-within the range of the training rows (`logvar.data.examples`), so its networks compute in float32
-as for any other row; what follows them, the likelihood, the KL and their sums, is in float64.
+A row at u standard deviations has a log-density of −u²/2, which leaves float32 at u = 2e19, and its
+importance samples differ by less than float32 can resolve. The encoder reads a copy of the row that
+is clipped to the training range (`logvar.data.examples`), so its networks compute in float32 as for
+any other row. Everything after the networks (likelihood, KL, sums) is in float64.
 """
 
 from collections.abc import Callable
@@ -28,11 +28,11 @@ class Wide(eqx.Module):
 
     model: VAEModel
     safe: Float[np.ndarray | Array, "2"]
-    """The raw outputs for which σ² is a positive number of float32: z then is one, too."""
+    """The raw outputs for which σ² is a positive float32, so that z is a float32, too."""
 
     @classmethod
     def of(cls, model: VAEModel) -> "Wide":
-        """The model, to be used where float64 is on."""
+        """Return the model in float64, to be used where float64 is enabled."""
         safe = np.asarray(model.scale.safe_range(jnp.float32), np.float64)
         parts = model.prior, model.likelihood, model.posterior
         arrays, rest = eqx.partition(parts, eqx.is_inexact_array)
@@ -49,7 +49,7 @@ class Wide(eqx.Module):
         return cls(whole, safe)
 
     def encode(self, example: Batch) -> Code:
-        """The encoder's outputs, raw ones within the safe range."""
+        """Return the encoder's outputs, with raw ones clipped to the safe range."""
         code = {k: v.astype(jnp.float64) for k, v in self.model.encode(example).items()}
         return code | {"raw": jnp.clip(code["raw"], *self.safe)}
 
@@ -65,11 +65,11 @@ class _InFloat32(eqx.Module):
 def in_float64(
     function: Callable, arguments: PyTree, examples: Examples, which: np.ndarray, *more: np.ndarray
 ) -> PyTree:
-    """function(arguments, seen, words, actual, *more) of some rows, in blocks, as NumPy arrays.
+    """Return function(arguments, seen, words, actual, *more) of some rows, in blocks, in NumPy.
 
     Args:
         function: as for `in_blocks`.
-        arguments: what every block gets.
+        arguments: passed to every block.
         examples: all rows.
         which: the rows to apply it to.
         more: further arrays with one entry for each of those rows.
@@ -82,12 +82,12 @@ def in_float64(
 
 
 def to_repeat(examples: Examples, scores: np.ndarray) -> np.ndarray:
-    """The rows outside of what the encoder has seen, and those whose scores are not finite."""
+    """Return the rows outside the training range and those whose scores are not finite."""
     return np.union1d(examples.outside, np.flatnonzero(~np.isfinite(scores)))
 
 
 def in_dtype(noise: PyTree, dtype: Any) -> PyTree:
-    """Noise in the dtype of the rows; keys stay as they are."""
+    """Return noise in the dtype of the rows; keys are unchanged."""
     return jax.tree.map(
         lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf, noise
     )

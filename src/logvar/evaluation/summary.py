@@ -1,4 +1,4 @@
-"""The numbers of a report, each with the protocol under which it was obtained."""
+"""The figures of a report, each with its protocol."""
 
 import dataclasses
 import math
@@ -27,9 +27,9 @@ ACTIVE_VARIANCE = 0.01
 
 
 _LONG = 1e12
-"""From here on a number is printed with an exponent."""
+"""Numbers from here on are printed with an exponent."""
 _SQUARES = 1e100
-"""Numbers up to here, and from its inverse on, have squares well within float64."""
+"""Numbers from the inverse of this up to this have squares well within float64."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Figure:
 
     @property
     def digits(self) -> int:
-        """Decimals worth printing: two for nats, four for what is small by nature."""
+        """Return the decimals worth printing: two for nats, four for small quantities."""
         return 2 if self.unit else 4
 
     def __str__(self) -> str:
@@ -59,7 +59,7 @@ class Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """What every figure of one evaluation shares."""
+    """The settings that all figures of one evaluation share."""
 
     split: str
     rows: int
@@ -69,7 +69,7 @@ class Protocol:
 
 @dataclasses.dataclass(frozen=True)
 class RawOutputs:
-    """Where the raw scale outputs lie against the scale's safe range."""
+    """Quantiles of the raw scale outputs, compared with the scale's safe range."""
 
     quantiles: dict[str, float]
     safe_low: float
@@ -86,13 +86,13 @@ class Evaluation:
     protocol: Protocol
     figures: list[Figure]
     kl_per_latent: list[float]
-    """In groups: one for each latent where q and p factor, otherwise a single one."""
+    """One value per latent if q and p factor, otherwise a single one."""
     active_units: int
     latents: int
     raw_outputs: RawOutputs
     noise: NoiseSummary | None = None
     outside: int = 0
-    """Rows outside of what the encoder has seen."""
+    """Rows outside the training range."""
 
     def __getitem__(self, name: str) -> Figure:
         return next(figure for figure in self.figures if figure.name == name)
@@ -101,7 +101,7 @@ class Evaluation:
         return dataclasses.asdict(self)
 
 
-@np.errstate(invalid="ignore", over="ignore")  # a diverged model's figures are NaN, and say so
+@np.errstate(invalid="ignore", over="ignore")  # a diverged model's figures are NaN, as printed
 def evaluate(
     model: VAEModel,
     rows: np.ndarray | Examples,
@@ -114,12 +114,12 @@ def evaluate(
     n_importance: int = 100,
     batch_means: int | None = None,
 ) -> Evaluation:
-    """Compute ELBO, importance-weighted log-likelihood, reconstruction, KL and use of latents.
+    """Compute ELBO, importance-weighted log-likelihood, reconstruction, KL and active latents.
 
-    Standard errors are over rows: they say how far the mean over such rows may be off, not how
-    far another training run would end. With `batch_means` the ELBO is also given the tutorial's
-    way: KL by one sample, averaged over batches of that size, the last one as a full one.
-    `meaning` says what log p(x) is under this likelihood (`meaning_of`).
+    Standard errors are over rows: they say how far the mean over such rows may be off, not how much
+    another training run would differ. With `batch_means` the ELBO is also computed as in the
+    tutorial: KL by one sample, averaged over batches of that size, counting the last batch as full.
+    `meaning` says what log p(x) is under this likelihood (`LikelihoodSpec.meaning`).
     """
     rows = examples_of(rows)
     row_terms = elbo_terms(model, rows, preparation, seed)
@@ -174,7 +174,7 @@ def raw_outputs(model: VAEModel, row_terms: RowTerms) -> RawOutputs:
     raw = row_terms.raw.ravel()
     low, high = model.scale.safe_range(jnp.float32)
     at = (0.0, 0.01, 0.5, 0.99, 1.0)
-    # A diverged model may put out anything: what is not finite counts as outside, not as a value.
+    # A diverged model may output anything: non-finite values count as outside, not as values.
     finite = raw[np.isfinite(raw)]
     shown = finite if len(finite) else np.zeros(1, np.float32)
     counts, edges = np.histogram(shown.astype(np.float64), bins=60)
@@ -190,7 +190,7 @@ def raw_outputs(model: VAEModel, row_terms: RowTerms) -> RawOutputs:
 
 def _mean(name: str, values: np.ndarray, unit: str, how: str) -> Figure:
     wide = values.astype(np.float64)
-    # In units of the largest, whose square might leave float64; a power of two loses nothing.
+    # In units of the largest value, whose square might leave float64; a power of two is exact.
     largest = float(np.abs(wide).max())
     exponent = int(np.frexp(largest)[1]) if largest > _SQUARES or 0 < largest < 1 / _SQUARES else 0
     scaled = np.ldexp(wide, -exponent)
@@ -203,10 +203,10 @@ def _mean(name: str, values: np.ndarray, unit: str, how: str) -> Figure:
 def _errors(
     model: VAEModel, examples: Examples, preparation: Preparation, seed: int
 ) -> tuple[Float[np.ndarray, "rows"], str]:
-    """The error of each row's reconstruction, per feature, and how it was computed.
+    """Return the error of each row's reconstruction, per feature, and how it was computed.
 
-    A squared error is in the data's own units, or in those of the widest spread where float64
-    cannot hold the squares.
+    A squared error is in the data's own units, or in those of the widest spread if float64 cannot
+    hold the squares.
     """
     unit, relative = 1.0, None
     if examples.standardization is not None:

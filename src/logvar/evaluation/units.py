@@ -1,4 +1,4 @@
-"""From nats per example to bits per dimension, and from one unit of the data to another."""
+"""Convert nats per example to bits per dimension, and between units of the data."""
 
 import math
 
@@ -11,17 +11,17 @@ from logvar.errors import LogvarError
 def bits_per_dimension(
     log_prob: ArrayLike, dimensions: int, *, data_factor: float = 1.0
 ) -> np.ndarray:
-    """−log p(x) / (D·log 2) for x in its own units: lower is better.
+    """Return −log p(x) / (D·log 2) for x in its own units: lower is better.
 
     A probability of discrete values needs nothing else. A density depends on the unit: if
-    `log_prob` is the density of y = data_factor·x, that of x is log p(y) + D·log data_factor, so
-    pixels divided by 255 take data_factor=1/255. The density of pixels plus uniform noise of one
-    level (`dequantize=True`) then bounds the bits that the pixels themselves cost.
+    `log_prob` is the density of y = data_factor·x, that of x is log p(y) + D·log data_factor. For
+    pixels divided by 255, pass data_factor=1/255. The density of pixels plus uniform noise of one
+    level (`dequantize=True`) then bounds the bits needed for the pixels themselves.
 
     Args:
         log_prob: nats per example.
         dimensions: features per example, D.
-        data_factor: what the data were multiplied by before the density was taken.
+        data_factor: the factor that the data were multiplied by before the density was taken.
 
     Raises:
         LogvarError: dimensions or data_factor is not positive.
@@ -42,14 +42,3 @@ def bits_per_dimension(
         )
     nats = np.asarray(log_prob, np.float64) + dimensions * math.log(data_factor)
     return np.asarray(-nats / (dimensions * math.log(2)))
-
-
-def meaning_of(likelihood: str, *, binarized: bool, dequantized: bool) -> str:
-    """What log p(x) is under a likelihood, in words that go beside every number."""
-    if likelihood == "bernoulli":
-        return "probability of the binarized row" if binarized else "cross-entropy of intensities"
-    if likelihood == "discretized-logistic":
-        return "probability of the levels"
-    if dequantized:
-        return "density of the row plus uniform noise of one level: bounds the row's probability"
-    return "density in the data's own units"

@@ -1,1 +1,1 @@
-"""To and from elsewhere: Keras models, code in other dialects, and other people's functions."""
+"""Exchange with others: Keras models, code for other frameworks, and other people's functions."""

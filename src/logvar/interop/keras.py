@@ -20,7 +20,7 @@ from logvar.models.vae import VAEModel
 from logvar.networks.tutorial import IMAGE
 from logvar.recipe import preset
 
-# The tutorial's layers in order, with what decides their meaning.
+# The tutorial's layers in order, with the settings that determine their meaning.
 _ENCODER: list[tuple[str, dict]] = [
     ("Conv2D", {"filters": 32, "kernel_size": [3, 3], "strides": [2, 2], "padding": "valid"}),
     ("Conv2D", {"filters": 64, "kernel_size": [3, 3], "strides": [2, 2], "padding": "valid"}),
@@ -49,7 +49,7 @@ def import_keras(encoder_path: str | os.PathLike, decoder_path: str | os.PathLik
         decoder_path: the decoder.
 
     Raises:
-        LogvarError: a file cannot be read, or is not such a network.
+        LogvarError: a file cannot be read, or is not the tutorial's network.
 
     Reference:
         tensorflow/docs, site/en/tutorials/generative/cvae.ipynb.
@@ -76,7 +76,7 @@ def import_keras(encoder_path: str | os.PathLike, decoder_path: str | os.PathLik
 
 
 def _layers(model: VAEModel) -> list:
-    """The tutorial's weights in the order of its files."""
+    """Return the tutorial's layers in the order of its files."""
     encoder: Any = model.encoder
     decoder: Any = model.decoder
     layers = [encoder.first, encoder.second, encoder.head]
@@ -85,7 +85,7 @@ def _layers(model: VAEModel) -> list:
 
 
 def _read(path: Path, expected: list[tuple[str, dict]]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(kernel, bias) of each layer with weights, after checking the layers themselves."""
+    """Return (kernel, bias) of each layer with weights, after checking the layers themselves."""
     try:
         import h5py
     except ImportError as error:

@@ -1,7 +1,6 @@
-"""Likelihoods: what a decoder's outputs say about x.
+"""Likelihoods: p(x | z) from a decoder's outputs.
 
-`base` is the contract; one family per file; `noise` is the σ of observations; `registry` is the
-list of names.
+`base` is the contract; one family per file; `noise` is the σ of observations; `registry` lists all.
 """
 
 from logvar.likelihoods.base import Likelihood, LikelihoodSpec

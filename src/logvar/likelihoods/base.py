@@ -1,4 +1,4 @@
-"""The contract of a likelihood: what a decoder's outputs say about one example x."""
+"""The contract of a likelihood: p(x) of one example, given a decoder's outputs."""
 
 import abc
 from typing import ClassVar
@@ -13,55 +13,55 @@ from logvar.scales.numerics import folded
 
 Example = Float[Array, "*shape"]
 Outputs = Float[Array, "..."]
-"""The decoder's outputs for one example: of its shape, or with a first axis of `heads`."""
+"""The decoder's outputs for one example: of its shape, or with a leading axis of `heads`."""
 Shape = tuple[int, ...]
 
 
 class LikelihoodSpec(eqx.Module):
-    """A likelihood as a recipe holds it: settings, and no arrays."""
+    """A likelihood as stored in a recipe: settings, and no arrays."""
 
     standardizes: ClassVar[bool] = False
-    """Whether rows are standardized for it, feature by feature: a density of real values."""
+    """Whether rows are standardized per feature: true for densities of real values."""
     reads_intensities: ClassVar[bool] = False
-    """Whether pixels stored as uint8 are read as x/255, and may be binarized."""
+    """Whether uint8 pixels are read as x/255 and may be binarized."""
     normalized: ClassVar[str] = "density in the data's own units"
-    """What log p(x) is, in the words that go beside every number."""
+    """The meaning of log p(x), printed beside every number."""
 
     def decided(self, *tables: np.ndarray) -> "LikelihoodSpec":
-        """This likelihood for these training (and held-out) rows, with what it takes from them.
+        """Return this likelihood with settings taken from these training (and held-out) rows.
 
         Raises:
-            LogvarError: the rows do not fit; the message names the first value that does not.
+            LogvarError: the rows do not fit; the message names the first bad value.
         """
         for rows in tables:
             self.check(rows)
         return self
 
     def check(self, rows: np.ndarray) -> None:
-        """Check that these rows can train it.
+        """Check that the likelihood can be trained on these rows.
 
         Raises:
-            LogvarError: they cannot; the message names the first value that does not fit.
+            LogvarError: it cannot; the message names the first bad value.
         """
 
     def check_new(self, rows: np.ndarray) -> None:
-        """Check that these rows can be scored.
+        """Check that the likelihood can score these rows.
 
         Raises:
-            LogvarError: they cannot; the message names a value that does not fit.
+            LogvarError: it cannot; the message names a bad value.
         """
 
     @abc.abstractmethod
     def build(self, shape: Shape, log_factor: ArrayLike = 0.0) -> "Likelihood":
-        """The likelihood of examples of this shape, with its weights as they start.
+        """Return the likelihood for examples of this shape, with its initial weights.
 
         Args:
-            shape: of one example.
-            log_factor: the log of what each feature was divided by, where rows are standardized.
+            shape: the shape of one example.
+            log_factor: log of each feature's divisor, if rows are standardized.
         """
 
     def meaning(self, *, binarized: bool, dequantized: bool) -> str:
-        """What log p(x) is, in the words that go beside every number."""
+        """Return the meaning of log p(x), printed beside every number."""
         if dequantized:
             return (
                 "density of the row plus uniform noise of one level: bounds the row's probability"
@@ -72,8 +72,8 @@ class LikelihoodSpec(eqx.Module):
 class Likelihood(LikelihoodSpec):
     """p(x | outputs) for one example, elementwise over its features.
 
-    Densities are in nats and in the data's own units; x, means and draws are as a model sees them,
-    which for real values is standardized (`logvar.data.standardization`). A likelihood without
+    Densities are in nats and in the data's own units; x, means and draws are in the model's units,
+    which for real values are standardized (`logvar.data.standardization`). A likelihood without
     weights is its own specification. A new one is a class with `log_prob`, `mean` and `sample`, and
     one line in `logvar.likelihoods.registry`.
     """
@@ -83,15 +83,15 @@ class Likelihood(LikelihoodSpec):
 
     @property
     def heads(self) -> int:
-        """How many outputs the decoder gives for each feature: 2 where it also gives a scale."""
+        """The number of decoder outputs per feature: 2 if the decoder also outputs a scale."""
         return 1
 
     def encoder_shape(self, shape: Shape) -> Shape:
-        """The shape in which the encoder sees an example."""
+        """Return the shape of an example as the encoder sees it."""
         return shape
 
     def output_shape(self, shape: Shape) -> Shape:
-        """The shape of the decoder's outputs for an example."""
+        """Return the shape of the decoder's outputs for an example."""
         return shape if self.heads == 1 else (self.heads, *shape)
 
     @abc.abstractmethod
@@ -99,43 +99,43 @@ class Likelihood(LikelihoodSpec):
         """log p(x | outputs) for each feature."""
 
     def total(self, x: Example, outputs: Outputs) -> Float[Array, ""]:
-        """log p(x | outputs): the sum of `log_prob`, for a class that has it cheaper."""
+        """Return log p(x | outputs), the sum of `log_prob`; override it if it can be faster."""
         return jnp.sum(folded(self.log_prob(x, outputs)))
 
     @abc.abstractmethod
     def mean(self, outputs: Outputs) -> Example:
-        """E[x | outputs]; of codes, the most probable ones."""
+        """Return E[x | outputs]; for codes, the most probable ones."""
 
     @abc.abstractmethod
     def sample(self, outputs: Outputs, key: PRNGKeyArray) -> Example:
-        """One draw of x."""
+        """Draw one x."""
 
     error_name: ClassVar[str] = "squared_error"
-    """What `errors` are called in a report."""
+    """The name of `errors` in a report."""
 
     def errors(self, difference: Example) -> Example:
-        """The error of a reconstruction in each feature, from its difference to x."""
+        """Return the error of a reconstruction in each feature, from its difference to x."""
         return jnp.square(difference)
 
     def encoder_input(self, x: Example) -> Float[Array, "..."]:
-        """x as the encoder sees it."""
+        """Return x as the encoder sees it."""
         return x
 
     def sigma(self, outputs: Outputs) -> Example | None:
-        """The observation noise σ in the units of x, where there is one."""
+        """Return the observation noise σ in the units of x, or None if there is none."""
         return None
 
-    # A noise in closed form is fitted to a statistic; other likelihoods have nothing to fit.
+    # A closed-form noise is fitted to a statistic; other likelihoods have nothing to fit.
 
     @property
     def has_statistic(self) -> bool:
-        """Whether the noise is the best one for the residuals instead of being learned."""
+        """Whether the noise is computed from the residuals in closed form instead of learned."""
         return False
 
     def statistic(self, x: Example, outputs: Outputs) -> Float[Array, ""]:
-        """The mean over features of what the best noise is a function of."""
+        """Return the mean over features of the statistic that determines the best noise."""
         raise NotImplementedError(f"{type(self).__name__} fits nothing")
 
     def fitted(self, statistic: Float[Array, ""]) -> "Likelihood":
-        """This likelihood with the noise that is best for a mean statistic."""
+        """Return this likelihood with the best noise for a mean statistic."""
         return self

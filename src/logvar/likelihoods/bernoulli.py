@@ -1,4 +1,4 @@
-"""Binary features, and intensities read as probabilities."""
+"""The Bernoulli likelihood: binary features, or intensities read as probabilities."""
 
 from typing import ClassVar
 
@@ -17,14 +17,14 @@ class Bernoulli(Likelihood):
     """Binary features, or intensities in [0, 1]; the outputs are logits.
 
     log p(x | l) = x·l − log(1 + e^l). For x strictly between 0 and 1 this is the cross-entropy
-    that people train on, not a normalized density.
+    commonly used as a loss, not a normalized density.
     """
 
     reads_intensities: ClassVar[bool] = True
 
     def check(self, rows: np.ndarray) -> None:
         divisor = divisor_of(rows)
-        # As the model reads them, in float32, where 1 + 1e-9 is 1.
+        # As the model reads them: in float32, where 1 + 1e-9 is 1.
         with np.errstate(over="ignore"):
             low, high = np.float32(rows.min()), np.float32(float(rows.max()) / divisor)
             if low >= 0 and high <= 1:
@@ -53,5 +53,5 @@ class Bernoulli(Likelihood):
 
 
 def divisor_of(rows: np.ndarray) -> float:
-    """255 for pixels stored as uint8, which are read as intensities; otherwise 1."""
+    """Return 255 for uint8 pixels, which are read as intensities; otherwise 1."""
     return 255.0 if rows.dtype == np.uint8 and rows.max() > 1 else 1.0

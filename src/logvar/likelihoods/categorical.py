@@ -1,4 +1,4 @@
-"""Codes of categories: a softmax over the levels of each column."""
+"""The categorical likelihood: codes of categories, with a softmax over each column's levels."""
 
 from typing import ClassVar
 
@@ -18,11 +18,11 @@ _MOST_LEVELS = 10_000
 
 
 class Categorical(LikelihoodSpec):
-    """Columns of integer codes 0, 1, … of categories, each with levels of its own.
+    """Columns of integer codes 0, 1, … of categories, each with its own number of levels.
 
     Args:
-        levels: how many levels each column has; none takes them from the training rows, where a
-            column's largest code is its last level.
+        levels: the number of levels of each column; if empty, the largest code of each column of
+            the training rows is its last level.
     """
 
     levels: tuple[int, ...] = setting(
@@ -67,10 +67,10 @@ class Categorical(LikelihoodSpec):
 
 
 class CategoricalCodes(Likelihood):
-    """P(x = c) = softmax(logits)_c for each column, whose logits stand side by side.
+    """P(x = c) = softmax(logits)_c for each column; the logits of all columns form one vector.
 
-    The encoder sees x as one-hot columns. Padding makes the columns' logits one matrix: a level
-    that a column lacks has probability 0.
+    The encoder sees x as one-hot columns. The logits are padded to one matrix; levels that a column
+    does not have get probability 0.
     """
 
     error_name: ClassVar[str] = "error_rate"
@@ -97,11 +97,11 @@ class CategoricalCodes(Likelihood):
         return drawn.astype(outputs.dtype).reshape(self.shape)
 
     def errors(self, difference: Example) -> Example:
-        """1 where the most probable code is another one."""
+        """Return 1 where the most probable code is wrong."""
         return (difference != 0).astype(difference.dtype)
 
     def probabilities(self, outputs: Outputs) -> Float[Array, "columns levels"]:
-        """P(x = c) of each column; 0 for levels that a column lacks."""
+        """Return P(x = c) of each column; 0 for levels that a column does not have."""
         return jax.nn.softmax(self._by_column(outputs), axis=-1)
 
     def encoder_input(self, x: Example) -> Float[Array, "onehot"]:
@@ -111,7 +111,7 @@ class CategoricalCodes(Likelihood):
 
     @property
     def _there(self) -> Bool[np.ndarray, "columns levels"]:
-        """Which levels each column has."""
+        """The levels that each column has."""
         return np.arange(max(self.levels)) < np.asarray(self.levels)[:, None]
 
     def _by_column(self, outputs: Outputs) -> Float[Array, "columns levels"]:

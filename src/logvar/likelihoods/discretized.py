@@ -1,4 +1,4 @@
-"""8-bit values as what they are: the probability of a level, not a density at a point."""
+"""8-bit values with the probability of each level, instead of a density at a point."""
 
 import jax
 import jax.numpy as jnp
@@ -46,8 +46,8 @@ class DiscretizedLogistic(Likelihood):
     """P(x) = F((x + ½ − m)/s) − F((x − ½ − m)/s) for x in 0 … 255, F the logistic function.
 
     The first and the last level take the tails, so the levels' probabilities add up to 1. The
-    decoder works in units of 127.5 around 127.5: m = 127.5·(1 + location), s = 127.5·σ. Being a
-    probability it is at most 1, so no σ makes it unbounded.
+    decoder works in units of 127.5 around 127.5: m = 127.5·(1 + location), s = 127.5·σ. A
+    probability is at most 1, so no σ makes the likelihood unbounded.
 
     Reference:
         Kingma et al. 2016, arXiv 1606.04934; Salimans et al. 2017, arXiv 1701.05517.
@@ -62,7 +62,7 @@ class DiscretizedLogistic(Likelihood):
     def log_prob(self, x: Example, outputs: Outputs) -> Example:
         location, scale = self._location_and_scale(outputs)
         upper, lower = (x + 0.5 - location) / scale, (x - 0.5 - location) / scale
-        # F(b) − F(a) = F(b)·F(−a)·(1 − e^{a − b}): nothing cancels, however narrow the level.
+        # F(b) − F(a) = F(b)·F(−a)·(1 − e^{a − b}) has no cancellation, however narrow the level.
         inside = (
             jax.nn.log_sigmoid(upper) + jax.nn.log_sigmoid(-lower) + jnp.log(-jnp.expm1(-1 / scale))
         )
@@ -90,6 +90,6 @@ class DiscretizedLogistic(Likelihood):
         return self._location_and_scale(outputs)[1]
 
     def _location_and_scale(self, outputs: Outputs) -> tuple[Outputs, Outputs]:
-        """In units of levels."""
+        """Return location and scale in units of levels."""
         location, raw = self.noise.split(outputs)
         return _HALF * (1 + location), _HALF * self.noise.scale.sigma(raw)

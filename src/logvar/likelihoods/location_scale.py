@@ -19,7 +19,7 @@ from logvar.trainable import frozen
 
 
 class Family(eqx.Module):
-    """A density on the line, symmetric about 0 and at scale 1."""
+    """A density on the real line, symmetric about 0, with scale 1."""
 
     is_settings: ClassVar[bool] = True
 
@@ -29,17 +29,17 @@ class Family(eqx.Module):
 
     @abc.abstractmethod
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Outputs:
-        """Independent draws."""
+        """Return independent draws."""
 
     def residual(self, distance: Outputs) -> Outputs:
-        """What the maximum-likelihood scale is a function of, for each feature."""
+        """Return the statistic of each feature that determines the maximum-likelihood scale."""
         raise LogvarError(
             f"noise 'optimal' has no closed form under {type(self).__name__}: expected likelihood "
             "'normal' or 'laplace'; or use noise 'shared'"
         )
 
     def best_scale(self, residual: Float[Array, ""]) -> Float[Array, ""]:
-        """The maximum-likelihood scale from the mean residual."""
+        """Return the maximum-likelihood scale for the mean residual."""
         return residual
 
 
@@ -82,7 +82,7 @@ class StudentTFamily(Family):
     def __init__(self, degrees_of_freedom: float):
         v = float(degrees_of_freedom)
         constant = math.lgamma((v + 1) / 2) - math.lgamma(v / 2) - 0.5 * math.log(v * math.pi)
-        # Arrays, so that another number of them is the same compiled program.
+        # Arrays, so that another number of degrees of freedom uses the same compiled program.
         self.degrees_of_freedom = jnp.asarray(v, jnp.float32)
         self.constant = jnp.asarray(constant, jnp.float32)
 
@@ -138,8 +138,8 @@ class StudentT(OfRealValues):
 class LocationScale(Likelihood):
     """x = location + σ·u with u from the family, in units of the training rows' spread.
 
-    Rows are standardized before a model sees them (`logvar.data.standardization`). The density
-    carries −log factor, so it is one of x in the data's own units; mean, draws and σ are
+    Rows are standardized before a model sees them (`logvar.data.standardization`). The log-density
+    includes −log factor, so it is that of x in the data's own units; mean, draws and σ are
     standardized.
     """
 

@@ -1,4 +1,4 @@
-"""The one list of likelihoods: recipes, command line, documentation and tests read it."""
+"""The list of likelihoods, for recipes, the command line, documentation and tests."""
 
 from logvar.likelihoods.base import LikelihoodSpec
 from logvar.likelihoods.bernoulli import Bernoulli
@@ -26,7 +26,7 @@ LIKELIHOODS = Registry(
 
 
 def names() -> list[str]:
-    """The names of all likelihoods.
+    """Return the names of all likelihoods.
 
     Example:
         >>> import logvar
@@ -37,7 +37,7 @@ def names() -> list[str]:
 
 
 def get(likelihood: str | LikelihoodSpec, /, **settings: object) -> LikelihoodSpec:
-    """The likelihood of a text, or an object of one's own as it is.
+    """Return the likelihood of a text; your own object is returned unchanged.
 
     Raises:
         LogvarError: the name is unknown (the nearest one is named) or a setting does not fit.
@@ -51,7 +51,7 @@ def get(likelihood: str | LikelihoodSpec, /, **settings: object) -> LikelihoodSp
 
 
 def describe(likelihood: str | LikelihoodSpec) -> str:
-    """The text from which `get` rebuilds this likelihood.
+    """Return the text from which `get` rebuilds this likelihood.
 
     Example:
         >>> import logvar

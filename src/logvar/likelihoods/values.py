@@ -6,7 +6,7 @@ from logvar.errors import LogvarError
 
 
 def place(at: np.ndarray) -> str:
-    """Where a value stands, in words."""
+    """Describe the position of a value."""
     column = int(at[1]) if len(at) == 2 else tuple(int(i) for i in at[1:])
     return f"row {at[0]}, column {column} (counting from 0)"
 

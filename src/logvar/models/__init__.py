@@ -1,4 +1,4 @@
-"""Models: p(x, z) with q(z | x), as objectives and evaluation see them.
+"""Models: p(x, z) with q(z | x), as objectives and evaluation use them.
 
-`batch` is what a model reads, `base` the contract, `vae` the model with one level of latents.
+`batch` is a model's input, `base` the contract, `vae` the model with one level of latents.
 """

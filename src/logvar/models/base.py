@@ -1,4 +1,4 @@
-"""The contract of a model: all that objectives, evaluation and training may know of it."""
+"""The contract of a model: everything that objectives, evaluation and training use of it."""
 
 import abc
 from typing import Any, NamedTuple
@@ -12,24 +12,24 @@ from logvar.likelihoods.base import Likelihood, Outputs
 from logvar.models.batch import Batch
 
 Code = Any
-"""What the encoder says of an example: a pytree that only its model reads."""
+"""The encoder's outputs for an example: a pytree that only its model interprets."""
 
 
 class Trace(NamedTuple):
-    """One draw of z for one example, in nats; or many of them, with more axes first."""
+    """One draw of z for one example, in nats; or many, with leading axes."""
 
     z: Latents
     outputs: Outputs
-    """Of the decoder."""
+    """The decoder's outputs."""
     log_q: Groups
     """log q(z | x) in groups."""
     log_p: Groups
-    """log p(z) in groups, as many as those of `log_q` where both factor, otherwise one each."""
+    """log p(z) in groups: as many as `log_q` if both factor, otherwise one each."""
     closed_kl: Groups | None
-    """KL(q(z | x) ‖ p(z)) in closed form, or None where there is none."""
+    """KL(q(z | x) ‖ p(z)) in closed form, or None if there is none."""
 
     def kl(self, analytic: bool) -> Float[Array, "*batch groups"]:
-        """The KL in groups: in closed form if asked for and known, otherwise log q − log p."""
+        """Return the KL in groups: closed form if requested and known, otherwise log q − log p."""
         if analytic and self.closed_kl is not None:
             return self.closed_kl
         return self.log_q - self.log_p
@@ -41,7 +41,7 @@ class Terms(NamedTuple):
     log_likelihood: Float[Array, "..."]
     kl: Float[Array, "... groups"]
     statistic: Float[Array, "..."] | None = None
-    """What a noise in closed form is fitted to, where there is one."""
+    """The statistic that a closed-form noise is fitted to, if there is one."""
 
     @property
     def elbo(self) -> Float[Array, "..."]:
@@ -56,28 +56,28 @@ class Model(eqx.Module):
 
     @abc.abstractmethod
     def noise_like(self) -> PyTree:
-        """What one draw of z takes: a tree of `randomness.Gaussian` and `randomness.Key`."""
+        """Return the noise for one draw of z: a tree of `randomness.Gaussian` and `.Key`."""
 
     @abc.abstractmethod
     def encode(self, example: Batch) -> Code:
-        """The encoder's outputs for one example."""
+        """Return the encoder's outputs for one example."""
 
     @abc.abstractmethod
     def prior_given(self, condition: Any = None) -> Any:
-        """The prior of an example with this condition; computed once for a batch where examples
+        """Return the prior of an example with this condition; computed once per batch if examples
         share it."""
 
     @abc.abstractmethod
     def draw(self, code: Code, noise: PyTree) -> Latents:
-        """z of one example as a differentiable function of its code and noise."""
+        """Draw z of one example, as a differentiable function of its code and noise."""
 
     @abc.abstractmethod
     def trace(self, example: Batch, code: Code, noise: PyTree, prior: Any) -> Trace:
-        """Draw z for one example, decode it, and measure its densities."""
+        """Draw z for one example, decode it, and compute its densities."""
 
     @abc.abstractmethod
     def trace_at(self, example: Batch, code: Code, z: Latents, prior: Any) -> Trace:
-        """The same at a given z; `trace` has the more accurate log q for narrow posteriors."""
+        """Do the same at a given z; `trace` has the more accurate log q for narrow posteriors."""
 
     @abc.abstractmethod
     def sample_latents(self, key: PRNGKeyArray, condition: Any = None) -> Latents:
@@ -85,16 +85,16 @@ class Model(eqx.Module):
 
     @abc.abstractmethod
     def decode(self, z: Latents) -> Outputs:
-        """The decoder's outputs for one example's latents."""
+        """Return the decoder's outputs for one example's latents."""
 
     @abc.abstractmethod
     def embedding(self, code: Code) -> Any:
-        """The latents that stand for an example, or for each row of a code of many."""
+        """Return the embedding of an example, or of each row if the code has many."""
 
     @property
     @abc.abstractmethod
     def groups(self) -> int:
-        """The number of groups of the KL: of latents where densities factor, otherwise 1."""
+        """The number of groups of the KL: one per latent if densities factor, otherwise 1."""
 
     @property
     @abc.abstractmethod
@@ -102,7 +102,7 @@ class Model(eqx.Module):
         """Whether KL(q ‖ p) has a closed form."""
 
     def mean(self, z: Latents) -> Any:
-        """E[x | z], in the units that the model sees x in."""
+        """Return E[x | z], in the units that the model sees x in."""
         return self.likelihood.mean(self.decode(z))
 
 
@@ -112,7 +112,7 @@ def in_groups(
     p: Distribution,
     log_p: Float[Array, "groups_of_p"],
 ) -> tuple[Groups, Groups]:
-    """Log-densities in the same groups: one each, unless both q and p factor by latents."""
+    """Return both log-densities in the same groups: one each, unless both factor by latents."""
     if q.by_latent and p.by_latent:
         return log_q, log_p
     return jnp.sum(log_q, keepdims=True), jnp.sum(log_p, keepdims=True)
@@ -121,7 +121,7 @@ def in_groups(
 def terms(
     model: Model, example: Batch, code: Code, noise: PyTree, prior: Any, analytic_kl: bool
 ) -> Terms:
-    """The ELBO's terms for one example, its code and one draw of noise."""
+    """Return the terms of the ELBO for one example, its code and one draw of noise."""
     trace = model.trace(example, code, noise, prior)
     log_likelihood = model.likelihood.total(example.x, trace.outputs)
     return Terms(log_likelihood, trace.kl(analytic_kl))

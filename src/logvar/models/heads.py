@@ -1,7 +1,7 @@
-"""Which columns of a network's last layer are raw scales, and how they are changed.
+"""The columns of a network's last layer that output raw scales, and changes to them.
 
-Matching, the first σ, conversion and the share of the gradient all act on these columns: of the
-encoder's head for the posterior's scale, of the decoder's for a noise of each example.
+Matching, the first σ, conversion and the share of the gradient all act on these columns: in the
+encoder's head for the posterior's scale, in the decoder's for a noise per example.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ PerColumn = Float[np.ndarray, "columns"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ScaleHead:
-    """The last layer of a network, some of whose outputs are raw scales.
+    """The last layer of a network that outputs raw scales, among others.
 
     Args:
         network: "encoder" or "decoder".
@@ -33,30 +33,30 @@ class ScaleHead:
     axis: int
 
     def layer(self, tree: PyTree) -> Any:
-        """The layer in a model, or in a tree like one."""
+        """Return the layer in a model, or in a tree of the same structure."""
         return getattr(tree, self.network).head
 
     def with_arrays(self, tree: PyTree, kernel: Any, bias: Any) -> PyTree:
-        """The tree with another kernel and bias in that layer."""
+        """Return the tree with another kernel and bias in that layer."""
         return eqx.tree_at(
             lambda tree: (self.layer(tree).kernel, self.layer(tree).bias), tree, (kernel, bias)
         )
 
     def per_column(self, of_raw: Any, otherwise: float) -> PerColumn:
-        """A number for each column: `of_raw` for raw scales (one, or one each), or `otherwise`."""
+        """Return a number per column: `of_raw` for raw scales (one number or one each), or else."""
         columns = np.full(len(self.is_raw), otherwise)
         columns[self.is_raw] = of_raw
         return columns
 
     def for_kernel(self, columns: Any) -> Any:
-        """Numbers for each column in a shape that broadcasts against the kernel."""
+        """Return numbers per column in a shape that broadcasts against the kernel."""
         kernel_rank = 2 if self.axis == 1 else 4
         shape = [1] * kernel_rank
         shape[self.axis] = -1
         return columns.reshape(shape)
 
     def changed(self, tree: PyTree, factor: Any, offset: Any = 0.0) -> PyTree:
-        """The tree with each raw output r replaced by factor·r + offset."""
+        """Return the tree with each raw output r replaced by factor·r + offset."""
         layer = self.layer(tree)
         factors = self.per_column(factor, 1.0).astype(layer.bias.dtype)
         offsets = self.per_column(offset, 0.0).astype(layer.bias.dtype)
@@ -64,14 +64,16 @@ class ScaleHead:
         return self.with_arrays(tree, kernel, layer.bias * factors + offsets)
 
     def raw_of(self, tree: PyTree) -> tuple[Array, Array]:
-        """Kernel and bias of the raw scales alone."""
+        """Return kernel and bias of the raw scales alone."""
         layer, which = self.layer(tree), np.flatnonzero(self.is_raw)
         return layer.kernel.take(which, axis=self.axis), layer.bias[which]
 
 
 def scale_head(model: Any) -> ScaleHead | None:
-    """The encoder's head for the posterior's scale; None where its last layer is not one matrix, as
-    in most networks of a user's own."""
+    """Return the encoder's head for the posterior's scale.
+
+    None if the encoder's last layer is not one matrix, as in most of the users' own networks.
+    """
     head = getattr(model.encoder, "head", None)
     heads = model.posterior.heads(model.latent_dim)
     if not isinstance(head, Dense) or head.bias.shape != (sum(heads.values()),):
@@ -81,7 +83,7 @@ def scale_head(model: Any) -> ScaleHead | None:
 
 
 def noise_head(model: Any) -> ScaleHead | None:
-    """The decoder's head for a noise of each example; None where there is none."""
+    """Return the decoder's head for a noise per example; None if there is none."""
     noise = getattr(model.likelihood, "noise", None)
     head = getattr(model.decoder, "head", None)
     if not isinstance(noise, ObservationNoise) or noise.heads == 1:
@@ -89,12 +91,12 @@ def noise_head(model: Any) -> ScaleHead | None:
     if not isinstance(head, Dense | TransposedConvolution):
         return None
     outputs = head.bias.shape[0]
-    is_raw = np.arange(outputs) >= outputs // 2  # location first, as `by_head` takes them apart
+    is_raw = np.arange(outputs) >= outputs // 2  # location first, as in `by_head`
     return ScaleHead("decoder", is_raw, axis=1 if isinstance(head, Dense) else 2)
 
 
 def with_later_heads_at_zero(encoder: Any, heads: dict[str, int]) -> Any:
-    """A built-in encoder whose heads after mean and raw give 0 for every example."""
+    """Set the heads after mean and raw of a built-in encoder to output 0 for every example."""
     first = heads["mean"] + heads["raw"]
     layer = getattr(encoder, "head", None)
     if not isinstance(layer, Dense) or layer.bias.shape[0] == first:

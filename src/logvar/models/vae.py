@@ -1,6 +1,6 @@
 """The variational autoencoder with one level of latents.
 
-A β-VAE is not another model, nor is an importance-weighted one: those are objectives.
+β-VAEs and importance-weighted VAEs are not other models: β and the weights are the objective's.
 """
 
 from typing import Any
@@ -33,7 +33,7 @@ class VAEModel(Model):
 
     @property
     def scale(self) -> Scale:
-        """How the encoder's raw outputs become σ."""
+        """The scale of the posterior, by which the encoder's raw outputs become σ."""
         return self.posterior.scale
 
     def noise_like(self) -> PyTree:
@@ -49,7 +49,7 @@ class VAEModel(Model):
         return dict(zip(heads, outputs, strict=True))
 
     def posterior_of(self, example: Batch) -> Distribution:
-        """q(z | x) for one example."""
+        """Return q(z | x) for one example."""
         return self.posterior.distribution(self.encode(example))
 
     def prior_given(self, condition: Any = None) -> Distribution:
@@ -84,7 +84,7 @@ class VAEModel(Model):
         return has_closed_form(q, p)
 
     def _densities(self) -> tuple[type[Distribution], type[Distribution]]:
-        """The classes of q(z | x) and p(z), of which nothing is computed."""
+        """The classes of q(z | x) and p(z), found without computing them."""
         heads = self.posterior.heads(self.latent_dim).items()
         code = {name: jax.ShapeDtypeStruct((size,), jnp.float32) for name, size in heads}
         q = eqx.filter_eval_shape(self.posterior.distribution, code)
@@ -94,7 +94,7 @@ class VAEModel(Model):
         return self.prior_given(condition).sample(key)
 
     def decode(self, z: Latents) -> Outputs:
-        """The decoder's outputs for one example's latents; two heads come as one array."""
+        """Return the decoder's outputs for one example's latents; two heads form one array."""
         outputs: Any = self.decoder(z)
         return jnp.stack(outputs) if isinstance(outputs, (tuple, list)) else outputs
 
@@ -105,7 +105,9 @@ class VAEModel(Model):
 def split_by_head(
     outputs: Float[Array, "outputs"], sizes: tuple[int, ...]
 ) -> list[Float[Array, "..."]]:
-    """An encoder's last outputs, head by head. The gradient of a split is one array put together,
-    that of slices the sum of as many with zeros."""
+    """Split an encoder's outputs by head.
+
+    The gradient of a split is one concatenated array; that of slices is a sum of padded arrays.
+    """
     ends = [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)]
     return jnp.split(outputs, ends)

@@ -1,7 +1,7 @@
 """Encoders and decoders.
 
-`base` is the contract; one pair per file; `registry` is the list of names; `checks` are for a
-user's own.
+`base` is the contract; one pair per file; `registry` lists all; `checks` are for users' own
+networks.
 """
 
 from logvar.networks.base import Network, NetworkSpec, Shapes

@@ -14,18 +14,18 @@ Shape = tuple[int, ...]
 
 
 class Shapes(NamedTuple):
-    """What a pair of networks has to fit."""
+    """The shapes that a pair of networks must fit."""
 
     example: Shape
-    """Of one example as the encoder sees it."""
+    """The shape of one example as the encoder sees it."""
     encoder_outputs: int
-    """Of all heads of the posterior together."""
+    """The number of outputs of all heads of the posterior together."""
     latent_dim: int
     outputs: Shape
-    """Of the decoder's outputs: the example's, or with a first axis of heads."""
+    """The shape of the decoder's outputs: that of an example, or with a leading axis of heads."""
 
     def image_heads(self, network: str) -> int:
-        """The number of heads of a decoder of images.
+        """Return the number of heads of a decoder of images.
 
         Raises:
             LogvarError: the likelihood's outputs are no image.
@@ -41,11 +41,11 @@ class Shapes(NamedTuple):
 
 
 class NetworkSpec(eqx.Module):
-    """An encoder and a decoder as a recipe holds them: settings, and no arrays."""
+    """An encoder and a decoder as stored in a recipe: settings, and no arrays."""
 
     @abc.abstractmethod
     def build(self, shapes: Shapes, key: PRNGKeyArray) -> tuple[Network, Network]:
-        """(encoder, decoder) with their weights as they start.
+        """Return (encoder, decoder) with their initial weights.
 
         The encoder returns the outputs of all heads as one vector.
 

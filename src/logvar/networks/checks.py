@@ -11,16 +11,16 @@ from logvar.errors import LogvarError
 from logvar.networks.base import Network, Shape
 
 Heads = Callable[[int], Mapping[str, int]]
-"""How many outputs each head of the posterior takes, by the number of latents."""
+"""The number of outputs of each head of the posterior, by the number of latents."""
 
 
 def check_encoder(encoder: Network, shape: Shape, heads: Heads) -> int:
     """Check that an encoder maps one example to the posterior's outputs; return latent_dim.
 
-    They come as a tuple or a dict by head, mean first, or as one vector of all.
+    They are a tuple or a dict by head, mean first, or one vector of all.
 
     Raises:
-        LogvarError: it fails, or returns something else.
+        LogvarError: the encoder fails, or returns something else.
     """
     x = jax.ShapeDtypeStruct(shape, jnp.float32)
     names = ", ".join(heads(1))
@@ -52,7 +52,7 @@ def check_encoder(encoder: Network, shape: Shape, heads: Heads) -> int:
 
 
 def _latent_dim(outputs: Any, heads: Heads) -> int | None:
-    """The number of latents for which an encoder's outputs have the right shapes."""
+    """Return the number of latents for which an encoder's outputs have the right shapes."""
     if isinstance(outputs, dict):
         outputs = [outputs[name] for name in heads(1) if name in outputs]
     if isinstance(outputs, (tuple, list)):
@@ -75,13 +75,13 @@ def check_decoder(decoder: Network, latent_dim: int, expected: Shape, shape: Sha
     With two heads it returns (location, raw scale), or one array with a first axis of 2.
 
     Args:
-        decoder: to be checked.
+        decoder: the decoder to check.
         latent_dim: the number of latents.
         expected: the shape of the outputs.
-        shape: of one example.
+        shape: the shape of one example.
 
     Raises:
-        LogvarError: it fails, or returns something else.
+        LogvarError: the decoder fails, or returns something else.
     """
     z = jax.ShapeDtypeStruct((latent_dim,), jnp.float32)
     try:

@@ -1,4 +1,4 @@
-"""The layers the built-in networks are made of; kernels Glorot-uniform, biases zero."""
+"""The layers of the built-in networks; kernels are Glorot-uniform, biases zero."""
 
 import functools
 import math
@@ -20,7 +20,7 @@ _DRAWN_AT_ONCE = 2**14
 
 
 def keys_of(key: PRNGKeyArray, n: int) -> list[PRNGKeyArray]:
-    """n keys, each by itself: indexing an array of keys would compile more programs."""
+    """Split a key into a list of n keys; indexing an array of keys would compile more programs."""
     return _keys_of(key, n)
 
 
@@ -43,7 +43,7 @@ def glorot_uniform(key: PRNGKeyArray, shape: tuple[int, ...], fan_in: int, fan_o
         if not any(isinstance(block, jax.core.Tracer) for block in blocks):
             drawn = np.concatenate([np.asarray(block) for block in blocks])
             return from_host(drawn[:size].reshape(shape))
-    # Part of a compiled function, or in float64: drawn as one array.
+    # Inside a compiled function, or in float64: drawn as one array.
     return jax.random.uniform(key, shape, minval=-limit, maxval=limit)
 
 
@@ -58,7 +58,7 @@ def _uniform(key: PRNGKeyArray, first: Array, limit: Array) -> Float[Array, "blo
 
 
 def by_head(image: Image, heads: int, shape: tuple[int, ...]) -> Float[Array, "..."]:
-    """An image's channels as outputs in the shape of x; several heads become a first axis."""
+    """Return an image's channels as outputs in the shape of x; heads become a leading axis."""
     if heads == 1:
         return image.reshape(shape)
     height, width, channels = image.shape
@@ -80,7 +80,7 @@ class Dense(eqx.Module):
         return product(x, self.kernel) + self.bias
 
     def activated(self, x: Vector) -> Float[Array, "outputs"]:
-        """SiLU of the layer's output."""
+        """Return SiLU of the layer's output."""
         return biased_silu(product(x, self.kernel), self.bias)
 
 

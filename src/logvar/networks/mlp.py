@@ -36,7 +36,7 @@ class MLPEncoder(eqx.Module):
 
 
 class MLPDecoder(eqx.Module):
-    """z ↦ the likelihood's outputs: the encoder's widths backwards."""
+    """z ↦ the likelihood's outputs: the encoder's widths in reverse order."""
 
     hidden: list[Dense]
     head: Dense
@@ -64,7 +64,7 @@ class MLPDecoder(eqx.Module):
 
 
 class MLP(NetworkSpec):
-    """Dense layers with SiLU; the decoder has the encoder's widths backwards.
+    """Dense layers with SiLU; the decoder has the encoder's widths in reverse order.
 
     Args:
         hidden: widths of the hidden layers.

@@ -1,4 +1,4 @@
-"""The one list of networks: recipes, command line, documentation and tests read it."""
+"""The list of networks, for recipes, the command line, documentation and tests."""
 
 from logvar.networks.base import NetworkSpec, Shape
 from logvar.networks.images import Conv
@@ -20,13 +20,13 @@ NETWORKS = Registry(
 
 
 def choose(shape: Shape) -> str:
-    """The network that "auto" stands for: convolutions for images of at least 16 × 16."""
+    """Return the network that "auto" selects: convolutions for images of at least 16 × 16."""
     is_image = len(shape) in (2, 3) and min(shape[:2]) >= 16
     return "conv" if is_image else "mlp"
 
 
 def names() -> list[str]:
-    """The names of all networks.
+    """Return the names of all networks.
 
     Example:
         >>> import logvar
@@ -37,7 +37,7 @@ def names() -> list[str]:
 
 
 def get(network: str | NetworkSpec, /, **settings: object) -> NetworkSpec:
-    """The network of a text, or an object of one's own as it is.
+    """Return the network of a text; your own object is returned unchanged.
 
     Raises:
         LogvarError: the name is unknown (the nearest one is named) or a setting does not fit.
@@ -51,7 +51,7 @@ def get(network: str | NetworkSpec, /, **settings: object) -> NetworkSpec:
 
 
 def describe(network: str | NetworkSpec) -> str:
-    """The text from which `get` rebuilds this network.
+    """Return the text from which `get` rebuilds this network.
 
     Example:
         >>> import logvar

@@ -1,4 +1,4 @@
-"""The convolutional pair of the TensorFlow CVAE tutorial, to the letter (28 × 28 × 1)."""
+"""The exact convolutional pair of the TensorFlow CVAE tutorial (28 × 28 × 1)."""
 
 import equinox as eqx
 import jax
@@ -21,7 +21,7 @@ IMAGE = (28, 28, 1)
 
 
 class TutorialEncoder(eqx.Module):
-    """Two strided 3 × 3 convolutions (32, 64; valid; ReLU), then the heads by one matrix."""
+    """Two strided 3 × 3 convolutions (32, 64; valid; ReLU), then one matrix for the heads."""
 
     first: Convolution
     second: Convolution
@@ -68,7 +68,7 @@ class TutorialDecoder(eqx.Module):
 
 
 class Tutorial(NetworkSpec):
-    """The tutorial's pair."""
+    """The pair of networks of the TensorFlow CVAE tutorial, for 28 × 28 images."""
 
     def build(self, shapes: Shapes, key: PRNGKeyArray) -> tuple[Network, Network]:
         shape, heads = shapes.example, shapes.image_heads("tutorial")

@@ -1,6 +1,6 @@
-"""Objectives: what training maximizes, in nats per example.
+"""Objectives: the functions that training maximizes, in nats per example.
 
-`base` is the contract; one objective per file; `registry` is the list of names.
+`base` is the contract; one objective per file; `registry` lists all.
 """
 
 from logvar.objectives.base import Moment, Objective, draws

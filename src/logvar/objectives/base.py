@@ -1,4 +1,4 @@
-"""The contract of an objective, and the draws that every objective starts from."""
+"""The contract of an objective, and the draws of z that every objective uses."""
 
 import abc
 import dataclasses
@@ -20,24 +20,24 @@ PerExample = Float[Array, "batch"]
 
 
 class Moment(NamedTuple):
-    """Where training is."""
+    """The position of a step in training."""
 
     step: Int[Array, ""]
     """Steps taken so far."""
     epoch: Int[Array, ""]
-    """Counted from 0."""
+    """The epoch, counted from 0."""
     rows: Int[Array, ""]
-    """Rows of the training set."""
+    """The number of training rows."""
     steps_per_epoch: Int[Array, ""]
     key: PRNGKeyArray
-    """For random numbers of the objective's own."""
+    """A key for the objective's own random numbers."""
 
 
 class Objective(eqx.Module):
     """Maps a batch to the loss that training minimizes, and to the plain terms at β = 1.
 
-    Its numbers are inputs of compiled programs: another β compiles nothing, and none of them
-    trains. A new one is a class with `samples` and `__call__`, and one line in the registry.
+    Its numbers are inputs of compiled programs, so another β compiles nothing; none of them is
+    trained. A new objective is a class with `samples` and `__call__`, and one line in the registry.
     """
 
     samples: eqx.AbstractVar[int]
@@ -45,17 +45,17 @@ class Objective(eqx.Module):
 
     @property
     def needs_reparameterization(self) -> bool:
-        """Whether it needs a posterior whose z is a differentiable function of noise."""
+        """Whether the posterior's z must be a differentiable function of noise."""
         return False
 
     @property
     def analytic_kl(self) -> bool:
-        """Whether its KL is in closed form where there is one."""
+        """Whether the KL is computed in closed form if there is one."""
         return False
 
     @property
     def warmup(self) -> float:
-        """Epochs until its loss stays the same function, from which early stopping counts."""
+        """Epochs until the loss stops changing; early stopping counts from there."""
         return 0.0
 
     @abc.abstractmethod
@@ -67,18 +67,18 @@ class Objective(eqx.Module):
         Args:
             model: the model.
             batch: examples with their weights: 0 for padding, otherwise the sample weight.
-            noise: of the model's `noise_like`, each leaf (batch, samples, …).
-            moment: for schedules, and for what depends on the number of rows.
+            noise: structured like the model's `noise_like`, each leaf (batch, samples, …).
+            moment: the position in training, for schedules, and the number of rows.
         """
 
 
 def samples_setting(default: int) -> Any:
-    """The setting of the number of draws."""
+    """Declare the setting for the number of draws."""
     return setting(default, help="draws of z for each example and step", at_least=1)
 
 
 def with_inputs(objective: Objective) -> Objective:
-    """The objective with its numbers as arrays, the inputs of a compiled program."""
+    """Return the objective with its numbers as arrays, the inputs of a compiled program."""
     return jax.tree.map(
         lambda leaf: from_host(np.float32(leaf)) if isinstance(leaf, float) else leaf, objective
     )
@@ -89,16 +89,16 @@ class Draws(NamedTuple):
 
     trace: Trace
     log_likelihood: Float[Array, "batch samples"]
-    """With a noise in closed form, of the best one for this batch."""
+    """log p(x | z) of each draw; a closed-form noise is the best for this batch."""
     statistic: Float[Array, "batch samples"] | None
 
     def terms(self, analytic_kl: bool) -> Terms:
-        """The terms of each example and draw."""
+        """Return the terms of each example and draw."""
         return Terms(self.log_likelihood, self.trace.kl(analytic_kl), self.statistic)
 
 
 class Drawn(NamedTuple):
-    """Examples and their codes, once for each sample: one axis for both. Over two axes, the
+    """Examples and their codes, repeated for each sample along one axis. With two axes, the
     products of the gradient would need transposes."""
 
     examples: Batch
@@ -110,7 +110,7 @@ class Drawn(NamedTuple):
     def of(cls, model: Model, batch: Batch, noise: PyTree) -> "Drawn":
         """Encode each example once."""
         n, samples = jax.tree.leaves(noise)[0].shape[:2]
-        examples = dataclasses.replace(batch, weight=None)  # which no model reads
+        examples = dataclasses.replace(batch, weight=None)  # no model reads weights
         codes = jax.vmap(model.encode)(examples)
         examples, codes = jax.tree.map(
             lambda leaf: jnp.repeat(leaf, samples, axis=0), (examples, codes)
@@ -119,7 +119,7 @@ class Drawn(NamedTuple):
         return cls(examples, codes, flat, samples)
 
     def by_example(self, tree: PyTree) -> PyTree:
-        """Leaves (batch·samples, …) as (batch, samples, …)."""
+        """Reshape leaves (batch·samples, …) to (batch, samples, …)."""
         return jax.tree.map(lambda leaf: leaf.reshape(-1, self.samples, *leaf.shape[1:]), tree)
 
 
@@ -132,9 +132,9 @@ def draws(model: Model, batch: Batch, noise: PyTree) -> Draws:
 
 
 def scored(model: Model, drawn: Drawn, trace: Trace, weight: PerExample) -> Draws:
-    """The draws with log p(x | z) of each.
+    """Return the draws with log p(x | z) of each.
 
-    A noise in closed form is the best one for this batch, so it comes between decoding and
+    A closed-form noise is the best one for this batch, so it is computed between decoding and
     log p(x | z).
     """
     likelihood, statistic = model.likelihood, None
@@ -147,10 +147,10 @@ def scored(model: Model, drawn: Drawn, trace: Trace, weight: PerExample) -> Draw
 
 
 def average(values: Float[Array, "batch *rest"], weight: PerExample) -> Float[Array, "*rest"]:
-    """The weighted mean over the examples."""
+    """Return the weighted mean over the examples."""
     return jnp.tensordot(weight, values, axes=1) / jnp.sum(weight)
 
 
 def averaged(each: Terms, weight: PerExample) -> Terms:
-    """Terms averaged over draws, and then over examples by their weights."""
+    """Average terms over draws, and then over examples by their weights."""
     return jax.tree.map(lambda value: average(jnp.mean(value, axis=1), weight), each)

@@ -1,4 +1,4 @@
-"""The evidence lower bound, with a weight on its KL that may warm up, and free bits."""
+"""The evidence lower bound, with a KL weight that can be warmed up, and free bits."""
 
 import jax.numpy as jnp
 from jaxtyping import PyTree
@@ -15,9 +15,9 @@ class ELBO(Objective):
     Args:
         beta: weight of the KL (Higgins et al. 2017); 1 is the ELBO.
         warmup: epochs over which β rises linearly from 0 (Bowman et al. 2016).
-        free_bits: nats of KL in each group (a latent, where the KL has one for each), averaged over
-            the batch, that cost nothing more (Kingma et al. 2016, arXiv 1606.04934); 0 is off.
-        analytic_kl: KL in closed form where there is one, or by the same samples.
+        free_bits: nats of KL in each group (each latent, if the KL has one per latent), averaged
+            over the batch, that are not penalized (Kingma et al. 2016, arXiv 1606.04934); 0 is off.
+        analytic_kl: use the closed-form KL if there is one, instead of the samples.
         samples: draws of z for each example and step.
     """
 
@@ -38,7 +38,7 @@ class ELBO(Objective):
         return self.beta_at(moment) * kl - mean.log_likelihood, mean
 
     def beta_at(self, moment: Moment) -> Scalar:
-        """β of the step that is taken next."""
+        """Return β of the next step."""
         warmup_steps = self.warmup * jnp.asarray(moment.steps_per_epoch, jnp.float32)
         progress = (jnp.asarray(moment.step, jnp.float32) + 1) / jnp.maximum(warmup_steps, 1.0)
         return self.beta * jnp.where(self.warmup > 0, jnp.minimum(progress, 1.0), 1.0)

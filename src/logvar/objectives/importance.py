@@ -24,7 +24,7 @@ from logvar.objectives.base import (
 from logvar.registry import setting
 
 GRADIENTS = ("total", "stl", "dreg")
-"""total: of the bound as it is. stl: without the score of q (sticking the landing, Roeder et al.
+"""total: of the bound itself. stl: without the score of q (sticking the landing, Roeder et al.
 2017, arXiv 1703.09194), unbiased for one sample only. dreg: doubly reparameterized (Tucker et al.
 2018, arXiv 1810.04152), unbiased for any number."""
 
@@ -34,7 +34,7 @@ class ImportanceWeighted(Objective):
 
     Args:
         samples: k; the bound rises with it.
-        gradient: which estimator, one of `GRADIENTS`. All three see the same loss.
+        gradient: the estimator, one of `GRADIENTS`. All three have the same loss.
     """
 
     samples: int = samples_setting(5)
@@ -60,9 +60,9 @@ def _bound(log_weights: Float[Array, "batch samples"]) -> Float[Array, "batch"]:
 def _path_derivative(
     model: Model, batch: Batch, noise: PyTree, *, twice: bool
 ) -> tuple[Scalar, Terms]:
-    """The bound with the encoder's gradient through z alone: q's parameters are held inside log q.
+    """Return the bound with the encoder's gradient through z alone: log q is held constant.
 
-    A VampPrior's encoder also enters through the prior, and that path stays.
+    A VampPrior's encoder also enters through the prior, and that path keeps its gradient.
     """
     drawn = Drawn.of(model, batch, noise)
     z = jax.vmap(model.draw)(drawn.codes, drawn.noise)
@@ -75,7 +75,7 @@ def _path_derivative(
 def _loss(
     model: Model, held: Drawn, z: Float[Array, "draws latent"], weight: Float[Array, "batch"]
 ) -> tuple[Scalar, Draws]:
-    """The loss as a function of z and of the model."""
+    """Return the loss as a function of z and of the model."""
     each = _at(model, held, z, weight)
     return -average(_bound(each.terms(analytic_kl=False).elbo), weight), each
 
@@ -91,10 +91,10 @@ def _at(
 def _doubly_reparameterized(
     model: Model, held: Drawn, z: Float[Array, "draws latent"], weight: Float[Array, "batch"]
 ) -> tuple[Scalar, Draws]:
-    """The loss, with ∂loss/∂z of each draw multiplied by its normalized weight w̃.
+    """Return the loss, with ∂loss/∂z of each draw multiplied by its normalized weight w̃.
 
-    The log of a mean gives one w̃, so the path through z has w̃² in all, and everything else w̃
-    (Tucker et al. 2018, equation 8). One backward pass gives both gradients; the loss then is a
+    The log of a mean contributes one w̃, so the path through z has w̃² in all, and everything else
+    w̃ (Tucker et al. 2018, equation 8). One backward pass gives both gradients; the loss is then a
     linear function with these slopes and the value of the bound.
     """
     weights, rest = eqx.partition(model, eqx.is_inexact_array)

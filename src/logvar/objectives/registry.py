@@ -1,4 +1,4 @@
-"""The one list of objectives: recipes, command line, documentation and tests read it."""
+"""The list of objectives, for recipes, the command line, documentation and tests."""
 
 from logvar.objectives.base import Objective
 from logvar.objectives.elbo import ELBO
@@ -22,7 +22,7 @@ OBJECTIVES = Registry(
 
 
 def names() -> list[str]:
-    """The names of all objectives.
+    """Return the names of all objectives.
 
     Example:
         >>> import logvar
@@ -33,7 +33,7 @@ def names() -> list[str]:
 
 
 def get(objective: str | Objective, /, **settings: object) -> Objective:
-    """The objective of a text, or an object of one's own as it is.
+    """Return the objective of a text; your own object is returned unchanged.
 
     Raises:
         LogvarError: the name is unknown (the nearest one is named) or a setting does not fit.
@@ -47,7 +47,7 @@ def get(objective: str | Objective, /, **settings: object) -> Objective:
 
 
 def describe(objective: str | Objective) -> str:
-    """The text from which `get` rebuilds this objective.
+    """Return the text from which `get` rebuilds this objective.
 
     Example:
         >>> import logvar

@@ -1,6 +1,6 @@
-"""Posterior families: what an encoder's outputs say about z.
+"""Posterior families: q(z | x) from an encoder's outputs.
 
-`base` is the contract; one family per file; `registry` is the list of names.
+`base` is the contract; one family per file; `registry` lists all.
 """
 
 from logvar.posteriors.base import Code, Posterior

@@ -1,4 +1,4 @@
-"""The contract of a posterior family: the encoder's outputs, and the density they make."""
+"""The contract of a posterior family: the encoder's outputs, and the density from them."""
 
 import abc
 from collections.abc import Mapping
@@ -15,11 +15,11 @@ from logvar.scales import Scale
 from logvar.scales.registry import SCALES
 
 Code = Mapping[str, Any]
-"""What an encoder says of one example, by the name of each head."""
+"""An encoder's outputs for one example, by the name of each head."""
 
 
 def scale_setting() -> Any:
-    """The scale of a posterior, which a run's own `scale` sets where a text does not."""
+    """Declare the scale of a posterior; the run's `scale` sets it if the text does not."""
     return setting(scales.get("log-variance"), help="how raw outputs become σ", part=SCALES)
 
 
@@ -34,23 +34,23 @@ class Posterior(eqx.Module):
     reparameterizes: ClassVar[bool] = True
     """Whether z is a differentiable function of noise and parameters."""
     support: ClassVar[str] = "real"
-    """Where z lies: "real" vectors, or another set that the prior has to share."""
+    """The set that z lies in: "real" vectors, or another set, which the prior must share."""
 
     @abc.abstractmethod
     def heads(self, latent_dim: int) -> dict[str, int]:
-        """How many outputs of the encoder each head takes, in order: "mean" and "raw" first.
+        """Return the number of encoder outputs of each head, in order: "mean" and "raw" first.
 
         Heads after these start at 0.
         """
 
     @abc.abstractmethod
     def distribution(self, code: Code) -> Distribution:
-        """q(z | x) from the encoder's outputs for x."""
+        """Return q(z | x) from the encoder's outputs for x."""
 
     def noise_like(self, latent_dim: int) -> PyTree:
-        """What one draw of z takes: a tree of `Gaussian` leaves, in the order of their keys."""
+        """Return the noise for one draw of z: a tree of `Gaussian` leaves, in the order of keys."""
         return Gaussian((latent_dim,))
 
     def embedding(self, code: Code) -> Any:
-        """The latents that stand for x: the posterior mean."""
+        """Return the embedding of x: the posterior mean."""
         return code["mean"]

@@ -8,8 +8,8 @@ from logvar.scales import Scale
 class Full(Posterior):
     """q(z | x) = N(μ, LLᵀ), L lower triangular with σ(raw) on its diagonal.
 
-    The encoder also gives the D(D − 1)/2 entries below the diagonal, which start at 0: a run starts
-    as its diagonal counterpart does (Kingma & Welling 2019, arXiv 1906.02691, section 2.5.1).
+    The encoder also outputs the D(D − 1)/2 entries below the diagonal, which start at 0. So a run
+    starts like its diagonal counterpart (Kingma & Welling 2019, arXiv 1906.02691, section 2.5.1).
 
     Args:
         scale: how raw outputs become the diagonal of L.

@@ -1,4 +1,4 @@
-"""The one list of posterior families: recipes, command line, documentation and tests read it."""
+"""The list of posterior families, for recipes, the command line, documentation and tests."""
 
 from logvar.posteriors.base import Posterior
 from logvar.posteriors.diagonal import Diagonal
@@ -16,7 +16,7 @@ POSTERIORS = Registry(
 
 
 def names() -> list[str]:
-    """The names of all posterior families.
+    """Return the names of all posterior families.
 
     Example:
         >>> import logvar
@@ -27,7 +27,7 @@ def names() -> list[str]:
 
 
 def get(posterior: str | Posterior, /, **settings: object) -> Posterior:
-    """The posterior family of a text.
+    """Return the posterior family of a text.
 
     Raises:
         LogvarError: the name is unknown (the nearest one is named) or a setting does not fit.
@@ -41,7 +41,7 @@ def get(posterior: str | Posterior, /, **settings: object) -> Posterior:
 
 
 def describe(posterior: str | Posterior) -> str:
-    """The text from which `get` rebuilds this family.
+    """Return the text from which `get` rebuilds this family.
 
     Example:
         >>> import logvar

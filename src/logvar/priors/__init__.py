@@ -1,6 +1,6 @@
-"""Priors: p(z), which may be learned and may see the encoder.
+"""Priors: p(z), which may be learned and may use the encoder.
 
-`base` is the contract; one prior per file; `registry` is the list of names.
+`base` is the contract; one prior per file; `registry` lists all.
 """
 
 from logvar.priors.base import Encode, Prior, PriorSpec

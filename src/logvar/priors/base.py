@@ -10,18 +10,18 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from logvar.distributions.base import Distribution
 
 Encode = Callable[[Any], Distribution]
-"""From one prepared example to q(z | x): what a prior of pseudo-inputs reads."""
+"""Maps one prepared example to q(z | x), for priors with pseudo-inputs."""
 
 
 class PriorSpec(eqx.Module):
-    """A prior as a recipe holds it: settings, and no arrays."""
+    """A prior as stored in a recipe: settings, and no arrays."""
 
     support: ClassVar[str] = "real"
-    """Where z lies, which the posterior has to share."""
+    """The set that z lies in, which the posterior must share."""
 
     @abc.abstractmethod
     def build(self, latent_dim: int, key: PRNGKeyArray) -> "Prior":
-        """The prior with its weights as they start."""
+        """Return the prior with its initial weights."""
 
 
 class Prior(PriorSpec):
@@ -38,10 +38,10 @@ class Prior(PriorSpec):
     def given(
         self, latent_dim: int, encode: Encode, condition: Float[Array, "..."] | None = None
     ) -> Distribution:
-        """p(z), or p(z | condition): computed once for a batch.
+        """Return p(z), or p(z | condition); computed once per batch.
 
         Args:
             latent_dim: the number of latents.
             encode: the model's q(z | x) of one prepared example.
-            condition: what the examples are conditioned on, in a conditional model.
+            condition: the condition of the examples, in a conditional model.
         """

@@ -19,11 +19,11 @@ from logvar.scales.registry import SCALES
 class Mixture(PriorSpec):
     """p(z) = Σ π_k N(m_k, diag σ_k²), all learned.
 
-    It starts spread over a standard Normal: π uniform, m_k drawn from N(0, ½I), σ_k² = ½, so that
-    the mean over draws of the components' density is N(0, I).
+    Its start is close to a standard Normal: π uniform, m_k drawn from N(0, ½I), σ_k² = ½, so that
+    the expected density is N(0, I).
 
     Args:
-        components: how many.
+        components: the number of components.
         scale: how their raw values become σ_k.
     """
 

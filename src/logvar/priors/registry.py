@@ -1,4 +1,4 @@
-"""The one list of priors: recipes, command line, documentation and tests read it."""
+"""The list of priors, for recipes, the command line, documentation and tests."""
 
 from logvar.priors.base import PriorSpec
 from logvar.priors.mixture import Mixture
@@ -18,7 +18,7 @@ PRIORS = Registry(
 
 
 def names() -> list[str]:
-    """The names of all priors.
+    """Return the names of all priors.
 
     Example:
         >>> import logvar
@@ -29,7 +29,7 @@ def names() -> list[str]:
 
 
 def get(prior: str | PriorSpec, /, **settings: object) -> PriorSpec:
-    """The prior of a text, or an object of one's own as it is.
+    """Return the prior of a text; your own object is returned unchanged.
 
     Raises:
         LogvarError: the name is unknown (the nearest one is named) or a setting does not fit.
@@ -43,7 +43,7 @@ def get(prior: str | PriorSpec, /, **settings: object) -> PriorSpec:
 
 
 def describe(prior: str | PriorSpec) -> str:
-    """The text from which `get` rebuilds this prior.
+    """Return the text from which `get` rebuilds this prior.
 
     Example:
         >>> import logvar

@@ -1,4 +1,4 @@
-"""What a run is made of: `settings` declares it, `older` reads what earlier versions wrote."""
+"""The recipe of a run: `settings` declares it, `older` reads recipes of earlier versions."""
 
 from logvar.recipe.older import unknown_setting, upgraded
 from logvar.recipe.settings import (

@@ -1,7 +1,7 @@
-"""Settings of earlier versions, as this one spells them.
+"""Settings of earlier versions, converted to this one.
 
-Recipes of version 0.1 had one setting for each number of a part; now they stand in the part's own
-text. Old recipes are read, and an old name in a call is answered with its new spelling.
+Recipes of version 0.1 had a setting for each number of a part; now these are in the part's text.
+Old recipes are still read, and an old name in a call is answered with its new spelling.
 """
 
 import types
@@ -14,7 +14,7 @@ from logvar.registry.parts import converted_to, in_words
 
 
 class _Moved(NamedTuple):
-    """Where a setting went."""
+    """The new place of a setting."""
 
     part: str
     name: str
@@ -40,11 +40,11 @@ MOVED: Mapping[str, _Moved] = types.MappingProxyType(
 )
 _DEFAULTS = {"likelihood": "auto", "network": "auto", "objective": "elbo", "optimizer": "adam"}
 _WITHOUT = {"bernoulli": (), "conv": (), "tutorial": (), "iwae": ("samples",)}
-"""Parts that had no use for the settings beside them, and those that they used."""
+"""Parts that ignored the settings beside them, with those that they did use."""
 
 
 def unknown_setting(name: str, known: Iterable[str], value: Any = None) -> LogvarError:
-    """The error for a name that is no setting, or no longer one."""
+    """Build the error for a name that is not a setting, or no longer one."""
     if name not in MOVED:
         return unknown_name("setting", name, known)
     part, spelling = spelled(name, "…" if value is None else _value(MOVED[name], value))
@@ -52,7 +52,7 @@ def unknown_setting(name: str, known: Iterable[str], value: Any = None) -> Logva
 
 
 def spelled(name: str, value: str) -> tuple[str, str]:
-    """(part, its text with the setting) that say what an old setting said."""
+    """Return (part, its text with the setting) for an old setting."""
     moved = MOVED[name]
     if moved.name == "hidden" and value[:1].isdigit():
         value = f"[{value}]"
@@ -60,10 +60,10 @@ def spelled(name: str, value: str) -> tuple[str, str]:
 
 
 def upgraded(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as recipes of this version spell them, from any version's.
+    """Convert the settings of any version to those of this version.
 
     Raises:
-        LogvarError: an old setting stands beside a part that is written in the new way.
+        LogvarError: an old setting is given together with a part in the new spelling.
     """
     settings = dict(settings)
     for part, default in _DEFAULTS.items():
@@ -102,19 +102,19 @@ def _is(part: str, name: str) -> bool:
 
 
 def _kept(text: str, moved: _Moved, value: Any) -> bool:
-    """Whether a setting has to be written: it meant something, and is not what it would be."""
+    """Return whether a setting must be written: it had an effect, and is not the default."""
     if moved.name not in _WITHOUT.get(text, (moved.name,)):
         return False
     if moved.name == "degrees_of_freedom" and text != "student-t":
         return False
-    # A plain "adamw" had no decay unless one was given, and "iwae" one sample.
+    # A plain "adamw" had no decay unless one was set, and "iwae" one sample.
     if text in ("adamw", "iwae"):
         return True
     return bool(value != moved.default)
 
 
 def _as_call(moved: _Moved, value: Any) -> Any:
-    """A setting's value for the text of a part, where another part is no quoted text."""
+    """Return a setting's value for the text of a part; a nested part is not quoted."""
     return parsed(value) if isinstance(value, str) and moved.name == "scale" else value
 
 

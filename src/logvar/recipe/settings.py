@@ -1,7 +1,7 @@
-"""What a run is made of: the one place where a setting is declared.
+"""The recipe of a run: the one place where settings are declared.
 
 The estimator's arguments and the command line's flags are these fields; `recipe.toml` in a run
-folder is this, written down.
+folder stores them.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from logvar.errors import LogvarError, unknown_name
 from logvar.recipe.older import unknown_setting, upgraded
 
 CUSTOM = "custom"
-"""The text of an optimizer or a schedule that was given as an object in Python."""
+"""The text of an optimizer or a schedule that was passed as an object in Python."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,13 +41,13 @@ class ModelSettings:
         "`logvar parts network`",
     ] = "auto"
     initial_sigma: Annotated[
-        float | str, "σ at the start: a number, auto, or as-is for untouched raw outputs"
+        float | str, "σ at the start: a number, auto, or as-is for unchanged raw outputs"
     ] = "auto"
 
 
 @dataclasses.dataclass(frozen=True)
 class ObjectiveSettings:
-    """What training maximizes."""
+    """The objective that training maximizes."""
 
     objective: Annotated[
         str,
@@ -58,9 +58,9 @@ class ObjectiveSettings:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingSettings:
-    """How it is trained."""
+    """How the model is trained."""
 
-    epochs: Annotated[int, "at most so many passes over the data"] = 300
+    epochs: Annotated[int, "the maximum number of passes over the data"] = 300
     batch_size: Annotated[int, "examples per step"] = 128
     learning_rate: Annotated[
         float | str, "a number, or a schedule such as 'cosine(1e-3, warmup=5)'"
@@ -70,9 +70,9 @@ class TrainingSettings:
     ] = "adam"
     precision: Annotated[
         str,
-        "of the networks' products in training: float32, or bfloat16, which some machines repay",
+        "of the networks' products in training: float32, or bfloat16, faster on some machines",
     ] = "float32"
-    clip_norm: Annotated[float, "cut the gradient's norm to this; 0 is off"] = 0.0
+    clip_norm: Annotated[float, "the largest norm of the gradient; 0 is off"] = 0.0
     validation_fraction: Annotated[float, "share of rows held out; 0 holds out none"] = 0.1
     patience: Annotated[int, "epochs without a better held-out ELBO; 0 never stops early"] = 20
     on_divergence: Annotated[
@@ -84,7 +84,7 @@ class TrainingSettings:
 
 @dataclasses.dataclass(frozen=True)
 class DataSettings:
-    """What it is trained on."""
+    """The data to train on."""
 
     data: Annotated[str, "a built-in name or a path"] = ""
     binarization: Annotated[str, "none, threshold, static or dynamic"] = "none"
@@ -93,7 +93,7 @@ class DataSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """A whole run.
+    """All settings of a run.
 
     Example:
         >>> from logvar.recipe import Recipe
@@ -109,13 +109,13 @@ class Recipe:
 
     @classmethod
     def settings(cls) -> dict[str, Any]:
-        """All settings by name, with their defaults; `data` excepted."""
+        """Return all settings by name with their defaults, except `data`."""
         flat = cls().flat()
         del flat["data"]
         return flat
 
     def flat(self) -> dict[str, Any]:
-        """All settings by name."""
+        """Return all settings by name."""
         return {
             field.name: getattr(section, field.name)
             for section in self._sections().values()
@@ -175,7 +175,7 @@ class Recipe:
         return self
 
     def to_toml(self) -> str:
-        """The recipe as TOML, one table for each part."""
+        """Return the recipe as TOML, with one table per section."""
         return tomli_w.dumps(
             {key: dataclasses.asdict(section) for key, section in self._sections().items()}
         )
@@ -185,7 +185,7 @@ class Recipe:
         """Read a recipe; settings left out keep their defaults.
 
         Raises:
-            LogvarError: not TOML, an unknown table or setting, or a wrong type.
+            LogvarError: the text is not TOML, has an unknown table or setting, or a wrong type.
         """
         try:
             tables = tomllib.loads(text)
@@ -222,7 +222,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 
 PRESETS: typing.Mapping[str, dict[str, Any]] = types.MappingProxyType(
     {
-        # tensorflow/docs, site/en/tutorials/generative/cvae.ipynb, to the letter.
+        # The exact settings of tensorflow/docs, site/en/tutorials/generative/cvae.ipynb.
         "tutorial": {
             "binarization": "threshold",
             "latent_dim": 2,
@@ -243,7 +243,7 @@ PRESETS: typing.Mapping[str, dict[str, Any]] = types.MappingProxyType(
 
 
 def preset(name: str) -> Recipe:
-    """The recipe of a preset.
+    """Return the recipe of a preset.
 
     Raises:
         LogvarError: the name is unknown.
@@ -254,7 +254,7 @@ def preset(name: str) -> Recipe:
 
 
 def _of_type(name: str, value: Any, kind: Any) -> Any:
-    """Check one setting, converting what is meant the same: 1 for 1.0, a list for a tuple."""
+    """Check one setting, converting equivalent values: 1 to 1.0, a list to a tuple."""
     if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
     if kind is int and isinstance(value, int) and not isinstance(value, bool):

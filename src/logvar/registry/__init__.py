@@ -1,6 +1,6 @@
 """Parts by name: the text form `name(argument=value, …)`, and the registry of one kind of part.
 
-`text` reads and writes the form; `parts` declares settings and keeps the registries' contract.
+`text` reads and writes the text form; `parts` declares settings and defines registries.
 """
 
 from logvar.registry.parts import Entry, Registry, setting

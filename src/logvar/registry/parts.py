@@ -1,8 +1,8 @@
 """The registry of one kind of part, and how a part declares its settings.
 
-A part is a class, or a function, that is called with its settings. A dataclass declares each of
-them once, with `setting`: the help text, the range and the choices stand beside the default and are
-used for the check, the error, `--help` and the catalogue alike.
+A part is a class, or a function, that is called with its settings. A dataclass declares each
+setting once, with `setting`: help text, range and choices are given with the default, and are used
+for the check, the error, `--help` and the catalogue.
 """
 
 import dataclasses
@@ -21,16 +21,16 @@ Part = TypeVar("Part")
 
 @dataclasses.dataclass(frozen=True)
 class Entry(Generic[Part]):
-    """A name in a registry."""
+    """A named part in a registry."""
 
     build: Callable[..., Part]
     formula: str = ""
     reference: str = ""
-    """Where it comes from; presets name the code whose constants they carry."""
+    """The source; presets name the code whose constants they use."""
     preset: bool = False
-    """Whether it is another entry with constants set."""
+    """Whether it is another entry with fixed constants."""
     wraps: bool = False
-    """Whether it takes another part of the same kind as its first argument."""
+    """Whether its first argument is another part of the same kind."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,10 +44,10 @@ class _Limits:
     below: float | int = math.inf
     choices: tuple[str, ...] = ()
     part: "Registry | None" = None
-    """The registry of a setting that is a part itself, such as a posterior's scale."""
+    """The registry for a setting that is itself a part, such as a posterior's scale."""
 
     def expected(self) -> str:
-        """The range in words, for an error or a help text; empty where every value is accepted."""
+        """Return the range in words, for errors and help; empty if every value is accepted."""
         if self.choices:
             return "one of " + ", ".join(self.choices)
         low = high = ""
@@ -62,7 +62,7 @@ class _Limits:
         return " and ".join(part for part in (low, high) if part)
 
     def accepts(self, value: Any) -> bool:
-        """Whether a value of the right type is in range; each item of a list for itself."""
+        """Return whether a value of the right type is in range; every item, if it is a list."""
         if self.choices:
             return value in self.choices
         values = value if isinstance(value, tuple) else (value,)
@@ -74,13 +74,13 @@ class _Limits:
 
 
 def setting(default: Any = dataclasses.MISSING, *, help: str, **limits: Any) -> Any:
-    """A field of a part's dataclass: a setting with its help and range.
+    """Declare a field of a part's dataclass as a setting with help and range.
 
     Args:
-        default: its value where none is given; without one it must be given.
+        default: the default value; without it, the setting is required.
         help: one line for `--help` and the catalogue.
         limits: `at_least`, `above`, `at_most`, `below` (numbers), `choices` (texts), or `part`
-            (the registry of a setting that is a part itself).
+            (the registry for a setting that is itself a part).
     """
     return dataclasses.field(default=default, metadata={"limits": _Limits(help, **limits)})
 
@@ -90,17 +90,17 @@ class SettingText(NamedTuple):
 
     name: str
     default: str
-    """As text has it; empty where it must be given."""
+    """The default as text; empty if the setting is required."""
     expected: str
-    """The values it accepts; empty where every value of its type is."""
+    """The accepted values; empty if every value of its type is accepted."""
     help: str
 
 
 class Registry(Generic[Part]):
-    """The parts of one kind by name: built from text, and written down as text.
+    """The parts of one kind by name: built from text, and described as text.
 
     Args:
-        kind: what one is called in messages, such as "scale".
+        kind: the name of the kind in messages, such as "scale".
         base: the class of built parts; an instance is accepted wherever text is.
         entries: the parts in the order of the catalogue.
     """
@@ -114,11 +114,11 @@ class Registry(Generic[Part]):
         return iter(self.entries)
 
     def names(self) -> list[str]:
-        """The names, in the order of the catalogue."""
+        """Return the names, in the order of the catalogue."""
         return list(self.entries)
 
     def extended(self, classes: Collection[type]) -> "Registry[Part]":
-        """This registry with a user's own classes of the kind, each by its class name."""
+        """Return this registry plus a user's own classes of the kind, each by its class name."""
         own = {c.__name__: Entry(c) for c in classes if issubclass(c, self.base)}
         if not own:
             return self
@@ -126,15 +126,15 @@ class Registry(Generic[Part]):
         return copy
 
     def is_own(self, part: Part) -> bool:
-        """Whether a part is of a class that this registry lacks."""
+        """Return whether a part's class is not in this registry."""
         return self._call(part) is None
 
     def get(self, part: str | Part, /, *arguments: Any, **settings: Any) -> Part:
-        """The part of this text; an object of the kind is returned as it is.
+        """Return the part of this text; an object of the kind is returned unchanged.
 
         Raises:
             LogvarError: the text cannot be read, the name is unknown (the nearest one is named), or
-                a setting is unknown, of another type or out of its range.
+                a setting is unknown, of the wrong type or out of range.
         """
         if isinstance(part, self.base):
             return part
@@ -179,7 +179,7 @@ class Registry(Generic[Part]):
             raise LogvarError(f"{self.kind} {name!r}: {reason}; write it as {example!r}") from error
 
     def _example(self, name: str, entry: Entry[Part]) -> str:
-        """How a part is written, with those settings that must be given."""
+        """Return a part's text with its required settings."""
         if entry.wraps:
             return f"{name}({self.names()[0]}, …)"
         fields = self.settings(name).values()
@@ -189,7 +189,7 @@ class Registry(Generic[Part]):
     def _named(
         self, name: str, entry: Entry[Part], arguments: Sequence[Any], settings: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Arguments of a dataclass by name where they can be, so that each is checked."""
+        """Return arguments of a dataclass by name if possible, so that each is checked."""
         known = list(self.settings(name))
         wrapped, rest = (arguments[:1], arguments[1:]) if entry.wraps else ((), arguments)
         if known and len(rest) > len(known):
@@ -209,7 +209,7 @@ class Registry(Generic[Part]):
         return tuple(wrapped), by_position | settings
 
     def _checked(self, name: str, entry: Entry[Part], key: str, value: Any) -> Any:
-        """A setting's value in its own type, in its range."""
+        """Return a setting's value in its own type, after checking its range."""
         if isinstance(value, Call):
             value = self._nested(value)
         field = self.settings(name).get(key)
@@ -229,11 +229,11 @@ class Registry(Generic[Part]):
         return converted
 
     def _nested(self, call: Call) -> Any:
-        """A bare name is a word, for the setting to read; anything else is a text of a part."""
+        """A bare name is kept as a word for the setting to read; anything else is a part's text."""
         return call.name if call == Call(call.name) else formatted(*call)
 
     def settings(self, name: str) -> dict[str, dataclasses.Field]:
-        """The settings of a part by name, in the order of its dataclass."""
+        """Return the settings of a part by name, in the order of its dataclass."""
         entry = self.entries[name]
         if not (inspect.isclass(entry.build) and dataclasses.is_dataclass(entry.build)):
             return {}
@@ -241,7 +241,7 @@ class Registry(Generic[Part]):
         return {field.name: field for field in (fields[1:] if entry.wraps else fields)}
 
     def setting_texts(self, name: str) -> list[SettingText]:
-        """The settings of a part in words, in the order of its dataclass."""
+        """Return the settings of a part in words, in the order of its dataclass."""
         found = []
         for key, field in self.settings(name).items():
             limits: _Limits | None = field.metadata.get("limits")
@@ -257,12 +257,13 @@ class Registry(Generic[Part]):
         return found
 
     def describe(self, part: str | Part) -> str:
-        """The text from which `get` builds this part again.
+        """Return the text from which `get` builds this part again.
 
-        A part of a user's own class is written with the name of its class; the registry
-        `extended` by that class reads the text.
+        A part of a user's own class is written with its class name; the registry `extended` by that
+        class can read the text.
 
         Raises:
+            LogvarError: its settings cannot be expressed as text.
             LogvarError: its settings cannot be written down.
         """
         built = self.get(part)
@@ -296,18 +297,18 @@ class Registry(Generic[Part]):
         return None
 
     def _equal(self, entry: Entry[Part], part: Part) -> bool:
-        """Whether the entry without settings is this part."""
+        """Return whether the entry without settings equals this part."""
         if inspect.isclass(entry.build) and not isinstance(part, entry.build):
             return False
         try:
             plain = entry.build()
-        except TypeError:  # a setting has no default
+        except TypeError:  # a setting is required
             return False
         return type(plain) is type(part) and self.same(plain, part)
 
     @staticmethod
     def same(one: Any, other: Any) -> bool:
-        """Whether two built parts are equal."""
+        """Return whether two built parts are equal."""
         return bool(one == other)
 
     def _with_settings(self, name: str, part: Part) -> Call:
@@ -329,12 +330,12 @@ class Registry(Generic[Part]):
 
     @staticmethod
     def plain(value: Any) -> Any:
-        """A setting's value as text can hold it."""
+        """Return a setting's value in a form that text can express."""
         return value
 
 
 def converted_to(kind: Any, value: Any) -> Any:
-    """The value in this type, where it means the same: 1 for 1.0; None where it does not."""
+    """Return the equivalent value of this type, such as 1.0 for 1; None if there is none."""
     if typing.get_origin(kind) is tuple:
         if not isinstance(value, tuple | list):
             return None

@@ -1,8 +1,8 @@
-"""The text form of a part, `name(argument, setting=value, …)`: read, never evaluated, and written.
+"""The text of a part, `name(argument, setting=value, …)`: parsed (never evaluated) and written.
 
 Names may have hyphens (`log-std`). Values are numbers, quoted texts, true and false, none, lists in
-brackets, and parts again: `full(scale=clamped(log-std, low=-3, high=1))`. A bare name is a part
-without settings or the name of a choice; what it is for decides which.
+brackets, and nested parts: `full(scale=clamped(log-std, low=-3, high=1))`. A bare name is a part
+without settings or the name of a choice; the setting that it is for decides which.
 """
 
 import json
@@ -33,10 +33,10 @@ _WORDS = {"true": True, "false": False, "none": None}
 
 
 def parsed(text: str) -> Call:
-    """Read the text of a part.
+    """Parse the text of a part.
 
     Raises:
-        ValueError: the text is not of this form; the message says what was expected where.
+        ValueError: the text does not have this form; the message says what was expected where.
 
     Example:
         >>> parsed("floored(log-std, minimum=0.1)").settings
@@ -69,7 +69,7 @@ class _Reader:
         return repr(self._token) if self._token else "the end"
 
     def expect(self, token: str) -> None:
-        """Pass this token, or the end of the text where it is empty."""
+        """Check for this token and skip it; an empty token means the end of the text."""
         if self._token != token or self._kind == "quoted":
             wanted = repr(token) if token else "the end"
             raise ValueError(f"expected {wanted}, got {self._here()}")
@@ -77,7 +77,7 @@ class _Reader:
             self._advance()
 
     def value(self) -> Any:
-        """A number, a text, a list, a word such as true, or a part."""
+        """Parse a number, a text, a list, a word such as true, or a part."""
         if self._kind == "number":
             return _number(self._take())
         if self._kind == "quoted":
@@ -141,9 +141,9 @@ def _number(token: str) -> int | float:
 
 
 def formatted(name: str, arguments: tuple[Any, ...] = (), settings: Any = ()) -> str:
-    """The text of a part, from which `parsed` reads the same again.
+    """Return the text of a part, which `parsed` reads back.
 
-    Values that are already texts of parts are given as `Call`.
+    Values that are themselves parts are given as `Call`.
 
     Example:
         >>> formatted("mlp", settings={"hidden": (256, 128), "scale": Call("log-std")})
@@ -155,7 +155,7 @@ def formatted(name: str, arguments: tuple[Any, ...] = (), settings: Any = ()) ->
 
 
 def as_text(value: Any) -> str:
-    """A setting's value as text has it."""
+    """Return a setting's value as text."""
     if isinstance(value, Call):
         return formatted(*value)
     if isinstance(value, str):

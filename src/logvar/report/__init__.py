@@ -1,1 +1,1 @@
-"""Pictures and pages: one offline HTML file for a run."""
+"""Plots and reports: one offline HTML file for a run."""

@@ -1,4 +1,4 @@
-"""The catalogue page, docs/scales.md, from the registry.
+"""Write the catalogue of scales, docs/scales.md, from the registry.
 
 python -m logvar.report.catalogue docs/scales.md
 """
@@ -31,7 +31,7 @@ A scale maps a raw network output r to σ > 0. Choose one by name, `--scale soft
 
 
 def page() -> str:
-    """The whole page as Markdown."""
+    """Return the page as Markdown."""
     plain = [name for name, entry in REGISTRY.items() if not entry.wraps]
     table = [facts(name) for name in plain]
     own = [each for each in table if not each.preset]
@@ -100,7 +100,7 @@ def _safe_table(table: list[Facts]) -> str:
 
 
 def _bound(value: float, dtype: str) -> str:
-    """The largest number there is stands for no bound."""
+    """Format a bound; the largest number of the dtype means that there is none."""
     largest = float(jnp.finfo(dtype).max)
     return _number(math.copysign(math.inf, value) if abs(value) == largest else value)
 
@@ -116,7 +116,7 @@ def _number(value: float | None, digits: int = 4) -> str:
 
 
 def main() -> None:
-    """Write the page to the file given."""
+    """Write the page to the file named on the command line."""
     Path(sys.argv[1]).write_text(page(), encoding="utf-8")
 
 

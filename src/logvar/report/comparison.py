@@ -1,4 +1,4 @@
-"""The report of a comparison: verdicts first, then what they rest on."""
+"""The report of a comparison: verdicts first, then the figures behind them."""
 
 import html
 import math
@@ -39,10 +39,10 @@ def _page(comparison: "Comparison") -> str:
         section(
             "Test ELBO against learning rate",
             figures.elbo_against_rate(experiment, records),
-            "Means over seeds, with the range from worst to best run; runs that diverged are not "
-            "in it. Left: the line of code swapped. Middle: the same runs over the learning rate "
+            "Means over seeds, with the range from worst to best run, without runs that diverged. "
+            "Left: only the line of code is swapped. Middle: the same runs over the learning rate "
             "times what a step of it moves log σ. Right: same start and same step in log σ. If "
-            "curves that differ on the left fall together on the right, only step size and start "
+            "curves that differ on the left coincide on the right, only step size and start "
             "mattered.",
         ),
         section("Differences", figures.differences(experiment, comparison.verdicts), families),
@@ -178,7 +178,7 @@ def _cost(comparison: "Comparison") -> str:
 
 
 def _table(head: Iterable[str], lines: Iterable[Sequence[str]]) -> str:
-    """A table whose first two columns are words and whose others are numbers."""
+    """Return a table whose first two columns are words and the others numbers."""
 
     def cells(values: Iterable[str], tag: str) -> str:
         return "".join(

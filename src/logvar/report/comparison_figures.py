@@ -1,4 +1,4 @@
-"""The figures of a comparison, each a function of its records that returns an inline image."""
+"""The figures of a comparison: functions of its records that return inline images."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,8 +19,8 @@ def _colour(experiment: Experiment, scale: str) -> str:
 
 
 def effective_rate(experiment: Experiment, scale: str, rate: float) -> float:
-    """The learning rate times what one step of it moves log σ, over the reference's, at the
-    start: |d|/|d_ref| under Adam, its square under SGD."""
+    """Return the learning rate times the step in log σ per unit of it, over the reference's, at
+    the start: |d|/|d_ref| under Adam, its square under SGD."""
     chosen, reference = scales.get(scale), scales.get(experiment.reference)
     # As is, the raw output starts at 0 under every scale.
     ratio = abs(float(chosen.slope(0.0)) / float(reference.slope(0.0)))
@@ -29,7 +29,7 @@ def effective_rate(experiment: Experiment, scale: str, rate: float) -> float:
 
 
 def elbo_against_rate(experiment: Experiment, records: Records) -> str:
-    """Test ELBO against the learning rate: as is, the same over the step in log σ, and matched."""
+    """Plot test ELBO against learning rate: as is, as is over the step in log σ, and matched."""
     figure, axes = _new(11.5, 3.7, columns=3)
     panels = [
         (axes[0], AS_IS, lambda scale, rate: rate, "learning rate, as is"),
@@ -61,7 +61,7 @@ def elbo_against_rate(experiment: Experiment, records: Records) -> str:
 
 
 def _limits(records: Records) -> tuple[float, float]:
-    """A range that shows all but the worst failures."""
+    """Return a range that shows all but the worst failures."""
     values = np.array([r["test_elbo"] for r in records], float)
     values = values[np.isfinite(values)]
     if not len(values):
@@ -85,7 +85,7 @@ def _finite(records: Records, scale: str, arm: str, rate: float, name: str) -> n
 
 
 def differences(experiment: Experiment, verdicts: Sequence[Any]) -> str:
-    """Every verdict's interval against the margin."""
+    """Plot every verdict's interval against the margin."""
     shown = [v for v in verdicts if np.isfinite([v.low, v.high]).all()]
     figure, (ax,) = _new(11.5, 0.8 + 0.24 * max(len(shown), 1))
     ax.axvspan(-experiment.margin, experiment.margin, color="#edf1ee", lw=0)
@@ -111,7 +111,7 @@ def _name(verdict: Any) -> str:
 def sigma_over_training(
     experiment: Experiment, curves: Records, rates: dict[tuple[str, str], float]
 ) -> str:
-    """Median σ of the held-out posteriors over the epochs, with the 5–95 % band, by arm."""
+    """Plot the median σ of the held-out posteriors over epochs, with the 5–95 % band, by arm."""
     arms = [AS_IS, *(arm for arm in experiment.arms if arm == MATCHED)]
     figure, axes = _new(11.5, 3.2, columns=len(arms))
     for ax, arm in zip(axes, arms, strict=True):
@@ -138,7 +138,7 @@ def sigma_over_training(
 
 
 def _bands(curves: Records) -> tuple[list[int], np.ndarray]:
-    """Epochs, and for each of them quantiles of raw outputs, the mean over runs still training."""
+    """Return epochs, and quantiles of raw outputs at each, averaged over runs still training."""
     epochs = sorted({entry["epoch"] for entry in curves})
     shown = ("raw_0.05", "raw_0.5", "raw_0.95")
     bands = [
@@ -149,7 +149,7 @@ def _bands(curves: Records) -> tuple[list[int], np.ndarray]:
 
 
 def starts(experiment: Experiment) -> list[tuple[str, float, float, float | None]]:
-    """(scale, σ at raw output 0, |slope| there, raw output of the matched start) of each scale."""
+    """Return (scale, σ at raw output 0, |slope| there, raw output of the matched start) of each."""
     reference = scales.get(experiment.reference)
     lines = []
     for name in experiment.scales:

@@ -1,4 +1,4 @@
-"""The report's figures, each a function of arrays that returns an inline image."""
+"""The figures of a report: functions of arrays that return inline images."""
 
 import base64
 import io
@@ -37,7 +37,7 @@ def style(ax: Axes) -> None:
 
 
 def _svg(figure: Figure) -> str:
-    """The figure as inline SVG; deterministic, with text as text."""
+    """Return the figure as inline SVG; deterministic, with text as text."""
     import matplotlib as mpl
 
     buffer = io.BytesIO()
@@ -46,12 +46,12 @@ def _svg(figure: Figure) -> str:
     ):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue().decode()
-    # The metadata are links to standards; a page that works offline should name no host.
+    # The metadata are links to standards; an offline page should not refer to any host.
     return re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
 
 
 def _png(array: np.ndarray) -> str:
-    """An image array in [0, 1], (height, width) or (height, width, 3), as an <img> tag."""
+    """Return an image in [0, 1], (height, width) or (height, width, 3), as an <img> tag."""
     from PIL import Image
 
     pixels = (np.clip(array, 0, 1) * 255).round().astype(np.uint8)
@@ -66,7 +66,7 @@ def _inline(png: io.BytesIO, kind: str) -> str:
 
 
 def curves(history: list[dict]) -> str:
-    """ELBO, reconstruction and KL over epochs; the held-out best is marked."""
+    """Plot ELBO, reconstruction and KL over epochs, with the best held-out epoch marked."""
     figure, axes = _new(9, 2.7, 3)
     epochs = [line["epoch"] for line in history]
     for ax, term, title in zip(
@@ -81,7 +81,7 @@ def curves(history: list[dict]) -> str:
             if best:
                 ax.axvline(best, color=ORANGE, lw=1, ls=(0, (3, 2)))
         everything = np.concatenate([train, held_out]) if held_out else train
-        # The first epochs would squeeze the rest into a line.
+        # Showing the first epochs would compress the others to a line.
         if len(everything) > 20:
             low, high = np.quantile(everything, [0.04, 1] if term != "kl" else [0, 1])
             margin = 0.06 * (high - low) or 1
@@ -94,7 +94,7 @@ def curves(history: list[dict]) -> str:
 
 
 def by_latent(values: list[float], what: str) -> str:
-    """Bars of a number for each latent, largest first."""
+    """Plot a bar per latent, largest first."""
     order = np.argsort(values)[::-1]
     figure, (ax,) = _new(4.4, 2.6)
     ax.bar(range(len(values)), np.asarray(values)[order], color=BLUE, width=0.7)
@@ -108,7 +108,7 @@ def by_latent(values: list[float], what: str) -> str:
 def raw_histogram(
     counts: list[int], edges: list[float], low: float, high: float, scale: str
 ) -> str:
-    """The raw scale outputs, and below them where they lie in the whole safe range."""
+    """Plot a histogram of raw scale outputs, and below it their place in the safe range."""
     figure = Figure(figsize=(4.4, 2.9), layout="constrained")
     FigureCanvasAgg(figure)
     ax, strip = figure.subplots(2, 1, height_ratios=(6, 1))
@@ -119,7 +119,7 @@ def raw_histogram(
     ax.set_xlabel(f"raw scale output under {scale}", fontsize=9)
 
     left, right = edges[0], edges[-1]
-    # A bound of 1e38 stands for "none": the strip then ends somewhat beyond the outputs.
+    # A bound of 1e38 means "none": the strip then ends a little beyond the outputs.
     shown = (max(low, left - 150), min(high, right + 150))
     margin = 0.06 * (shown[1] - shown[0])
     strip.axvspan(*shown, color=BLUE, alpha=0.13, lw=0)
@@ -135,7 +135,7 @@ def raw_histogram(
 
 
 def latent_map(codes: np.ndarray, labels: np.ndarray | None, axes_shown: tuple[int, int]) -> str:
-    """Posterior means over two latents, coloured by label where there are labels."""
+    """Plot posterior means over two latents, coloured by label if there are labels."""
     figure, (ax,) = _new(5.2, 4.6)
     x, y = codes[:, axes_shown[0]], codes[:, axes_shown[1]]
     few = labels is not None and len(np.unique(labels)) <= len(LABELS)
@@ -157,7 +157,7 @@ def latent_map(codes: np.ndarray, labels: np.ndarray | None, axes_shown: tuple[i
 
 
 def _svg_or_png(figure: Figure, points: int) -> str:
-    """Thousands of points make a slow SVG: those become a picture."""
+    """Return SVG, or PNG if thousands of points would make the SVG slow."""
     if points <= 2000:
         return _svg(figure)
     buffer = io.BytesIO()
@@ -166,7 +166,7 @@ def _svg_or_png(figure: Figure, points: int) -> str:
 
 
 def tiles(images: np.ndarray, columns: int, gap: int = 1) -> str:
-    """Images (n, height, width, 1 or 3) in rows of so many columns."""
+    """Arrange images (n, height, width, 1 or 3) in rows of `columns` images."""
     n, height, width, channels = images.shape
     rows = -(-n // columns)
     canvas = np.ones((rows * (height + gap) - gap, columns * (width + gap) - gap, channels))
@@ -177,7 +177,7 @@ def tiles(images: np.ndarray, columns: int, gap: int = 1) -> str:
 
 
 def feature_fit(rows: np.ndarray, decoded: np.ndarray) -> str:
-    """For tables: how much of each feature's variance the reconstruction explains."""
+    """Plot the share of each feature's variance that the reconstruction explains, for tables."""
     flat, other = rows.reshape(len(rows), -1), decoded.reshape(len(rows), -1)
     spread = flat.var(0)
     explained = 1 - np.square(flat - other).mean(0) / np.where(spread > 0, spread, np.inf)

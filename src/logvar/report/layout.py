@@ -1,4 +1,4 @@
-"""The frame of every page: style, heading, facts and sections."""
+"""The layout of every page: style, heading, facts and sections."""
 
 import html
 
@@ -10,13 +10,13 @@ def section(title: str, body: str, caption: str = "", *, half: bool = False) -> 
 
 
 def page(title: str, subtitle: str, facts: list[str], sections: list[str]) -> str:
-    """A whole page that needs nothing else to be read.
+    """Return a self-contained page.
 
     Args:
-        title: what it is about, as plain text.
-        subtitle: beside it, smaller.
-        facts: short plain texts in one line below.
-        sections: what `section` returns.
+        title: the title, as plain text.
+        subtitle: next to the title, smaller.
+        facts: short plain texts, in one line below.
+        sections: results of `section`.
     """
     return _TEMPLATE.format(
         title=html.escape(title),

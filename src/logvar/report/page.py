@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs nothing else to be read."""
+"""The report of a run: one self-contained HTML file."""
 
 import html
 import statistics
@@ -40,7 +40,7 @@ def write_report(
     labels: np.ndarray | None,
     seconds: list[float] | None = None,
 ) -> Path:
-    """Draw the report of a fitted estimator on the rows it was evaluated on."""
+    """Write the report of a fitted estimator on the rows it was evaluated on."""
     write_atomically(path, _page(vae, evaluation, rows, labels, seconds or []))
     return path
 
@@ -56,7 +56,7 @@ def _page(
     name = recipe.data.data or "data"
     codes = vae.transform(rows[:5000])
     by_latent = len(evaluation.kl_per_latent) == codes.shape[1]
-    # Without a KL for each latent, those whose means differ most between rows.
+    # Without a KL per latent, choose the latents whose means vary most between rows.
     importance = evaluation.kl_per_latent if by_latent else codes.var(axis=0)
     order = np.argsort(importance)[::-1]
     raw = evaluation.raw_outputs
@@ -119,7 +119,7 @@ def _page(
 
 
 def _use_of_latents(evaluation: Evaluation, codes: np.ndarray, by_latent: bool) -> str:
-    """Bars of the KL of each latent, or of their variances where the KL is one number."""
+    """Plot the KL of each latent, or the variances of their means if the KL is one number."""
     active = f"{evaluation.active_units} of {evaluation.latents} latents are active ({ACTIVE})."
     if by_latent:
         picture = figures.by_latent(evaluation.kl_per_latent, "KL, nats")
@@ -162,7 +162,7 @@ def _facts(
 
 
 def _stepping(optimizer: str, learning_rate: float | str) -> str:
-    """Optimizer and learning rate in words."""
+    """Describe optimizer and learning rate."""
     if optimizer == CUSTOM:
         return "an optimizer given as an object"
     if learning_rate == CUSTOM:
@@ -219,7 +219,7 @@ def _image_sections(vae: "VAE", rows: np.ndarray, shape: tuple[int, ...]) -> lis
 
 
 def _intensities(vae: "VAE") -> bool:
-    """Whether pixels lie in [0, 1]."""
+    """Whether pixels are in [0, 1]."""
     return vae.fitted_.likelihood.reads_intensities
 
 

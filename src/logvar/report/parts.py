@@ -37,7 +37,7 @@ kind, `logvar parts KIND NAME` one part. An object of your own is accepted where
 
 
 def kind_of(name: str) -> Registry:
-    """The registry of a kind.
+    """Return the registry of a kind.
 
     Raises:
         LogvarError: there is no such kind.
@@ -48,14 +48,14 @@ def kind_of(name: str) -> Registry:
 
 
 def summary(kind: str) -> Iterator[tuple[str, str, str]]:
-    """(how it is written with its settings, formula, source) of each part of a kind."""
+    """Yield (its text with settings, formula, source) of each part of a kind."""
     registry = kind_of(kind)
     for name, entry in registry.entries.items():
         yield written(registry, name), entry.formula, entry.reference
 
 
 def written(registry: Registry, name: str) -> str:
-    """A part with its settings at their defaults."""
+    """Return a part's text with its settings at their defaults."""
     wrapped = ["SCALE"] if registry.entries[name].wraps else []
     settings = [
         f"{setting.name}={setting.default or '…'}" for setting in registry.setting_texts(name)
@@ -65,7 +65,7 @@ def written(registry: Registry, name: str) -> str:
 
 
 def lines_of(kind: str, name: str) -> Iterator[str]:
-    """One part in full, line by line.
+    """Describe one part in full, line by line.
 
     Raises:
         LogvarError: there is no such part.
@@ -90,13 +90,13 @@ def _flag(kind: str) -> str:
 
 
 def _first_sentence(entry: Entry) -> str:
-    """The first line of what a part says of itself."""
+    """Return the first line of a part's docstring."""
     documentation = inspect.getdoc(entry.build) if inspect.isclass(entry.build) else ""
     return (documentation or "").split("\n\n")[0].replace("\n", " ")
 
 
 def page() -> str:
-    """The page of the documentation, as Markdown."""
+    """Return the page of the documentation, as Markdown."""
     sections = [_OPENING]
     for kind, registry in KINDS.items():
         if kind in ("scale", "optimizer", "schedule"):
@@ -122,7 +122,7 @@ def _table(registry: Registry) -> str:
 
 
 def main() -> None:
-    """Write the page to the file given."""
+    """Write the page to the file named on the command line."""
     Path(sys.argv[1]).write_text(page(), encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Scales drawn over their raw outputs: σ, slope, and the KL's first two derivatives."""
+"""Plots of scales over their raw outputs: σ, slope, and the KL's first two derivatives."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ ENDINGS = (".png", ".svg", ".pdf")
 
 
 def check_ending(path: Path) -> None:
-    """Refuse a file that could not be written, before anything is computed.
+    """Refuse a file that cannot be written, before anything is computed.
 
     Raises:
         LogvarError: the ending is not one of `ENDINGS`, or the folder is missing.
@@ -36,13 +36,13 @@ def draw_scales(
     *,
     raw_outputs: tuple[list[int], list[float], str] | None = None,
 ) -> None:
-    """Draw σ(r), d against σ, dKL/dr and KL″ of some scales.
+    """Plot σ(r), d against σ, dKL/dr and KL″ of some scales.
 
     Args:
         path: a .png, .svg or .pdf file.
-        names: scales by name.
-        raw_outputs: (counts, edges, what they are) of a run's raw outputs, drawn beneath as a
-            histogram over the same axis.
+        names: the names of the scales.
+        raw_outputs: (counts, edges, label) of a run's raw outputs, plotted below as a histogram
+            over the same axis.
 
     Raises:
         LogvarError: an unknown scale, or a file that cannot be written.
@@ -104,7 +104,7 @@ def _curves(panels: list[Axes], name: str, raw: np.ndarray, colour: str, line: s
                 jax.grad(lambda r: jnp.sum(gradient(r)))(r),
             )
         )
-        # Slopes are drawn over σ itself, so that scales can be compared where they mean the same.
+        # Slopes are plotted over σ itself, so that scales are compared at the same σ.
         wide = jnp.linspace(-40.0, 1000.0, 20_001)
         reached, slope = np.asarray(scale.sigma(wide)), np.asarray(scale.slope(wide))
     style_of: dict[str, Any] = {"color": colour, "lw": 1.6, "ls": line}
@@ -117,7 +117,7 @@ def _curves(panels: list[Axes], name: str, raw: np.ndarray, colour: str, line: s
 
 
 def _slope_limits(panel: Axes) -> tuple[float, float]:
-    """Below 0 there is something to see for precisions alone, whose σ falls as r rises."""
+    """Show slopes below 0 only for precisions, whose σ falls as r rises."""
     falls = any(np.min(line.get_ydata()) < 0 for line in panel.lines)
     return -1.25 if falls else -0.05, 1.6
 

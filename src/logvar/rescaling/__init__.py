@@ -1,1 +1,1 @@
-"""Moving a model from one scale to another: in training, at the start, and once trained."""
+"""Changes of a model's scale: in training, at the start, and after training."""

@@ -1,9 +1,9 @@
-"""Move a trained model and its optimizer to another scale.
+"""Convert a trained model and its optimizer to another scale.
 
 The raw outputs come from a last layer, r = W·h + b, so another affine function of r costs nothing:
-r′ = a·r + c, one (a, c) for each latent. Within the log family r′ = (rate/rate′)·r is exact, to the
-bit where that is a power of two. Between other scales σ′(r′) = σ(r) is not affine in r, and the
-best affine r′ on given data is taken.
+r′ = a·r + c, with one (a, c) per latent. Within the log family r′ = (rate/rate′)·r is exact, to the
+bit if the factor is a power of two. Between other scales σ′(r′) = σ(r) is not affine in r, and the
+best affine r′ on given data is used.
 """
 
 import dataclasses
@@ -32,10 +32,10 @@ class Affine(NamedTuple):
 
 
 def affine_between(old: Scale, new: Scale, raw: Float[np.ndarray, "rows latent"]) -> Affine:
-    """The affine change of raw outputs that keeps σ: exactly, or as well as it can on these.
+    """Return the affine change of raw outputs that keeps σ: exactly, or as well as possible here.
 
     Outside the log family it minimizes Σ (log σ′(a·r + c) − log σ(r))² over the rows, for each
-    latent, by Gauss–Newton from where slopes agree at the mean raw output.
+    latent, by Gauss–Newton from the point where slopes agree at the mean raw output.
     """
     latents = raw.shape[1]
     if isinstance(old, LogFamily) and isinstance(new, LogFamily):
@@ -46,9 +46,9 @@ def affine_between(old: Scale, new: Scale, raw: Float[np.ndarray, "rows latent"]
 
 def _fitted(old: Scale, new: Scale, raw: np.ndarray) -> Affine:
     target = np.asarray(old.log_sigma(raw))
-    with np.errstate(divide="ignore"):  # log 0 = −∞ is a bound that bounds nothing
+    with np.errstate(divide="ignore"):  # log 0 = −∞ is no bound
         low, high = (np.log(np.asarray(bound, float)) for bound in new.bounds)
-    # What the new scale cannot reach is asked for as near as it comes.
+    # Targets that the new scale cannot reach are moved to the nearest σ that it can.
     margin = 1e-3
     reachable = np.clip(target, low + margin, high - margin)
     middle = reachable.mean(axis=0)
@@ -65,7 +65,7 @@ def _fitted(old: Scale, new: Scale, raw: np.ndarray) -> Affine:
         best = tuple(np.where(better, a, b) for a, b in zip((factor, offset), best, strict=True))
         best_error = np.where(better, error, best_error)
         slope = np.asarray(new.slope(moved))
-        # Normal equations of the two unknowns, with raw outputs taken about their mean.
+        # Normal equations of the two unknowns, with raw outputs relative to their mean.
         u, v = slope * (raw - centre), slope
         uu, uv, vv = (u * u).sum(0), (u * v).sum(0), (v * v).sum(0)
         bu, bv = (u * miss).sum(0), (v * miss).sum(0)
@@ -80,7 +80,7 @@ def _fitted(old: Scale, new: Scale, raw: np.ndarray) -> Affine:
 
 
 def convert_model(model: VAEModel, new: Scale, affine: Affine) -> VAEModel:
-    """The model with its head's raw columns changed, under the new scale.
+    """Return the model under the new scale, with its head's raw columns changed.
 
     Raises:
         LogvarError: the encoder has no head that is one matrix for mean and raw output.
@@ -103,22 +103,22 @@ def convert_state(
     old_coordinates: PyTree,
     same_coordinates: bool,
 ) -> TrainState:
-    """A state of training whose weights and optimizer go on under the new scale.
+    """Return a training state whose weights and optimizer continue under the new scale.
 
     Args:
         state: the state under the old scale.
         affine: the change of raw outputs.
-        converted: the converted model, whose tree the new state takes.
-        old_coordinates: the coordinates that the old run's optimizer worked in.
-        same_coordinates: the new run's optimizer works in the coordinates of the same reference,
-            so its moments stay as they are; otherwise they are moved to the new scale's own.
+        converted: the converted model, whose structure the new state gets.
+        old_coordinates: the coordinates of the old run's optimizer.
+        same_coordinates: whether the new run's optimizer works in the coordinates of the same
+            reference, so that its moments are unchanged; otherwise they are converted.
     """
     structure = jax.tree.structure(partition(converted)[0])
     head = scale_head(converted)
-    assert head is not None  # `convert_model` has refused other networks
+    assert head is not None  # `convert_model` refuses other networks
 
     def in_new_tree(tree: PyTree) -> PyTree:
-        # A tree of weights carries its model's scale in its structure.
+        # A tree of weights has its model's scale in its structure.
         return jax.tree.unflatten(structure, jax.tree.leaves(tree))
 
     def moved(node: PyTree) -> PyTree:
@@ -140,12 +140,12 @@ def convert_state(
 
 
 def _has_degrees(node: PyTree) -> bool:
-    """Whether it is a state of one of our optimizers, which says how it scales."""
+    """Return whether it is the state of a built-in optimizer, which says how it scales."""
     return hasattr(node, "degrees")
 
 
 def _moved(state: Any, head: ScaleHead, affine: Affine, old_coordinates: PyTree) -> Any:
-    """A gradient with respect to a·w is 1/a times as large, its square 1/a²."""
+    """Rescale moments: a gradient with respect to a·w is 1/a times as large, its square 1/a²."""
     inverse = Affine(1 / affine.factor, np.zeros_like(affine.offset))
     squared = Affine(np.square(inverse.factor), inverse.offset)
 

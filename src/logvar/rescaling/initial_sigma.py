@@ -1,9 +1,9 @@
-"""Where training starts: the same σ, and the same spread of log σ, under any scale.
+"""The start of training: the same σ, and the same spread of log σ, under any scale.
 
-A fresh head's raw outputs scatter around their bias with some variance V. To first order log σ then
-scatters with d²V, and the KL at the start is ½(σ² − 1) − log σ + ½·KL″·V, so the same raw outputs
-cost 5 times the KL under log-std that they cost under log-variance. Setting the bias to raw(σ) and
-scaling the head's raw columns by ½/d(σ) makes the start of every scale that of log-variance.
+A fresh head's raw outputs vary around their bias with some variance V. To first order log σ then
+varies with d²V, and the KL at the start is ½(σ² − 1) − log σ + ½·KL″·V, so the same raw outputs
+cost 5 times the KL under log-std as under log-variance. Setting the bias to raw(σ) and scaling
+the head's raw columns by ½/d(σ) makes every scale start like log-variance.
 """
 
 import equinox as eqx
@@ -18,18 +18,18 @@ from logvar.models.heads import ScaleHead, scale_head
 from logvar.models.vae import VAEModel
 from logvar.scales import Scale
 
-_REFERENCE_SLOPE = 0.5  # log-variance's, which the factor therefore leaves as it is
-_LARGEST_FACTOR = 10.0  # near a bound d → 0, and spread in log σ cannot be had at any factor
+_REFERENCE_SLOPE = 0.5  # log-variance's, so its factor is 1
+_LARGEST_FACTOR = 10.0  # near a bound d → 0, and no factor can restore the spread of log σ
 
 
 def chosen_sigma(initial_sigma: float | str, scale: str | Scale) -> float | None:
-    """The σ to start at, or None for raw outputs as the network draws them.
+    """Return the σ to start at, or None for raw outputs as the network initializes them.
 
-    "auto" is what the source of a preset states, otherwise 1, where the KL is least, and where 1
-    is out of reach the middle of what log σ reaches.
+    "auto" is the σ stated by the source of a preset. Otherwise it is 1, where the KL is smallest,
+    or the middle of the range of log σ if the scale does not reach 1.
 
     Raises:
-        LogvarError: the scale does not reach a σ that was asked for.
+        LogvarError: the scale does not reach the requested σ.
     """
     if initial_sigma == "as-is":
         return None
@@ -47,16 +47,16 @@ def chosen_sigma(initial_sigma: float | str, scale: str | Scale) -> float | None
 
 
 def starting_at(model: VAEModel, sigma: float, scale: Scale, *, required: bool) -> VAEModel:
-    """The model with its encoder's head set so that σ starts there.
+    """Return the model with its encoder's head set to start at σ.
 
     Args:
         model: a fresh model.
-        sigma: where to start.
-        scale: the scale whose raw outputs the head puts out.
-        required: whether an encoder without such a head is an error, or left alone.
+        sigma: the σ to start at.
+        scale: the scale of the head's raw outputs.
+        required: whether an encoder without such a head is an error; otherwise it is unchanged.
 
     Raises:
-        LogvarError: required, and the encoder is one of the user's own.
+        LogvarError: required, and the encoder is the user's own.
     """
     head = scale_head(model)
     if head is None:
@@ -71,9 +71,9 @@ def starting_at(model: VAEModel, sigma: float, scale: Scale, *, required: bool) 
 
 
 def with_raw_at(model: VAEModel, head: ScaleHead, sigma: float, scale: Scale) -> VAEModel:
-    """The model with the raw outputs of a head starting at σ, spread as under log-variance."""
+    """Return the model with a head's raw outputs starting at σ, spread as under log-variance."""
     raw, factor = map(np.asarray, _raw_and_factor(host_float(sigma), scale))
-    # On the host, where no program is compiled for the head's shape.
+    # On the host, so that no program is compiled for the head's shape.
     layer = head.layer(model)
     factors = head.per_column(factor, 1.0).astype(np.float32)
     kernel = np.asarray(layer.kernel) * head.for_kernel(factors)
@@ -81,9 +81,9 @@ def with_raw_at(model: VAEModel, head: ScaleHead, sigma: float, scale: Scale) ->
     return head.with_arrays(model, from_host(kernel), from_host(bias))
 
 
-@eqx.filter_jit  # one program: operation by operation it would compile twelve
+@eqx.filter_jit  # as one program: run operation by operation, it would compile twelve
 def _raw_and_factor(sigma: Float[Array, ""], scale: Scale) -> tuple[Array, Array]:
-    """The head's bias, and what its raw columns are multiplied by."""
+    """Return the head's bias, and the factor of its raw columns."""
     raw = jnp.asarray(scale.raw(sigma), jnp.float32)
     factor = _REFERENCE_SLOPE / scale.slope(raw)
     return raw, jnp.clip(factor, -_LARGEST_FACTOR, _LARGEST_FACTOR)

@@ -2,8 +2,8 @@
 
 For log σ = rate·r, a run under rate₂ equals a run under rate₁ if the raw outputs start at
 c·r with c = rate₁/rate₂, and the optimizer sees the scale head's weights divided by c and its
-gradients multiplied by c. That conjugation compensates learning rate, Adam's ε, weight decay and
-gradient clipping at once, for any optimizer; for a power of two it is exact to the bit.
+gradients multiplied by c. This compensates learning rate, Adam's ε, weight decay and gradient
+clipping at once, for any optimizer; for a power of two it is exact to the bit.
 """
 
 import equinox as eqx
@@ -21,7 +21,7 @@ from logvar.training.state import partition
 
 
 def factor_between(scale: str | scales.Scale, reference: str | scales.Scale) -> float:
-    """c with rate_scale · (c·r) = rate_reference · r.
+    """Return c with rate_scale · (c·r) = rate_reference · r.
 
     Raises:
         LogvarError: one of them is not of the log family.
@@ -58,13 +58,13 @@ def matched(model: VAEModel, reference: str | scales.Scale) -> tuple[VAEModel, P
 
 
 def coordinates(model: VAEModel, factor: float = 1.0) -> PyTree:
-    """A factor for each weight: `factor` for the raw outputs' columns of the head, otherwise 1.
+    """Return a factor for each weight: `factor` for the head's raw columns, otherwise 1.
 
     Unmatched runs train in coordinates of ones rather than in none, so that a run and its match
-    are the same compiled program: another program may add the gradient's norm in another order.
+    use the same compiled program: another program may sum the gradient's norm in another order.
     """
     params, _ = partition(model)
-    # Made on the host, where nothing has to be compiled for it.
+    # Made on the host, so that nothing is compiled for it.
     ones = jax.tree.map(lambda leaf: from_host(np.ones((), leaf.dtype)), params)
     head = scale_head(model)
     if head is None:

@@ -1,4 +1,4 @@
-"""A fitted estimator moved to another scale, with what that changes measured on data."""
+"""Convert a fitted estimator to another scale and measure what that changes on data."""
 
 import dataclasses
 from typing import Any
@@ -10,14 +10,14 @@ from logvar.data.intake import dense_rows
 from logvar.evaluation.elbo import elbo_terms
 from logvar.fitted import Fitted
 from logvar.recipe import Recipe
-from logvar.scales import LogFamily, Scale
 from logvar.rescaling.conversion import affine_between, convert_model, convert_state
 from logvar.rescaling.matching import coordinates, factor_between
+from logvar.scales import LogFamily, Scale
 
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """How a model differs from the one it was converted from, on the same rows and noise."""
+    """The differences between a model and its converted copy, on the same rows and noise."""
 
     kind: str
     """"bitwise", "to rounding" or "best local match"."""
@@ -40,21 +40,22 @@ class Change:
 
 
 def convert(vae: Any, scale: str | Scale, X: Any, *, match: bool = True) -> tuple[Any, Change]:
-    """Move a fitted estimator to another scale: its weights, and its optimizer's state if any.
+    """Convert a fitted estimator to another scale: its weights, and its optimizer's state if any.
 
-    Within the log family the conversion is exact to the bit for a power of two (log-variance,
-    log-std), otherwise to rounding, and the new run goes on in the coordinates of the old scale
-    (`match`), which is the same training. To any other scale it is the best match on X.
+    Within the log family the conversion is exact to the bit if the factor is a power of two
+    (log-variance, log-std) and exact to rounding otherwise. Training then continues in the
+    coordinates of the old scale (`match`), as if nothing had changed. For any other scale the
+    conversion is the best match on X.
 
     Args:
         vae: a fitted estimator.
-        scale: the scale to move to.
-        X: rows to fit a match to, and to measure the change on; the training rows, usually.
-        match: within the log family, go on as under the old scale; False moves the optimizer's
-            state to the new scale's own coordinates.
+        scale: the new scale.
+        X: the rows to fit the match on and to measure the change on; usually the training rows.
+        match: within the log family, keep training as under the old scale; False moves the
+            optimizer's state to the new scale's own coordinates.
 
     Raises:
-        LogvarError: networks of the user's own, or an unknown scale.
+        LogvarError: the model has the user's own networks, or the scale is unknown.
 
     Example:
         >>> import logvar
@@ -75,7 +76,7 @@ def convert(vae: Any, scale: str | Scale, X: Any, *, match: bool = True) -> tupl
 def convert_fitted(
     fitted: Fitted, scale: str | Scale, rows: np.ndarray, *, match: bool = True
 ) -> tuple[Fitted, Change]:
-    """The same for what training gave, and rows in the data's own units."""
+    """Do the same for a `Fitted` and rows in the data's own units."""
     new, old = scales.get(scale), fitted.model.scale
     examples, preparation = fitted.read(rows)
     before = elbo_terms(fitted.model, examples, preparation, fitted.seed)
@@ -99,7 +100,7 @@ def convert_fitted(
 
 
 def _recipe(recipe: Recipe, old: Scale, new: Scale, match: bool) -> tuple[Recipe, str]:
-    """The recipe of the converted run, and the reference whose coordinates it goes on in."""
+    """Return the converted run's recipe, and the scale whose coordinates it trains in."""
     family = isinstance(old, LogFamily) and isinstance(new, LogFamily)
     reference = (recipe.training.match or scales.describe(old)) if family and match else ""
     name = scales.describe(new)

@@ -1,6 +1,6 @@
-"""What `logvar doctor` does: read a run, finished or dead, and say what is wrong with it.
+"""`logvar doctor`: read a run, finished or not, and say what is wrong with it.
 
-Or describe the environment that runs are computed in.
+It can also describe the environment that runs are computed in.
 """
 
 import importlib.metadata
@@ -28,10 +28,10 @@ from logvar.training import schedules
 
 
 def ending(run: Path) -> list[Finding]:
-    """How a run ended, from its folder alone.
+    """Report how a run ended, from its folder alone.
 
     Raises:
-        LogvarError: there is no run, neither whole nor unfinished.
+        LogvarError: the folder has no run, neither complete nor unfinished.
     """
     findings = _of_the_unfinished(run)
     if not (run / run_folder.MANIFEST).is_file():
@@ -42,7 +42,7 @@ def ending(run: Path) -> list[Finding]:
     text = f"{manifest.ended} after {manifest.epochs_run} epochs"
     fine = manifest.ended in ("finished", "stopped early")
     if manifest.ended == "interrupted":
-        text += "; the same command with --resume goes on"
+        text += "; run the same command with --resume to continue"
     if manifest.diagnosis:
         text += f"; {manifest.diagnosis}"
     findings.insert(0, Finding("ending", fine, text))
@@ -55,24 +55,24 @@ def _of_the_unfinished(run: Path) -> list[Finding]:
     if not folder.is_dir():
         return []
     checkpoint, passed_over = newest_checkpoint(folder / FOLDER)
-    findings = [Finding("checkpoint", False, f"passed over: {reason}") for reason in passed_over]
+    findings = [Finding("checkpoint", False, f"skipped: {reason}") for reason in passed_over]
     if checkpoint is None:
-        text = "a run was begun here and has no checkpoint yet: it is still at work, or starts over"
+        text = "a run was started here and has no checkpoint yet: it is running, or starts over"
     else:
         text = (
-            f"a run was begun here and has not ended: its newest checkpoint is at step "
-            f"{checkpoint.step:,}, after {len(checkpoint.history)} epochs; if no process is at "
-            "work on it, the same command with --resume goes on"
+            f"a run was started here and has not ended: its newest checkpoint is at step "
+            f"{checkpoint.step:,}, after {len(checkpoint.history)} epochs; if no process is "
+            "running it, run the same command with --resume to continue"
         )
     return [Finding("unfinished", False, text), *findings]
 
 
 def health(fitted: Fitted, rows: np.ndarray) -> Sequence[Finding]:
-    """What is wrong with a trained model, judged on these rows."""
+    """Look for problems of a trained model on these rows."""
     examples, preparation = fitted.read(rows.reshape(-1, *fitted.shape))
     terms = elbo_terms(fitted.model, examples, preparation, fitted.seed)
     if not np.isfinite(terms.raw).all():
-        return [Finding("model", False, "its raw outputs are not finite: nothing more can be said")]
+        return [Finding("model", False, "its raw outputs are not finite: no further checks")]
     settings = fitted.recipe.training
     is_custom = CUSTOM in (settings.optimizer, settings.learning_rate)
     return examine(
@@ -85,7 +85,7 @@ def health(fitted: Fitted, rows: np.ndarray) -> Sequence[Finding]:
 
 
 def described_environment() -> dict[str, str]:
-    """What computes here, for people: versions, processor, devices and kernels."""
+    """Describe versions, processor, devices and kernels, for people to read."""
     found = {"logvar": logvar.__version__, "Python": platform.python_version()}
     for name, package in (("JAX", "jax"), ("jaxlib", "jaxlib"), ("NumPy", "numpy")):
         found[name] = importlib.metadata.version(package)

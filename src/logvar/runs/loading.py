@@ -1,4 +1,4 @@
-"""Trained models from run folders."""
+"""Load trained models from run folders."""
 
 import math
 import os
@@ -12,20 +12,20 @@ import numpy as np
 
 from logvar import assembly
 from logvar.assembly import Own
-from logvar.data.standardization import ARRAYS, Standardization
 from logvar.assembly.decisions import CUSTOM_NETWORK, Decisions
+from logvar.assembly.parts import get, is_auto, resolved, without_unused
+from logvar.data.standardization import ARRAYS, Standardization
 from logvar.errors import LogvarError
 from logvar.fitted import Fitted
 from logvar.models.vae import VAEModel
 from logvar.networks import Network
-from logvar.assembly.parts import get, is_auto, resolved, without_unused
 from logvar.recipe import Recipe
+from logvar.rescaling.matching import coordinates
 from logvar.storage import run_folder
 from logvar.storage.checkpoints import FOLDER, newest_checkpoint
 from logvar.storage.weights import load_arrays, load_named
 from logvar.trainable import without_settings
 from logvar.training import optimizers
-from logvar.rescaling.matching import coordinates
 from logvar.training.state import TrainState, initial_state
 
 
@@ -38,11 +38,13 @@ def load_fitted(
     learning_rate: Any = None,
     parts: Collection[type] = (),
 ) -> Fitted:
-    """What training gave, from a run folder; runs no code from it. Arguments as for `logvar.load`.
+    """Load a `Fitted` from a run folder, without running any code from it.
+
+    The arguments are those of `logvar.load`.
 
     Raises:
-        LogvarError: no whole run folder, a file that was changed, another format, or objects
-            that do not fit.
+        LogvarError: the folder is not a complete run, a file was changed, the format is another,
+            or the objects do not fit.
     """
     folder = Path(path)
     manifest = run_folder.read_manifest(folder)
@@ -55,7 +57,7 @@ def load_fitted(
         recipe = recipe.replace(**used)
     if manifest.custom and encoder is None:
         raise LogvarError(
-            f"{folder} holds a run with networks of its own ({manifest.custom.get('encoder')}, "
+            f"{folder} holds a run with custom networks ({manifest.custom.get('encoder')}, "
             f"{manifest.custom.get('decoder')}): pass logvar.load(path, encoder=…, decoder=…) with "
             "modules of the same structure"
         )
@@ -67,7 +69,7 @@ def load_fitted(
         )
     own = Own(encoder, decoder, optimizer, learning_rate, tuple(parts))
     decisions = _decisions(manifest, recipe)
-    # A rescue may have given the scale bounds, which the recipe to repeat the run does not have.
+    # A rescue may have bounded the scale; the recipe to repeat the run does not have these bounds.
     of_weights = recipe.replace(scale=manifest.scale or recipe.model.scale)
     skeleton = assembly.skeleton(of_weights, decisions, manifest.shape, own)
     model, standardization = _weights_of(folder, manifest, skeleton, decisions, own)
@@ -89,7 +91,10 @@ def load_fitted(
 
 
 def _decisions(manifest: run_folder.Manifest, recipe: Recipe) -> Decisions:
-    """What "auto" stood for. Runs of version 0.1 wrote names alone: settings are the recipe's."""
+    """Return what "auto" chose.
+
+    Runs of version 0.1 recorded names only; their settings are those of the recipe.
+    """
     texts = {"likelihood": manifest.likelihood, "network": manifest.network}
     for kind, text in texts.items():
         asked = getattr(recipe.model, kind)
@@ -106,12 +111,12 @@ def _weights_of(
     decisions: Decisions,
     own: Own,
 ) -> tuple[VAEModel, Standardization | None]:
-    """The model of a run folder, and how it reads real values."""
+    """Return the model of a run folder, and its standardization."""
     weights, apart = folder / run_folder.WEIGHTS, folder / run_folder.STANDARDIZATION
     skeleton, settings = without_settings(whole)
 
     def loaded(skeleton: VAEModel, names: tuple[str, ...] = ()) -> VAEModel:
-        # Runs of version 0.1 also saved arrays that are settings of a scale.
+        # Runs of version 0.1 also saved arrays that are now settings of a scale.
         return load_arrays(weights, skeleton, apart=names, ignored=("scale.",))
 
     if not get("likelihood", decisions.likelihood, own.classes).standardizes:
@@ -120,11 +125,11 @@ def _weights_of(
         dtype = np.float64 if manifest.dtype == "float64" else np.float32
         arrays = load_named(apart, ARRAYS, manifest.shape)
         if not ((arrays["factor"] > 0) & (arrays["low"] <= arrays["high"])).all():
-            raise LogvarError(f"{apart} is no standardization; the file was changed: fit again")
+            raise LogvarError(f"{apart} is not a standardization; the file was changed: fit again")
         shift, factor, low, high = (arrays[name] for name in ARRAYS)
         read = Standardization(shift, factor, low, high, dtype)
         return eqx.combine(loaded(skeleton), settings), read
-    # A run of logvar 0.1: float32, and within the model.
+    # A run of logvar 0.1: kept in float32, inside the model.
     names = ("likelihood.shift", "likelihood.factor")
     shift, factor = load_named(weights, names, manifest.shape).values()
     rows = manifest.data.get("rows", 0)
@@ -143,7 +148,7 @@ def _log_factor(model: VAEModel) -> Any:
 
 
 def load_state(fitted: Fitted, path: str | os.PathLike) -> TrainState | None:
-    """The state of training that a run folder holds, from which its run can go on.
+    """Load the saved training state of a run folder, to continue its run.
 
     Raises:
         LogvarError: the state does not fit the run's recipe.
@@ -155,7 +160,5 @@ def load_state(fitted: Fitted, path: str | os.PathLike) -> TrainState | None:
     rule = optimizers.get(
         fitted.recipe.training.optimizer if optimizer is None else optimizer
     ).build()
-    skeleton = eqx.filter_eval_shape(
-        initial_state, fitted.model, rule, coordinates(fitted.model)
-    )
+    skeleton = eqx.filter_eval_shape(initial_state, fitted.model, rule, coordinates(fitted.model))
     return checkpoint.state(skeleton)

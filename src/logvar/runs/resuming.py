@@ -1,4 +1,4 @@
-"""Going on with a run: what may be gone on from, whether it is the same run, and keeping it so."""
+"""Resuming a run: find its newest checkpoint, check that it is the same run, and keep new ones."""
 
 import dataclasses
 import os
@@ -10,11 +10,11 @@ import equinox as eqx
 import numpy as np
 
 from logvar.assembly import Run
+from logvar.assembly.parts import Classes, without_unused, written
 from logvar.data.sources import fingerprint
 from logvar.errors import LogvarError
-from logvar.recipe.older import upgraded
-from logvar.assembly.parts import Classes, without_unused, written
 from logvar.recipe import Recipe
+from logvar.recipe.older import upgraded
 from logvar.storage.checkpoints import (
     Checkpoint,
     Identity,
@@ -32,13 +32,13 @@ Resume = bool | Sequence[str | os.PathLike]
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoints:
-    """Where checkpoints are kept while fitting, and how often.
+    """A folder for checkpoints during training, and how often to write them.
 
     Args:
-        folder: for them alone; the newest two are kept.
-        seconds: one is written when so many have passed since the last.
-        epochs: and after every so many epochs; 0 is off.
-        changes_allowed: resume although the recipe or the data have changed.
+        folder: for checkpoints only; the newest two are kept.
+        seconds: write one when this much time has passed since the last.
+        epochs: also write one every this many epochs; 0 is off.
+        changes_allowed: resume even if the recipe or the data have changed.
     """
 
     folder: str | os.PathLike
@@ -48,20 +48,25 @@ class Checkpoints:
 
 
 def data_of(
-    rows: np.ndarray, validation: np.ndarray | None, weight: np.ndarray | None = None
+    rows: np.ndarray,
+    validation: np.ndarray | None,
+    weight: np.ndarray | None = None,
+    held_out_weight: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """What identifies the data of a run."""
+    """Return what identifies the data of a run."""
     data = {"rows": len(rows), "sha256": fingerprint(rows)}
     if validation is not None:
         data["validation_sha256"] = fingerprint(validation)
     if weight is not None:
         data["weight_sha256"] = fingerprint(weight)
+    if held_out_weight is not None:
+        data["validation_weight_sha256"] = fingerprint(held_out_weight)
     return data
 
 
 def identity(recipe: Recipe, data: dict[str, Any]) -> Identity:
-    """What a run is made of: its recipe, its data, and what computes it."""
-    # As JSON gives it back: tuples become lists.
+    """Return what defines a run: its recipe, its data, and the environment that computes it."""
+    # As JSON returns it: tuples become lists.
     plain = {k: list(v) if isinstance(v, tuple) else v for k, v in recipe.flat().items()}
     return Identity(plain, data, environment())
 
@@ -75,13 +80,13 @@ def begun(
     warn: Tell,
     classes: Classes = (),
 ) -> tuple[TrainState | None, list[EpochMetrics]]:
-    """The state to go on from and the epochs that led to it; none of either to start over.
+    """Return the state to resume from and the epochs before it; (None, []) to start over.
 
-    Another recipe or other data are refused. Other libraries, another processor or other kernels
-    are not: `warn` is told what changed.
+    A checkpoint of another recipe or other data is refused. Other libraries, another processor
+    or other kernels are allowed: `warn` is called with what changed.
 
     Raises:
-        LogvarError: there is nowhere to look, or what is there belongs to another run.
+        LogvarError: no folder to look in was given, or the checkpoint is of another run.
     """
     if not resume:
         return None, []
@@ -97,24 +102,26 @@ def begun(
     if differences and not (checkpoints is not None and checkpoints.changes_allowed):
         raise LogvarError(
             f"{found.path} is a checkpoint of another run ({'; '.join(differences)}): run it as it "
-            "was, start over without resume, or allow changes to go on all the same"
+            "was, start over without resume, or allow changes to resume anyway"
         )
     for difference in differences:
-        tell(f"going on in spite of a change: {difference}")
+        tell(f"resuming in spite of a change: {difference}")
     changed = changes(found.identity.environment, this.environment)
     if changed:
         warn(f"{changed}: the final bytes will differ from those of an unbroken run")
-    tell(f"going on from step {found.step:,}, after {len(found.history)} whole epochs")
-    skeleton = eqx.filter_eval_shape(
-        initial_state, run.model, run.plan.optimizer, run.coordinates
-    )
+    tell(f"resuming from step {found.step:,}, after {len(found.history)} whole epochs")
+    skeleton = eqx.filter_eval_shape(initial_state, run.model, run.plan.optimizer, run.coordinates)
     return found.state(skeleton), [EpochMetrics(**line) for line in found.history]
 
 
 def _differences(run: Run, this: Identity, before: Identity, classes: Classes) -> list[str]:
-    """What differs from the run of a checkpoint, in words."""
+    """Describe how this run differs from that of a checkpoint."""
     # A checkpoint of an earlier version lacks settings that came later.
-    recipe = written(Recipe().flat() | upgraded(before.recipe), classes)
+    then = Recipe().flat() | upgraded(before.recipe)
+    # Classes of a user's own that are not given now are a difference, not an error.
+    own = {k: text for k, text in then.items() if isinstance(text, str) and text[:1].isupper()}
+    known = {name: value for name, value in then.items() if name not in own}
+    recipe = written(known, classes) | own
     for kind in ("likelihood", "network"):
         recipe[kind] = without_unused(kind, recipe[kind], getattr(run.decisions, kind))
     differences = this.differences(dataclasses.replace(before, recipe=recipe))
@@ -129,12 +136,12 @@ def _differences(run: Run, this: Identity, before: Identity, classes: Classes) -
 
 
 def find(folders: Sequence[Path], tell: Tell) -> Checkpoint | None:
-    """The whole checkpoint with the most steps in any of these folders."""
+    """Return the complete checkpoint with the most steps in any of these folders."""
     best = None
     for folder in folders:
         checkpoint, passed_over = newest_checkpoint(folder)
         for reason in passed_over:
-            tell(f"passed over a checkpoint: {reason}")
+            tell(f"skipped a checkpoint: {reason}")
         if checkpoint is not None and (best is None or checkpoint.step > best.step):
             best = checkpoint
     return best
@@ -143,7 +150,7 @@ def find(folders: Sequence[Path], tell: Tell) -> Checkpoint | None:
 def keeping(
     watcher: Watcher, checkpoints: Checkpoints, history: list[EpochMetrics], this: Identity
 ) -> Keeping:
-    """A watcher that also keeps checkpoints."""
+    """Return a watcher that also writes checkpoints."""
 
     def save(state: TrainState, history: list[EpochMetrics]) -> None:
         lines = [metrics.as_dict() for metrics in history]

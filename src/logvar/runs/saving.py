@@ -1,10 +1,10 @@
-"""What a run folder gets of a trained model; `logvar.load` reads it back."""
+"""Write a run folder for a trained model; `logvar.load` reads it back."""
 
 from pathlib import Path
 
 from logvar import scales
-from logvar.data.standardization import ARRAYS
 from logvar.assembly.decisions import CUSTOM_NETWORK
+from logvar.data.standardization import ARRAYS
 from logvar.fitted import Fitted
 from logvar.runs.resuming import identity
 from logvar.storage import run_folder
@@ -15,7 +15,7 @@ from logvar.trainable import without_settings
 
 
 def write_run(fitted: Fitted, folder: Path) -> None:
-    """Write recipe, weights, state, metrics and manifest into a folder that exists."""
+    """Write recipe, weights, state, metrics and manifest into an existing folder."""
     write_atomically(folder / run_folder.RECIPE, fitted.recipe.to_toml())
     save_arrays(folder / run_folder.WEIGHTS, without_settings(fitted.model)[0])
     if fitted.standardization is not None:

@@ -1,6 +1,6 @@
 """r → σ: how a raw network output becomes a positive standard deviation.
 
-`base` is the contract; one family per file; `registry` is the list of names.
+`base` is the contract; one family per file; `registry` lists all.
 """
 
 from logvar.scales.base import Scale

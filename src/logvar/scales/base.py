@@ -17,15 +17,15 @@ Bound = float | Float[Array, "..."] | Float[np.ndarray, "..."] | np.floating
 
 
 def as_bound(value: ArrayLike | list | tuple) -> Bound:
-    """A number as a float, anything longer as an array: how fields of scales are stored."""
+    """Convert a number to float and anything longer to an array, as fields of scales store them."""
     return float(value) if isinstance(value, (int, float)) else jnp.asarray(value, float)
 
 
 class Scale(eqx.Module):
     """r ↦ σ(r) > 0, elementwise.
 
-    A scale states log σ as a function of the raw output; everything else follows from it, or is
-    overridden where another formula rounds better. The public methods are final: they accept any
+    A scale defines log σ as a function of the raw output. Everything else follows from it, or is
+    overridden if another formula rounds better. The public methods are final: they accept any
     array, compute half precision in float32 and round once, and call the hook of the same name
     with a leading underscore. A new scale is one class with `_log_sigma`, `_raw_of`, `bounds`,
     `is_convex` and `reference`, and one line in the registry.
@@ -42,18 +42,18 @@ class Scale(eqx.Module):
     is_convex: ClassVar[bool]
     """Whether KL(N(μ, σ(r)²) ‖ N(0, 1)) is convex in r."""
     reference: ClassVar[str]
-    """Where the parameterization comes from."""
+    """The source of the parameterization."""
     is_settings: ClassVar[bool] = True
-    """Bounds and rates are settings, also where they are arrays: they neither train nor are they
-    saved with weights."""
+    """Bounds and rates are settings, even if they are arrays: they are neither trained nor saved
+    with the weights."""
 
     @abc.abstractmethod
     def _log_sigma(self, raw: Values) -> Values:
-        """log σ(r), differentiable: the defining value."""
+        """Return log σ(r), differentiable: the definition of the scale."""
 
     @abc.abstractmethod
     def _raw_of(self, sigma: Values) -> Values:
-        """The r with σ(r) = sigma; anything out of `bounds` may come back as NaN."""
+        """Return the r with σ(r) = sigma; values outside `bounds` may give NaN."""
 
     @property
     @abc.abstractmethod
@@ -69,7 +69,7 @@ class Scale(eqx.Module):
     def _kl_excess(self, raw: Values) -> Values:
         log_sigma = self._log_sigma(raw)
         near = jnp.abs(log_sigma) < 0.5
-        # Far from σ = 1 nothing cancels, and σ² rounds better than exp(2 log σ) does.
+        # Far from σ = 1 nothing cancels, and σ² rounds better than exp(2 log σ).
         return jnp.where(
             near,
             0.5 * expm1_minus(2 * jnp.where(near, log_sigma, 0.0)),
@@ -104,11 +104,11 @@ class Scale(eqx.Module):
         return widely(self._slope, raw)
 
     def raw(self, sigma: ArrayLike) -> Values:
-        """The raw output with σ(raw) = sigma: also the bias that starts training at that σ.
+        """Return the raw output with σ(raw) = sigma, which is also the bias to start training at.
 
         Raises:
-            LogvarError: a concrete sigma lies outside `bounds`. Under `jax.jit`, where values
-                are not known, those entries are NaN.
+            LogvarError: a concrete sigma is outside `bounds`. Under `jax.jit`, where values are
+                unknown, those entries are NaN.
         """
         value = floating(sigma)
         if not isinstance(value, jax.core.Tracer):
@@ -139,13 +139,13 @@ class Scale(eqx.Module):
             )
 
     def safe_range(self, dtype: DTypeLike = jnp.float32) -> tuple[float, float]:
-        """The interval of raw outputs on which σ² is finite and positive in this dtype.
+        """Return the interval of raw outputs on which σ² is finite and positive in this dtype.
 
         Found by bisection over the floating-point numbers of the dtype, in compiled code on the
-        backend that runs, because that is where it holds or not: XLA's CPU code flushes
-        subnormal float32 to zero, for one. Inside the interval log σ, σ, slope, entropy,
-        kl_excess and their gradients are finite. Outside it σ² is 0 or infinite, and densities
-        are infinite or NaN rather than wrong. Values are in raw units, both ends included.
+        current backend, because it depends on the backend: XLA on CPU, for example, flushes
+        subnormal float32 to zero. Inside the interval log σ, σ, slope, entropy, kl_excess and
+        their gradients are finite. Outside it σ² is 0 or infinite, and densities are infinite or
+        NaN rather than wrong. Values are in raw units, both ends included.
         """
         dtype = jnp.dtype(dtype)
         if dtype == jnp.float64 and not jax.config.jax_enable_x64:  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ def _positive(name: str, value: float) -> None:
 
 
 def _positive_part(raw: Values) -> Values:
-    """max(r, 0) with derivative 0 at the tie: jnp.maximum would split it into halves."""
+    """max(r, 0) with derivative 0 at r = 0, where jnp.maximum would give ½."""
     return jnp.where(raw > 0, raw, 0.0)
 
 
@@ -26,8 +26,8 @@ def _negative_part(raw: Values) -> Values:
 
 
 def _saturation(raw: Values) -> Values:
-    """1 − e^{−r} for r ≥ 0; far out by exp, whose derivative does not round to zero as expm1's."""
-    # (jnp.minimum would halve the derivative where r is 1 exactly.)
+    """1 − e^{−r} for r ≥ 0; for large r by exp, whose derivative does not round to zero."""
+    # (jnp.minimum would halve the derivative at r = 1.)
     near = jnp.where(raw > 1, 1.0, raw)
     return jnp.where(raw > 1, 1 - jnp.exp(-raw), -jnp.expm1(-near))
 

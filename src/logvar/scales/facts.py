@@ -1,4 +1,4 @@
-"""What is true of a scale, computed from the scale itself: for pages, tables and commands."""
+"""The facts of a scale, computed from the scale itself, for pages, tables and commands."""
 
 import dataclasses
 
@@ -15,30 +15,30 @@ SIGMAS = (1e-3, 1.0, 10.0)
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """One line of the catalogue."""
+    """One row of the catalogue."""
 
     name: str
     formula: str
     reference: str
     preset: bool
     raw_at_one: float | None
-    """The raw output at σ = 1; None where 1 is out of reach."""
+    """The raw output at σ = 1; None if the scale does not reach 1."""
     sigma_at_zero: float
     slopes: tuple[float | None, ...]
-    """d = d log σ/dr at each of `SIGMAS`; None where that is out of reach."""
+    """d = d log σ/dr at each of `SIGMAS`; None if the scale does not reach it."""
     bounds: tuple[float, float]
     safe_ranges: tuple[tuple[float, float], ...]
-    """For each of `DTYPES`, on the backend that runs."""
+    """For each of `DTYPES`, on the current backend."""
     is_convex: bool
 
     @property
     def curvature(self) -> float | None:
-        """KL″ at σ = 1, which is the Fisher information 2d² there."""
+        """KL″ at σ = 1, which equals the Fisher information 2d² there."""
         return None if self.slopes[1] is None else 2 * self.slopes[1] ** 2
 
 
 def facts(name: str) -> Facts:
-    """The facts of a scale, by its name or by the text that describes it.
+    """Return the facts of a scale, by its name or its text.
 
     Raises:
         LogvarError: the name is unknown.

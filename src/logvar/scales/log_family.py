@@ -1,7 +1,7 @@
 """log σ = rate · r: log-variance, log-std and isometric are one family.
 
-Because all of them compute everything from log σ, and ½ and 1 are powers of two, a run under one
-is bit for bit the run under the other once step size and start are matched.
+All of them compute everything from log σ, and ½ and 1 are powers of two. So once step size and
+start are matched, a run under one is bit for bit the run under the other.
 """
 
 import math
@@ -30,8 +30,8 @@ class LogFamily(Scale):
         return 0.0, math.inf
 
     def _log_sigma(self, raw: Values) -> Values:
-        # The barrier keeps XLA from folding the rate into what follows, where it would round in
-        # another order for another rate: with it, matched runs are the same program beyond here.
+        # The barrier keeps XLA from folding the rate into later operations, which would then round
+        # in another order for another rate: with it, matched runs are the same program from here.
         return lax.optimization_barrier(self.rate * raw)
 
     def _raw_of(self, sigma: Values) -> Values:
@@ -42,7 +42,7 @@ class LogFamily(Scale):
 
 
 def log_variance() -> LogFamily:
-    """r = log σ², the commonest choice."""
+    """r = log σ², the most common choice."""
     return LogFamily(0.5)
 
 
@@ -57,5 +57,5 @@ def isometric() -> LogFamily:
 
 
 def log_precision() -> LogFamily:
-    """r = −log σ²: the log-variance family run backwards."""
+    """r = −log σ²: log-variance with the opposite sign."""
     return LogFamily(-0.5)

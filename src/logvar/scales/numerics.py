@@ -1,4 +1,4 @@
-"""Elementary functions that floating point gets wrong when they are written plainly."""
+"""Elementary functions whose plain formulas lose digits in floating point."""
 
 import decimal
 import functools
@@ -15,7 +15,7 @@ Values = Float[Array, "..."]
 
 
 def floating(values: ArrayLike) -> Values:
-    """As an array of floating-point numbers; integers and booleans become the default float."""
+    """Convert to a floating-point array; integers and booleans become the default float."""
     array = jnp.asarray(values)
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
 
@@ -29,7 +29,7 @@ def widely(function: Callable[..., Values], *values: ArrayLike) -> Values:
     narrow = {array.dtype for array in arrays if jnp.finfo(array.dtype).bits < 32}
     wide = [array.astype(jnp.float32) if array.dtype in narrow else array for array in arrays]
     result = function(*wide)
-    # Scalars written as Python numbers carry no dtype of their own to insist on.
+    # Python scalars have no dtype of their own.
     insisting = {array.dtype for array in arrays if not array.weak_type}
     return result.astype(next(iter(narrow))) if insisting == narrow != set() else result
 
@@ -38,8 +38,8 @@ def widely(function: Callable[..., Values], *values: ArrayLike) -> Values:
 def expm1_minus(u: Values) -> Values:
     """e^u − 1 − u without cancellation, with the exact derivative e^u − 1.
 
-    Written plainly it is noise for small u: in float32 at u = 1e-4 it is 232 % wrong, or 0. For
-    |u| < 1 the Taylor series is summed as far as float64 can see; elsewhere subtraction is safe.
+    The plain formula is noise for small u: in float32 at u = 1e-4 it is 232 % wrong, or 0. For
+    |u| < 1 the Taylor series is summed to float64's precision; elsewhere subtraction is safe.
     """
     small = jnp.where(jnp.abs(u) < 1, u, 0.0)
     terms = 18 if u.dtype == jnp.float64 else 10
@@ -64,10 +64,10 @@ def softplus(t: Values) -> Values:
 def folded(
     values: Values, combine: Callable[[Values, Values], Values] = jnp.add
 ) -> Float[Array, "folded"]:
-    """The values combined eightfold, half onto half, as far as their number can be halved.
+    """Combine the values up to eightfold, adding half onto half, as far as their number is even.
 
-    Sums over many numbers start so: XLA adds up a row one number after another, each addition
-    waiting for the last, where halves are added at the full width of the machine. The rounding
+    Sums over many numbers start like this: XLA sums a row one number after another, each addition
+    waiting for the last, while halves are added at the full width of the machine. The rounding
     error is smaller, too.
     """
     flat = values.reshape(-1)
@@ -84,7 +84,7 @@ def sum_of_softplus(t: Values) -> Float[Array, ""]:
     """Σ softplus(t) over all entries, with one logarithm for up to eight of them.
 
     Σ log1p(e^{−|t|}) is the logarithm of a product, and q in 1 + q = (1 + a)(1 + b) is a + b + ab,
-    which loses nothing however small a and b are. The logarithms are half the cost of a Bernoulli
+    which is accurate however small a and b are. The logarithms are half the cost of a Bernoulli
     likelihood.
     """
     q = folded(jnp.exp(-jnp.abs(t)), lambda a, b: a + b + a * b)
@@ -99,13 +99,13 @@ def _sum_of_softplus_jvp(primals: tuple[Values], tangents: tuple[Values]) -> tup
 
 @functools.cache
 def softplus_root(beta: float) -> tuple[float, float]:
-    """The r with softplus(βr) = β, as a float32 and the rest: their sum is good to 1e-24.
+    """Return the r with softplus(βr) = β, as a float32 and the rest: their sum is good to 1e-24.
 
-    r is known better than float64 holds it because the distance to it is what matters: half an
-    ulp of the root is 500,000 ulp of log σ at a distance of 1e-6.
+    r is needed beyond float64's precision because its distance to r matters: half an ulp of the
+    root is 500,000 ulp of log σ at a distance of 1e-6.
     """
     if beta == math.log(2):
-        return 0.0, 0.0  # the float stands for ln 2, whose root is 0
+        return 0.0, 0.0  # this float means ln 2, whose root is 0
     with decimal.localcontext(prec=50):
         exact = decimal.Decimal(beta)
         root = (exact.exp() - 1).ln() / exact
@@ -126,11 +126,11 @@ def expm1_from_root(raw: Values, beta: float) -> Values:
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def log_softplus_ratio(raw: Values, beta: float) -> Values:
-    """log(softplus(β·r) / β), accurate where it is large, where it is small and near its zero.
+    """log(softplus(β·r) / β), accurate for large and small values and near its zero.
 
-    Three formulas meet: βr + log(log1p(x)/x) with x = e^{βr} for r ≪ 0, where softplus itself
-    would underflow; log1p of (σ − 1) near σ = 1, where a plain logarithm would keep only the
-    absolute error; and the plain logarithm elsewhere.
+    Three formulas are combined: βr + log(log1p(x)/x) with x = e^{βr} for r ≪ 0, where softplus
+    itself would underflow; log1p of (σ − 1) near σ = 1, where a plain logarithm would keep only
+    the absolute error; and the plain logarithm elsewhere.
     """
     t = beta * raw
     tiny = float(jnp.finfo(raw.dtype).tiny)
@@ -169,7 +169,7 @@ def log_softplus_slope(raw: Values, beta: float) -> Values:
 def _log_softplus_slope_jvp(
     beta: float, primals: tuple[Values], tangents: tuple[Values]
 ) -> tuple[Values, Values]:
-    """d′ = d·(β·sigmoid(−βr) − d); differentiating the quotient would divide 0 by 0 far below."""
+    """d′ = d·(β·sigmoid(−βr) − d); differentiating the quotient would give 0/0 for r ≪ 0."""
     (raw,), (tangent,) = primals, tangents
     slope = log_softplus_slope(raw, beta)
     return slope, slope * (beta * jax.nn.sigmoid(-beta * raw) - slope) * tangent

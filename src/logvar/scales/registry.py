@@ -1,6 +1,6 @@
-"""The one list of scales: command line, recipes, documentation and contract tests read it.
+"""The list of scales, for the command line, recipes, documentation and contract tests.
 
-A scale is written as text the way a call is: `softplus`, `softplus(beta=2)`,
+A scale is written as text, like a call: `softplus`, `softplus(beta=2)`,
 `clamped(log-variance, low=-15, high=10)`. The text is parsed, never evaluated.
 """
 
@@ -24,10 +24,10 @@ from logvar.scales.wrappers import Clamped, Floored
 
 @dataclasses.dataclass(frozen=True)
 class ScaleEntry(Entry[Scale]):
-    """A name in the catalogue."""
+    """A named scale in the catalogue."""
 
     initial_sigma: float | None = None
-    """The σ that the source starts training at, where it states one."""
+    """The σ at which the source starts training, if it states one."""
 
 
 def _entry(build, formula: str, reference: str | None = None, **more) -> ScaleEntry:
@@ -119,7 +119,7 @@ class _Scales(Registry[Scale]):
 
     @staticmethod
     def plain(value: Any) -> Any:
-        """Bounds may be arrays, one for each feature."""
+        """Convert a setting; bounds may be arrays, one value per feature."""
         return np.asarray(value).tolist() if eqx.is_array_like(value) else value
 
 
@@ -127,7 +127,7 @@ SCALES = _Scales("scale", Scale, REGISTRY)  # type: ignore[type-abstract]
 
 
 def names() -> list[str]:
-    """The names of all scales, catalogue first, then presets.
+    """Return the names of all scales, catalogue first, then presets.
 
     Example:
         >>> import logvar
@@ -138,9 +138,9 @@ def names() -> list[str]:
 
 
 def get(name: str | Scale, /, *arguments, **settings) -> Scale:
-    """Return the scale with this name; settings are passed on, a Scale is returned as it is.
+    """Return the scale with this name and settings; a Scale is returned unchanged.
 
-    The name may carry its settings as text. Wrappers take the wrapped scale first.
+    The name may include its settings as text. Wrappers take the wrapped scale first.
 
     Raises:
         LogvarError: the name is unknown (the nearest one is named) or a setting does not fit.
@@ -154,7 +154,7 @@ def get(name: str | Scale, /, *arguments, **settings) -> Scale:
 
 
 def describe(scale: str | Scale) -> str:
-    """The text from which `get` rebuilds this scale: what recipes and reports write down.
+    """Return the text from which `get` rebuilds this scale, as used in recipes and reports.
 
     Example:
         >>> import logvar
@@ -165,5 +165,5 @@ def describe(scale: str | Scale) -> str:
 
 
 def initial_sigma(name: str | Scale) -> float | None:
-    """The σ at which the source of a preset starts training, where it states one."""
+    """Return the σ at which the source of a preset starts training, if it states one."""
     return REGISTRY[name].initial_sigma if isinstance(name, str) and name in REGISTRY else None

@@ -10,13 +10,13 @@ from logvar.scales.base import Bound, Scale
 from logvar.scales.numerics import Values, expm1_minus
 
 # Power series of u = log σ² in t = √2·r at the solution of e^u − 1 − u = t²/2.
-# Within |r| < _NEAR its next term is below float64's rounding.
+# For |r| < _NEAR the next term is below float64's rounding.
 _NEAR = 0.005
 _SERIES = (1.0, -1 / 6, 1 / 36, -1 / 270, 1 / 4320, 1 / 17010)
 
 
 class Stdplus(Scale):
-    """σ² − 2 log σ − 1 = r², with the sign of r that of log σ, so that KL = ½(r² + μ²)."""
+    """σ² − 2 log σ − 1 = r², where r has the sign of log σ, so that KL = ½(r² + μ²)."""
 
     is_convex: ClassVar[bool] = True
     reference: ClassVar[str] = "Slashed Normal (ICLR 2025 submission, withdrawn)"
@@ -32,7 +32,7 @@ class Stdplus(Scale):
         return _variance(raw)
 
     def _sigma(self, raw: Values) -> Values:
-        # jnp.maximum and jnp.minimum would halve the derivative where r is 1 exactly.
+        # jnp.maximum and jnp.minimum would halve the derivative at r = 1.
         above = jnp.sqrt(_variance(jnp.where(raw > 1, raw, 1.0)))
         return jnp.where(raw > 1, above, jnp.exp(_log_sigma(jnp.where(raw > 1, 1.0, raw))))
 
@@ -56,7 +56,7 @@ def _log_sigma(raw: Values) -> Values:
 
     Up to r = 1 on the signed square root of both sides, which turns the double zero at u = 0
     into a simple one; above, on u = log(r² + 1 + u), which never overflows. From these starting
-    points four iterations reach float64's rounding for every r; a fifth is margin.
+    points four iterations reach float64's precision for every r; a fifth is for safety.
     """
     u = math.sqrt(2) * raw - jnp.where(raw < 0, jnp.square(raw), 0.0)
     below = jnp.minimum(u, 2.0)

@@ -1,4 +1,4 @@
-"""Wrappers that keep another scale's σ in bounds: Clamped and Floored."""
+"""Wrappers that bound another scale's σ: Clamped and Floored."""
 
 import math
 from typing import ClassVar
@@ -17,8 +17,8 @@ class Clamped(Scale):
     """Keeps log σ of another scale between `low` and `high`.
 
     By default smoothly, x ↦ x + softplus(low − x) − softplus(x − high): strictly increasing, so
-    every raw output keeps a gradient. `hard=True` clips as others do, with gradient exactly 0
-    outside. `straight_through=True` clips the value but lets through gradients that lead back
+    every raw output keeps a gradient. `hard=True` clips as usual, with gradient exactly 0
+    outside. `straight_through=True` clips the value but passes gradients that lead back
     inside; its backward pass is deliberately not the derivative of its forward pass.
     """
 
@@ -97,7 +97,7 @@ _inward_clip.defvjp(_inward_clip_forward, _inward_clip_backward)
 
 
 class Floored(Scale):
-    """σ + minimum, or √(σ² + minimum) with `of="variance"`: another scale on a floor."""
+    """σ + minimum, or √(σ² + minimum) with `of="variance"`: another scale with a lower bound."""
 
     scale: Scale
     minimum: Bound = eqx.field(converter=as_bound)

@@ -1,1 +1,1 @@
-"""Files: atomic writes, weights as safetensors, the run folder. Reads and writes parts only."""
+"""Files: atomic writes, weights as safetensors, run folders. All are read without pickle."""

@@ -1,14 +1,14 @@
-"""Checkpoints: folders that are whole or do not count.
+"""Checkpoints: folders that are either complete or ignored.
 
 checkpoints/
   000000000420/            named after the step
-    state.safetensors      weights, optimizer, counters, best so far
-    metrics.jsonl          the epochs until here
-    checkpoint.json        the marker: written last, with the hashes of the others
+        state.safetensors      weights, optimizer, counters, best weights so far
+        metrics.jsonl          the epochs so far
+        checkpoint.json        the marker: written last, with the hashes of the others
 
-A checkpoint is written into a hidden folder, synced, renamed, and marked; a reader trusts nothing
-without a marker whose hashes are right, and takes the newest that is. An older one is removed only
-after the newer one has been read back.
+    A checkpoint is written into a hidden folder, synced, renamed, and marked. A reader ignores any
+    folder without a marker with correct hashes, and uses the newest valid one. An older one is
+    removed only after the newer one has been read back.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ _STATISTIC, _STATISTIC_NOW = "totals.terms.residual", "totals.terms.statistic"
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
-    """What makes a run what it is, and what computes it."""
+    """The identity of a run (recipe and data), and the environment that computes it."""
 
     recipe: dict[str, Any]
     data: dict[str, Any]
@@ -41,7 +41,7 @@ class Identity:
     """From `storage.environment`; it may change while a run is stopped."""
 
     def differences(self, other: "Identity") -> list[str]:
-        """What differs in recipe and data, in words; more epochs are no difference."""
+        """Describe differences in recipe and data; more epochs do not count as one."""
         found = []
         for what in ("recipe", "data"):
             mine, theirs = getattr(self, what), getattr(other, what)
@@ -55,7 +55,7 @@ class Identity:
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """A whole checkpoint on disk."""
+    """A complete checkpoint on disk."""
 
     path: Path
     step: int
@@ -63,12 +63,12 @@ class Checkpoint:
     history: list[dict[str, Any]]
 
     def state(self, skeleton: PyTree) -> PyTree:
-        """Its state of training.
+        """Load its training state.
 
         Raises:
-            LogvarError: it does not fit the skeleton.
+            LogvarError: the state does not fit the skeleton.
         """
-        # Version 0.1 had one name for the statistic, and wrote it where there was none.
+        # Version 0.1 had one name for the statistic, and wrote it even if there was none.
         return load_arrays(
             self.path / STATE, skeleton, ignored=(_STATISTIC,), renamed={_STATISTIC_NOW: _STATISTIC}
         )
@@ -80,7 +80,7 @@ def save_checkpoint(
     """Write a checkpoint, read it back, and remove all but the newest `KEPT`.
 
     Raises:
-        LogvarError: the place cannot be written; every earlier checkpoint is then untouched.
+        LogvarError: the folder cannot be written; every earlier checkpoint is then unchanged.
     """
     final = folder / f"{step:012d}"
     partial = folder / f".{final.name}.partial"
@@ -92,7 +92,7 @@ def save_checkpoint(
     write_atomically(partial / METRICS, "".join(map(run_folder.to_json_line, history)))
     with writing(final):
         if final.exists():
-            # The same step once more: of the same run it is the same bytes.
+            # The same step again: for the same run it has the same bytes.
             shutil.rmtree(final)
         partial.rename(final)
         sync_folder(folder)
@@ -114,7 +114,7 @@ def save_checkpoint(
 
 
 def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest whole checkpoint, and what is wrong with those that were passed over."""
+    """Return the newest complete checkpoint, and why newer ones were skipped."""
     passed_over: list[str] = []
     for path in sorted(_named(folder), reverse=True):
         try:
@@ -128,7 +128,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint's marker and check its files against it.
 
     Raises:
-        LogvarError: there is no marker, or it is not that of these files.
+        LogvarError: there is no marker, or it does not belong to these files.
     """
     marker = path / MARKER
     if not marker.is_file():
@@ -157,7 +157,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def _named(folder: Path) -> list[Path]:
-    """Folders with a checkpoint's name."""
+    """Return folders with a checkpoint's name."""
     if not folder.is_dir():
         return []
     return [path for path in folder.iterdir() if path.name.isdigit() and path.is_dir()]

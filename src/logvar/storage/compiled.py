@@ -1,6 +1,6 @@
-"""The folder in which JAX keeps compiled programs, shared by all processes of a user.
+"""The folder where JAX keeps compiled programs, shared by all processes of a user.
 
-A program loaded from it is the one that was compiled, so results are the same to the byte.
+A program loaded from it is the compiled one, so results are the same to the byte.
 """
 
 import os
@@ -13,12 +13,12 @@ SWITCH = "LOGVAR_CACHE"
 
 
 def keep_compiled_programs() -> None:
-    """Let JAX keep compiled programs in the user's cache folder, where the next process finds them.
+    """Let JAX keep compiled programs in the user's cache folder, where later processes find them.
 
-    LOGVAR_CACHE names another folder; set to the empty string, it switches this off. A cache folder
-    that was set for JAX (`JAX_COMPILATION_CACHE_DIR`, `jax_compilation_cache_dir`) stays, as does a
-    cache that was switched off there. A folder that cannot be written is not used. JAX has one
-    cache in a process, so the process's other programs are kept in that folder as well.
+    LOGVAR_CACHE sets another folder; if it is the empty string, this is switched off. A cache
+    folder already set for JAX (`JAX_COMPILATION_CACHE_DIR`, `jax_compilation_cache_dir`) is kept,
+    and a cache that was switched off there stays off. A folder that is not writable is not used.
+    JAX has one cache per process, so other programs of the process are kept there as well.
     """
     config: Any = jax.config
     if config.jax_compilation_cache_dir or not config.jax_enable_compilation_cache:
@@ -30,7 +30,7 @@ def keep_compiled_programs() -> None:
     if not folder or not _writable(Path(folder)):
         return
     config.update("jax_compilation_cache_dir", folder)
-    # Programs that compile at once as well: they are many.
+    # Also programs that compile quickly, because there are many.
     config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 

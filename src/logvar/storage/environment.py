@@ -1,7 +1,7 @@
-"""What computed a run, besides recipe and data: libraries, processor, kernels.
+"""The environment that computes a run: libraries, processor, kernels.
 
-A change here is no error. The results stay correct, but they may differ in the last bits, so a run
-that was resumed after one does not end in the same bytes as a run that was never stopped.
+A change of it is not an error. The results stay correct but may differ in the last bits, so a run
+that is resumed after a change does not end in the same bytes as an uninterrupted run.
 """
 
 import importlib.metadata
@@ -15,8 +15,8 @@ _VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX"}  # widest first
 
 
 def environment() -> dict[str, str]:
-    """What decides the last bits of a result, by name, as plain text."""
-    import jax  # here, because commands look at run folders before they import JAX
+    """Return what determines the last bits of a result, by name, as plain text."""
+    import jax  # here, because commands read run folders before they import JAX
 
     from logvar.backend import extension
 
@@ -28,7 +28,7 @@ def environment() -> dict[str, str]:
 
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The model of the accelerator that computes, or of the CPU with its vector instructions.
+    """Return the model of the accelerator, or of the CPU with its vector instructions.
 
     Virtual machines often hide the model ("AMD EPYC"), but the instructions decide how XLA
     compiles.
@@ -49,9 +49,9 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def changes(begun: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """What differs between two environments, in words; empty where nothing does.
+    """Describe the differences between two environments; empty if there are none.
 
-    Only names that both have are compared: a checkpoint of an earlier version knows fewer.
+    Only names in both are compared, because checkpoints of earlier versions have fewer.
 
     Example:
         >>> changes({"jax": "0.10.2", "numpy": "2.4"}, {"jax": "0.11.0", "numpy": "2.4"})

@@ -1,4 +1,4 @@
-"""Writing so that a half-written file is never taken for a whole one."""
+"""Write files and folders so that an unfinished one is never mistaken for a complete one."""
 
 import contextlib
 import fcntl
@@ -17,7 +17,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     """Write a file under a temporary name, sync it, and rename it into place.
 
     Raises:
-        LogvarError: the place cannot be written, or the disk is full.
+        LogvarError: the path cannot be written, or the disk is full.
     """
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -35,7 +35,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn what the file system refuses into one line that names the path and what to do."""
+    """Turn errors of the file system into one line that names the path and what to do."""
     try:
         yield
     except OSError as error:
@@ -61,23 +61,23 @@ def sha256(path: Path) -> str:
 
 
 class UnfinishedFolder:
-    """A hidden folder beside the final one, in which a run is written until it is whole.
+    """A hidden folder beside the final one, in which a run is written until it is complete.
 
     `publish` renames it into place; an earlier folder there is moved aside first and deleted only
-    afterwards. Until then an interrupted or crashed run leaves the earlier one untouched.
+    afterwards. Until then an interrupted or crashed run leaves the earlier one unchanged.
     """
 
     def __init__(self, final: Path, *, overwrite: bool, marker: str, keep: bool = False):
-        """Create the hidden folder and hold a lock on it.
+        """Create the hidden folder and lock it.
 
         Args:
-            final: where the run shall lie.
-            overwrite: whether a run that already lies there may be replaced.
-            marker: the file by which a folder is known as ours; no other is ever replaced.
-            keep: leave in it what an earlier process left, to go on from there.
+            final: the final path of the run.
+            overwrite: whether an existing run at that path may be replaced.
+            marker: the file that identifies a folder as ours; no other folder is ever replaced.
+            keep: keep the files of an earlier process, to resume from them.
 
         Raises:
-            LogvarError: something lies at `final`, the place cannot be written, or another
+            LogvarError: something exists at `final`, the path cannot be written, or another
                 process is writing the same run.
         """
         self.final = final
@@ -101,7 +101,7 @@ class UnfinishedFolder:
             (self.path / _OWNER).write_text(f"process {os.getpid()} on {socket.gethostname()}")
 
     def _locked(self) -> int:
-        """Lock the folder itself: the lock goes where it goes, and ends with the process."""
+        """Lock the folder itself: the lock moves with the folder, and ends with the process."""
         while True:
             self.path.mkdir(parents=True, exist_ok=True)
             try:
@@ -118,7 +118,7 @@ class UnfinishedFolder:
                 ) from error
             if self.path.exists() and os.path.samestat(os.fstat(descriptor), self.path.stat()):
                 return descriptor
-            os.close(descriptor)  # what was locked has been published meanwhile: make another
+            os.close(descriptor)  # the locked folder has been published meanwhile: make another
 
     def publish(self) -> Path:
         """Rename the folder into place and return its final path."""
@@ -137,12 +137,12 @@ class UnfinishedFolder:
         return self.final
 
     def discard(self) -> None:
-        """Remove what was written and leave the final place as it was."""
+        """Remove what was written and leave the final path unchanged."""
         shutil.rmtree(self.path, ignore_errors=True)
         self._release()
 
     def leave(self) -> None:
-        """Give up the lock and leave the folder, so that a later process can go on from it."""
+        """Release the lock and keep the folder, so that a later process can resume from it."""
         (self.path / _OWNER).unlink(missing_ok=True)
         self._release()
 
@@ -156,12 +156,12 @@ _OWNER = "owner.txt"
 
 
 def unfinished(final: Path) -> Path:
-    """Where a run is written until it is whole."""
+    """Return the path where a run is written until it is complete."""
     return final.with_name(f".{final.name}.unfinished")
 
 
 def replaced(final: Path) -> Path:
-    """Where an earlier run lies while a new one takes its place."""
+    """Return the path where an earlier run is kept while a new one takes its place."""
     return final.with_name(f".{final.name}.replaced")
 
 
@@ -176,4 +176,4 @@ def _owner(folder: Path) -> str:
     try:
         return (folder / _OWNER).read_text(encoding="utf-8")
     except OSError:
-        return "which has just begun or just ended"
+        return "which has just started or just ended"

@@ -1,4 +1,4 @@
-"""The run folder: what each file is called, and how a folder is known to be whole.
+"""The run folder: the name of each file, and how to tell that a folder is complete.
 
 recipe.toml           everything needed to repeat the run
 weights.safetensors   the best weights
@@ -7,9 +7,9 @@ standardization.safetensors
 metrics.jsonl         one line per epoch, without clocks: the same run gives the same bytes
 timing.jsonl          the clocks
 evaluation.json       the final figures with their protocols
-checkpoints/          states of training, from which it can go on (storage.checkpoints)
+checkpoints/          training states to resume from (storage.checkpoints)
 report.html           the report
-conversion.json       for a run moved to another scale: what that changed
+conversion.json       for a run converted to another scale: what that changed
 manifest.json         written last: format version, versions, data, hashes of the others
 """
 
@@ -25,7 +25,7 @@ from logvar.storage.files import sha256, write_atomically
 
 FORMAT = 2
 READ = (1, 2)
-"""Formats that are read. 1 is of version 0.1, whose recipes had a setting for each number."""
+"""The formats that can be read. 1 is that of version 0.1, with a setting for each number."""
 RECIPE = "recipe.toml"
 WEIGHTS = "weights.safetensors"
 STANDARDIZATION = "standardization.safetensors"
@@ -41,14 +41,14 @@ _LARGEST_JSON = 64 * 1024 * 1024
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """What a run folder says of itself."""
+    """The contents of a run folder's manifest."""
 
     shape: tuple[int, ...]
     """The shape of one example."""
     dtype: str
-    """What holds the values of examples in the data's own units: uint8, float32 or float64."""
+    """The dtype of examples in the data's own units: uint8, float32 or float64."""
     likelihood: str
-    """The likelihood that `auto` stood for."""
+    """The likelihood that `auto` chose."""
     network: str
     divisor: float
     data: dict[str, Any]
@@ -56,31 +56,31 @@ class Manifest:
     ended: str
     epochs_run: int
     custom: dict[str, str]
-    """Class names of the user's own networks, where there are any."""
+    """Class names of the user's own networks, if there are any."""
     scale: str = ""
-    """The scale of these weights: the recipe's, within bounds if a rescue set them."""
+    """The scale of these weights: the recipe's, with bounds if a rescue added them."""
     diagnosis: str = ""
-    """What broke, where a number that is not finite ended the run."""
+    """The diagnosis, if a number that was not finite ended the run."""
     rescues: tuple[str, ...] = ()
-    """The same for each time that the run went back and on."""
+    """A diagnosis for each rescue."""
     format: int = FORMAT
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
-    """What computed the run: `storage.environment`."""
+    """The environment that computed the run: `storage.environment`."""
     hashes: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Hash the files of a folder and write its manifest: from here on the run is whole."""
+    """Hash the files of a folder and write its manifest; from then on the run is complete."""
     hashes = {name: sha256(folder / name) for name in HASHED if (folder / name).is_file()}
     complete = dataclasses.replace(manifest, hashes=hashes, versions=environment())
     write_atomically(folder / MANIFEST, to_json(dataclasses.asdict(complete)))
 
 
 def check_finished(folder: Path) -> None:
-    """Check that a folder is that of a finished run, by its manifest's name alone.
+    """Check that a folder has a finished run, by the name of its manifest alone.
 
     Raises:
-        LogvarError: no folder, or no manifest in it.
+        LogvarError: the folder does not exist, or has no manifest.
     """
     if not folder.is_dir():
         raise LogvarError(f"{folder} is not a folder: expected a run folder that logvar wrote")
@@ -95,8 +95,8 @@ def read_manifest(folder: Path) -> Manifest:
     """Read and verify a run folder's manifest.
 
     Raises:
-        LogvarError: no run folder, an unfinished one, another format, or a file whose hash
-            differs.
+        LogvarError: the folder is not a run folder or is unfinished, its format is another, or
+            the hash of a file differs.
     """
     check_finished(folder)
     path = folder / MANIFEST
@@ -159,15 +159,15 @@ def _check_manifest_types(path: Path, content: dict[str, Any]) -> None:
 
 
 def to_json(value: Any) -> str:
-    """JSON as it is written everywhere: strict, indented, ending in a newline.
+    """Format as JSON: strict, indented, ending in a newline.
 
-    Infinities and NaN, which JSON lacks, are written as text.
+    Infinities and NaN, which JSON does not have, are written as text.
     """
     return json.dumps(_strict(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def to_json_line(value: Any) -> str:
-    """One line of a .jsonl file."""
+    """Format one line of a .jsonl file."""
     return json.dumps(_strict(value), ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -185,7 +185,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file of reasonable size.
 
     Raises:
-        LogvarError: it is too large, unreadable or not JSON.
+        LogvarError: the file is too large, unreadable or not JSON.
     """
     try:
         if path.stat().st_size > _LARGEST_JSON:
@@ -200,10 +200,10 @@ def read_json(path: Path) -> Any:
 
 
 def read_recipe(folder: Path) -> str:
-    """The text of a run's recipe.
+    """Read the text of a run's recipe.
 
     Raises:
-        LogvarError: it is missing, too large or no text.
+        LogvarError: the file is missing, too large or not text.
     """
     path = folder / RECIPE
     try:

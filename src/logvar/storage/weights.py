@@ -1,4 +1,4 @@
-"""Arrays of a pytree in a safetensors file, by their path in the tree."""
+"""Arrays of a pytree in a safetensors file, named by their path in the tree."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -26,16 +26,16 @@ def save_arrays(path: Path, tree: PyTree) -> None:
 
 
 def save_float64(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write some arrays in float64, which those of a model's tree are not."""
+    """Write arrays in float64; those of a model's tree are float32."""
     wide = {name: np.asarray(array, np.float64, order="C") for name, array in arrays.items()}
     write_atomically(path, safetensors.numpy.save(wide))
 
 
 def load_named(path: Path, names: Collection[str], shape: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """Some arrays of a file, all of one shape, in the dtype in which they were written.
+    """Load arrays of one shape from a file, in the dtype in which they were written.
 
     Raises:
-        LogvarError: not a safetensors file, or it lacks one of that shape.
+        LogvarError: the file is not a safetensors file, or lacks an array of that shape.
     """
     found = {}
     try:
@@ -67,16 +67,16 @@ def load_arrays(
 
     Args:
         path: a safetensors file.
-        skeleton: what to fill.
-        apart: names of arrays that are not the skeleton's.
-        ignored: beginnings of names of such arrays.
-        renamed: what arrays of an older version are called in the file, by their names now.
+        skeleton: the tree to fill.
+        apart: names of arrays in the file that are not in the skeleton.
+        ignored: prefixes of names of such arrays.
+        renamed: names of arrays in files of an older version, by their current names.
 
     Shapes, dtypes and the size of the file are checked against the header and the skeleton
     before any array is read, so a hostile header cannot claim memory.
 
     Raises:
-        LogvarError: not a safetensors file, truncated, or its arrays do not fit the skeleton.
+        LogvarError: the file is not a safetensors file, is truncated, or does not fit the skeleton.
     """
     expected = named_arrays(skeleton)
     older: dict[str, str] = {}
@@ -122,7 +122,7 @@ def load_arrays(
 
 
 def named_arrays(tree: PyTree) -> dict:
-    """The arrays of a tree by their path, such as "encoder.head.kernel"."""
+    """Return the arrays of a tree by their path, such as "encoder.head.kernel"."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {_name(path): leaf for path, leaf in leaves if _is_array(leaf)}
 

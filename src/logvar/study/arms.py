@@ -1,14 +1,14 @@
-"""How a scale enters the comparison: as is, or matched to the reference.
+"""The arms of a comparison: a scale as is, or matched to the reference.
 
-As is: what someone gets who swaps the line of code. The same weights, so the same first raw
-outputs; the same learning rate.
+As is: only the scale is swapped, as someone would who changes that line of code. The weights are
+the same, so the first raw outputs are the same; so is the learning rate.
 
 Matched: the same start and the same step in log σ. With σ₀ the reference's first σ, the raw
 outputs start as r = r(σ₀) + c·r_ref with c = d_ref/d, the ratio of the slopes at σ₀, and the
 optimizer works in coordinates divided by c, which compensates learning rate, Adam's ε, weight decay
 of the kernel and clipping at once (`training.matching`). Within the log family c holds everywhere,
-so matched runs are the same run; for other scales it holds at σ₀, and what is left over elsewhere
-is measured.
+so matched runs are the same run. For other scales it holds at σ₀, and the difference elsewhere is
+measured.
 """
 
 import equinox as eqx
@@ -27,12 +27,12 @@ ARMS = (AS_IS, MATCHED)
 
 
 def first_sigma(reference: Scale) -> float:
-    """σ₀: what a head with bias 0 starts at."""
+    """Return σ₀, the σ of a head whose raw output is 0."""
     return float(reference.sigma(0.0))
 
 
 def factor(scale: Scale, reference: Scale) -> float:
-    """c = d_ref/d at σ₀: how much the raw output of `scale` moves for one of the reference.
+    """Return c = d_ref/d at σ₀: how far the raw output of `scale` moves per unit of the reference.
 
     Raises:
         LogvarError: the scale does not reach σ₀.
@@ -43,7 +43,7 @@ def factor(scale: Scale, reference: Scale) -> float:
 
 
 def first_raw(scale: Scale, reference: Scale) -> float:
-    """r(σ₀), the raw output at which `scale` starts where the reference starts.
+    """Return r(σ₀), the raw output at which `scale` starts where the reference starts.
 
     Raises:
         LogvarError: the scale does not reach σ₀.
@@ -60,16 +60,16 @@ def first_raw(scale: Scale, reference: Scale) -> float:
 
 
 def begin(model: VAEModel, scale: Scale, reference: Scale, arm: str) -> tuple[VAEModel, PyTree]:
-    """(model, coordinates to train it in) for one arm.
+    """Return (model, coordinates to train it in) for one arm.
 
     Args:
-        model: a fresh model with untouched raw outputs; its own scale does not matter.
+        model: a fresh model with unchanged raw outputs; its own scale does not matter.
         scale: the scale to train under.
-        reference: the scale to be matched.
+        reference: the scale to match.
         arm: "as is" or "matched".
 
     Raises:
-        LogvarError: the scale does not reach the reference's start.
+        LogvarError: the scale does not reach the reference's first σ.
     """
     model = eqx.tree_at(lambda model: model.posterior.scale, model, scale)
     if arm == AS_IS:
@@ -85,7 +85,7 @@ def begin(model: VAEModel, scale: Scale, reference: Scale, arm: str) -> tuple[VA
 
 
 def slope_mismatch(scale: Scale, reference: Scale, raw: np.ndarray) -> np.ndarray:
-    """log of the matched step in log σ over the reference's at the same σ; 0 is a perfect match.
+    """Return log of the matched step in log σ over the reference's at the same σ; 0 is a match.
 
     One step of the matched arm moves log σ by |d|·|c|, one of the reference by |d_ref|. Entries
     whose σ the reference does not reach are NaN.

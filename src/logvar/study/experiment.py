@@ -1,4 +1,4 @@
-"""An experiment: which models are trained, on which rows, and what each of them shows."""
+"""An experiment: which models are trained, on which rows, and the results of each."""
 
 import dataclasses
 import math
@@ -25,9 +25,9 @@ from logvar.training.state import initial_state, partition
 from logvar.training.step import Epoch, Hyper, Keys, Task, step
 
 AT_ONCE = 16
-"""Members of one fleet: more gain little on a CPU, and a kill repeats at most one fleet."""
+"""Members of one fleet. More gain little on a CPU, and after a kill only one fleet is repeated."""
 MEMORY = 2 * 1024**3
-"""Bytes that a fleet may take, by an upper bound."""
+"""The bytes that a fleet may take, by an upper bound."""
 OWN = (
     "scale", "learning_rate", "random_state", "initial_sigma", "match", "validation_fraction",
     "on_divergence",
@@ -37,7 +37,7 @@ OWN = (
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """What is compared, and how the comparison is judged."""
+    """The settings of a comparison: what is compared, and how it is judged."""
 
     scales: tuple[str, ...]
     """The first is the reference."""
@@ -53,9 +53,9 @@ class Experiment:
     validation_fraction: float
     importance_samples: int
     recipe: Recipe
-    """All else that a run is made of."""
+    """All other settings of a run."""
     own: tuple[type, ...] = ()
-    """A user's own classes of parts, which the recipe names."""
+    """The user's own classes of parts that the recipe names."""
 
     def __post_init__(self) -> None:
         if self.seeds < 2:
@@ -78,7 +78,7 @@ class Experiment:
         if not rates or not all(0 < rate < math.inf for rate in rates):
             raise LogvarError(f"learning_rates are {rates}: expected positive numbers")
         if len(set(rates)) < len(rates):
-            raise LogvarError(f"learning_rates are {rates}: one stands twice")
+            raise LogvarError(f"learning_rates are {rates}: one is given twice")
         for name in ("margin", "level", "test_fraction", "validation_fraction"):
             value, high = getattr(self, name), math.inf if name == "margin" else 1
             if not 0 < value < high:
@@ -95,12 +95,12 @@ class Experiment:
         return self.scales[0]
 
     def arms_of(self, scale: str) -> tuple[str, ...]:
-        """The arms of a scale; the reference is its own match."""
+        """Return the arms of a scale; the reference has only "as is", since it matches itself."""
         return (AS_IS,) if scale == self.reference else self.arms
 
     @property
     def runs(self) -> int:
-        """How many models are trained."""
+        """The number of models to train."""
         cells = sum(len(self.arms_of(scale)) for scale in self.scales) * len(self.learning_rates)
         return self.splits * cells * self.seeds
 
@@ -115,7 +115,7 @@ class Rows:
 
 
 def rows_of(experiment: Experiment, X: np.ndarray, test: np.ndarray | None, number: int) -> Rows:
-    """The split of that number; a test set of its own is used if there is one split only."""
+    """Return the split of this number; with only one split, a given test set is used."""
     if test is None or experiment.splits > 1:
         everything = X if test is None else np.concatenate([X, test])
         kept, held_out = split(len(everything), experiment.test_fraction, number)
@@ -126,10 +126,10 @@ def rows_of(experiment: Experiment, X: np.ndarray, test: np.ndarray | None, numb
 
 @dataclasses.dataclass(frozen=True)
 class Unit:
-    """A cell of the experiment, or some of its seeds: trained at once, and again after a kill.
+    """A cell of the experiment, or some of its seeds: trained at once; a kill repeats it whole.
 
-    All units have the same number of members, or one fewer, whatever the scale and the arm: so runs
-    that are equal in exact arithmetic come out of the same compiled program.
+    All units have the same number of members, or one fewer, whatever the scale and the arm. So runs
+    that are equal in exact arithmetic come from the same compiled program.
     """
 
     split: int
@@ -146,7 +146,7 @@ class Unit:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a unit showed: a row of the table for each run, and each run's ELBO of each test row."""
+    """The results of a unit: a row of the table for each run, and the ELBO of each test row."""
 
     runs: list[dict[str, Any]]
     row_elbos: np.ndarray
@@ -155,7 +155,7 @@ class Outcome:
 
 
 def units(experiment: Experiment, X: np.ndarray, test: np.ndarray | None) -> Iterator[Unit]:
-    """All units in the order in which they run; a function of the experiment and the data."""
+    """Yield all units in the order they run in: a function of the experiment and the data."""
     size = min(AT_ONCE, members_that_fit(experiment, rows_of(experiment, X, test, 0)))
     parts = np.array_split(np.arange(experiment.seeds), -(-experiment.seeds // size))
     for number in range(experiment.splits):
@@ -174,7 +174,7 @@ def run_unit(
 ) -> Outcome:
     """Train and measure the runs of a unit."""
     scale, reference = scales.get(unit.scale), scales.get(experiment.reference)
-    # What all members share is that of seed 0: rows, whose static binarization has a seed, too.
+    # The members share what seed 0 has: rows, whose static binarization depends on a seed, too.
     shared = _build(experiment, rows, 0)
     members = []
     for seed in unit.seeds:
@@ -205,7 +205,7 @@ def run_unit(
 
 
 def _build(experiment: Experiment, rows: Rows, seed: int) -> assembly.Run:
-    """The parts of a run with untouched raw outputs, under the reference's name."""
+    """Build the parts of a run with unchanged raw outputs, under the reference's name."""
     own = _own(experiment)
     return assembly.build_run(_recipe(experiment, seed), rows.train, rows.validation, own)
 
@@ -221,7 +221,7 @@ def _recipe(experiment: Experiment, seed: int) -> Recipe:
 
 
 def held_out(run: assembly.Run) -> Examples:
-    """The rows to choose by; an experiment always has some."""
+    """Return the rows to choose by; an experiment always has some."""
     assert run.validation is not None
     return run.validation
 
@@ -235,7 +235,7 @@ def _measured(
     seed: int,
 ) -> tuple[Measured, np.ndarray]:
     if member.failed_step:
-        # A run that failed has no figures: its best weights before would flatter it.
+        # A failed run has no figures: those of its best weights would flatter it.
         nothing = {field: math.nan for field in Measured._fields}
         return Measured(**nothing), np.full(len(rows.test), np.nan, np.float32)  # type: ignore[arg-type]
     return measure(
@@ -251,7 +251,7 @@ def _measured(
 
 
 def _run(experiment: Experiment, unit: Unit, seed: int) -> dict[str, Any]:
-    """What tells a run from the others: the first columns of the tables."""
+    """Return what identifies a run: the first columns of the tables."""
     return {
         "scale": unit.scale,
         "arm": unit.arm,
@@ -274,13 +274,13 @@ def _ending(member: Raised) -> dict[str, Any]:
 
 
 def members_that_fit(experiment: Experiment, rows: Rows) -> int:
-    """How many models fit the memory of a fleet, by an upper bound from the step's own program."""
+    """Return how many models fit a fleet's memory, by an upper bound from the compiled step."""
     run = _build(experiment, rows, 0)
     return max(1, int(MEMORY // _bytes_of_a_member(run)))
 
 
 def _bytes_of_a_member(run: assembly.Run) -> int:
-    """What one step of one member reads and writes, as if no memory were ever given back."""
+    """Return the bytes that one step of one member reads and writes, as if none were reused."""
     plan = run.plan
     rates = plan.schedule.rates(plan.schedule.rate, Length(plan.epochs, 1))
     hyper = Hyper(rates, jnp.zeros(()), jnp.zeros((), jnp.int32))
@@ -295,5 +295,5 @@ def _bytes_of_a_member(run: assembly.Run) -> int:
     one = jax.jit(lambda state, batch: step(state, batch, keys, task, epoch))
     cost = one.lower(state, batch).cost_analysis() or {}
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-    # Not every backend counts what a program reads and writes; weights are most of it.
+    # Not every backend reports what a program reads and writes; weights are most of it.
     return int(2 * held + cost.get("bytes accessed", 8 * held))

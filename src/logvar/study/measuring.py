@@ -1,4 +1,4 @@
-"""What is measured on each trained model, on rows that trained nothing."""
+"""The figures measured on each trained model, on rows not used for training."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -27,13 +27,13 @@ from logvar.study.arms import slope_mismatch
 from logvar.training.state import partition
 
 DRAWS = 16
-"""Draws of ε per row for the noise of gradients."""
+"""Draws of ε per row to measure the noise of gradients."""
 ROWS = 32
-"""Rows for gradients and curvature."""
+"""Rows to measure gradients and curvature on."""
 
 
 class Measured(NamedTuple):
-    """The figures of one model, nats per example where they are densities."""
+    """The figures of one model; densities are in nats per example."""
 
     test_elbo: float
     test_log_likelihood: float
@@ -47,19 +47,19 @@ class Measured(NamedTuple):
     sigma_median: float
     sigma_high: float
     gradient_noise: float
-    """Variance over ε of ∂loss/∂r, the mean over rows and latents."""
+    """The variance over ε of ∂loss/∂r, averaged over rows and latents."""
     gradient_noise_predicted: float
-    """2d²(1 − σ²)² with a KL in closed form, 2d² with a sampled one: a Gaussian posterior at its
-    optimum (docs/why-log-variance.md). NaN for other posteriors and priors than diagonal and
-    standard, here and below."""
+    """2d²(1 − σ²)² with a closed-form KL, 2d² with a sampled one, for a Gaussian posterior at its
+    optimum (docs/why-log-variance.md). Here and below, NaN unless the posterior is diagonal and the
+    prior standard."""
     curvature: float
-    """∂²loss/∂r², the mean over rows and latents."""
+    """∂²loss/∂r², averaged over rows and latents."""
     curvature_predicted: float
     """2d², the Fisher information of r."""
     gradient_share: float
     """The raw outputs' share of the squared norm of the whole gradient."""
     slope_mismatch: float
-    """Root mean square of the log ratio of matched steps in log σ to the reference's."""
+    """The root mean square of log(matched step in log σ / reference's step)."""
 
 
 def measure(
@@ -73,15 +73,15 @@ def measure(
     importance_samples: int,
     analytic_kl: bool,
 ) -> tuple[Measured, Float[np.ndarray, "rows"]]:
-    """The figures of a model, and the ELBO of each row.
+    """Return the figures of a model, and the ELBO of each row.
 
     Args:
         model: the trained model.
         reference: the scale it is compared with.
         rows: test rows.
         preparation: how they become inputs.
-        objective: what was maximized.
-        seed: of the evaluation's noise; the same for runs that are paired.
+        objective: the objective that was maximized.
+        seed: the seed of the evaluation's noise; the same for paired runs.
         importance_samples: per row, for the log-likelihood.
         analytic_kl: whether the objective's KL was in closed form.
     """
@@ -98,7 +98,7 @@ def measure(
         analytic_kl,
         jnp.asarray(rows.values[:ROWS]),
         jnp.asarray(rows.words[:ROWS]),
-        jnp.asarray(seed, jnp.int32),  # an array: another number would be another program
+        jnp.asarray(seed, jnp.int32),  # an array, so that another seed compiles nothing
     )
     with np.errstate(invalid="ignore"):
         mismatch = slope_mismatch(model.scale, reference, raw)
@@ -168,7 +168,7 @@ def _gradients(
     d = model.scale.slope(raw)
     rest = jnp.square(1 - model.scale.variance(raw)) if analytic_kl else 1.0
     diagonal = isinstance(model.posterior, Diagonal) and isinstance(prior, StandardNormal)
-    # The predictions are those of a diagonal posterior under N(0, I), and of no other pair.
+    # The predictions hold for a diagonal posterior under N(0, I), and for no other pair.
     fisher = 2 * jnp.square(d) if diagonal else jnp.full_like(d, jnp.nan)
     return _Gradients(
         jnp.mean(noise),
@@ -182,14 +182,14 @@ def _gradients(
 def _share(
     params: PyTree, static: Any, objective: Objective, x: Batch, eps: PyTree
 ) -> Array | float:
-    """The raw outputs' columns' share of the squared norm of the gradient on these rows."""
+    """Return the share of the raw outputs' columns in the squared norm of the gradient."""
     head = scale_head(eqx.combine(params, static))
     if head is None:
         return jnp.asarray(jnp.nan)
     n = len(x.x)
     batch = dataclasses.replace(x, weight=jnp.ones(n))
     few = jax.tree.map(lambda leaf: leaf[:, : objective.samples], eps)
-    # Long after any warm-up.
+    # A step long after any warm-up.
     late = jnp.asarray(1 << 30)
     moment = Moment(late, late, jnp.asarray(n), jnp.asarray(1), stream(0, Purpose.OBJECTIVE))
 

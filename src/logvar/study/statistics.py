@@ -1,8 +1,9 @@
 """The statistics of paired comparisons, on SciPy.
 
-One interval decides everything: with K comparisons its level is 1 − α/K (Bonferroni), so all of
-them hold together with probability 1 − α. It excludes 0: a difference. It lies within ±margin:
-equivalence, which is the two one-sided tests of Schuirmann (1987) at α/2K, thus on the safe side.
+One interval decides everything. With K comparisons its level is 1 − α/K (Bonferroni), so all of
+them hold together with probability 1 − α. If it excludes 0, there is a difference. If it lies
+within ±margin, the two are equivalent: these are the two one-sided tests of Schuirmann (1987) at
+α/2K, which is conservative.
 """
 
 import math
@@ -14,7 +15,7 @@ from scipy import stats
 
 POWER = 0.8
 MOST_SEEDS = 10_000
-_CERTAIN = 1e4  # standard errors: beyond, the noncentral t cannot be computed, nor need it be
+_CERTAIN = 1e4  # standard errors; beyond, the noncentral t cannot be computed and is not needed
 
 Differences = Float[np.ndarray, "pairs"]
 
@@ -35,9 +36,9 @@ class Interval(NamedTuple):
 
 
 def paired_interval(differences: Differences, alpha: float) -> Interval:
-    """Student's t interval of the mean of paired differences, at level 1 − alpha.
+    """Return Student's t interval of the mean of paired differences, at level 1 − alpha.
 
-    Needs at least two differences; all equal ones give an interval of width 0.
+    Needs at least two differences; if all are equal, the interval has width 0.
     """
     values = np.asarray(differences, np.float64)
     mean = float(values.mean())
@@ -48,9 +49,9 @@ def paired_interval(differences: Differences, alpha: float) -> Interval:
 
 
 def resampled_interval(by_split: Differences, alpha: float, test_to_train: float) -> Interval:
-    """The interval over random splits of one data set, whose training sets overlap.
+    """Return the interval over random splits of one data set, whose training sets overlap.
 
-    The variance of the mean is s²·(1/K + n_test/n_train) in place of s²/K (Nadeau & Bengio 2003,
+    The variance of the mean is s²·(1/K + n_test/n_train) instead of s²/K (Nadeau & Bengio 2003,
     Machine Learning 52), because differences on overlapping sets are not independent.
     """
     values = np.asarray(by_split, np.float64)
@@ -61,7 +62,7 @@ def resampled_interval(by_split: Differences, alpha: float, test_to_train: float
 
 
 def failures_differ(ours: np.ndarray, theirs: np.ndarray, alpha: float) -> bool:
-    """McNemar's exact test on paired failures."""
+    """Return whether McNemar's exact test on paired failures finds a difference."""
     only_ours, only_theirs = int(np.sum(ours & ~theirs)), int(np.sum(theirs & ~ours))
     if only_ours + only_theirs == 0:
         return False
@@ -69,24 +70,24 @@ def failures_differ(ours: np.ndarray, theirs: np.ndarray, alpha: float) -> bool:
 
 
 def proportion_interval(count: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's interval of a proportion."""
+    """Return Wilson's interval of a proportion."""
     found = stats.binomtest(count, n).proportion_ci(level, method="wilson")
     return float(found.low), float(found.high)
 
 
 def seeds_to_settle(mean: float, spread: float, margin: float, alpha: float) -> int | None:
-    """How many seeds settle an open case with probability 0.8, if the truth is what was seen.
+    """Return how many seeds settle an open case with probability 0.8, if the estimates are true.
 
-    Settled is an interval that excludes 0 or lies within the margin, whichever needs fewer seeds;
-    None if more than 10,000 would be needed.
+    A case is settled if the interval excludes 0 or lies within the margin, whichever needs fewer
+    seeds. None if more than 10,000 would be needed.
 
     Args:
-        mean: the mean difference seen.
+        mean: the observed mean difference.
         spread: the standard deviation of the paired differences.
-        margin: of equivalence.
-        alpha: of the interval.
+        margin: the margin of equivalence.
+        alpha: 1 minus the level of the interval.
     """
-    # Power grows with n: the first n that has it, by bisection.
+    # Power grows with n: find the smallest sufficient n by bisection.
     low, high = 2, MOST_SEEDS
     if _power(mean, spread, margin, alpha, high) < POWER:
         return None
@@ -100,7 +101,7 @@ def seeds_to_settle(mean: float, spread: float, margin: float, alpha: float) -> 
 
 
 def _power(mean: float, spread: float, margin: float, alpha: float, n: int) -> float:
-    """The larger of the powers to show a difference and to show equivalence with n pairs."""
+    """Return the larger of the powers to show a difference and to show equivalence, n pairs."""
     error = spread / math.sqrt(n)
     if error == 0:
         return 1.0

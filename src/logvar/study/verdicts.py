@@ -1,4 +1,4 @@
-"""From runs to verdicts in plain words, each with its numbers."""
+"""Turn runs into verdicts: sentences with their numbers."""
 
 import dataclasses
 import math
@@ -31,19 +31,19 @@ BEST_RATE = "best learning rate"
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """One comparison of a scale with the reference: test ELBO, paired, nats per example."""
+    """One paired comparison of a scale with the reference: test ELBO, nats per example."""
 
     scale: str
     reference: str
     arm: str
     at: str
-    """"same learning rate", or "best learning rate": each side's own, chosen on validation."""
+    """"same learning rate", or "best learning rate": that of each side, chosen on validation."""
     learning_rate: float
     reference_learning_rate: float
     n: int
-    """Pairs in which both runs survived, or splits."""
+    """The number of pairs in which both runs survived, or of splits."""
     difference: float
-    """Mean of scale − reference; positive is better."""
+    """The mean of scale − reference; positive is better."""
     low: float
     high: float
     margin: float
@@ -52,9 +52,9 @@ class Verdict:
     failures: int
     reference_failures: int
     seeds_needed: int | None
-    """Seeds that would settle an open case; None if it is settled, or if 10,000 would not."""
+    """Seeds that would settle an open case; None if it is settled or 10,000 would not do."""
     row_error: float
-    """Standard error of the difference from the finite test set alone."""
+    """The standard error of the difference due to the finite test set alone."""
 
     def as_dict(self) -> dict[str, Any]:
         plain = dataclasses.asdict(self)
@@ -65,7 +65,7 @@ class Table:
     """The runs of an experiment, by cell."""
 
     def __init__(self, experiment: Experiment, runs: Sequence[dict[str, Any]], elbos: np.ndarray):
-        """Index the runs; `elbos` holds the ELBO of each run and test row (all splits alike)."""
+        """Index the runs; `elbos` holds the ELBO of each run and test row, for all splits."""
         self.experiment = experiment
         self.runs = list(runs)
         self.elbos = elbos
@@ -75,7 +75,7 @@ class Table:
         }
 
     def cell(self, scale: str, arm: str, rate: float) -> np.ndarray:
-        """Indices (splits, seeds) of the runs of a cell."""
+        """Return the indices (splits, seeds) of the runs of a cell."""
         arm = AS_IS if scale == self.experiment.reference else arm
         return np.array(
             [
@@ -85,11 +85,11 @@ class Table:
         )
 
     def values(self, cell: np.ndarray, name: str) -> np.ndarray:
-        """A column of a cell, (splits, seeds)."""
+        """Return a column of a cell, (splits, seeds)."""
         return np.array([[self.runs[i][name] for i in line] for line in cell], float)
 
     def best_rate(self, scale: str, arm: str) -> float:
-        """The rate with the fewest failures, and among those the best mean validation ELBO."""
+        """Return the rate with the fewest failures; ties go to the best mean validation ELBO."""
 
         def merit(rate: float) -> tuple[float, float]:
             values = self.values(self.cell(scale, arm, rate), "validation_elbo")
@@ -100,11 +100,11 @@ class Table:
 
 
 def judge(table: Table, test_to_train: float) -> list[Verdict]:
-    """All verdicts: at each side's best rate, then rate by rate.
+    """Return all verdicts: at each side's best rate, then rate by rate.
 
     Args:
         table: the runs.
-        test_to_train: rows to test over rows to train on.
+        test_to_train: number of test rows divided by number of training rows.
     """
     experiment = table.experiment
     others = experiment.scales[1:]
@@ -145,7 +145,7 @@ def _verdict(
     needed = None
     if kind == UNDECIDED and not math.isnan(spread) and experiment.splits == 1:
         needed = seeds_to_settle(interval.mean, spread, experiment.margin, alpha)
-        # Seeds already run that happen to be as many as needed have not settled it.
+        # Having already run as many seeds as needed, by chance, has not settled it.
         needed = None if needed is None else max(needed, interval.n + 1)
     return Verdict(
         scale, experiment.reference, arm, at, *rates, interval.n, interval.mean, interval.low,
@@ -158,7 +158,7 @@ def _verdict(
 def _interval(
     differences: np.ndarray, alpha: float, test_to_train: float
 ) -> tuple[Interval, float]:
-    """The interval of the mean difference, over seeds or over splits, and the spread of pairs."""
+    """Return the interval of the mean difference over seeds or splits, and the spread of pairs."""
     survived = differences[np.isfinite(differences)]
     spread = float(survived.std(ddof=1)) if len(survived) > 1 else math.nan
     values = survived
@@ -228,7 +228,7 @@ def _text(
 
 
 def _row_error(table: Table, ours: np.ndarray, theirs: np.ndarray) -> float:
-    """The standard error over test rows of the difference that is averaged over pairs."""
+    """Return the standard error over test rows of the difference averaged over pairs."""
     if table.experiment.splits > 1:
         return math.nan
     difference = table.elbos[ours[0]].astype(np.float64) - table.elbos[theirs[0]]
@@ -240,7 +240,7 @@ def _row_error(table: Table, ours: np.ndarray, theirs: np.ndarray) -> float:
 
 
 def conclusions(verdicts: Sequence[Verdict]) -> list[str]:
-    """One sentence for each scale: as is and matched, at best rates, taken together."""
+    """Return one sentence for each scale: as is and matched, at best rates, together."""
     lines = []
     best = [v for v in verdicts if v.at == BEST_RATE]
     for scale in dict.fromkeys(v.scale for v in best):
@@ -267,7 +267,7 @@ def _conclusion(scale: str, as_is: Verdict | None, matched: Verdict | None) -> s
 
 
 def warnings(experiment: Experiment, verdicts: Sequence[Verdict], test_rows: int) -> list[str]:
-    """What a reader should know before believing the verdicts."""
+    """Return what a reader should know before believing the verdicts."""
     lines = []
     worst = max((v.row_error for v in verdicts if not math.isnan(v.row_error)), default=0.0)
     if 2 * worst > experiment.margin:

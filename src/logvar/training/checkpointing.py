@@ -1,4 +1,4 @@
-"""A `Watcher` that keeps checkpoints while another one watches."""
+"""A `Watcher` that writes checkpoints and forwards to another watcher."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -10,14 +10,14 @@ Save = Callable[[TrainState, list[EpochMetrics]], None]
 
 
 class Keeping:
-    """Hands everything on to another watcher and saves the state when it is due.
+    """Forwards every call to another watcher and saves the state when it is due.
 
     Args:
-        watcher: the one that watches.
-        save: writes a state and the epochs that led to it.
-        history: the epochs before this process.
-        seconds: save when so many have passed; 0 saves after every chunk.
-        epochs: also save after every so many epochs; 0 is off.
+        watcher: the other watcher.
+        save: writes a state and the epochs before it.
+        history: the epochs from before this process.
+        seconds: save when this much time has passed; 0 saves after every chunk.
+        epochs: also save after every this many epochs; 0 is off.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Keeping:
 
     def on_chunk(self, epoch: int, done: int, of: int, state: TrainState) -> None:
         self._watcher.on_chunk(epoch, done, of, state)
-        # After the last chunk the epoch still has to be closed: on_epoch saves it whole.
+        # After the last chunk the epoch is not closed yet: on_epoch saves it complete.
         if done < of and int(state.failed_step) < 0 and self._due():
             self.save(state)
 

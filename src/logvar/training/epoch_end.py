@@ -1,8 +1,8 @@
 """The end of an epoch, for a single run and for each member of a fleet.
 
-A noise in closed form takes its value from the epoch's residuals, the held-out rows are evaluated,
-the best weights are kept, and the totals are emptied. All of it is pure and on the device: value
-by value from the host, it took a fit of digits a fifth of each epoch.
+A closed-form noise is set from the epoch's residuals, the held-out rows are evaluated, the best
+weights are kept, and the totals are reset. All of it is pure and runs on the device: transferring
+single values to the host took a fifth of each epoch when fitting digits.
 """
 
 import dataclasses
@@ -22,21 +22,21 @@ from logvar.training.state import Totals, TrainState, partition
 
 
 class End(NamedTuple):
-    """The end of an epoch of a single run."""
+    """The inputs of `close` that are not in the state, for a single run."""
 
     static: Any
     """The part of the model that does not train."""
     preparation: Preparation
     held_out: HeldOut | None
     keeps_last: bool
-    """Whether the weights are kept that the epoch ends with, where nothing tells the best."""
+    """Whether to keep the last weights, because nothing is held out to choose the best."""
     seed: Int[Array, ""]
     number: Int[Array, ""]
-    """Of the epoch, counted from 1."""
+    """The epoch's number, counted from 1."""
 
 
 class Closed(NamedTuple):
-    """What the host learns of an epoch that has ended."""
+    """The results of an epoch that the host receives."""
 
     totals: Totals
     validation: Terms | None
@@ -44,7 +44,7 @@ class Closed(NamedTuple):
 
 
 def with_fitted_noise(state: TrainState, static: Any, ends: Bool[Array, ""] | bool) -> TrainState:
-    """A noise in closed form takes its value from the epoch's residuals, where the epoch ends."""
+    """Set a closed-form noise from the epoch's residuals, if the epoch ends."""
     model: Model = eqx.combine(state.params, static)
     if not model.likelihood.has_statistic:
         return state
@@ -58,7 +58,7 @@ def with_fitted_noise(state: TrainState, static: Any, ends: Bool[Array, ""] | bo
 def with_best_kept(
     state: TrainState, elbo: Float[Array, ""], better: Bool[Array, ""], epoch: Int[Array, ""]
 ) -> TrainState:
-    """Where they are better, the weights become the best, with their held-out ELBO and epoch."""
+    """Keep the current weights as the best where they are better, with held-out ELBO and epoch."""
     return dataclasses.replace(
         state,
         best_params=jax.tree.map(partial(jnp.where, better), state.params, state.best_params),
@@ -82,4 +82,4 @@ def _closed(end: End, state: TrainState) -> tuple[TrainState, Closed]:
 
 
 close = compiled(_closed, donate=True)
-"""The state at the beginning of the next epoch, and what the host learns of this one."""
+"""Return the state at the start of the next epoch, and this epoch's results for the host."""

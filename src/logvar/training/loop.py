@@ -1,6 +1,6 @@
 """The training loop: epochs of compiled chunks, early stopping, best weights.
 
-No files, clocks or signals here; those reach the loop through a `Watcher`.
+No files, clocks or signals here: they reach the loop through a `Watcher`.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ from logvar.training.step import Chunk, Epoch, Fixed, Hyper, Task, run_chunk
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Everything the loop needs to know beside the model, the objective and the data."""
+    """Everything the loop needs besides the model, the objective and the data."""
 
     epochs: int
     optimizer: Rule
@@ -45,7 +45,7 @@ class Plan:
     """The epoch from which patience counts: the end of β's warm-up."""
     fixed: Fixed
     rescues: int = 0
-    """How often to go back and on after a step that is not finite."""
+    """The maximum number of rescues after steps that are not finite."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,9 +59,9 @@ class EpochMetrics:
     validation: dict[str, float] | None
     best_epoch: int
     rescues: int
-    """How often training went back until here."""
+    """Rescues so far."""
     learning_rate: float | None = None
-    """Of the epoch's last step, where the schedule changes it."""
+    """The rate of the epoch's last step, if the schedule changes it."""
 
     def as_dict(self) -> dict[str, Any]:
         line = dataclasses.asdict(self)
@@ -72,35 +72,35 @@ class EpochMetrics:
 
 @runtime_checkable
 class Watcher(Protocol):
-    """What surrounds the loop: progress, files, signals."""
+    """Observes and controls the loop from outside: progress, files, signals."""
 
     def chunk_steps(self) -> int:
-        """How many steps to run before asking again; never changes a result."""
+        """Return how many steps to run before asking again; this never changes a result."""
 
     def on_chunk(self, epoch: int, done: int, of: int, state: TrainState) -> None:
-        """Called after each chunk with the steps of the epoch done so far."""
+        """Called after each chunk with the number of steps of the epoch done so far."""
 
     def on_epoch(self, metrics: EpochMetrics, state: TrainState) -> None:
         """Called after each epoch."""
 
     def stop_requested(self) -> bool:
-        """Whether the user asked to stop; asked between chunks."""
+        """Return whether the user asked to stop; called between chunks."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """How training ended."""
+    """The result of training."""
 
     model: VAEModel
-    """With the best weights where something was held out, otherwise the last."""
+    """The model with the best weights if rows were held out, otherwise the last weights."""
     state: TrainState
     history: list[EpochMetrics]
     ended: str
     """"finished", "stopped early", "interrupted" or "not finite"."""
     diagnosis: Diagnosis | None = None
-    """What the first number that was not finite was, and why, where training ended for it."""
+    """The first quantity that was not finite, and why, if that ended training."""
     rescues: Sequence[Diagnosis] = ()
-    """The same for each time that training went back and on."""
+    """A diagnosis for each rescue."""
 
 
 def train(
@@ -115,7 +115,7 @@ def train(
     state: TrainState | None = None,
     history: Sequence[EpochMetrics] = (),
 ) -> Trained:
-    """Train a model, from the start or from a saved state with the epochs that led to it."""
+    """Train a model from the start, or from a saved state and the epochs before it."""
     if state is None:
         state = initial_state(model, plan.optimizer, coordinates)
     model, state, coordinates = under_its_scale(model, state, coordinates)
@@ -163,7 +163,7 @@ def train(
 
 
 def on_device(examples: Examples) -> Batch:
-    """Training rows on the device, padded so that other numbers of them are the same program."""
+    """Move training rows to the device, padded so that similar numbers share a compiled program."""
     weight = None if examples.weight is None else padded(examples.weight)
     return Batch(*jax.device_put((padded(examples.values), None, None, None, weight)))
 
@@ -171,7 +171,7 @@ def on_device(examples: Examples) -> Batch:
 def _run_epoch(
     task: Task, epoch: Epoch, state: TrainState, first: int, steps: int, watcher: Watcher
 ) -> tuple[TrainState, bool]:
-    """Run what is left of an epoch in chunks; whether the user asked to stop before its end."""
+    """Run the rest of an epoch in chunks; return whether the user asked to stop before its end."""
     t = first
     while t < steps and int(state.failed_step) < 0:
         if watcher.stop_requested():
@@ -191,7 +191,10 @@ def _task(
     state: TrainState,
     length: Length,
 ) -> Task:
-    """How often a run was rescued is part of its state, so a resumed one goes on as it would."""
+    """Return the constants of the steps, with the remedy of the rescues so far.
+
+    The number of rescues is part of the state, so a resumed run continues as it would have.
+    """
     now = remedy(plan.schedule.rate, plan.clip_norm, int(state.rescues))
     rates = plan.schedule.rates(now.learning_rate, length)
     hyper = Hyper(rates, host_float(now.clip_norm), host_int(plan.seed))
@@ -200,7 +203,7 @@ def _task(
 
 
 def _diagnosis(state: TrainState, examples: Examples, task: Task, plan: Plan) -> Diagnosis:
-    """Look at the batch of the step that was not taken."""
+    """Diagnose the batch of the step that was not taken."""
     n, batch_size = len(examples), plan.fixed.batch_size
     number, t = divmod(int(state.failed_step), -(-n // batch_size))
     order: Any = epoch_order(n, batch_size, plan.seed, number)
@@ -217,7 +220,7 @@ def _diagnosis(state: TrainState, examples: Examples, task: Task, plan: Plan) ->
 def _close_epoch(
     epoch: int, state: TrainState, task: Task, held_out: HeldOut | None, plan: Plan
 ) -> tuple[EpochMetrics, TrainState]:
-    """Evaluate the held-out set, keep the best weights, and empty the totals."""
+    """Evaluate the held-out set, keep the best weights, and reset the totals."""
     end = End(
         task.static,
         plan.fixed.preparation,
@@ -246,12 +249,12 @@ _rate_of = compiled(lambda rates, step: rates(step))
 
 
 def _last_rate(rates: Rates, steps: int) -> float | None:
-    """The learning rate of the last step taken; None where it is the same for all steps."""
+    """Return the learning rate of the last step taken; None if all steps have the same."""
     return None if rates.factor is None else float(_rate_of(rates, host_int(steps - 1)))
 
 
 def summarize(means: Terms) -> dict[str, float]:
-    """ELBO, reconstruction and KL of mean terms, in nats per example."""
+    """Return ELBO, reconstruction and KL of mean terms, in nats per example."""
     kl = float(np.sum(np.asarray(means.kl), dtype=np.float64))
     reconstruction = float(means.log_likelihood)
     return {"elbo": reconstruction - kl, "reconstruction": reconstruction, "kl": kl}

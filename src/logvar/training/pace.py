@@ -1,4 +1,4 @@
-"""The shell around the loop: how long a chunk is."""
+"""The default `Watcher`: it sets the length of a chunk."""
 
 import time
 
@@ -11,7 +11,7 @@ _LONGEST_CHUNK = 1_000_000
 
 
 class Pace:
-    """A `Watcher` that keeps chunks near a quarter of a second, so that Ctrl-C is heard soon.
+    """A `Watcher` that keeps chunks near a quarter of a second, so that Ctrl-C acts soon.
 
     The length of a chunk never changes a result, so it may depend on the clock.
     """
@@ -33,7 +33,7 @@ class Pace:
     def on_chunk(self, epoch: int, done: int, of: int, state: TrainState) -> None:
         state.step.block_until_ready()
         seconds = max(time.perf_counter() - self._since, 1e-6)
-        # The last chunk of an epoch is shorter than was asked for.
+        # The last chunk of an epoch is shorter than requested.
         before = self._last[1] if self._last[0] == epoch else 0
         taken, self._last = min(self._steps, done - before), (epoch, done)
         ideal = int(taken * _SECONDS_PER_CHUNK / seconds)

@@ -15,7 +15,7 @@ from logvar.training.state import TrainState
 class ProgressBar(Pace):
     """A `Watcher` that draws a live bar on a terminal, and nothing elsewhere.
 
-    It also hands each epoch's metrics on, and keeps its seconds, which go to timing.jsonl.
+    It also forwards each epoch's metrics and records each epoch's seconds for timing.jsonl.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class ProgressBar(Pace):
         self._record = record
         self.epoch_seconds: list[float] = []
         self.trained = False
-        """Whether there is anything to lose."""
+        """Whether an epoch has been trained, so that an interruption has something to keep."""
         self._examples = examples
         self._epoch_started = time.perf_counter()
         self._validation: dict[str, float] | None = None

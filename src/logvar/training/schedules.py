@@ -1,11 +1,11 @@
-"""Learning rate schedules: the learning rate of each step, by text or as an object.
+"""Learning-rate schedules: the learning rate of each step, from text or an object.
 
-The learning rate of step t is rate · warm-up(t) · shape(t). t is the number of steps taken before,
+The learning rate of step t is rate · warm-up(t) · shape(t). t is the number of steps already taken,
 so it counts from 0, and the last step of a run of T steps is T − 1. With a warm-up of w steps,
-warm-up(t) = min(1, (t + 1)/(w + 1)): the first step has a rate above 0 and step w the full one.
+warm-up(t) = min(1, (t + 1)/(w + 1)): the first step has a rate above 0, and step w the full rate.
 Lengths are in epochs or, with `unit=steps`, in steps.
 
-A new schedule is a dataclass here, its shape, and a line in `SCHEDULES`.
+To add a schedule, write a dataclass here with its shape, and add a line to `SCHEDULES`.
 """
 
 import abc
@@ -29,23 +29,23 @@ Numbers = Mapping[str, float | tuple[float, ...]]
 
 
 class Length(NamedTuple):
-    """How long a run is."""
+    """The length of a run."""
 
     epochs: int
     steps_per_epoch: int
 
 
 class Rates(eqx.Module):
-    """A schedule as a compiled program takes it: all numbers are inputs of the program, so that
-    another rate, warm-up or number of epochs compiles nothing."""
+    """A schedule inside a compiled program: all numbers are inputs of the program, so changing the
+    rate, the warm-up or the number of epochs compiles nothing."""
 
     rate: Float[Array, "*members"]
     numbers: dict[str, Float[Array, "..."]]
     factor: Callable[..., Array] | None = eqx.field(static=True)
-    """What the rate is multiplied by, from the step and the numbers; None is 1."""
+    """The factor of the rate, as a function of the step and the numbers; None means 1."""
 
     def __call__(self, step: Int[Array, ""]) -> Float[Array, ""]:
-        """The learning rate of the step after so many steps."""
+        """Return the learning rate of the step with this number, counted from 0."""
         if self.factor is None:
             return self.rate
         return self.rate * self.factor(step, **self.numbers)
@@ -55,16 +55,16 @@ class Schedule(abc.ABC):
     """A learning rate for each step."""
 
     rate: float
-    """The largest, which the schedule reaches after its warm-up."""
+    """The largest rate, which the schedule reaches after its warm-up."""
     needs_epochs: ClassVar[bool] = False
-    """Whether the rates of steps already taken would be others if the run had more epochs."""
+    """Whether the rates of steps already taken would differ if the run had more epochs."""
 
     @abc.abstractmethod
     def rates(self, rate: float, length: Length) -> Rates:
-        """The schedule with this rate in place of its own, for a run of this length.
+        """Return the schedule for a run of this length, with this rate instead of its own.
 
         Raises:
-            LogvarError: it does not fit a run of this length.
+            LogvarError: the schedule does not fit a run of this length.
         """
 
 
@@ -81,7 +81,7 @@ def _rate() -> Any:
 
 
 def _in_steps(unit: str, length: Length) -> int:
-    """How many steps one unit is."""
+    """Return how many steps one unit is."""
     return length.steps_per_epoch if unit == "epochs" else 1
 
 
@@ -91,7 +91,7 @@ def _rates(rate: float, numbers: Numbers, factor: Callable[..., Array] | None) -
 
 
 def _warm(step: Array, warmup: Array) -> tuple[Array, Array]:
-    """The step as a number, and the factor of the warm-up."""
+    """Return the step as a float, and the factor of the warm-up."""
     t = jnp.asarray(step, jnp.float32)
     return t, jnp.minimum(1.0, (t + 1) / (warmup + 1))
 
@@ -177,12 +177,12 @@ class Exponential(Schedule):
 @dataclasses.dataclass(frozen=True)
 class Piecewise(Schedule):
     """rate · warm-up(t) · factorᵏ, where k is how many of the lengths `at` have passed: those with
-    b ≤ t in steps, counted from the start of training. Another number of them is another compiled
-    program."""
+    b ≤ t in steps, counted from the start of training. A different number of lengths needs another
+    compiled program."""
 
     rate: float = _rate()
     at: tuple[float, ...] = setting(help="when the rate changes", above=0, below=math.inf)
-    factor: float = setting(0.1, help="what it is multiplied by", above=0, below=math.inf)
+    factor: float = setting(0.1, help="factor of each change", above=0, below=math.inf)
     warmup: float = _warmup()
     unit: str = _unit()
 
@@ -203,8 +203,8 @@ class Piecewise(Schedule):
 
 @dataclasses.dataclass(frozen=True)
 class Own(Schedule):
-    """A function of the user's own, from the step (int32, counted from 0) to the rate; Optax's
-    schedules are such functions. `rate` multiplies what it returns."""
+    """A user's function from the step (int32, counted from 0) to the rate; Optax's schedules are
+    such functions. `rate` multiplies its result."""
 
     function: Callable[[Array], Any]
     rate: float = 1.0
@@ -305,7 +305,7 @@ def describe(schedule: Any) -> str:
 
 
 def written(schedule: Any) -> float | str:
-    """What a recipe says: a number for a constant rate without a warm-up, otherwise text."""
+    """Return what a recipe stores: a number for a constant rate without warm-up, otherwise text."""
     text = describe(schedule)
     if text == CUSTOM:
         return CUSTOM

@@ -1,4 +1,4 @@
-"""What a run must remember to go on as if it had never stopped."""
+"""The state of a run: everything needed to resume it as if it had never stopped."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from logvar.training.optimizers import Rule
 
 
 class Totals(eqx.Module):
-    """Sums over the examples of the epoch so far; means are taken when it is reported."""
+    """Sums over the examples of the epoch so far; means are computed when it is reported."""
 
     terms: Terms
     loss: Float[Array, ""]
@@ -23,7 +23,7 @@ class Totals(eqx.Module):
 
     @classmethod
     def zero(cls, model: Model) -> "Totals":
-        """Nothing yet, in the form of a model's terms."""
+        """Return zeros in the structure of a model's terms."""
         log_likelihood, kl, loss, count = (
             from_host(np.zeros(shape)) for shape in ((), model.groups, (), ())
         )
@@ -31,12 +31,12 @@ class Totals(eqx.Module):
         return cls(Terms(log_likelihood, kl, statistic), loss, count)
 
     def emptied(self) -> "Totals":
-        """Zeros of the same form."""
+        """Return zeros of the same structure."""
         return jax.tree.map(jnp.zeros_like, self)
 
 
 class TrainState(eqx.Module):
-    """Weights, optimizer, step, best so far and the stopping counters, all as arrays.
+    """Weights, optimizer, step, best weights and stopping counters, all as arrays.
 
     Noise and order are functions of (seed, epoch, step), so nothing else needs to be saved.
     """
@@ -47,16 +47,16 @@ class TrainState(eqx.Module):
     step: Int[Array, ""]
     """Steps taken; the epoch is step // steps per epoch."""
     failed_step: Int[Array, ""]
-    """The step whose loss or gradient was not finite and was therefore not taken; −1 is none."""
+    """The step that was not taken because its loss or gradient was not finite; −1 means none."""
     rescues: Int[Array, ""]
-    """How often training went back after a step that was not finite."""
+    """The number of rescues so far."""
     bounded: Bool[Array, ""]
-    """Whether one of those times gave the scale bounds."""
+    """Whether a rescue has bounded the scale."""
     best_params: PyTree
-    """The weights with the best held-out ELBO, which a rescue goes back to."""
+    """The weights with the best held-out ELBO, to which a rescue returns."""
     best_elbo: Float[Array, ""]
     best_epoch: Int[Array, ""]
-    """The epoch after which the held-out ELBO was best, counted from 1; 0 is none yet."""
+    """The epoch after which the held-out ELBO was best, counted from 1; 0 means none yet."""
 
 
 def partition(model: Model) -> tuple[PyTree, Any]:
@@ -65,7 +65,7 @@ def partition(model: Model) -> tuple[PyTree, Any]:
 
 
 def initial_state(model: Model, optimizer: Rule, coordinates: PyTree) -> TrainState:
-    """The state before the first step. For the built-in optimizers nothing is compiled for it."""
+    """Return the state before the first step; built-in optimizers compile nothing for it."""
     params, _ = partition(model)
     zero = from_host(np.zeros((), np.int32))
     state = TrainState(
@@ -80,7 +80,7 @@ def initial_state(model: Model, optimizer: Rule, coordinates: PyTree) -> TrainSt
         best_elbo=from_host(np.asarray(-np.inf, np.float32)),
         best_epoch=zero,
     )
-    # A compiled chunk reuses the state's memory, each buffer once: no two leaves may share one.
+    # A compiled chunk reuses each buffer of the state once, so no two leaves may share one.
     return jax.tree.map(_copy, state)
 
 

@@ -1,6 +1,6 @@
 """The pure training step and the compiled chunk of many steps.
 
-Chunk boundaries never change a byte: a chunk runs steps [start, stop) of an epoch, carries the
+Chunk boundaries never change a byte: a chunk runs steps [start, stop) of an epoch and passes on the
 whole state, and every random number is a function of (seed, epoch, step).
 """
 
@@ -33,32 +33,32 @@ class Hyper(NamedTuple):
     rates: Rates
     """The learning rate of each step."""
     clip_norm: Float[Array, ""]
-    """The gradient's global norm is cut to this; 0 is off (Pascanu et al. 2013)."""
+    """The gradient's global norm is clipped to this; 0 is off (Pascanu et al. 2013)."""
     seed: Int[Array, ""]
 
 
 class Fixed(NamedTuple):
-    """What a program is compiled for."""
+    """The constants that a program is compiled for."""
 
     batch_size: int
     preparation: Preparation
     precision: Precision = Precision.FLOAT32
-    """Of the networks' products, forward and backward."""
+    """Precision of the networks' products, forward and backward."""
 
 
 class Epoch(NamedTuple):
     """The rows of the training set on the device, and the order this epoch visits them in."""
 
     rows: Batch
-    """As they are stored, with their sample weights if they have any."""
+    """Stored rows, with their sample weights if there are any."""
     order: Int32[Array, "padded"]
     n: Int[Array, ""]
-    """How many rows there are; the others are padding."""
+    """The number of rows; the others are padding."""
     number: Int[Array, ""]
 
 
 class Task(NamedTuple):
-    """All that stays the same from step to step."""
+    """Everything that stays the same from step to step."""
 
     static: Any
     """The part of the model that does not train."""
@@ -66,13 +66,13 @@ class Task(NamedTuple):
     optimizer: Rule
     coordinates: PyTree
     """A factor c for each weight: the optimizer sees weight ÷ c and gradient × c, as if the network
-    had been written in those coordinates."""
+    were written in those coordinates."""
     hyper: Hyper
     fixed: Fixed
 
 
 class Keys(NamedTuple):
-    """Where a step's random numbers come from: functions of (seed, epoch, step)."""
+    """The random keys of a step, as functions of (seed, epoch, step)."""
 
     binarization: PRNGKeyArray
     noise: PRNGKeyArray
@@ -80,22 +80,22 @@ class Keys(NamedTuple):
 
     @classmethod
     def of_epoch(cls, seed: Int[Array, ""], epoch: Int[Array, ""]) -> "Keys":
-        """What the steps of an epoch share, to be made once outside their loop."""
+        """Return what the steps of an epoch share, to be computed once outside their loop."""
         purposes = Purpose.BINARIZATION, Purpose.NOISE, Purpose.OBJECTIVE
         return cls(*(stream(seed, purpose, epoch) for purpose in purposes))
 
     def at(self, t: Int[Array, ""]) -> "Keys":
-        """The keys of the epoch's step t."""
+        """Return the keys of the epoch's step t."""
         return Keys(*(jax.random.fold_in(key, t) for key in self))
 
 
 def step(state: TrainState, batch: Batch, keys: Keys, task: Task, position: Epoch) -> TrainState:
-    """Take one optimizer step on one batch; a step that is not finite is noted and not taken.
+    """Take one optimizer step on one batch; a step that is not finite is recorded and not taken.
 
     Args:
-        state: the state before.
-        batch: stored rows with their weights: 0 for padding.
-        keys: of this step.
+        state: the state before the step.
+        batch: stored rows with their weights; padding has weight 0.
+        keys: the keys of this step.
         task: objective, optimizer and the rest.
         position: the epoch that the step belongs to.
     """
@@ -105,7 +105,7 @@ def step(state: TrainState, batch: Batch, keys: Keys, task: Task, position: Epoc
     differentiated = optimized(jax.value_and_grad(loss, has_aux=True))
     (value, terms), gradient = differentiated(state.params)
     norm = global_norm(jax.tree.leaves(gradient), jax.tree.leaves(coordinates))
-    # A member of a fleet that has failed stays as it was while the others go on.
+    # A failed member of a fleet keeps its state while the others continue.
     finite = jnp.isfinite(value) & jnp.isfinite(norm) & (state.failed_step < 0)
     clipped = (hyper.clip_norm > 0) & (norm > hyper.clip_norm)
     clip = jnp.where(clipped, hyper.clip_norm / norm, 1.0)
@@ -135,13 +135,13 @@ def step(state: TrainState, batch: Batch, keys: Keys, task: Task, position: Epoc
 def loss_function(
     static: Any, batch: Batch, steps: Int[Array, ""], keys: Keys, task: Task, position: Epoch
 ) -> Callable[[PyTree], tuple[Array, Terms]]:
-    """The loss of a step as a function of the weights: what the step differentiates, and what is
-    repeated where it was not finite."""
+    """Return the loss of a step as a function of the weights: a step differentiates it, and a
+    diagnosis repeats it."""
     fixed, objective = task.fixed, task.objective
     batch = dataclasses.replace(batch, x=fixed.preparation(batch.x, keys.binarization))
     steps_per_epoch = (position.n + fixed.batch_size - 1) // fixed.batch_size
     moment = Moment(steps, position.number, position.n, steps_per_epoch, keys.objective)
-    like = static.noise_like()  # which reads no weights
+    like = static.noise_like()  # reads no weights
     eps = noise(like, keys.noise, (fixed.batch_size, objective.samples))
 
     def loss(params: PyTree) -> tuple[Array, Terms]:
@@ -152,7 +152,7 @@ def loss_function(
 
 
 def batch_at(epoch: Epoch, order: Int32[Array, "padded"], t: Int[Array, ""], size: int) -> Batch:
-    """The rows of an epoch's step t in an order, with their weights: 0 for padding."""
+    """Return the rows of step t in the given order, with their weights; padding has weight 0."""
     first = t * size
     indices = lax.dynamic_slice(order, (first,), (size,))
     batch = epoch.rows[indices]
@@ -191,4 +191,4 @@ def take_steps(chunk: Chunk, state: TrainState) -> TrainState:
 
 
 run_chunk = compiled(take_steps, donate=True)
-"""`take_steps`, compiled. The state is donated: its memory is used again for the result."""
+"""`take_steps`, compiled. The state is donated: its memory is reused for the result."""

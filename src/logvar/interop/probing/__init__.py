@@ -1,1 +1,1 @@
-"""Do a sampler, a density and a KL mean the same σ? Readings of other people's functions."""
+"""Check whether a sampler, a density and a KL mean the same σ, by calling them."""

@@ -15,7 +15,7 @@ _NOT_MEANT_FOR = (TypeError, AttributeError, ValueError, RuntimeError, NotImplem
 
 
 class Called:
-    """A user's function, called with NumPy, JAX or PyTorch arrays, whichever it takes."""
+    """A user's function, called with the arrays that it accepts: NumPy, JAX or PyTorch."""
 
     def __init__(self, function: Any, name: str):
         if not callable(function):
@@ -26,10 +26,10 @@ class Called:
         self.precision = np.float64
 
     def __call__(self, *arrays: np.ndarray, extra: tuple = ()) -> np.ndarray:
-        """The function's value as float64; remembers which arrays it takes.
+        """Return the function's value as float64; remember which arrays it accepts.
 
         Raises:
-            LogvarError: it fails with the arrays of every framework at hand.
+            LogvarError: it fails with the arrays of every available framework.
         """
         if self._convert is not None:
             return self._plain(self.function(*map(self._convert, arrays), *extra))
@@ -62,11 +62,11 @@ class Called:
 
     @property
     def tolerance(self) -> float:
-        """How far two readings of log σ may differ by rounding alone."""
+        """The largest difference of two readings of log σ by rounding alone."""
         return {8: 2e-6, 4: 5e-5}.get(np.dtype(self.precision).itemsize, 3e-2)
 
     def third_argument(self) -> str | None:
-        """What the function takes after (mean, raw): "eps", "key", "rng" or nothing."""
+        """The argument after (mean, raw): "eps", "key", "rng" or none."""
         try:
             parameters = list(inspect.signature(self.function).parameters.values())
         except (TypeError, ValueError):
@@ -91,7 +91,7 @@ _SIGNATURES = {
 
 
 def _frameworks() -> dict[str, Callable[[np.ndarray], Any]]:
-    """How to make arrays, by framework; PyTorch only if the user has imported it."""
+    """Return functions that make arrays, by framework; PyTorch only if the user imported it."""
     makers: dict[str, Callable[[np.ndarray], Any]] = {
         "NumPy": lambda array: array,
         "JAX": jnp.asarray,
@@ -103,7 +103,7 @@ def _frameworks() -> dict[str, Callable[[np.ndarray], Any]]:
 
 
 def jax_keys(seed: int) -> Any:
-    """An endless supply of JAX keys for a sampler that takes one."""
+    """Yield JAX keys for a sampler that takes one, endlessly."""
     key = jax.random.key(seed)
     while True:
         key, one = jax.random.split(key)

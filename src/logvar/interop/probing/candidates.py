@@ -1,4 +1,4 @@
-"""What a raw output may be taken for: the registered scales, and mistakes seen in public code."""
+"""Possible meanings of a raw output: the registered scales, and mistakes seen in public code."""
 
 import dataclasses
 
@@ -10,17 +10,17 @@ from logvar import scales
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """A reading of the raw output as log σ, on the probe's grid."""
+    """A possible meaning of the raw output, as log σ on the probe's grid."""
 
     name: str
     log_sigma: np.ndarray
-    """NaN where this reading has no σ."""
+    """NaN where σ does not exist."""
     fault: str = ""
-    """What is wrong with it, for those that are mistakes even when used consistently."""
+    """The mistake, for meanings that are wrong even when used consistently."""
 
 
 def candidates(raw: np.ndarray) -> list[Candidate]:
-    """All readings on these raw outputs; scales first, in the order of the registry."""
+    """Return all candidates on these raw outputs; scales first, in the order of the registry."""
     found: list[Candidate] = []
     with jax.enable_x64(True):
         for name, entry in scales.REGISTRY.items():

@@ -1,4 +1,4 @@
-"""`logvar.probe`: whether somebody's sampler, density and KL mean the same σ."""
+"""`logvar.probe`: check whether someone's sampler, density and KL mean the same σ."""
 
 import dataclasses
 import functools
@@ -17,14 +17,14 @@ _GRID = np.linspace(-3.0, 3.0, 25)
 
 @dataclasses.dataclass(frozen=True)
 class Probe:
-    """What the functions take the raw output for, and whether they agree."""
+    """The meaning of the raw output in each function, and whether they agree."""
 
     readings: dict[str, Reading]
     problems: list[str]
 
     @property
     def consistent(self) -> bool:
-        """Whether nothing speaks against one σ behind all functions."""
+        """Whether all readings are compatible with one σ."""
         return not self.problems
 
     def __str__(self) -> str:
@@ -46,28 +46,28 @@ def probe(
     n_samples: int = 1000,
     seed: int = 0,
 ) -> Probe:
-    """Tell whether a sampler, a density and a KL mean the same σ by the same raw output.
+    """Check whether a sampler, a density and a KL mean the same σ by the same raw output.
 
-    Each is called on a grid of raw outputs from −3 to 3 with arrays of its own framework (NumPy,
-    JAX or PyTorch), and σ is read from what only σ can do to it: the spread of z, the fall and the
-    height of the density, the KL's ½(σ² − 1) − log σ. The readings are compared with each other
-    and named after the scale that they are, or after the mistake.
+    Each function is called on a grid of raw outputs from −3 to 3 with arrays of its own framework
+    (NumPy, JAX or PyTorch). σ is read from what depends on σ alone: the spread of z, the decay and
+    the height of the density, the KL's ½(σ² − 1) − log σ. The readings are compared with each other
+    and named after the scale or the mistake that they match.
 
     Args:
         sample: sample(mean, raw, eps), which is read exactly; or sample(mean, raw),
             sample(mean, raw, key) or sample(mean, raw, rng), which are read from their draws. A
-            right one is called wrong in at most one of a million probes, however few the draws.
+            correct one is called wrong in at most one of a million probes, however few the draws.
         log_prob: log_prob(z, mean, raw) in nats, elementwise or summed over the last axis;
             with or without the constant ½ log 2π.
         kl: kl(mean, raw) to N(0, 1) in nats, elementwise or summed over the last axis.
         n_samples: draws at each raw output, for samplers without eps; at least 2.
-        seed: of the keys given to a sampler that takes them.
+        seed: the seed of the keys for a sampler that takes keys.
 
     Returns:
         A `Probe`: `consistent`, `problems` in words, `readings` by part; print it.
 
     Raises:
-        LogvarError: nothing was given, or a function cannot be called that way.
+        LogvarError: no function was given, or one cannot be called that way.
 
     Example:
         >>> import logvar, numpy as np
@@ -88,7 +88,7 @@ def probe(
         raise LogvarError(f"n_samples is {n_samples}: expected at least 2 draws to see a spread")
     known = _known()
     readings: list[Reading] = []
-    with np.errstate(all="ignore"):  # what overflows in the user's code is part of what is read
+    with np.errstate(all="ignore"):  # overflow in the user's code is part of the reading
         if "log_prob" in called:
             readings += read_log_prob(called["log_prob"], _GRID)
         if "sample" in called:
@@ -108,9 +108,9 @@ def _known() -> list[Candidate]:
 
 
 def _disagreements(readings: list[Reading], known: list[Candidate]) -> list[str]:
-    """Each reading against the first one it differs from."""
+    """Compare each reading with the first one it differs from."""
     groups: list[list[Reading]] = []
-    # Exact readings first: draws are then compared with what is certain.
+    # Exact readings first, so that draws are compared with them.
     for reading in sorted(readings, key=lambda reading: reading.draws):
         if reading.log_sigma is None:
             continue
@@ -158,7 +158,7 @@ def _meaning(group: list[Reading]) -> str:
 
 
 def _faults(readings: list[Reading], known: list[Candidate]) -> list[str]:
-    """Readings that are mistakes even when everything shares them."""
+    """Return readings that are mistakes even if all functions share them."""
     faults = {candidate.name: candidate.fault for candidate in known if candidate.fault}
     seen = dict.fromkeys(
         reading.means[0] for reading in readings if reading.means and reading.means[0] in faults

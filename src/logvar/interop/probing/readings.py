@@ -1,4 +1,4 @@
-"""Read log σ out of a sampler, a density and a KL, each by what only σ can do to it."""
+"""Read log σ from a sampler, a density and a KL."""
 
 import dataclasses
 from collections.abc import Callable
@@ -10,28 +10,28 @@ from logvar.interop.probing.calling import Called, jax_keys
 from logvar.interop.probing.candidates import Candidate
 
 ALARM = 1e-6
-"""A difference that chance makes less often than this is called one."""
+"""Differences rarer than this by chance are reported."""
 _LOG_TWO_PI = float(np.log(2 * np.pi))
 
 
 @dataclasses.dataclass
 class Reading:
-    """What one function, or one part of it, takes the raw output for."""
+    """The meaning of the raw output in one function, or in one part of it."""
 
     of: str
-    """Such as "sample", "log_prob's square" or "kl"."""
+    """The name of the function or part, such as "sample", "log_prob's square" or "kl"."""
     log_sigma: np.ndarray | None
-    """log σ on the grid, where it can be read directly."""
+    """log σ on the grid, if it can be read directly."""
     tolerance: float
     means: tuple[str, ...] = ()
-    """The names of the readings that fit; more than one where the draws are too few to tell."""
+    """The names of the candidates that fit; more than one if the draws are too few to decide."""
     evidence: str = ""
     draws: int = 0
-    """Draws behind each point; 0 where nothing random is in it."""
+    """Draws for each point; 0 if the reading is exact."""
     problems: list[str] = dataclasses.field(default_factory=list)
 
     def agrees_with(self, log_sigma: np.ndarray) -> bool:
-        """Whether this log σ is the one that was read, but for rounding and chance."""
+        """Return whether this log σ is the one that was read, up to rounding and chance."""
         if self.log_sigma is None:
             return True
         both = np.isfinite(self.log_sigma) & np.isfinite(log_sigma)
@@ -59,13 +59,13 @@ class Reading:
 
 
 def _two_sided(value: np.ndarray | float, freedom: int) -> np.ndarray:
-    """How often chance takes a χ² as far to either side."""
+    """Return the two-sided p-value of a χ² statistic."""
     tails = special.chdtr(freedom, value), special.chdtrc(freedom, value)
     return np.asarray(2 * np.minimum(*tails))
 
 
 def read_sample(sample: Called, raw: np.ndarray, n_samples: int, seed: int) -> Reading:
-    """σ from a sampler: exactly where it takes ε, otherwise from the spread of its draws."""
+    """Read σ from a sampler: exactly if it takes ε, otherwise from the spread of its draws."""
     third = sample.third_argument()
     zeros = np.zeros_like(raw)
     if third == "eps":
@@ -101,7 +101,7 @@ def read_sample(sample: Called, raw: np.ndarray, n_samples: int, seed: int) -> R
 
 
 def read_log_prob(log_prob: Called, raw: np.ndarray) -> list[Reading]:
-    """σ from a density twice: from how fast it falls, and from its height."""
+    """Read σ from a density twice: from how fast it decays, and from its height."""
 
     def at(z: np.ndarray, mean: np.ndarray) -> np.ndarray:
         return _each(lambda *arrays: log_prob(*arrays), z, mean, raw)
@@ -109,7 +109,7 @@ def read_log_prob(log_prob: Called, raw: np.ndarray) -> list[Reading]:
     zeros = np.zeros_like(raw)
     height = at(zeros, zeros)
     first = _sigma_of_fall(height - at(zeros + 1, zeros), np.ones_like(raw))
-    # Once more with a step of 2σ, where the fall is 2 nats and rounding least.
+    # Once more with a step of 2σ, where the decay is 2 nats and rounding is smallest.
     step = np.where(np.isfinite(first), 2 * first, 1.0)
     fall = height - at(step, zeros)
     sigma = _sigma_of_fall(fall, step)
@@ -125,7 +125,7 @@ def read_log_prob(log_prob: Called, raw: np.ndarray) -> list[Reading]:
     if np.max(np.abs(at(zeros + 1, zeros + 1) - height)[np.isfinite(height)], initial=0) > 1e-3:
         square.problems.append("log_prob: it is not highest at z = mean")
     log_sigma = -0.5 * _LOG_TWO_PI - height
-    # Code often leaves out ½ log 2π: a constant, which tells nothing about σ.
+    # Code often leaves out ½ log 2π, a constant that says nothing about σ.
     offset = np.nanmedian(log_sigma - read)
     constant = next((c for c in (-0.5 * _LOG_TWO_PI, -_LOG_TWO_PI) if abs(offset - c) < 1e-3), 0.0)
     height_reading = Reading(
@@ -138,7 +138,7 @@ def read_log_prob(log_prob: Called, raw: np.ndarray) -> list[Reading]:
 
 
 def read_kl(kl: Called, raw: np.ndarray, known: list[Candidate], others: list[Reading]) -> Reading:
-    """What a KL to N(0, 1) takes for σ² and for log σ."""
+    """Read what a KL to N(0, 1) uses as σ² and as log σ."""
     zeros = np.zeros_like(raw)
     values = _each(lambda *arrays: kl(*arrays), zeros, raw)
     tolerance = 20 * kl.tolerance * (1 + np.abs(values))
@@ -209,7 +209,7 @@ def _fits(
 
 
 def _each(function: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.ndarray:
-    """The function at each grid point, whether it is elementwise, sums the last axis, or all."""
+    """Evaluate the function at each grid point, whether it is elementwise or sums some axes."""
     columns = [array[:, None] for array in arrays]
     value = function(*columns)
     if value.size == len(arrays[0]):

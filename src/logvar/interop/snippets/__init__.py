@@ -1,1 +1,1 @@
-"""A scale as code for another framework: sampler, density and KL to paste into one's own model."""
+"""A scale as code for another framework: sampler, density and KL to paste into a model."""

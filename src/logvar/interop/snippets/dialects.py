@@ -1,7 +1,7 @@
-"""How each framework spells the functions that the formulas are written in.
+"""The spelling of the formulas' functions in each framework.
 
-Formulas are Python with bare names: `exp(x)`, `at_most(x, 0.0)`. A dialect says what a bare call
-becomes; arguments are names or numbers, so a pattern is enough.
+Formulas are Python with bare names: `exp(x)`, `at_most(x, 0.0)`. A dialect translates each bare
+call; arguments are names or numbers, so a pattern is enough.
 """
 
 import dataclasses
@@ -15,18 +15,18 @@ from logvar.errors import unknown_name
 
 @dataclasses.dataclass(frozen=True)
 class Dialect:
-    """One framework."""
+    """The spelling of one framework."""
 
     imports: str
     prefix: str
-    """Where its elementary functions live."""
+    """The prefix of its elementary functions."""
     special: Mapping[str, str]
-    """Calls that are spelled another way; {0}, {1} are the arguments."""
+    """Calls with another spelling; {0}, {1} are the arguments."""
     sample: str
     """The sampler."""
 
     def spell(self, code: str) -> str:
-        """Write code with bare names in this dialect; comments and docstrings stay as they are."""
+        """Write code with bare names in this dialect; comments and docstrings are not changed."""
         return "\n".join(self._spell_line(line) for line in code.split("\n"))
 
     def _spell_line(self, line: str) -> str:
@@ -121,7 +121,7 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
 
 
 def get(name: str) -> Dialect:
-    """The dialect of a framework.
+    """Return the dialect of a framework.
 
     Raises:
         LogvarError: the name is unknown.

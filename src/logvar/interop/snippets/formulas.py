@@ -1,4 +1,4 @@
-"""log σ(r) of each scale as lines of code with bare function names, right in its edge cases."""
+"""log σ(r) of each scale as lines of code with bare function names, correct at the extremes."""
 
 import functools
 import math
@@ -51,7 +51,7 @@ def {name}(raw):
 
 
 def definitions(scale: Scale, name: str = "log_sigma") -> str:
-    """Function definitions that end in `name(raw)`, which returns log σ.
+    """Return function definitions that end in `name(raw)`, which returns log σ.
 
     Raises:
         LogvarError: the scale cannot be written in a few lines of every framework.

@@ -1,4 +1,4 @@
-"""Put a scale's formula together with sampler, density and KL, in one framework."""
+"""Combine a scale's formula with sampler, density and KL, for one framework."""
 
 from logvar import scales
 from logvar.interop.snippets import dialects
@@ -34,17 +34,17 @@ def kl(mean, raw):
 
 
 def listing(scale: str | Scale, framework: str) -> str:
-    """Code of `sigma`, `sample`, `log_prob` and `kl` that share one log σ.
+    """Return code of `sigma`, `sample`, `log_prob` and `kl` that share one log σ.
 
-    Everything is computed from the raw output, is finite wherever the scale is, and keeps the
-    digits of the KL near σ = 1.
+    The code computes everything from the raw output, is finite wherever the scale is, and keeps
+    the digits of the KL near σ = 1.
 
     Args:
         scale: a scale or its name.
         framework: "numpy", "jax", "torch" or "tensorflow".
 
     Raises:
-        LogvarError: an unknown framework or scale, or a scale without such code.
+        LogvarError: the framework or scale is unknown, or there is no such code for the scale.
 
     Example:
         >>> from logvar.interop.snippets.listing import listing

@@ -1,1 +1,1 @@
-"""When a number is not finite: why (`diagnosis`), and going back (`rescue`)."""
+"""When a number is not finite: find the cause (`diagnosis`), or go back and retry (`rescue`)."""

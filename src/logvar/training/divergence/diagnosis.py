@@ -1,7 +1,7 @@
-"""Why a step was not finite: the same step again, one quantity at a time.
+"""Find out why a step was not finite by repeating it, one quantity at a time.
 
-A step that is not finite is not taken, so the state still holds what went in, and noise is a
-function of (seed, epoch, step): the failure can be repeated and looked at.
+A step that is not finite is not taken, so the state still holds the step's inputs. Noise is a
+function of (seed, epoch, step). So the failure can be repeated and inspected.
 """
 
 import dataclasses
@@ -25,8 +25,8 @@ from logvar.training.state import TrainState
 from logvar.training.step import Epoch, Keys, Task, loss_function
 
 _FAR, _APART = 20, 100
-"""An input is taken for bad data beyond so many standard deviations, and so many times as far out
-as half of the batch is."""
+"""An input counts as bad data beyond `_FAR` standard deviations, if it is also more than `_APART`
+times the batch's median."""
 _LARGE_WEIGHT = 1e3
 _LARGE_SIGMA = 1e3
 _SMALL_NOISE = 1e-4
@@ -34,20 +34,20 @@ _SMALL_NOISE = 1e-4
 
 @dataclasses.dataclass(frozen=True)
 class Diagnosis:
-    """What was not finite first, in the order in which it is computed, and the likely cause."""
+    """The first quantity that was not finite, in the order of computation, and the likely cause."""
 
     step: int
     """The optimizer step that was not taken, counted from 1."""
     epoch: int
     quantity: str
-    """What was NaN or infinite, and where."""
+    """The quantity that was NaN or infinite, and where."""
     cause: str
     remedy: str
     raw_range: tuple[float, float]
     """The raw scale outputs of the batch."""
     safe_range: tuple[float, float]
     runaway_sigma: bool = False
-    """Whether σ itself ran away, so that bounds on the scale are part of the remedy."""
+    """Whether σ itself diverged, so that bounds on the scale are part of the remedy."""
 
     def __str__(self) -> str:
         low, high = self.raw_range
@@ -65,13 +65,13 @@ def diagnose(
     position: tuple[Epoch, int],
     task: Task,
 ) -> Diagnosis:
-    """Repeat a step that failed and say what broke.
+    """Repeat a failed step and say what broke.
 
     Args:
         state: the state before that step.
-        batch: the stored rows of its batch, padded as they were, with their weights.
-        indices: the places in the training set of those that are no padding.
-        position: the epoch, and the step in it.
+        batch: the stored rows of its batch, padded as in training, with their weights.
+        indices: the training-set indices of the rows that are not padding.
+        position: the epoch, and the step within it.
         task: what the step was compiled for.
     """
     model: VAEModel = eqx.combine(state.params, task.static)
@@ -103,7 +103,7 @@ _FORWARD = (
 def _quantities(
     state: TrainState, batch: Batch, valid: int, position: tuple[Epoch, int], task: Task
 ) -> dict[str, np.ndarray]:
-    """All quantities of the step in the order of computation; rows first, gradients last."""
+    """Return all quantities of the step in order of computation: rows first, gradients last."""
     epoch, t = position
     batch = jax.tree.map(jnp.asarray, batch)
     forward, gradients = _computed(state, batch, epoch, jnp.asarray(t), task)
@@ -114,7 +114,7 @@ def _quantities(
     return named
 
 
-@eqx.filter_jit  # one program: operation by operation it would take seconds
+@eqx.filter_jit  # as one program: running it operation by operation would take seconds
 def _computed(
     state: TrainState, batch: Batch, epoch: Epoch, t: Array, task: Task
 ) -> tuple[tuple[Array, ...], PyTree]:
@@ -185,8 +185,10 @@ def _cause(
     indices: np.ndarray,
     learning_rate: float | None,
 ) -> _Cause:
-    """The likely cause, the most specific one that fits. The learning rate is None where it is
-    inside the optimizer."""
+    """Return the most specific likely cause that fits.
+
+    The learning rate is None if it is inside the optimizer.
+    """
     inputs = np.abs(seen["input"].reshape(len(indices), -1))
     if not inputs.max() <= max(_FAR, _APART * float(np.median(inputs))):
         row, column = np.unravel_index(int(np.argmax(inputs)), inputs.shape)
@@ -205,7 +207,7 @@ def _cause(
             return _Cause(
                 f"the observation noise fell to σ = {sigma:.2g} of a feature's spread, where the "
                 "density has no bound",
-                "a floor of the noise, as in likelihood='normal(floor=1e-3)'",
+                "a lower bound on the noise, as in likelihood='normal(floor=1e-3)'",
             )
     if weights > _LARGE_WEIGHT:
         return _Cause(f"the learning rate: weights have grown to {weights:.3g}", slower)

@@ -1,7 +1,7 @@
-"""Going back and on after a step that was not finite.
+"""Recover from a step that was not finite: go back and retry.
 
-What a rescue changes is a function of the state alone (how often, and whether the scale was given
-bounds), so a resumed run goes on as the unbroken one would.
+A rescue depends on the state alone (how many there were, and whether the scale was bounded), so a
+resumed run does the same as an uninterrupted one.
 """
 
 import dataclasses
@@ -23,41 +23,44 @@ SLOWER = 5.0
 CLIP_NORM = 1.0
 """And cuts the gradient's norm to this."""
 LOWEST, HIGHEST = -15.0, 10.0
-"""Where σ itself ran away, log σ is kept between these: there σ², the KL and their squares are far
-from overflow in float32."""
+"""If σ itself diverged, log σ is kept between these bounds. There, σ², the KL and their squares are
+far from overflow in float32."""
 
 
 class Remedy(NamedTuple):
-    """The learning rate and clipping after so many rescues."""
+    """The learning rate and clipping after a number of rescues."""
 
     learning_rate: float
     clip_norm: float
 
 
 def remedy(learning_rate: float, clip_norm: float, rescues: int) -> Remedy:
-    """What so many rescues make of a learning rate and of clipping; 0 is no clipping."""
+    """Return the learning rate and clipping after this many rescues; 0 means no clipping."""
     if rescues:
         clip_norm = min(clip_norm or CLIP_NORM, CLIP_NORM)
     return Remedy(learning_rate / SLOWER**rescues, clip_norm)
 
 
 def bounded(scale: Scale) -> Scale:
-    """The scale within bounds that leave every σ between them as it is, to the bit, and lead back
-    inside from without."""
+    """Return the scale with bounds.
+
+    Inside the bounds σ is unchanged to the bit; outside, gradients lead back inside.
+    """
     return Clamped(scale, LOWEST, HIGHEST, straight_through=True)
 
 
 def is_bounded(scale: Scale) -> bool:
-    """Whether a scale is what `bounded` makes."""
+    """Return whether a scale was made by `bounded`."""
     return isinstance(scale, Clamped) and bool(eqx.tree_equal(scale, bounded(scale.scale)))
 
 
 def under_its_scale(
     model: VAEModel, state: TrainState, coordinates: PyTree
 ) -> tuple[VAEModel, TrainState, PyTree]:
-    """Everything under the scale that the state was trained with: bounded, if a rescue bounded it.
+    """Return everything under the scale that the state was trained with.
 
-    A tree of weights, moments or coordinates carries its model's scale in its structure.
+    The scale is bounded if a rescue bounded it. Trees of weights, moments or coordinates carry the
+    scale of their model in their structure.
     """
     if not bool(state.bounded):
         return model, state, coordinates
@@ -80,15 +83,15 @@ def under_its_scale(
 def rescued(
     state: TrainState, static: Any, optimizer: Rule, coordinates: PyTree, step: int, *, bound: bool
 ) -> TrainState:
-    """Back to the best weights and the beginning of the epoch, with a fresh optimizer.
+    """Return to the best weights and the beginning of the epoch, with a fresh optimizer.
 
     Args:
         state: the state that failed.
         static: the part of its model that does not train.
-        optimizer: whose state begins anew.
-        coordinates: those that the optimizer works in.
+        optimizer: its state is initialized again.
+        coordinates: the coordinates that the optimizer works in.
         step: the first step of the epoch.
-        bound: give the scale bounds from here on.
+        bound: bound the scale from now on.
     """
     model = eqx.combine(state.best_params, static)
     fresh = initial_state(model, optimizer, coordinates)

@@ -1,1 +1,1 @@
-"""Many models at once: `members` is what is computed, `train` what surrounds it."""
+"""Training many models at once: `members` is the pure computation, `train` the loop around it."""

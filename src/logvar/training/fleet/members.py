@@ -1,8 +1,8 @@
-"""What a fleet computes: the steps of its members and the end of an epoch, compiled.
+"""The compiled programs of a fleet: the members' steps and the end of an epoch.
 
-A step of a model is the step of a single run. On a CPU larger models go through an epoch in turn,
-which keeps one model in the caches; the smallest spend most of a step on overhead that is paid once
-if all members take it at once, as they do on an accelerator.
+A member's step is the step of a single run. On a CPU, larger models take turns, an epoch each,
+which keeps one model in the caches. The smallest models spend most of a step on overhead, which is
+paid only once if all members step together, as they do on an accelerator.
 """
 
 import dataclasses
@@ -41,24 +41,24 @@ from logvar.training.step import (
 
 _ROWS_FOR_QUANTILES = 1024
 _WORTH_A_TURN = 2**21
-"""Weights times rows of a batch from which members take their steps in turn. On two cores, 16
-models of digits, a turn costs 7 µs a step: widths of 16 to 64 take 1.06 to 1.15 of the time so, 128
-1.0, 256 and 128 0.83, a convolutional network 0.71."""
+"""Weights times rows of a batch from which members take turns. Measured on two cores with 16 models
+of digits, where a turn costs 7 µs per step; time relative to stepping together: widths of 16 to 64,
+1.06 to 1.15; width 128, 1.0; widths of 256 and 128, 0.83; a convolutional network, 0.71."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-    """What is a member's own."""
+    """The model, coordinates, seed and learning rate of one member."""
 
     model: VAEModel
     coordinates: PyTree
     seed: int
     learning_rate: float
-    """In place of the schedule's own."""
+    """Replaces the rate of the schedule."""
 
 
 class Fleet(NamedTuple):
-    """What stays the same from step to step; `hyper` and `coordinates` have an axis of members."""
+    """The constants of a fleet's steps; `hyper` and `coordinates` have an axis of members."""
 
     static: Any
     objective: Objective
@@ -69,7 +69,7 @@ class Fleet(NamedTuple):
     side_by_side: bool
     """Whether other shares train at the same time."""
     in_turn: bool
-    """Whether each member goes through an epoch before the next does."""
+    """Whether each member runs a whole epoch before the next member does."""
 
 
 def assembled(
@@ -79,7 +79,7 @@ def assembled(
     length: Length,
     side_by_side: bool,
 ) -> tuple[Fleet, TrainState]:
-    """The members' states and numbers, stacked."""
+    """Stack the members' states and numbers."""
     parts = [partition(member.model) for member in members]
     params, static = parts[0]
     optimizer = plan.optimizer
@@ -103,11 +103,11 @@ def _worth_a_turn(params: PyTree, batch_size: int) -> bool:
     return jax.default_backend() == "cpu" and weights * batch_size >= _WORTH_A_TURN
 
 
-@compiled  # one program: 8 models of digits take 3.7 ms, stacked weight by weight 5.7
+@compiled  # as one program: 8 models of digits take 3.7 ms; weight by weight they take 5.7
 def _started(
     static: Any, optimizer: Rule, each: Sequence[tuple[PyTree, PyTree]]
 ) -> tuple[PyTree, TrainState]:
-    """The members' coordinates, and their states before the first step."""
+    """Return the members' coordinates and their states before the first step."""
     models, coordinates = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
 
     def member(params: PyTree, coordinates: PyTree) -> TrainState:
@@ -117,13 +117,13 @@ def _started(
 
 
 class FleetChunk(NamedTuple):
-    """Steps [start, stop) of an epoch of a fleet; with its last step an epoch ends."""
+    """Steps [start, stop) of an epoch of a fleet; after its last step the epoch is closed."""
 
     fleet: Fleet
     epoch: Epoch
     held_out: HeldOut
     active: Bool[Array, "members"]
-    """Which of them still train. Those that take their steps in turn leave the others out."""
+    """Which members still train. If members take turns, the others are skipped."""
     start: Int[Array, ""]
     stop: Int[Array, ""]
 
@@ -133,27 +133,27 @@ class FleetChunk(NamedTuple):
         return self.stop * self.fleet.fixed.batch_size >= self.epoch.n
 
     def ends_for(self, state: TrainState, trains: Array) -> Bool[Array, "*members"]:
-        """For which members an epoch of theirs does: those that train and have not failed."""
+        """Return which members end an epoch: those that train and have not failed."""
         return self.ends & trains & (state.failed_step < 0)
 
 
 class Seen(NamedTuple):
-    """What the host learns of each member after a chunk."""
+    """The results of a chunk that the host receives, per member."""
 
     elbo: Float[Array, "members"]
-    """Of the held-out rows; −∞ where the epoch has not ended."""
+    """ELBO of the held-out rows; −∞ if the epoch has not ended."""
     raw: Float[Array, "members rows latent"]
-    """Raw scale outputs of the first of them, padding included; −∞ likewise."""
+    """Raw scale outputs of the first held-out rows, padding included; −∞ likewise."""
     best_epoch: Int[Array, "members"]
     failed_step: Int[Array, "members"]
 
 
 def take_all_steps(chunk: FleetChunk, states: TrainState) -> tuple[TrainState, Seen]:
-    """All members' steps of a chunk and, where it ends the epoch, what comes then: the held-out
-    rows are evaluated, the best weights kept of those that still train, the totals emptied.
+    """Take all members' steps of a chunk and, at the end of the epoch, evaluate the held-out rows,
+    keep the best weights of the members that still train, and reset the totals.
 
-    One program does both, so that a member whose turn it is is evaluated while the caches still
-    have its weights.
+    One program does both, so a member that takes its turn is evaluated while its weights are still
+    in the caches.
     """
     with on_one_core(chunk.fleet.side_by_side):
         return (_in_turn if chunk.fleet.in_turn else _at_once)(chunk, states)
@@ -163,7 +163,7 @@ run_all = compiled(take_all_steps, donate=True)
 
 
 def _in_turn(chunk: FleetChunk, states: TrainState) -> tuple[TrainState, Seen]:
-    """One member after another, each in the place that its state has among the others'."""
+    """Run one member after another; states keep their positions."""
     fleet, epoch, _, active, start, stop = chunk
     of_members = epoch.order, fleet.hyper, fleet.coordinates, active
 
@@ -184,7 +184,7 @@ def _in_turn(chunk: FleetChunk, states: TrainState) -> tuple[TrainState, Seen]:
 
 
 def _task(fleet: Fleet, coordinates: PyTree, hyper: Hyper) -> Task:
-    """What stays the same from step to step for one member."""
+    """Return the constants of one member's steps."""
     return Task(fleet.static, fleet.objective, fleet.optimizer, coordinates, hyper, fleet.fixed)
 
 
@@ -219,7 +219,7 @@ Means = tuple[Float[Array, "*members"], Float[Array, "*members rows latent"]]
 
 
 def _evaluated(chunk: FleetChunk, params: PyTree, seed: Array) -> Means:
-    """A member's held-out ELBO, and the raw scale outputs of the first held-out rows."""
+    """Return a member's held-out ELBO and the raw scale outputs of the first held-out rows."""
     fleet = chunk.fleet
     preparation = fleet.fixed.preparation
     means, raw = held_out_rows(params, fleet.static, chunk.held_out, preparation, seed)
@@ -227,7 +227,7 @@ def _evaluated(chunk: FleetChunk, params: PyTree, seed: Array) -> Means:
 
 
 def _where(condition: Bool[Array, ""], evaluated: Callable[[], Means]) -> Means:
-    """What is evaluated where the condition holds; elsewhere −∞, which is never the best."""
+    """Evaluate if the condition holds; otherwise return −∞, which is never the best."""
     shapes = jax.eval_shape(evaluated)
     nothing = partial(jax.tree.map, lambda shape: jnp.full_like(shape, -jnp.inf), shapes)
     return lax.cond(condition, evaluated, nothing)
@@ -236,7 +236,7 @@ def _where(condition: Bool[Array, ""], evaluated: Callable[[], Means]) -> Means:
 def _after(
     chunk: FleetChunk, state: TrainState, means: Means, ends: Array
 ) -> tuple[TrainState, Seen]:
-    """A member's state after a chunk, and what the host learns of it."""
+    """Return a member's state after a chunk, and its results for the host."""
     elbo, raw = means
     state = with_best_kept(state, elbo, ends & (elbo > state.best_elbo), chunk.epoch.number + 1)
     totals = jax.tree.map(partial(jnp.where, chunk.ends), state.totals.emptied(), state.totals)

@@ -1,11 +1,11 @@
 """Many models at once: the pure step of a single run, stacked over seeds and learning rates.
 
-The members of a fleet share the rows, the objective and the shape of the model; each has its own
+The members of a fleet share the rows, the objective and the shape of the model. Each has its own
 weights, seed (so its own order and noise), learning rate, clipping and coordinates. One compiled
-program trains them all (`members`). On a CPU each core trains its own share: the products of small
-models are too small to be shared out.
-Early stopping and divergence are each member's own: a member that has failed stays as it was, and
-one that has stopped keeps its best weights, while the others go on.
+program trains them all (`members`). On a CPU each core trains its own share of the members, because
+the matrix products of small models are too small to split between cores.
+Early stopping and divergence are handled per member: a failed member keeps its state, a stopped one
+keeps its best weights, and the others continue.
 """
 
 import contextlib
@@ -44,11 +44,11 @@ class Raised:
     """A member after training."""
 
     model: VAEModel
-    """With the weights of the best held-out ELBO."""
+    """The model with the weights of the best held-out ELBO."""
     ended: str
     """"finished", "stopped early" or "not finite"."""
     failed_step: int
-    """The step that was not finite, counted from 1; 0 is none."""
+    """The step that was not finite, counted from 1; 0 means none."""
     best_epoch: int
     best_elbo: float
     """Held-out ELBO of the best weights, nats per example."""
@@ -72,14 +72,15 @@ def train_fleet(
     Args:
         members: models of one structure.
         rows: training rows, shared.
-        validation: held-out rows, by which each member stops early and its best weights are kept.
+        validation: held-out rows, shared; they decide when each member stops and which of its
+        weights are best.
         objective: shared.
-        plan: epochs, patience, optimizer, schedule and what a step is compiled for; seeds and
-            learning rates are the members' own: the schedule gives their shape.
-        shares: equal parts that train side by side, each in a thread; `shares_for` by default.
-        pace: makes a watcher for each share, which says how long a chunk may be.
-        on_epoch: is told, from those threads, an epoch that a share has closed and how many
-            members are still training.
+        plan: epochs, patience, optimizer, schedule and what a step is compiled for. Each member
+            has its own seed and learning rate; the schedule gives the shape of the rate.
+        shares: equal parts that train in parallel, each in a thread; by default `shares_for`.
+        pace: makes a watcher for each share, which sets the length of its chunks.
+        on_epoch: called from those threads with each epoch that a share has finished and the
+            number of members still training.
     """
     shares = shares_for(len(members)) if shares is None else shares
     size = len(members) // shares
@@ -95,7 +96,7 @@ def train_fleet(
         try:
             raised = list(pool.map(train, range(shares)))
         except BaseException:
-            together.leave.set()  # Ctrl-C comes to the main thread; the others are asked to end
+            together.leave.set()  # the main thread gets Ctrl-C; the others are asked to stop
             raise
     preparation, all_raised = plan.fixed.preparation, [one for share in raised for one in share]
     return [
@@ -105,32 +106,34 @@ def train_fleet(
 
 
 def shares_for(members: int) -> int:
-    """How many shares train side by side by default: one for each core, if they come out equal and
-    of two members or more; one on an accelerator."""
+    """Return the default number of shares.
+
+    One for each core, if the shares are equal and have at least two members; one on an accelerator.
+    """
     fitting = (n for n in range(cores(), 1, -1) if members % n == 0 and members // n > 1)
     return next(fitting, 1)
 
 
 class _Together:
-    """What the shares of a fleet have in common while they train."""
+    """State that the shares of a fleet have in common while they train."""
 
     def __init__(self, on_epoch: Callable[[int, int], None], training: list[int]):
         self.leave = threading.Event()
         self.compiling = threading.Lock()
-        """Held while a share calls a program for the first time, so that the others find it."""
+        """Held while a share calls a program for the first time, so the others find it compiled."""
         self.shares = len(training)
         self._on_epoch, self._training = on_epoch, training
         self._telling = threading.Lock()
 
     def tell(self, share: int, epoch: int, training: int) -> None:
-        """A share has closed an epoch and so many of its members go on."""
+        """Report that a share has finished an epoch and how many of its members still train."""
         with self._telling:
             self._training[share] = training
             self._on_epoch(epoch, sum(self._training))
 
 
 class _Watching(NamedTuple):
-    """What surrounds the training of a share."""
+    """The watcher and callbacks of a share."""
 
     share: int
     pace: Watcher
@@ -145,7 +148,7 @@ def _train_share(
     plan: Plan,
     watching: _Watching,
 ) -> list[Raised]:
-    """Train some of the members, from the first epoch to the last of them that goes on."""
+    """Train some of the members, from the first epoch until the last of them stops."""
     share, pace, together = watching
     batch_size = plan.fixed.batch_size
     steps = -(-n // batch_size)
@@ -182,14 +185,14 @@ def _train_share(
         together.tell(share, index + 1, int(active.sum()))
         if not active.any():
             break
-    ends = jax.tree.map(np.asarray, states)  # taken apart on the host, where that costs nothing
+    ends = jax.tree.map(np.asarray, states)  # split on the host, where that costs nothing
     return [_raised(ends, fleet.static, i, curves[i], bool(stopped[i])) for i in range(len(seeds))]
 
 
 def _entries(epoch: int, elbos: np.ndarray, raw: np.ndarray) -> Iterator[dict[str, Any]]:
-    """What an epoch adds to the curves of those members whose held-out rows were evaluated."""
+    """Yield what an epoch adds to the curves of the members that were evaluated."""
     rows = raw.reshape(len(raw), math.prod(raw.shape[1:]))
-    # XLA sorts ten times as long, and NumPy's quantiles take thrice as long of unsorted rows.
+    # XLA's sort takes ten times as long, and NumPy's quantiles three times on unsorted rows.
     quantiles = np.quantile(np.sort(rows, axis=1), QUANTILES, axis=1).T
     for elbo, of_member in zip(elbos.tolist(), quantiles.tolist(), strict=True):
         entry = {"epoch": epoch, "validation_elbo": elbo}
@@ -199,9 +202,9 @@ def _entries(epoch: int, elbos: np.ndarray, raw: np.ndarray) -> Iterator[dict[st
 def _raised(
     states: Any, static: Any, index: int, curve: list[dict[str, Any]], stopped: bool
 ) -> Raised:
-    """One member out of states that lie on the host."""
+    """Extract one member from states on the host."""
     state = jax.tree.map(lambda leaf: leaf[index], states)
-    # One that has stopped may have gone on beside the others and failed: its run had ended by then.
+    # A stopped member may have stepped on with the others and failed; its run had ended.
     failed = -1 if stopped else int(state.failed_step)
     params = state.best_params if int(state.best_epoch) > 0 else state.params
     params = jax.tree.map(jnp.asarray, params)

@@ -1,6 +1,6 @@
-"""Optimizers: how the weights move by a gradient.
+"""Optimizers: how a gradient changes the weights.
 
-`base` is the contract; one family per file; `given` takes Optax's; `registry` is the list of names.
+`base` is the contract; one family per file; `given` wraps those of Optax; `registry` lists all.
 """
 
 from logvar.training.optimizers.adam import Adam, AdamKeras, AdamRule, AdamState, AdamW

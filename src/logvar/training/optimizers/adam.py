@@ -1,4 +1,4 @@
-"""Adam in its variants: with an L2 penalty, with decoupled weight decay, and as Keras has it."""
+"""Adam and its variants: with an L2 penalty, with decoupled weight decay, and as in Keras."""
 
 import dataclasses
 import math
@@ -37,20 +37,20 @@ class AdamState(NamedTuple):
 
 
 class AdamRule(Rule):
-    """Adam (Kingma & Ba 2015) as the paper's Algorithm 1 or as Keras computes it.
+    """Adam (Kingma & Ba 2015) as in the paper's Algorithm 1 or as in Keras.
 
     The textbook's direction is m̂ / (√v̂ + ε) with m̂ = m/(1 − b1ᵗ), v̂ = v/(1 − b2ᵗ); Keras adds ε
     before the bias correction, √(1 − b2ᵗ)/(1 − b1ᵗ) · m / (√v + ε). The tutorial's weights after
-    five steps differ by 2e-4 between the two. (Implemented here, because Keras's is in no library
-    for JAX; `logvar.backend.adam` has the formula of a step. A test compares it with Optax's.)
+    five steps differ by 2e-4 between the two. (Implemented here because no library for JAX has the
+    Keras variant; `logvar.backend.adam` has the formula of a step. A test compares with Optax.)
     """
 
     penalty: Number | None
     """Weight decay as an L2 penalty: added to the gradient."""
     decay: Number | None
     """Decoupled weight decay (Loshchilov & Hutter 2019): added to the direction."""
-    # Constants of the program, as is what follows from them: as inputs they round differently in
-    # a fleet, and comparisons of earlier versions would not repeat to the byte.
+    # Constants of the program, and so is what is computed from them: as inputs they would round
+    # differently in a fleet, and comparisons of earlier versions would not repeat to the byte.
     b1: float = eqx.field(static=True)
     b2: float = eqx.field(static=True)
     eps: float = eqx.field(static=True)
@@ -92,19 +92,19 @@ class AdamRule(Rule):
 
 
 def _b1() -> Any:
-    return setting(0.9, help="how much of the mean gradient stays", at_least=0, below=1)
+    return setting(0.9, help="share of the mean gradient kept per step", at_least=0, below=1)
 
 
 def _b2() -> Any:
-    return setting(0.999, help="how much of the mean square stays", at_least=0, below=1)
+    return setting(0.999, help="share of the mean square kept per step", at_least=0, below=1)
 
 
 def _eps(default: float) -> Any:
-    return setting(default, help="ε, added to the root", above=0, below=math.inf)
+    return setting(default, help="ε, added to the square root", above=0, below=math.inf)
 
 
 class _AnyAdam(Optimizer):
-    """What the variants share."""
+    """The settings and the rule that the variants share."""
 
     weight_decay: float
     b1: float

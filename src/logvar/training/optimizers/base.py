@@ -1,4 +1,4 @@
-"""What every optimizer is: a specification that builds a rule."""
+"""The contract of an optimizer: a specification that builds a rule."""
 
 import abc
 import math
@@ -21,26 +21,26 @@ class StepScalars(NamedTuple):
 
     learning_rate: Float[Array, ""]
     clip: Float[Array, ""]
-    """What the gradient is multiplied by to limit its norm; 1 where it is within the limit."""
+    """The factor that limits the gradient's norm; 1 if the norm is within the limit."""
     taken: Bool[Array, ""]
-    """False where loss or gradient are not finite: weights and state then stay as they are."""
+    """False if loss or gradient are not finite: weights and state then stay unchanged."""
     loss: Float[Array, ""]
-    """Of the batch."""
+    """The loss of the batch."""
 
 
 class Rule(eqx.Module):
-    """An optimizer as a compiled step takes it: arrays are inputs of the program.
+    """An optimizer inside a compiled step: its arrays are inputs of the program.
 
     It works in the coordinates of the run: with the factor c of a weight it sees weight ÷ c and
     gradient × c, and moves the weight by c times what it would move weight ÷ c.
 
     A state consists of arrays. It can be converted to another scale if it is a NamedTuple with
-    `degrees`: for each of its fields that is a tree of weights, 1 where it scales with the gradient
-    and 2 where with its square.
+    `degrees`, which says for each field that is a tree of weights how it scales: 1 like the
+    gradient, 2 like its square.
     """
 
     has_own_rate: ClassVar[bool] = False
-    """Whether the learning rate is inside it, so that the run's is not used."""
+    """Whether the learning rate is inside the optimizer, so that the run's is not used."""
 
     def check(self, params: PyTree) -> None:
         """Check that the optimizer can train these weights.
@@ -51,7 +51,7 @@ class Rule(eqx.Module):
 
     @abc.abstractmethod
     def init(self, params: PyTree, coordinates: PyTree) -> PyTree:
-        """The state before the first step."""
+        """Return the state before the first step."""
 
     @abc.abstractmethod
     def step(
@@ -66,10 +66,10 @@ class Rule(eqx.Module):
 
         Args:
             params: the weights.
-            gradient: of the loss with respect to them, not yet clipped.
-            state: from `init` or the step before.
+            gradient: of the loss with respect to the weights, not yet clipped.
+            state: from `init` or the previous step.
             coordinates: the factor of each weight.
-            scalars: of this step.
+            scalars: the numbers of this step.
         """
 
 
@@ -89,7 +89,7 @@ class DirectionRule(Rule):
         towards, state = self.direction(gradient, state, seen, scalars.taken, scalars.loss)
 
         def moved(weight: Array, direction: Array, factor: Array) -> Array:
-            # XLA fuses this choice into the update it guards, without a pass over memory.
+            # XLA fuses this choice into the update, without another pass over memory.
             step = scalars.learning_rate * (direction * factor)
             return jnp.where(scalars.taken, weight - step, weight)
 
@@ -104,11 +104,11 @@ class DirectionRule(Rule):
         taken: Bool[Array, ""],
         loss: Float[Array, ""],
     ) -> tuple[PyTree, PyTree]:
-        """Return (direction, next state), or the state as it was where the step is not taken.
+        """Return (direction, next state); the state is unchanged if the step is not taken.
 
         Args:
             gradient: clipped; like params and the direction, in the coordinates of the run.
-            state: from `init` or the step before.
+            state: from `init` or the previous step.
             params: the weights.
             taken: as in `StepScalars`.
             loss: of the batch.
@@ -116,23 +116,23 @@ class DirectionRule(Rule):
 
 
 class Optimizer(abc.ABC):
-    """The specification of an optimizer: hashable, without arrays."""
+    """The specification of an optimizer: hashable, and without arrays."""
 
     @abc.abstractmethod
     def build(self) -> Rule:
-        """The rule for a compiled step."""
+        """Return the rule for a compiled step."""
 
 
 def unless_zero(value: float) -> Number | None:
-    """A setting as an input of a compiled program; of one that is off at 0 it then has nothing."""
+    """Return a setting as an input of a compiled program; None if it is 0, which turns it off."""
     return from_host(np.float32(value)) if value else None
 
 
 def l2_penalty() -> Any:
-    """The setting of a weight decay that is a penalty."""
+    """Return the setting of a weight decay that is an L2 penalty."""
     return setting(0.0, help="an L2 penalty: added to the gradient", at_least=0, below=math.inf)
 
 
 def zeros(params: PyTree) -> PyTree:
-    """Zeros in the shapes of the weights; nothing is compiled for them."""
+    """Return zeros in the shapes of the weights, without compiling anything."""
     return jax.tree.map(lambda weight: from_host(np.zeros(weight.shape, weight.dtype)), params)

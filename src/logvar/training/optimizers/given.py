@@ -1,6 +1,6 @@
-"""Optimizers given as objects: any gradient transformation of Optax.
+"""Optimizers passed as objects: any gradient transformation of Optax.
 
-Nothing is imported from Optax: what has its two functions, `init` and `update`, is one.
+Nothing is imported from Optax: any object with the functions `init` and `update` will do.
 """
 
 import dataclasses
@@ -42,7 +42,7 @@ class GivenRule(DirectionRule):
             return state, *self.direction(params, state, params, taken, loss)
 
         try:
-            hash(self.transformation)  # compiled programs are found by it
+            hash(self.transformation)  # compiled programs are looked up by it
             state, direction, after = jax.eval_shape(one_step, params)
         except (TypeError, ValueError, AttributeError, KeyError) as error:
             reason = " ".join(str(error).split())[:200]
@@ -74,7 +74,7 @@ class GivenRule(DirectionRule):
 
 
 def _takes_value(transformation: Transformation) -> bool:
-    """Whether it takes the loss, as Optax's extended transformations do."""
+    """Return whether `update` takes the loss, as in Optax's extended transformations."""
     parameters = inspect.signature(transformation.update).parameters
     return "value" in parameters or any(
         parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()
@@ -83,7 +83,7 @@ def _takes_value(transformation: Transformation) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Given(Optimizer):
-    """An optimizer given as an object; the learning rate is inside it."""
+    """An optimizer passed as an object; the learning rate is inside it."""
 
     transformation: Transformation
 

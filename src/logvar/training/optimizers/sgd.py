@@ -1,4 +1,4 @@
-"""Stochastic gradient descent, with momentum if wanted."""
+"""Stochastic gradient descent, with optional momentum."""
 
 import dataclasses
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from logvar.training.optimizers.base import (
 
 
 class Velocity(NamedTuple):
-    """The state of momentum: v of the last step."""
+    """The state of momentum: v of the previous step."""
 
     velocity: PyTree
 
@@ -60,7 +60,7 @@ class SGDRule(DirectionRule):
 class SGD(Optimizer):
     """The gradient plus weight_decay · weight, with v ← momentum · v + gradient."""
 
-    momentum: float = setting(0.0, help="how much of the last step stays", at_least=0, below=1)
+    momentum: float = setting(0.0, help="share of the last step to add", at_least=0, below=1)
     weight_decay: float = l2_penalty()
 
     def build(self) -> SGDRule:

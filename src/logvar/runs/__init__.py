@@ -1,0 +1,1 @@
+"""Runs as folders: saved, loaded, resumed, converted, examined."""

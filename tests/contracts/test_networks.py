@@ -1,0 +1,93 @@
+"""Every registered network walks into this suite by itself."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import logvar
+from logvar.networks import NETWORKS, Shapes
+
+NAMES = NETWORKS.names()
+TEXTS = [*NAMES, "mlp(hidden=[])", "mlp(hidden=[7])"]
+EXAMPLES = {"table": (5,), "image": (28, 28), "channels": (9, 12, 3)}
+TAKEN = {"mlp": set(EXAMPLES), "conv": {"image", "channels"}, "tutorial": {"image"}}
+"""What of these our own networks take; another one takes at least one of them."""
+
+
+def shapes_of(example, heads):
+    outputs = example if heads == 1 else (heads, *example)
+    return Shapes(example, 7, 2, outputs)
+
+
+def build(text, shapes, seed=0):
+    return logvar.networks.get(text).build(shapes, jax.random.key(seed))
+
+
+def fits(text, example, heads=1):
+    try:
+        build(text, shapes_of(example, heads))
+    except logvar.LogvarError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_it_takes_what_it_says_and_refuses_the_rest_in_one_line(text):
+    taken = {name for name, example in EXAMPLES.items() if fits(text, example)}
+    assert taken
+    name = text.split("(")[0]
+    assert taken == TAKEN.get(name, taken)
+    for example in set(EXAMPLES) - taken:
+        with pytest.raises(logvar.LogvarError, match=f"^network '{name}'[^\n]*$"):
+            build(text, shapes_of(EXAMPLES[example], 1))
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+@pytest.mark.parametrize("text", TEXTS)
+def test_outputs_have_the_shapes_asked_for(text, heads):
+    for example in EXAMPLES.values():
+        if not fits(text, example, heads):
+            continue
+        shapes = shapes_of(example, heads)
+        encoder, decoder = build(text, shapes)
+        x, z = jax.ShapeDtypeStruct(example, jnp.float32), jax.ShapeDtypeStruct((2,), jnp.float32)
+        for network, given, expected in ((encoder, x, (7,)), (decoder, z, shapes.outputs)):
+            out = eqx.filter_eval_shape(network, given)
+            assert out.shape == expected and out.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_weights_are_a_function_of_the_key_and_every_one_is_used(text):
+    example = next(example for example in EXAMPLES.values() if fits(text, example))
+    shapes = shapes_of(example, 1)
+    one, same, other = (build(text, shapes, seed) for seed in (0, 0, 1))
+    for a, b in zip(*map(jax.tree.leaves, (one, same)), strict=True):
+        np.testing.assert_array_equal(a, b)
+    differ = [
+        not np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (one, other)), strict=True)
+    ]
+    assert any(differ)
+
+    rng = np.random.default_rng(0)
+    given = rng.normal(size=(3, *example)), rng.normal(size=(3, 2))
+    for network, rows in zip(one, given, strict=True):
+        weights, rest = eqx.partition(network, eqx.is_inexact_array)
+
+        @jax.jit
+        @jax.grad
+        def slope(weights, rows, rest=rest):
+            outputs = jax.vmap(eqx.combine(weights, rest))(rows)
+            return jnp.sum(jnp.square(outputs - 1))
+
+        gradient = slope(weights, jnp.asarray(rows, jnp.float32))
+        for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
+            assert np.isfinite(leaf).all() and np.any(leaf), jax.tree_util.keystr(path)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_text_builds_the_same_network_again(text):
+    network = logvar.networks.get(text)
+    assert logvar.networks.get(logvar.networks.describe(network)) == network
+    assert not [leaf for leaf in jax.tree.leaves(network) if eqx.is_array(leaf)]

@@ -1,0 +1,123 @@
+"""Every registered prior walks into this suite by itself, untrained and with weights moved."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import logvar
+from logvar.distributions.kl import kl
+from logvar.models.base import in_groups
+from logvar.models.batch import Batch
+from logvar.posteriors.diagonal import Diagonal
+from logvar.priors import PRIORS, Prior
+
+NAMES = PRIORS.names()
+TEXTS = [*NAMES, "mixture(components=1)", "mixture(components=3, scale=softplus)"]
+
+
+def encode(example: Batch):
+    """q(z | x) of an encoder of three features, for priors that read it."""
+    latent_dim = 2
+    x = example.x.reshape(-1)
+    return Diagonal().distribution({"mean": x[:latent_dim], "raw": x[:latent_dim] / 3})
+
+
+def built(text, latent_dim, moved=False):
+    prior = logvar.priors.get(text).build(latent_dim, jax.random.key(1))
+    dtype = jnp.zeros(()).dtype
+    rng = np.random.default_rng(2)
+
+    def change(a):
+        return a.astype(dtype) + float(moved) * jnp.asarray(0.4 * rng.normal(size=a.shape), dtype)
+
+    return jax.tree.map(lambda a: change(a) if eqx.is_inexact_array(a) else a, prior)
+
+
+def given(text, latent_dim, moved=False):
+    prior = built(text, latent_dim, moved)
+    return prior.given(latent_dim, encode)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_text_builds_the_same_prior_again(text):
+    spec = logvar.priors.get(text)
+    described = logvar.priors.describe(spec)
+    assert logvar.priors.describe(logvar.priors.get(described)) == described
+    assert type(logvar.priors.get(described)) is type(spec)
+    assert not [leaf for leaf in jax.tree.leaves(spec) if eqx.is_array(leaf)]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_it_is_built_from_its_key_alone(text):
+    one, same, other = (
+        logvar.priors.get(text).build(2, jax.random.key(seed)) for seed in (1, 1, 2)
+    )
+    assert isinstance(one, Prior)
+    arrays = [jax.tree.leaves(eqx.filter(p, eqx.is_inexact_array)) for p in (one, same, other)]
+    for a, b in zip(*arrays[:2], strict=True):
+        np.testing.assert_array_equal(a, b)
+    differ = [not np.array_equal(a, b) for a, b in zip(arrays[0], arrays[2], strict=True)]
+    assert any(differ) or not differ
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["as-it-starts", "moved"])
+@pytest.mark.parametrize("text", TEXTS)
+def test_it_integrates_to_one_and_its_draws_have_its_density(text, moved, float64):
+    """For two latents that are real vectors: mean, covariance and entropy on a grid, and of draws."""
+    p = given(text, 2, moved)
+    if logvar.priors.get(text).support != "real":
+        pytest.skip("its z are no real vectors")
+    axis = np.linspace(-11, 11, 301)
+    grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
+    log_p = np.asarray(jax.vmap(p.log_prob)(jnp.asarray(grid)))
+    weight = np.exp(log_p) * (axis[1] - axis[0]) ** 2
+    np.testing.assert_allclose(weight.sum(), 1, rtol=1e-6)
+    keys = jax.random.split(jax.random.key(3), 20_000)
+    z = np.asarray(jax.jit(jax.vmap(p.sample))(keys))
+    of_draws = np.asarray(jax.vmap(p.log_prob)(jnp.asarray(z)))
+    for name, on_grid, drawn in (
+        ("mean", grid, z),
+        ("products", grid[:, :1] * grid, z[:, :1] * z),
+        ("squares", grid**2, z**2),
+        ("log p", log_p[:, None], of_draws[:, None]),
+    ):
+        error = drawn.std(0) / np.sqrt(len(z))
+        assert (np.abs(drawn.mean(0) - weight @ on_grid) < 5 * error).all(), name
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_groups_add_up_and_gradients_are_finite(text):
+    p = given(text, 2)
+    z = jnp.asarray([0.3, -0.7], jnp.zeros(()).dtype)
+    groups = p.log_prob_groups(z)
+    assert groups.shape == (2 if p.by_latent else 1,)
+    np.testing.assert_allclose(jnp.sum(groups), p.log_prob(z), rtol=1e-5)
+    for far in (z, 1e4 * z):
+        weights, rest = eqx.partition(built(text, 2), eqx.is_inexact_array)
+
+        def log_p(weights, z, rest=rest):
+            return eqx.combine(weights, rest).given(2, encode).log_prob(z)
+
+        gradients = jax.grad(log_p, argnums=(0, 1))(weights, far)
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_it_works_under_every_posterior_family(text):
+    """log q, log p and a closed form come in the same groups."""
+    for posterior in logvar.posteriors.names():
+        if logvar.posteriors.get(posterior).support != logvar.priors.get(text).support:
+            continue
+        p = given(text, 2)
+        code = {
+            head: jnp.full(size, 0.1)
+            for head, size in logvar.posteriors.get(posterior).heads(2).items()
+        }
+        q = logvar.posteriors.get(posterior).distribution(code)
+        z = jnp.asarray([0.2, 0.1])
+        log_q, log_p = in_groups(q, q.log_prob_groups(z), p, p.log_prob_groups(z))
+        assert log_q.shape == log_p.shape
+        closed = kl(q, p)
+        assert closed is None or closed.shape == log_q.shape
