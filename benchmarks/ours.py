@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from data import mnist
-from products import alone, begun, kernels_of_step, products_of_step
+from products import alone, kernels_of_step, products_of_step
 from run import SIZES, WIDTHS
 
 import logvar
@@ -33,7 +33,7 @@ MLP = {
 def steps(recipe, rows, count):
     """A compiled chunk of so many steps on data that is already on the device."""
     run = assembly.build_run(recipe, rows, None)
-    state, task = begun(run)
+    state, task = task_of(run)
     order = epoch_order(len(rows), run.plan.fixed.batch_size, 0, 0)
     on_device = Batch(jnp.asarray(run.rows.values))
     epoch = Epoch(on_device, jnp.asarray(order), jnp.asarray(len(rows)), jnp.asarray(0))

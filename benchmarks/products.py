@@ -21,7 +21,7 @@ from logvar.training.state import initial_state, partition
 from logvar.training.step import Epoch, Hyper, Keys, Task, step
 
 
-def begun(run):
+def task_of(run):
     """A run's state before its first step, and what its steps share."""
     plan = run.plan
     state = initial_state(run.model, plan.optimizer, run.coordinates)
@@ -39,7 +39,7 @@ def products_of_step(run):
 
 def kernels_of_step(run):
     """The same, and those of the other kernels where logvar-kernels is in use."""
-    state, task = begun(run)
+    state, task = task_of(run)
     fixed, seed = task.fixed, task.hyper.seed
     keys, size = Keys.of_epoch(seed, seed).at(seed), fixed.batch_size
     rows = Batch(jnp.asarray(run.rows.values[:size]), weight=jnp.ones(size))

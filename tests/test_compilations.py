@@ -79,7 +79,7 @@ def test_a_grid_search_compiles_three_programs_a_width():
     with compilations() as names:
         search = GridSearchCV(logvar.VAE(latent_dim=2, epochs=1), grid, cv=5).fit(X)
     assert len(search.cv_results_["params"]) == 12 and np.isfinite(search.best_score_)
-    assert names == {"jit(take_steps)": 3, "jit(_closed)": 3, "jit(_map_blocks)": 3}
+    assert names == {"jit(take_steps)": 3, "jit(_end_epoch)": 3, "jit(_map_blocks)": 3}
 
 
 @pytest.fixture

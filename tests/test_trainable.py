@@ -103,20 +103,22 @@ def test_weights_of_likelihoods_train_and_their_settings_do_not(likelihood, lear
 
 @pytest.mark.parametrize("prior", logvar.priors.names())
 def test_weights_of_priors_train(prior):
-    for_scale = (
-        {}
-        if prior == "standard"
-        else {"prior": f"{prior}(scale='clamped(log-std, low=[-3, -3], high=[3, 3])')"}
-    )
     learned = {NOISE} | OF_PRIOR[prior]
-    check(ROWS, learned, likelihood="normal", **for_scale)
+    check(ROWS, learned, likelihood="normal", prior=prior)
 
 
 @pytest.mark.parametrize("posterior", logvar.posteriors.names())
 def test_posteriors_train_through_the_encoder_alone(posterior):
     """Bounds of a scale that differ by latent are arrays, and settings."""
     scale = "clamped(log-std, low=[-3, -2], high=[3, 2])"
-    check(ROWS, {NOISE}, likelihood="normal", posterior=posterior, scale=scale)
+    settings = {"posterior": posterior, "scale": scale, "initial_sigma": "as-is"}
+    check(ROWS, {NOISE}, likelihood="normal", **settings)
+
+
+def test_bounds_of_a_prior_s_scale_are_settings():
+    scale = "clamped(log-std, low=[-3, -3], high=[3, 3])"
+    prior = f"mixture(components=2, scale={scale})"
+    check(ROWS, {NOISE} | OF_PRIOR["mixture"], likelihood="normal", prior=prior)
 
 
 class Inner(eqx.Module):

@@ -41,10 +41,18 @@ from logvar.evaluation.importance import importance_log_likelihood
 from logvar.evaluation.summary import Evaluation, evaluate
 from logvar.fitted import Fitted, FittedAttributes
 from logvar.networks import Network
+from logvar.objectives.elbo import ELBO
 from logvar.recipe import CUSTOM, Recipe
 from logvar.recipe.older import unknown_setting
 from logvar.runs.loading import load_fitted
-from logvar.runs.resuming import Checkpoints, Resume, begun, data_of, identity, keeping
+from logvar.runs.resuming import (
+    Checkpoints,
+    Resume,
+    data_of,
+    identity,
+    starting_state,
+    with_checkpoints,
+)
 from logvar.runs.saving import write_run
 from logvar.signals import Interrupt
 from logvar.storage import run_folder
@@ -255,9 +263,13 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             tell(note)
         this = identity(recipe, data_of(rows, validation, weight, held_out_weight))
         del rows, validation  # the run has them as its model reads them
-        state, history = begun(run, this, checkpoints, resume, tell, announce or _warn, own.classes)
+        state, history = starting_state(
+            run, this, checkpoints, resume, tell, announce or _warn, own.classes
+        )
         watcher = watcher or Pace()
-        kept = None if checkpoints is None else keeping(watcher, checkpoints, history, this)
+        kept = (
+            None if checkpoints is None else with_checkpoints(watcher, checkpoints, history, this)
+        )
         with Interrupt() as interrupt:
             if isinstance(watcher, Pace):
                 watcher.listen(interrupt)
@@ -292,7 +304,10 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         """
         code = self._encode(X)
         found = jax.vmap(self.model_.posterior.distribution)(code)
-        return found.each if isinstance(found, DiagonalNormal) else found
+        if not isinstance(found, DiagonalNormal):
+            return found
+        # The scale is the same for all rows, so its arrays have no axis of theirs.
+        return Normal(found.mean, found.raw, self.model_.scale)
 
     posterior = PartAndMethod("posterior", _posterior_of)
 
@@ -381,9 +396,8 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         """Compute all figures of a report on X, each with its protocol."""
         rows, preparation = self._stored(X)
         fitted = self.fitted_
-        sampled = not get(
-            "objective", fitted.recipe.objective.objective, fitted.own.classes
-        ).analytic_kl
+        objective = get("objective", fitted.recipe.objective.objective, fitted.own.classes)
+        as_in_the_tutorial = isinstance(objective, ELBO) and not objective.analytic_kl
         return evaluate(
             fitted.model,
             rows,
@@ -396,7 +410,7 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
                 dequantized=fitted.preparation.dequantize,
             ),
             n_importance=n_importance,
-            batch_means=fitted.recipe.training.batch_size if sampled else None,
+            batch_means=fitted.recipe.training.batch_size if as_in_the_tutorial else None,
         )
 
     def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> Path:

@@ -30,7 +30,8 @@ def built(text, latent_dim, moved=False):
     rng = np.random.default_rng(2)
 
     def change(a):
-        return a.astype(dtype) + float(moved) * jnp.asarray(0.4 * rng.normal(size=a.shape), dtype)
+        shift = float(moved) * 0.4 * rng.normal(size=a.shape)
+        return a.astype(dtype) + jnp.asarray(shift, dtype)
 
     return jax.tree.map(lambda a: change(a) if eqx.is_inexact_array(a) else a, prior)
 

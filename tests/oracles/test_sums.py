@@ -6,7 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from logvar.scales.numerics import folded, sum_of_softplus
+from logvar.scales.numerics import combined_by_halves, sum_of_softplus
 
 SIZES = [1, 2, 3, 8, 13, 20, 64, 784]
 SPREADS = [1e-3, 1.0, 8.0, 40.0]
@@ -19,7 +19,7 @@ def drawn(size, spread):
 @pytest.mark.parametrize("size", SIZES)
 def test_folding_loses_no_number_and_counts_none_twice(size):
     values = 2.0 ** np.arange(size % 20) if size < 20 else np.arange(float(size))
-    assert float(jnp.sum(folded(jnp.asarray(values, jnp.float32)))) == values.sum()
+    assert float(jnp.sum(combined_by_halves(jnp.asarray(values, jnp.float32)))) == values.sum()
 
 
 @pytest.mark.parametrize("spread", SPREADS)

@@ -11,11 +11,11 @@ from logvar import assembly, scales
 from logvar.data.sources import load
 from logvar.models.batch import Batch
 from logvar.recipe import Recipe
-from logvar.study.arms import AS_IS, MATCHED, begin, factor, slope_mismatch
+from logvar.study.arms import AS_IS, MATCHED, factor, slope_mismatch, start_arm
 from logvar.training.loop import train
 from logvar.training.state import partition
 from tests.cases import some
-from tests.test_fleet import Steps
+from tests.training.test_fleet import Steps
 
 ROWS = load("digits").train[:300]
 REFERENCE = scales.get("log-variance")
@@ -34,7 +34,7 @@ def run(**settings):
 @pytest.mark.parametrize("name", ["log-std", "softplus", "stdplus", "log-precision"])
 def test_as_is_keeps_the_raw_outputs(name):
     model = run().model
-    changed, coordinates = begin(model, scales.get(name), REFERENCE, AS_IS)
+    changed, coordinates = start_arm(model, scales.get(name), REFERENCE, AS_IS)
     np.testing.assert_array_equal(
         model.encode(Batch(jnp.asarray(ROWS[0])))["raw"],
         changed.encode(Batch(jnp.asarray(ROWS[0])))["raw"],
@@ -53,7 +53,7 @@ def test_matched_starts_at_the_same_sigma_and_moves_it_as_far(name):
     """One Adam step from the start moves log σ alike, to first order in the step."""
     built = run(learning_rate=1e-5)
     scale = scales.get(name)
-    model, into = begin(built.model, scale, REFERENCE, MATCHED)
+    model, into = start_arm(built.model, scale, REFERENCE, MATCHED)
 
     def log_sigma(model):
         code = jax.vmap(model.encode)(Batch(jnp.asarray(ROWS[:20])))
@@ -93,4 +93,4 @@ def test_the_slope_left_over_is_zero_in_the_log_family_and_what_it_is_elsewhere(
 
 def test_a_scale_that_does_not_reach_the_start_is_refused_for_the_matched_arm():
     with pytest.raises(logvar.LogvarError, match=r"cannot start at σ = 1.*arms=\['as is'\]"):
-        begin(run().model, scales.get("clamped(log-std, low=-5, high=-1)"), REFERENCE, MATCHED)
+        start_arm(run().model, scales.get("clamped(log-std, low=-5, high=-1)"), REFERENCE, MATCHED)

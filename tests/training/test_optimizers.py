@@ -21,7 +21,7 @@ from logvar.runs.resuming import Checkpoints
 from logvar.storage.weights import load_arrays, save_arrays
 from logvar.training import optimizers
 from logvar.training.step import run_chunk
-from tests.test_training import DIGITS, Chunks, as_bytes, run
+from tests.training.test_training import DIGITS, Chunks, as_bytes, run
 
 ROWS = DIGITS.train[:128]
 SMALL = {

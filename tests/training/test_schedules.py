@@ -13,8 +13,8 @@ from logvar.runs.resuming import Checkpoints
 from logvar.training import schedules
 from logvar.training.schedules import SCHEDULES, Length
 from logvar.training.step import run_chunk
-from tests.test_fleet import fleet, runs, single
-from tests.test_training import DIGITS, Chunks, as_bytes, run
+from tests.training.test_fleet import fleet, runs, single
+from tests.training.test_training import DIGITS, Chunks, as_bytes, run
 
 LENGTH = Length(epochs=20, steps_per_epoch=5)
 STEPS = np.arange(100)

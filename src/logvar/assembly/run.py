@@ -246,9 +246,9 @@ def build_run(
     prepared = preparation(recipe, decisions, found)
     model = build_model(recipe, decisions, rows.shape[1:], own, standardization=found)
     seed = recipe.training.random_state
-    into = coordinates(model)
+    in_coordinates = coordinates(model)
     if recipe.training.match:
-        model, into = matched(model, recipe.training.match)
+        model, in_coordinates = matched(model, recipe.training.match)
     objective: Objective = get("objective", recipe.objective.objective, own.classes)
     plan = build_plan(recipe, prepared.after_fixing, objective, own)
     plan.optimizer.check(partition(model)[0])
@@ -263,7 +263,7 @@ def build_run(
         decisions,
         prepared,
         model,
-        into,
+        in_coordinates,
         found,
         dataclasses.replace(examples, weight=sample_weight),
         held_out,

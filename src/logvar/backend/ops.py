@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from logvar.backend import extension
 from logvar.backend.extension import Values
-from logvar.scales.numerics import folded, sum_of_softplus
+from logvar.scales.numerics import combined_by_halves, sum_of_softplus
 
 
 def standard_normal(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
@@ -32,7 +32,11 @@ def biased_silu(x: Float[Array, "outputs"], bias: Float[Array, "outputs"]) -> Ar
 def bernoulli_log_prob(x: Float[Array, "*shape"], logits: Float[Array, "*shape"]) -> Array:
     """Σ x·l − log(1 + e^l) over the features of one example, nats."""
     faster = extension.in_use().bernoulli_log_prob(x, logits)
-    return jnp.sum(folded(x * logits)) - sum_of_softplus(logits) if faster is None else faster
+    return (
+        jnp.sum(combined_by_halves(x * logits)) - sum_of_softplus(logits)
+        if faster is None
+        else faster
+    )
 
 
 def global_norm(gradients: Sequence[Values], factors: Sequence[Values]) -> Float[Array, ""]:
@@ -42,7 +46,7 @@ def global_norm(gradients: Sequence[Values], factors: Sequence[Values]) -> Float
         squares = jnp.zeros(())
         for gradient, factor in zip(gradients, factors, strict=True):
             scaled = jnp.asarray(gradient * factor)
-            squares += jnp.sum(folded(scaled * scaled))
+            squares += jnp.sum(combined_by_halves(scaled * scaled))
     return jnp.sqrt(squares)
 
 

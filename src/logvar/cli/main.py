@@ -78,8 +78,10 @@ def _fit_from(shown: Any) -> Any:
         from logvar.cli import runs
 
         folder = out or Path("runs") / (Path(data).stem or "data")
-        keeping = runs.Kept(resume, allow_changes, checkpoint_seconds, checkpoint_epochs)
-        runs.fit(data, chosen, folder, overwrite, data_dir, importance_samples, keeping)
+        checkpointing = runs.CheckpointFlags(
+            resume, allow_changes, checkpoint_seconds, checkpoint_epochs
+        )
+        runs.fit(data, chosen, folder, overwrite, data_dir, importance_samples, checkpointing)
 
     return fit
 

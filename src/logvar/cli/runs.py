@@ -43,7 +43,7 @@ class Rows(NamedTuple):
     split: str
 
 
-class Kept(NamedTuple):
+class CheckpointFlags(NamedTuple):
     """How often to write checkpoints, and whether to resume an earlier run."""
 
     resume: bool = False
@@ -59,7 +59,7 @@ def fit(
     overwrite: bool,
     data_dir: str | None,
     importance_samples: int,
-    keeping: Kept = Kept(),  # noqa: B008
+    checkpointing: CheckpointFlags = CheckpointFlags(),  # noqa: B008
 ) -> None:
     """Fit on a data set, evaluate on rows not trained on, write run folder and report."""
     keep_compiled_programs()
@@ -67,17 +67,17 @@ def fit(
     recipe = Recipe().replace(**settings, data=data).checked()
     recipe = _as_written(recipe)
     check_fit(specs(recipe))
-    if keeping.resume and _already_finished(out, recipe):
+    if checkpointing.resume and _already_finished(out, recipe):
         return
     dataset = sources.load(data, data_dir)
     folder = UnfinishedFolder(
         out,
-        overwrite=overwrite or keeping.resume,
+        overwrite=overwrite or checkpointing.resume,
         marker=run_folder.MANIFEST,
-        keep=keeping.resume,
+        keep=checkpointing.resume,
     )
     try:
-        vae, seconds, problem = _fitted(recipe, dataset, folder, keeping)
+        vae, seconds, problem = _fitted(recipe, dataset, folder, checkpointing)
         vae.write_into(folder.path)
     except BaseException:
         # Keep what can be resumed; an unfinished folder without a checkpoint is useless.
@@ -129,7 +129,10 @@ def _already_finished(out: Path, recipe: Recipe) -> bool:
 
 
 def _fitted(
-    recipe: Recipe, dataset: sources.Dataset, folder: UnfinishedFolder, keeping: Kept
+    recipe: Recipe,
+    dataset: sources.Dataset,
+    folder: UnfinishedFolder,
+    checkpointing: CheckpointFlags,
 ) -> tuple[VAE, list[float], BaseException | None]:
     """Train with a progress bar.
 
@@ -145,7 +148,10 @@ def _fitted(
 
     (folder.path / run_folder.METRICS).unlink(missing_ok=True)
     checkpoints = Checkpoints(
-        folder.path / FOLDER, keeping.seconds, keeping.epochs, keeping.changes_allowed
+        folder.path / FOLDER,
+        checkpointing.seconds,
+        checkpointing.epochs,
+        checkpointing.changes_allowed,
     )
     settings = recipe.flat()
     vae = VAE(**{name: settings[name] for name in Recipe.settings()})
@@ -165,7 +171,7 @@ def _fitted(
                 source=recipe.data.data,
                 announce=_announce,
                 checkpoints=checkpoints,
-                resume=[folder.final / FOLDER] if keeping.resume else False,
+                resume=[folder.final / FOLDER] if checkpointing.resume else False,
             )
         except (KeyboardInterrupt, LogvarError) as error:
             ended = getattr(vae, "ended_", None)

@@ -9,7 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from logvar.scales.numerics import folded
+from logvar.scales.numerics import combined_by_halves
 
 Example = Float[Array, "*shape"]
 Outputs = Float[Array, "..."]
@@ -100,7 +100,7 @@ class Likelihood(LikelihoodSpec):
 
     def total(self, x: Example, outputs: Outputs) -> Float[Array, ""]:
         """Return log p(x | outputs), the sum of `log_prob`; override it if it can be faster."""
-        return jnp.sum(folded(self.log_prob(x, outputs)))
+        return jnp.sum(combined_by_halves(self.log_prob(x, outputs)))
 
     @abc.abstractmethod
     def mean(self, outputs: Outputs) -> Example:

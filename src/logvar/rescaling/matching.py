@@ -52,9 +52,9 @@ def matched(model: VAEModel, reference: str | scales.Scale) -> tuple[VAEModel, P
             "match needs a built-in encoder, whose last layer is one matrix for mean and raw "
             "output; got one of your own: use network='mlp', 'conv' or 'tutorial'"
         )
-    into = coordinates(model, factor)
+    in_coordinates = coordinates(model, factor)
     params, static = partition(model)
-    return eqx.combine(jax.tree.map(jnp.multiply, params, into), static), into
+    return eqx.combine(jax.tree.map(jnp.multiply, params, in_coordinates), static), in_coordinates
 
 
 def coordinates(model: VAEModel, factor: float = 1.0) -> PyTree:

@@ -22,7 +22,7 @@ from logvar.storage.checkpoints import (
     save_checkpoint,
 )
 from logvar.storage.environment import changes, environment
-from logvar.training.checkpointing import Keeping
+from logvar.training.checkpointing import CheckpointWatcher
 from logvar.training.loop import EpochMetrics, Watcher
 from logvar.training.state import TrainState, initial_state
 
@@ -71,7 +71,7 @@ def identity(recipe: Recipe, data: dict[str, Any]) -> Identity:
     return Identity(plain, data, environment())
 
 
-def begun(
+def starting_state(
     run: Run,
     this: Identity,
     checkpoints: Checkpoints | None,
@@ -147,13 +147,15 @@ def find(folders: Sequence[Path], tell: Tell) -> Checkpoint | None:
     return best
 
 
-def keeping(
+def with_checkpoints(
     watcher: Watcher, checkpoints: Checkpoints, history: list[EpochMetrics], this: Identity
-) -> Keeping:
+) -> CheckpointWatcher:
     """Return a watcher that also writes checkpoints."""
 
     def save(state: TrainState, history: list[EpochMetrics]) -> None:
         lines = [metrics.as_dict() for metrics in history]
         save_checkpoint(Path(checkpoints.folder), int(state.step), state, lines, this)
 
-    return Keeping(watcher, save, history, seconds=checkpoints.seconds, epochs=checkpoints.epochs)
+    return CheckpointWatcher(
+        watcher, save, history, seconds=checkpoints.seconds, epochs=checkpoints.epochs
+    )

@@ -61,7 +61,7 @@ def softplus(t: Values) -> Values:
     return jax.nn.softplus(t)
 
 
-def folded(
+def combined_by_halves(
     values: Values, combine: Callable[[Values, Values], Values] = jnp.add
 ) -> Float[Array, "folded"]:
     """Combine the values up to eightfold, adding half onto half, as far as their number is even.
@@ -87,8 +87,8 @@ def sum_of_softplus(t: Values) -> Float[Array, ""]:
     which is accurate however small a and b are. The logarithms are half the cost of a Bernoulli
     likelihood.
     """
-    q = folded(jnp.exp(-jnp.abs(t)), lambda a, b: a + b + a * b)
-    return jnp.sum(folded(jnp.maximum(t, 0.0)) + jnp.log1p(q))
+    q = combined_by_halves(jnp.exp(-jnp.abs(t)), lambda a, b: a + b + a * b)
+    return jnp.sum(combined_by_halves(jnp.maximum(t, 0.0)) + jnp.log1p(q))
 
 
 @sum_of_softplus.defjvp

@@ -59,7 +59,7 @@ def first_raw(scale: Scale, reference: Scale) -> float:
     return float(scale.raw(sigma))
 
 
-def begin(model: VAEModel, scale: Scale, reference: Scale, arm: str) -> tuple[VAEModel, PyTree]:
+def start_arm(model: VAEModel, scale: Scale, reference: Scale, arm: str) -> tuple[VAEModel, PyTree]:
     """Return (model, coordinates to train it in) for one arm.
 
     Args:

@@ -16,10 +16,10 @@ from logvar.data.order import split
 from logvar.errors import LogvarError, unknown_name
 from logvar.models.batch import Batch
 from logvar.recipe import Recipe
-from logvar.study.arms import ARMS, AS_IS, MATCHED, begin, first_raw
+from logvar.study.arms import ARMS, AS_IS, MATCHED, first_raw, start_arm
 from logvar.study.measuring import Measured, measure
 from logvar.training.fleet.members import Member
-from logvar.training.fleet.train import Raised, train_fleet
+from logvar.training.fleet.train import TrainedMember, train_fleet
 from logvar.training.schedules import Length
 from logvar.training.state import initial_state, partition
 from logvar.training.step import Epoch, Hyper, Keys, Task, step
@@ -182,8 +182,8 @@ def run_unit(
             _recipe(experiment, seed), shared.decisions, rows.train.shape[1:], _own(experiment),
             standardization=shared.standardization,
         )  # fmt: skip
-        model, into = begin(fresh, scale, reference, unit.arm)
-        members.append(Member(model, into, seed, unit.rate))
+        model, in_coordinates = start_arm(fresh, scale, reference, unit.arm)
+        members.append(Member(model, in_coordinates, seed, unit.rate))
     started = time.perf_counter()
     raised = train_fleet(
         members,
@@ -230,7 +230,7 @@ def _measured(
     experiment: Experiment,
     rows: Rows,
     run: assembly.Run,
-    member: Raised,
+    member: TrainedMember,
     reference: scales.Scale,
     seed: int,
 ) -> tuple[Measured, np.ndarray]:
@@ -262,7 +262,7 @@ def _run(experiment: Experiment, unit: Unit, seed: int) -> dict[str, Any]:
     }
 
 
-def _ending(member: Raised) -> dict[str, Any]:
+def _ending(member: TrainedMember) -> dict[str, Any]:
     return {
         "diverged": bool(member.failed_step),
         "diverged_at_step": member.failed_step,

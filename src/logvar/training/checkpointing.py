@@ -9,7 +9,7 @@ from logvar.training.state import TrainState
 Save = Callable[[TrainState, list[EpochMetrics]], None]
 
 
-class Keeping:
+class CheckpointWatcher:
     """Forwards every call to another watcher and saves the state when it is due.
 
     Args:

@@ -21,8 +21,8 @@ from logvar.models.base import Model, Terms
 from logvar.training.state import Totals, TrainState, partition
 
 
-class End(NamedTuple):
-    """The inputs of `close` that are not in the state, for a single run."""
+class EpochEnd(NamedTuple):
+    """The inputs of `end_epoch` that are not in the state, for a single run."""
 
     static: Any
     """The part of the model that does not train."""
@@ -35,7 +35,7 @@ class End(NamedTuple):
     """The epoch's number, counted from 1."""
 
 
-class Closed(NamedTuple):
+class EpochSummary(NamedTuple):
     """The results of an epoch that the host receives."""
 
     totals: Totals
@@ -67,7 +67,7 @@ def with_best_kept(
     )
 
 
-def _closed(end: End, state: TrainState) -> tuple[TrainState, Closed]:
+def _end_epoch(end: EpochEnd, state: TrainState) -> tuple[TrainState, EpochSummary]:
     totals, validation = state.totals, None
     state = with_fitted_noise(state, end.static, True)
     if end.held_out is not None:
@@ -78,8 +78,8 @@ def _closed(end: End, state: TrainState) -> tuple[TrainState, Closed]:
         state = with_best_kept(state, validation.elbo, better, end.number)
     elif end.keeps_last:
         state = dataclasses.replace(state, best_params=state.params)
-    return dataclasses.replace(state, totals=totals.emptied()), Closed(totals, validation)
+    return dataclasses.replace(state, totals=totals.emptied()), EpochSummary(totals, validation)
 
 
-close = compiled(_closed, donate=True)
+end_epoch = compiled(_end_epoch, donate=True)
 """Return the state at the start of the next epoch, and this epoch's results for the host."""

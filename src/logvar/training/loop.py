@@ -23,7 +23,7 @@ from logvar.models.vae import VAEModel
 from logvar.objectives import Objective
 from logvar.training.divergence.diagnosis import Diagnosis, diagnose
 from logvar.training.divergence.rescue import remedy, rescued, under_its_scale
-from logvar.training.epoch_end import End, close
+from logvar.training.epoch_end import EpochEnd, end_epoch
 from logvar.training.optimizers import Rule
 from logvar.training.schedules import Length, Rates, Schedule
 from logvar.training.state import TrainState, initial_state, partition
@@ -152,7 +152,7 @@ def train(
         if stopped:
             ended = "interrupted"
             break
-        metrics, state = _close_epoch(index + 1, state, task, held_out, plan)
+        metrics, state = _finish_epoch(index + 1, state, task, held_out, plan)
         history.append(metrics)
         watcher.on_epoch(metrics, state)
         index += 1
@@ -217,11 +217,11 @@ def _diagnosis(state: TrainState, examples: Examples, task: Task, plan: Plan) ->
     return diagnose(state, batch, valid, (epoch, t), task)
 
 
-def _close_epoch(
+def _finish_epoch(
     epoch: int, state: TrainState, task: Task, held_out: HeldOut | None, plan: Plan
 ) -> tuple[EpochMetrics, TrainState]:
     """Evaluate the held-out set, keep the best weights, and reset the totals."""
-    end = End(
+    end = EpochEnd(
         task.static,
         plan.fixed.preparation,
         held_out,
@@ -229,8 +229,8 @@ def _close_epoch(
         seed=host_int(plan.seed),
         number=host_int(epoch),
     )
-    state, closed = close(end, state)
-    totals, validation = jax.device_get(closed)
+    state, summary = end_epoch(end, state)
+    totals, validation = jax.device_get(summary)
     means = jax.tree.map(lambda total: total / float(totals.count), totals.terms)
     metrics = EpochMetrics(
         epoch=epoch,

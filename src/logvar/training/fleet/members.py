@@ -175,7 +175,7 @@ def _in_turn(chunk: FleetChunk, states: TrainState) -> tuple[TrainState, Seen]:
         state = take_steps(Chunk(task, epoch._replace(order=order), start, last), state)
         ends = chunk.ends_for(state, trains)
         state = with_fitted_noise(state, fleet.static, ends)
-        means = _where(ends, partial(_evaluated, chunk, state.params, hyper.seed))
+        means = _evaluated_if(ends, partial(_evaluated, chunk, state.params, hyper.seed))
         state, seen = _after(chunk, state, means, ends)
         put = partial(lax.dynamic_update_index_in_dim, index=i, axis=0)
         return jax.tree.map(put, states, state), seen
@@ -211,7 +211,7 @@ def _at_once(chunk: FleetChunk, states: TrainState) -> tuple[TrainState, Seen]:
     ends = chunk.ends_for(states, active)
     states = jax.vmap(partial(with_fitted_noise, static=fleet.static))(states, ends=ends)
     evaluated = jax.vmap(partial(_evaluated, chunk))
-    means = _where(chunk.ends, lambda: evaluated(states.params, fleet.hyper.seed))
+    means = _evaluated_if(chunk.ends, lambda: evaluated(states.params, fleet.hyper.seed))
     return jax.vmap(partial(_after, chunk))(states, means, ends)
 
 
@@ -226,7 +226,7 @@ def _evaluated(chunk: FleetChunk, params: PyTree, seed: Array) -> Means:
     return means.elbo, raw.reshape(-1, raw.shape[-1])[:_ROWS_FOR_QUANTILES]
 
 
-def _where(condition: Bool[Array, ""], evaluated: Callable[[], Means]) -> Means:
+def _evaluated_if(condition: Bool[Array, ""], evaluated: Callable[[], Means]) -> Means:
     """Evaluate if the condition holds; otherwise return −∞, which is never the best."""
     shapes = jax.eval_shape(evaluated)
     nothing = partial(jax.tree.map, lambda shape: jnp.full_like(shape, -jnp.inf), shapes)

@@ -40,7 +40,7 @@ QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 
 
 @dataclasses.dataclass(frozen=True)
-class Raised:
+class TrainedMember:
     """A member after training."""
 
     model: VAEModel
@@ -66,7 +66,7 @@ def train_fleet(
     shares: int | None = None,
     pace: Callable[[], Watcher] = Pace,
     on_epoch: Callable[[int, int], None] = lambda epoch, training: None,
-) -> list[Raised]:
+) -> list[TrainedMember]:
     """Train all members; each ends as its single run would, to rounding.
 
     Args:
@@ -88,7 +88,7 @@ def train_fleet(
     placed = on_device(rows), HeldOut.of(validation)
     together = _Together(on_epoch, [size] * shares)
 
-    def train(index: int) -> list[Raised]:
+    def train(index: int) -> list[TrainedMember]:
         share, watching = members[index * size :][:size], _Watching(index, pace(), together)
         return _train_share(share, placed, len(rows), objective, plan, watching)
 
@@ -147,7 +147,7 @@ def _train_share(
     objective: Objective,
     plan: Plan,
     watching: _Watching,
-) -> list[Raised]:
+) -> list[TrainedMember]:
     """Train some of the members, from the first epoch until the last of them stops."""
     share, pace, together = watching
     batch_size = plan.fixed.batch_size
@@ -186,7 +186,10 @@ def _train_share(
         if not active.any():
             break
     ends = jax.tree.map(np.asarray, states)  # split on the host, where that costs nothing
-    return [_raised(ends, fleet.static, i, curves[i], bool(stopped[i])) for i in range(len(seeds))]
+    return [
+        _trained_member(ends, fleet.static, i, curves[i], bool(stopped[i]))
+        for i in range(len(seeds))
+    ]
 
 
 def _entries(epoch: int, elbos: np.ndarray, raw: np.ndarray) -> Iterator[dict[str, Any]]:
@@ -199,16 +202,16 @@ def _entries(epoch: int, elbos: np.ndarray, raw: np.ndarray) -> Iterator[dict[st
         yield entry | {f"raw_{q:g}": value for q, value in zip(QUANTILES, of_member, strict=True)}
 
 
-def _raised(
+def _trained_member(
     states: Any, static: Any, index: int, curve: list[dict[str, Any]], stopped: bool
-) -> Raised:
+) -> TrainedMember:
     """Extract one member from states on the host."""
     state = jax.tree.map(lambda leaf: leaf[index], states)
     # A stopped member may have stepped on with the others and failed; its run had ended.
     failed = -1 if stopped else int(state.failed_step)
     params = state.best_params if int(state.best_epoch) > 0 else state.params
     params = jax.tree.map(jnp.asarray, params)
-    return Raised(
+    return TrainedMember(
         model=eqx.combine(params, static),
         ended="not finite" if failed >= 0 else "stopped early" if stopped else "finished",
         failed_step=failed + 1,

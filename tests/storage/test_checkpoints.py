@@ -18,7 +18,7 @@ from logvar.runs.resuming import Checkpoints
 from logvar.storage import checkpoints as storage
 from logvar.storage.checkpoints import Identity, newest_checkpoint, save_checkpoint
 from logvar.storage.environment import changes, environment, processor
-from tests.test_training import DIGITS
+from tests.training.test_training import DIGITS
 
 SAME = Identity({"scale": "log-std", "epochs": 3}, {"rows": 5}, {"logvar": "0"})
 SETTINGS = {

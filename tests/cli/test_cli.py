@@ -398,7 +398,7 @@ def fit_in_this_process(out, monkeypatch, resume=False, **settings):
     chosen = (
         Recipe.settings() | {"epochs": 3, "latent_dim": 2, "network": "mlp(hidden=[8])"} | settings
     )
-    runs.fit("table", chosen, out, False, None, 2, runs.Kept(resume=resume))
+    runs.fit("table", chosen, out, False, None, 2, runs.CheckpointFlags(resume=resume))
 
 
 def test_a_run_resumes_on_another_machine_and_prints_one_line(tmp_path, monkeypatch, capsys):

@@ -30,7 +30,7 @@ def digest(vae):
 FRESH = (
     "import jax\n"
     "from collections import Counter\n"
-    "from tests.test_compiled_before import X, digest, fit\n"
+    "from tests.storage.test_compiled_before import X, digest, fit\n"
     "events = Counter()\n"
     "jax.monitoring.register_event_listener(lambda name, **_: events.update([name]))\n"
     "vae = fit(X[:97])\n"

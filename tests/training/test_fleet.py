@@ -281,5 +281,5 @@ def test_a_member_that_failed_after_it_had_stopped_has_stopped(stopped, ended, a
     chunk, states = first_steps(runs((1e-3,), (0,)), 1, [True])
     states = eqx.tree_at(lambda states: states.failed_step, states, jnp.asarray([7]))
     states = jax.tree.map(np.asarray, states)
-    raised = fleet_module._raised(states, chunk.fleet.static, 0, [], stopped)
+    raised = fleet_module._trained_member(states, chunk.fleet.static, 0, [], stopped)
     assert (raised.ended, raised.failed_step) == (ended, at)

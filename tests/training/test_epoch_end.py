@@ -13,7 +13,7 @@ from logvar.backend.compiling import host_int
 from logvar.data.sources import load
 from logvar.evaluation.elbo import HeldOut, elbo_terms
 from logvar.recipe import Recipe
-from logvar.training.epoch_end import End, close
+from logvar.training.epoch_end import EpochEnd, end_epoch
 from logvar.training.state import Totals, initial_state, partition
 
 ROWS = load("digits").train[:60]
@@ -34,7 +34,9 @@ def trained(**changes):
 
 def closed(state, held_out=None, keeps_last=False):
     numbers = host_int(RUN.plan.seed), host_int(5)
-    return close(End(STATIC, RUN.plan.fixed.preparation, held_out, keeps_last, *numbers), state)
+    return end_epoch(
+        EpochEnd(STATIC, RUN.plan.fixed.preparation, held_out, keeps_last, *numbers), state
+    )
 
 
 def as_numpy(tree):
@@ -83,8 +85,8 @@ def test_a_noise_in_closed_form_is_that_of_the_mean_residual():
     terms = totals.terms._replace(statistic=jnp.float32(56))
     totals = dataclasses.replace(totals, terms=terms, count=jnp.float32(8))
     state = dataclasses.replace(state, totals=totals)
-    end = End(static, run.plan.fixed.preparation, None, False, host_int(0), host_int(1))
-    noise = eqx.combine(close(end, state)[0].params, static).likelihood.noise
+    end = EpochEnd(static, run.plan.fixed.preparation, None, False, host_int(0), host_int(1))
+    noise = eqx.combine(end_epoch(end, state)[0].params, static).likelihood.noise
     np.testing.assert_allclose(noise.scale.sigma(noise.raw), 7**0.5, rtol=1e-5)
 
 

@@ -14,7 +14,7 @@ from logvar.report import catalogue, scale_figure
 from logvar.scales.facts import facts
 from logvar.storage import run_folder
 
-PAGE = Path(__file__).parent.parent / "docs" / "scales.md"
+PAGE = Path(__file__).parents[2] / "docs" / "scales.md"
 
 
 def test_the_catalogue_page_is_what_the_registry_says():

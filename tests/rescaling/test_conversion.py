@@ -12,7 +12,7 @@ from logvar.rescaling.matching import coordinates, factor_between
 from logvar.runs.converting import convert
 from logvar.runs.loading import load_state
 from tests.cases import some
-from tests.test_training import DIGITS, Chunks, as_bytes, run
+from tests.training.test_training import DIGITS, Chunks, as_bytes, run
 
 SETTINGS = {
     "latent_dim": 3,

@@ -10,7 +10,7 @@ from sklearn.datasets import load_iris
 import logvar
 from logvar.runs.doctor import ending, health
 from logvar.runs.resuming import Checkpoints
-from tests.test_training import DIGITS
+from tests.training.test_training import DIGITS
 
 X = load_iris().data
 EXPLODES = {"scale": "log-std", "learning_rate": 0.3, "epochs": 6, "patience": 0, "latent_dim": 4}
