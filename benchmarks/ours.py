@@ -8,11 +8,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from data import mnist
 from products import alone, kernels_of_step, products_of_step
 from run import SIZES, WIDTHS
 
 import logvar
+from data import mnist
 from logvar import assembly, networks
 from logvar.backend.ops import on_one_core
 from logvar.data.order import epoch_order, split
