@@ -93,7 +93,7 @@ def test_a_preset_keeps_its_name():
 def test_auto_hands_its_settings_to_what_it_chooses():
     assert written({"likelihood": "auto( noise = optimal )"})["likelihood"] == "auto(noise=optimal)"
     assert resolved("likelihood", "auto(noise=optimal)", "normal") == "normal(noise=optimal)"
-    with pytest.raises(LogvarError, match=r"stands for 'bernoulli' here \(pixels\).*'noise'"):
+    with pytest.raises(LogvarError, match=r"stands for 'bernoulli' here \(pixels\).*noise"):
         resolved("likelihood", "auto(noise=optimal)", "bernoulli", "pixels")
     with pytest.raises(LogvarError, match="auto chose|stands for 'bernoulli'"):
         logvar.VAE(likelihood="auto(noise=optimal)", **SMALL).fit((X > 3).astype(float))
@@ -196,3 +196,9 @@ def test_the_settings_texts_of_the_recipe_name_every_part():
 def test_specs_carry_the_runs_scale():
     recipe = Recipe().replace(scale="softplus", posterior="full")
     assert logvar.scales.describe(specs(recipe).posterior.scale) == "softplus"
+
+
+@pytest.mark.parametrize("text", ["bernoulli(noise=shared)", "bernoulli(3)"])
+def test_a_part_without_settings_says_so(text):
+    with pytest.raises(LogvarError, match="likelihood 'bernoulli' takes no settings, got"):
+        logvar.likelihoods.get(text)

@@ -191,6 +191,10 @@ class Registry(Generic[Part]):
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return arguments of a dataclass by name if possible, so that each is checked."""
         known = list(self.settings(name))
+        declared = inspect.isclass(entry.build) and dataclasses.is_dataclass(entry.build)
+        if declared and not known and not entry.wraps and (arguments or settings):
+            given = ", ".join([*map(as_text, arguments), *settings])
+            raise LogvarError(f"{self.kind} {name!r} takes no settings, got {given}")
         wrapped, rest = (arguments[:1], arguments[1:]) if entry.wraps else ((), arguments)
         if known and len(rest) > len(known):
             raise LogvarError(
