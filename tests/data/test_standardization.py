@@ -138,7 +138,9 @@ def test_values_beyond_float32_are_for_likelihoods_that_standardize():
     settings = QUICK | {"epochs": 1, "likelihood": "discretized-logistic"}
     with pytest.raises(logvar.LogvarError, match=r"1e\+300 \(too large for float32\) at row 1"):
         as_float32(np.vstack([pixels[:1], np.full((1, 3), 1e300)]))
-    with pytest.raises(logvar.LogvarError, match=r"got 1e\+300 at row 1, column 0 .* from 0 to 255"):
+    with pytest.raises(
+        logvar.LogvarError, match=r"got 1e\+300 at row 1, column 0 .* from 0 to 255"
+    ):
         logvar.VAE(**settings).fit(np.vstack([pixels[:1], np.full((1, 3), 1e300), pixels]))
     vae = logvar.VAE(**settings).fit(pixels)
     with pytest.raises(logvar.LogvarError, match="expects levels from 0 to 255"):
