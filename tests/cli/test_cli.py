@@ -266,7 +266,7 @@ def test_flags_are_the_recipes_settings():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--weight-decay", "1e-4"], "--optimizer 'adam(weight_decay=…)'"),
+        (["--weight-decay", "1e-4"], "--optimizer 'adam(weight_decay=1e-4)'"),
         (["--optimizer", "adm"], "unknown optimizer 'adm': did you mean 'adam'"),
         (["--optimizer", "adam(b1=2)"], "b1 is 2, expected at least 0 and below 1"),
         (["--learning-rate", "cosin(1e-3)"], "did you mean 'cosine'"),

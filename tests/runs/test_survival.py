@@ -1,6 +1,7 @@
 """Rescue and the doctor: what goes back and on, and what is found in runs with planted faults."""
 
 import copy
+import dataclasses
 
 import equinox as eqx
 import numpy as np
@@ -90,11 +91,15 @@ def healthy():
 
 
 def examined(tmp_path, vae, rows=X, change=None):
+    path = (with_change(vae, change) if change else vae).save(tmp_path / "run")
+    return {finding.what: finding for finding in health(logvar.load(path).fitted_, rows)}
+
+
+def with_change(vae, change):
+    """An estimator like this one, with its model changed."""
     vae = copy.copy(vae)
-    if change:
-        vae.model_ = change(vae.model_)
-    path = vae.save(tmp_path / "run")
-    return {finding.what: finding for finding in health(logvar.load(path), rows)}
+    vae.fitted_ = dataclasses.replace(vae.fitted_, model=change(vae.model_))
+    return vae
 
 
 def fitted(rows=X, **settings):
@@ -157,8 +162,7 @@ def test_the_doctor_counts_latents_as_evaluate_does(tmp_path, healthy, variance,
         kernel, bias = kernel.at[:, 0].multiply(factor), bias.at[0].set(centred)
         return kernel.at[:, 2].set(0), bias.at[2].set(0)
 
-    vae = copy.copy(healthy)
-    vae.model_ = head(faint)(vae.model_)
+    vae = with_change(healthy, head(faint))
     evaluation = vae.evaluate(X, n_importance=1)
     assert (evaluation.active_units, evaluation.kl_per_latent[0] < 0.05) == (active, True)
     assert f"{active} of 2 active" in examined(tmp_path, vae)["latents"].text
