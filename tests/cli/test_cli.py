@@ -1,6 +1,5 @@
 """The command line, run as a user would: a process of its own, with good and bad input."""
 
-import io
 import json
 import os
 import shutil
@@ -8,12 +7,10 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from rich.console import Console
 
 from logvar.backend import extension
 from logvar.cli import scales as scale_commands
@@ -48,10 +45,8 @@ def command(*arguments):
     return [sys.executable, "-m", "logvar", *arguments]
 
 
-def environment():
-    # The workers of pytest share what commands compile, as they share the rest.
-    cache = Path(jax.config.jax_compilation_cache_dir) / "commands"
-    return os.environ | {"LOGVAR_CACHE": str(cache), "COLUMNS": "200"}
+def environment(columns=200):
+    return os.environ | {"COLUMNS": str(columns)}
 
 
 def logvar(folder, *arguments):
@@ -79,11 +74,11 @@ print(json.dumps(done))
 """
 
 
-def in_one_process(folder, *commands):
+def in_one_process(folder, *commands, columns=200):
     """What `logvar` of each command would give, from a single process."""
     process = subprocess.run(
-        [sys.executable, "-c", SEVERAL, json.dumps(commands)], cwd=folder, env=environment(),
-        capture_output=True, text=True, check=False,
+        [sys.executable, "-c", SEVERAL, json.dumps(commands)], cwd=folder,
+        env=environment(columns), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
     return [subprocess.CompletedProcess(*done) for done in json.loads(process.stdout)]
@@ -92,17 +87,16 @@ def in_one_process(folder, *commands):
 def test_a_row_far_out_is_scored_and_said_in_one_line(place):
     far = np.concatenate([TABLE[:3], np.full((1, 5), 1e30, np.float32)])
     np.save(place / "far.npy", far)
-    done = logvar(place, "score", "runs/table", "far.npy", "--out", "far.csv",
-                  "--importance-samples", "3")  # fmt: skip
+    few = ["runs/table", "far.npy", "--importance-samples", "3"]
+    done, evaluated = in_one_process(place, ["score", *few, "--out", "far.csv"], ["evaluate", *few])
     assert done.returncode == 0
     (said,) = done.stderr.splitlines()
     assert said.startswith("logvar: 1 of 4 rows lie outside of what the encoder was trained on")
     scores = np.loadtxt(place / "far.csv", skiprows=1, delimiter=",")
     assert np.isfinite(scores).all() and scores.argmin() == 3
-    done = logvar(place, "evaluate", "runs/table", "far.npy", "--importance-samples", "3")
-    assert done.returncode == 0 and len(done.stderr.splitlines()) == 1
-    assert "nan" not in done.stdout and "inf" not in done.stdout.replace("informed", "")
-    assert "1 of 4 rows: outside" in done.stdout
+    assert evaluated.returncode == 0 and len(evaluated.stderr.splitlines()) == 1
+    assert "nan" not in evaluated.stdout and "inf" not in evaluated.stdout.replace("informed", "")
+    assert "1 of 4 rows: outside" in evaluated.stdout
 
 
 def test_fit_writes_a_whole_run_and_says_where(place):
@@ -119,14 +113,6 @@ def test_fit_writes_a_whole_run_and_says_where(place):
     assert [p.name for p in run.parent.iterdir() if "table" in p.name] == ["table"]
     versions = json.loads((run / "manifest.json").read_text())["versions"]
     assert {"logvar", "jax", "numpy", "processor", "kernels"} <= versions.keys()
-
-
-def test_an_existing_run_is_refused_unless_told(place):
-    before = (place / "runs/table/manifest.json").read_bytes()
-    refused = logvar(place, "fit", "table.npy", *QUICK, "--out", "runs/table")
-    assert refused.returncode == 2
-    assert "already exists" in refused.stderr
-    assert (place / "runs/table/manifest.json").read_bytes() == before
 
 
 def test_encode_decode_reconstruct_sample_score(place):
@@ -151,12 +137,16 @@ def test_encode_decode_reconstruct_sample_score(place):
 
 
 def test_evaluate_and_report(place):
-    done = logvar(place, "evaluate", "runs/table", "--importance-samples", "5")
-    assert done.returncode == 0 and "elbo" in done.stdout and "held out" in done.stdout
     figure = json.loads((place / "runs/table/evaluation.json").read_text())["figures"][0]
-    assert f"{figure['value']:.2f}" in done.stdout
     (place / "runs/table/report.html").unlink()
-    done = logvar(place.parent, "report", str(place / "runs/table"), str(place / "table.npy"))
+    evaluated, done = in_one_process(
+        place,
+        ["evaluate", "runs/table", "--importance-samples", "5"],
+        ["report", str(place / "runs/table"), str(place / "table.npy")],
+    )
+    assert evaluated.returncode == 0
+    assert "elbo" in evaluated.stdout and "held out" in evaluated.stdout
+    assert f"{figure['value']:.2f}" in evaluated.stdout
     page = (place / "runs/table/report.html").read_text()
     assert done.returncode == 0 and "Raw scale outputs" in page
     assert "http://" not in page.replace("http://www.w3.org", "") and "https://" not in page
@@ -165,30 +155,27 @@ def test_evaluate_and_report(place):
 def test_a_runs_own_data_are_known_by_content_and_changed_data_are_refused(place):
     (place / "copy").mkdir()
     np.save(place / "copy" / "other_name.npy", TABLE)
-    done = logvar(place, "evaluate", "runs/table", "copy/other_name.npy")
-    assert "on 6 rows (held out" in done.stdout
     np.save(place / "copy" / "table.npy", TABLE + 1)
-    done = logvar(place / "copy", "evaluate", "../runs/table")
-    assert done.returncode == 2 and "fingerprint differs" in done.stderr
-    done = logvar(place, "evaluate", "runs/table", "copy/table.npy")
-    assert "on 60 rows (all rows of table)" in done.stdout
+    evaluate = ["evaluate", "../runs/table"]
+    known, refused, given = in_one_process(
+        place / "copy", [*evaluate, "other_name.npy"], evaluate, [*evaluate, "table.npy"]
+    )
+    assert "on 6 rows (held out" in known.stdout
+    assert refused.returncode == 2 and "fingerprint differs" in refused.stderr
+    assert "on 60 rows (all rows of table)" in given.stdout
 
 
 def test_scales(place):
+    """The catalogue shows whole names, in a narrow terminal too."""
     listed, facts, wrong = in_one_process(
-        place, ["scales"], ["scales", "softplus"], ["scales", "softpluss"]
+        place, ["scales"], ["scales", "softplus"], ["scales", "softpluss"], columns=70
     )
-    assert "log-variance" in listed.stdout and "stdplus" in listed.stdout
+    lines = listed.stdout.splitlines()
+    assert max(map(len, lines[:-1])) <= 70
+    first_words = {line.split()[0] for line in lines if line.strip()}
+    assert {name for name, entry in REGISTRY.items() if not entry.wraps} <= first_words
     assert "0.541325" in facts.stdout and "0.6321" in facts.stdout
     assert wrong.returncode == 2 and "did you mean 'softplus'" in wrong.stderr
-
-
-def test_the_catalogue_shows_whole_names_in_a_narrow_terminal(monkeypatch):
-    printed = io.StringIO()
-    monkeypatch.setattr(scale_commands, "console", Console(file=printed, width=70))
-    scale_commands.show((), None, None, None)
-    first_words = {line.split()[0] for line in printed.getvalue().splitlines() if line.strip()}
-    assert {name for name, entry in REGISTRY.items() if not entry.wraps} <= first_words
 
 
 COMMANDS = (
@@ -211,9 +198,16 @@ def test_every_command_has_help_with_an_example(name, helps):
     assert f"Example: logvar {name}" in helps[name].stdout
 
 
-def test_doctor_describes_the_environment(place, tmp_path):
+def test_doctor_describes_the_environment(place):
     """Without a run, or before what it says of one."""
-    done = logvar(tmp_path, "doctor", "--environment")
+    done, nowhere, with_run, run_alone, neither = in_one_process(
+        place,
+        ["doctor", "--environment"],
+        ["doctor", "--environment", "nowhere"],
+        ["doctor", "--environment", "runs/table"],
+        ["doctor", "runs/table"],
+        ["doctor"],
+    )
     assert done.returncode == 0, done.stderr
     said = dict(line.split(": ", 1) for line in done.stdout.splitlines())
     assert list(said) == [
@@ -223,11 +217,9 @@ def test_doctor_describes_the_environment(place, tmp_path):
     assert said["JAX"] == jax.__version__ and said["NumPy"] == np.__version__
     assert said["JAX computes on"].startswith(f"{jax.default_backend()} (0: ")
     assert said["kernels"] == extension.description()
-    assert logvar(tmp_path, "doctor", "--environment", "nowhere").returncode == 2
-    with_run = logvar(place, "doctor", "--environment", "runs/table").stdout
-    assert with_run.startswith(done.stdout)
-    assert with_run.removeprefix(done.stdout) == logvar(place, "doctor", "runs/table").stdout
-    neither = logvar(tmp_path, "doctor")
+    assert nowhere.returncode == 2
+    assert with_run.stdout.startswith(done.stdout)
+    assert with_run.stdout.removeprefix(done.stdout) == run_alone.stdout != ""
     assert neither.returncode == 2 and neither.stderr == (
         "logvar: got no run: give RUN, or --environment\n"
     )
@@ -263,35 +255,20 @@ def test_flags_are_the_recipes_settings():
     assert settings == Recipe.settings()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--weight-decay", "1e-4"], "--optimizer 'adam(weight_decay=1e-4)'"),
-        (["--optimizer", "adm"], "unknown optimizer 'adm': did you mean 'adam'"),
-        (["--optimizer", "adam(b1=2)"], "b1 is 2, expected at least 0 and below 1"),
-        (["--learning-rate", "cosin(1e-3)"], "did you mean 'cosine'"),
-        (["--learning-rate", "cosine(1e-3, warmup=3)"], "leaves nothing of the run's"),
-        (["--learning-rate", "custom"], "stands for an object"),
-    ],
-)
-def test_a_wrong_optimizer_or_schedule_is_one_line_and_leaves_nothing(place, arguments, said):
-    before = sorted(path.name for path in (place / "runs").iterdir())  # of other tests too
-    done = logvar(place, "fit", "table.npy", *QUICK, "--out", "runs/wrong", *arguments)
-    assert done.returncode == 2 and said in done.stderr and len(done.stderr.splitlines()) == 1
-    assert sorted(path.name for path in (place / "runs").iterdir()) == before
-
-
 def test_a_schedule_on_the_command_line_is_not_resumed_with_more_epochs(place):
     rate = ["--learning-rate", "cosine(1e-3, warmup=1)", "--optimizer", "sgd(momentum=0.9)"]
     fit = ["fit", "table.npy", *QUICK, *rate, "--out", "runs/cosine"]
     try:
-        assert logvar(place, *fit).returncode == 0
+        first, again, more, doctor = in_one_process(
+            place, fit, [*fit, "--resume"], [*fit, "--resume", "--epochs", "4"],
+            ["doctor", "runs/cosine"],
+        )  # fmt: skip
+        assert first.returncode == 0
         recipe = (place / "runs" / "cosine" / "recipe.toml").read_text()
         assert 'learning_rate = "cosine(rate=0.001, warmup=1.0)"' in recipe
-        assert "already finished" in logvar(place, *fit, "--resume").stdout
-        more = logvar(place, *fit, "--resume", "--epochs", "4")
+        assert "already finished" in again.stdout
         assert more.returncode == 2 and "runs to their end" in more.stderr
-        assert logvar(place, "doctor", "runs/cosine").stdout.count("SGD step of 0.001") == 1
+        assert doctor.stdout.count("SGD step of 0.001") == 1
     finally:
         shutil.rmtree(place / "runs" / "cosine", ignore_errors=True)
 
@@ -302,6 +279,7 @@ def test_presets_set_defaults_and_flags_override_them(tmp_path):
     assert "(default: adam-keras)" in text and "(default: threshold)" in text
 
 
+WRONG = ["fit", "table.npy", *QUICK, "--out", "runs/wrong"]
 BAD = {
     "unknown data": (["fit", "table.np"], "no file or folder"),
     "unknown preset": (["fit", "digits", "--preset", "tutorail"], "did you mean 'tutorial'"),
@@ -312,22 +290,33 @@ BAD = {
     "wrong ending": (["encode", "runs/table", "--out", "codes.txt"], "expected .npy, .csv"),
     "no such folder": (["encode", "runs/table", "--out", "x/codes.npy"], "does not exist"),
     "wrong features": (["encode", "runs/table", "narrow.npy", "--out", "codes.npy"], "X has 3 features"),
+    "an existing run": (["fit", "table.npy", *QUICK, "--out", "runs/table"], "already exists"),
     "unwritable": (["fit", "table.npy", *QUICK, "--out", "/proc/x/run"], "cannot write"),
     "unknown flag": (["fit", "table.npy", "--latentdim", "3"], "latent-dim"),
     "out is the run's data": (["encode", "runs/table", "--out", "table.npy"], "is the data itself"),
     "out is the given data": (["score", "runs/table", "./narrow.npy", "--out", "narrow.npy"], "is the data itself"),
     "samples over the data": (["sample", "runs/table", "--out", "table.npy"], "is the data itself"),
     "zero samples": (["evaluate", "runs/table", "--importance-samples", "0"], "at least 1"),
+    "removed flag": ([*WRONG, "--weight-decay", "1e-4"], "--optimizer 'adam(weight_decay=…)'"),
+    "unknown optimizer": ([*WRONG, "--optimizer", "adm"], "unknown optimizer 'adm': did you mean 'adam'"),
+    "wrong setting": ([*WRONG, "--optimizer", "adam(b1=2)"], "b1 is 2, expected at least 0 and below 1"),
+    "unknown schedule": ([*WRONG, "--learning-rate", "cosin(1e-3)"], "did you mean 'cosine'"),
+    "long warm-up": ([*WRONG, "--learning-rate", "cosine(1e-3, warmup=3)"], "leaves nothing of the run's"),
+    "a schedule's object": ([*WRONG, "--learning-rate", "custom"], "stands for an object"),
 }  # fmt: skip
+
+
+def contents(folder):
+    return {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
 
 
 @pytest.fixture(scope="module")
 def refused(place):
     """What each bad command gave, and the files before and after all of them."""
     np.save(place / "narrow.npy", TABLE[:, :3])
-    before = sorted(place.rglob("*"))
+    before = contents(place)
     done = in_one_process(place, *(arguments for arguments, _ in BAD.values()))
-    return dict(zip(BAD, done, strict=True)), before, sorted(place.rglob("*"))
+    return dict(zip(BAD, done, strict=True)), before, contents(place)
 
 
 @pytest.mark.parametrize("case", BAD)
