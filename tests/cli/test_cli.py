@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from logvar.backend import extension
-from logvar.cli import scales as scale_commands
 from logvar.cli.main import Settings
 from logvar.recipe import Recipe
 from logvar.scales.registry import REGISTRY
@@ -297,7 +296,7 @@ BAD = {
     "out is the given data": (["score", "runs/table", "./narrow.npy", "--out", "narrow.npy"], "is the data itself"),
     "samples over the data": (["sample", "runs/table", "--out", "table.npy"], "is the data itself"),
     "zero samples": (["evaluate", "runs/table", "--importance-samples", "0"], "at least 1"),
-    "removed flag": ([*WRONG, "--weight-decay", "1e-4"], "--optimizer 'adam(weight_decay=…)'"),
+    "removed flag": ([*WRONG, "--weight-decay", "1e-4"], "--optimizer 'adam(weight_decay=1e-4)'"),
     "unknown optimizer": ([*WRONG, "--optimizer", "adm"], "unknown optimizer 'adm': did you mean 'adam'"),
     "wrong setting": ([*WRONG, "--optimizer", "adam(b1=2)"], "b1 is 2, expected at least 0 and below 1"),
     "unknown schedule": ([*WRONG, "--learning-rate", "cosin(1e-3)"], "did you mean 'cosine'"),
