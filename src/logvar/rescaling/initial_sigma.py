@@ -7,6 +7,7 @@ the head's raw columns by ½/d(σ) makes every scale start like log-variance.
 """
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -72,18 +73,25 @@ def starting_at(model: VAEModel, sigma: float, scale: Scale, *, required: bool) 
 
 def with_raw_at(model: VAEModel, head: ScaleHead, sigma: float, scale: Scale) -> VAEModel:
     """Return the model with a head's raw outputs starting at σ, spread as under log-variance."""
-    raw, factor = map(np.asarray, _raw_and_factor(host_float(sigma), scale))
+    # Bounds for each latent are arrays, whose values a scale needs: not in a compiled program.
+    has_arrays = any(eqx.is_array(leaf) for leaf in jax.tree.leaves(scale))
+    found = _raw_and_factor if has_arrays else _raw_and_factor_compiled
+    raw, factor = map(np.asarray, found(host_float(sigma), scale))
     # On the host, so that no program is compiled for the head's shape.
     layer = head.layer(model)
     factors = head.per_column(factor, 1.0).astype(np.float32)
     kernel = np.asarray(layer.kernel) * head.for_kernel(factors)
-    bias = np.where(head.is_raw, raw, np.asarray(layer.bias))
+    raws = head.per_column(raw, 0.0).astype(np.float32)
+    bias = np.where(head.is_raw, raws, np.asarray(layer.bias))
     return head.with_arrays(model, from_host(kernel), from_host(bias))
 
 
-@eqx.filter_jit  # as one program: run operation by operation, it would compile twelve
 def _raw_and_factor(sigma: Float[Array, ""], scale: Scale) -> tuple[Array, Array]:
     """Return the head's bias, and the factor of its raw columns."""
     raw = jnp.asarray(scale.raw(sigma), jnp.float32)
     factor = _REFERENCE_SLOPE / scale.slope(raw)
     return raw, jnp.clip(factor, -_LARGEST_FACTOR, _LARGEST_FACTOR)
+
+
+# One program: operation by operation it would compile twelve.
+_raw_and_factor_compiled = eqx.filter_jit(_raw_and_factor)
