@@ -171,7 +171,7 @@ def _in_turn(chunk: FleetChunk, states: TrainState) -> tuple[TrainState, Seen]:
         at_i = partial(lax.dynamic_index_in_dim, index=i, keepdims=False)
         state, order, hyper, coordinates, trains = jax.tree.map(at_i, (states, *of_members))
         task = _task(fleet, coordinates, hyper)
-        last = stop
+        last = jnp.where(trains, stop, start)
         state = take_steps(Chunk(task, epoch._replace(order=order), start, last), state)
         ends = chunk.ends_for(state, trains)
         state = with_fitted_noise(state, fleet.static, ends)
