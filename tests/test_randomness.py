@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from logvar.backend import ops
+from logvar.backend import extension
 from logvar.backend.ops import standard_normal
 from logvar.randomness import Purpose, stream
 
@@ -13,7 +13,7 @@ from logvar.randomness import Purpose, stream
 @pytest.fixture
 def plain(monkeypatch):
     """An installed extension may draw the same numbers with other last bits."""
-    monkeypatch.setattr(ops, "faster", lambda *_: NotImplemented)
+    monkeypatch.setattr(extension, "in_use", extension.Extension)
 
 
 def test_noise_is_jax_s_own_number_by_number(plain):
