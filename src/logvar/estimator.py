@@ -39,7 +39,7 @@ from logvar.evaluation.coding import decode, draw, encode
 from logvar.evaluation.elbo import elbo_terms
 from logvar.evaluation.importance import importance_log_likelihood
 from logvar.evaluation.summary import Evaluation, evaluate
-from logvar.fitted import Fitted, FittedAttributes
+from logvar.fitted import Fitted, FittedAttributes, PartAndMethod
 from logvar.networks import Network
 from logvar.objectives.elbo import ELBO
 from logvar.recipe import CUSTOM, Recipe
@@ -61,24 +61,6 @@ from logvar.storage.files import UnfinishedFolder
 from logvar.training import optimizers, schedules
 from logvar.training.loop import Trained, Watcher, train
 from logvar.training.pace import Pace
-
-
-class PartAndMethod:
-    """Lets `vae.posterior(X)` be a method while `posterior` is also a scikit-learn parameter.
-
-    Reading the name gives the method; assigning to it sets the parameter, which `get_params` has.
-    """
-
-    def __init__(self, name: str, method: Callable):
-        self._name = name
-        self._method = method
-        self.__doc__ = method.__doc__
-
-    def __get__(self, estimator: Any, owner: type) -> Any:
-        return self._method if estimator is None else self._method.__get__(estimator, owner)
-
-    def __set__(self, estimator: Any, part: Any) -> None:
-        vars(estimator)[self._name] = part
 
 
 def _warn(line: str) -> None:
@@ -518,7 +500,8 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
 
     def _embeddings(self, X) -> np.ndarray:
         """Return each row's embedding, (rows, latent)."""
-        return np.array(jax.vmap(self.model_.embedding)(self._encode(X)))
+        code = self._encode(X)  # which checks that there is a model
+        return np.array(jax.vmap(self.model_.embedding)(code))
 
     def _not_finite(self, trained: Trained) -> str:
         return (

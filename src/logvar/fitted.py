@@ -4,7 +4,7 @@ It is saved in a run folder, converted, examined and reported on; estimators wra
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -150,3 +150,21 @@ class FittedAttributes:
     @property
     def _n_features_out(self) -> int:
         return self.fitted_.latent_dim
+
+
+class PartAndMethod:
+    """Lets `vae.posterior(X)` be a method while `posterior` is also a scikit-learn parameter.
+
+    Reading the name gives the method; assigning to it sets the parameter, which `get_params` has.
+    """
+
+    def __init__(self, name: str, method: Callable):
+        self._name = name
+        self._method = method
+        self.__doc__ = method.__doc__
+
+    def __get__(self, estimator: Any, owner: type) -> Any:
+        return self._method if estimator is None else self._method.__get__(estimator, owner)
+
+    def __set__(self, estimator: Any, part: Any) -> None:
+        vars(estimator)[self._name] = part

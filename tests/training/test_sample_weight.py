@@ -131,8 +131,8 @@ ROWS = np.random.default_rng(0).normal(size=(10, FEATURES)).astype(np.float32)
         (np.zeros(10), "only zeros"),
         (np.full(10, 1e39), "negative or non-finite"),
         (np.eye(10)[3], "above 0 for 1 of 10 rows: expected at least 2"),
-        (["a"] * 10, "sample_weight is no array of numbers"),
-        ([[1], [1, 2]], "sample_weight is no array of numbers"),
+        (["a"] * 10, "sample_weight is not an array of numbers"),
+        ([[1], [1, 2]], "sample_weight is not an array of numbers"),
     ],
 )
 def test_weights_that_do_not_fit_are_one_line(weight, says):
