@@ -17,10 +17,11 @@ PLUMBING = {
     "test_crash.py", "test_cli.py", "test_parallel.py", "test_noise.py", "test_estimator.py",
     "test_survival.py", "test_diagnosis.py", "test_scale_commands.py", "test_comparing.py",
     "test_scikit_learn.py", "test_startup.py", "test_probe.py", "test_docs.py", "test_storage.py", "test_checkpoints.py",
-    "test_conversion.py", "test_snippets.py", "test_outside.py", "test_standardization.py", "test_compilations.py", "test_optimizers.py", "test_schedules.py",
+    "test_conversion.py", "test_snippets.py", "test_outside.py", "test_standardization.py", "test_compilations.py", "test_optimizers.py", "test_schedules.py", "test_trainable.py",
 }  # fmt: skip
 
 _TESTS = itertools.count(1)
+_compiled_before: dict[str, bool] = {}
 _COMPILED = "LOGVAR_TESTS_COMPILED"
 
 
@@ -41,8 +42,15 @@ def pytest_unconfigure(config):
 
 @pytest.fixture(autouse=True, scope="module")
 def _compiled_quickly(request):
-    """For a whole module, so that runs whose bytes are compared are compiled alike."""
-    if request.path.name not in PLUMBING:
+    """For a whole module, so that runs whose bytes are compared are compiled alike.
+
+    Programs of a module that was compiled otherwise are dropped: JAX does not tell them apart.
+    """
+    quickly = request.path.name in PLUMBING
+    if quickly != _compiled_before.get("quickly", quickly):
+        jax.clear_caches()
+    _compiled_before["quickly"] = quickly
+    if not quickly:
         yield
         return
     with pytest.MonkeyPatch.context() as patch:

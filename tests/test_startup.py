@@ -93,7 +93,7 @@ def test_what_does_not_exist_is_answered_before_anything_heavy_is_imported(tmp_p
     (tmp_path / "empty.csv").touch()
     (tmp_path / "notes.txt").write_text("1")
     (tmp_path / "folder").mkdir()
-    commands = (arguments.replace("RUN", RUN).split(" ") for arguments in MISSING)
+    commands = ([RUN if word == "RUN" else word for word in line.split(" ")] for line in MISSING)
     imported, done = imported_by("\n".join(command(*arguments) for arguments in commands))
     assert imported == "[]"
     assert done.stdout.splitlines()[:-1] == ["exit 2"] * len(MISSING)

@@ -32,14 +32,6 @@ OF_PRIOR = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _compiled_quickly():
-    """What trains does not depend on how programs are optimized."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def accepted(likelihood, mode):
     try:
         logvar.likelihoods.get(likelihood, noise=mode)
