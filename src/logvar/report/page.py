@@ -171,6 +171,10 @@ def _stepping(optimizer: str, learning_rate: float | str) -> str:
     return f"{optimizer}, learning rate {rate}"
 
 
+def _name_of(figure: str) -> str:
+    return _NAMES.get(figure, figure.replace("_", " "))
+
+
 def _numbers(evaluation: Evaluation) -> str:
     protocol = evaluation.protocol
     lines = []
@@ -178,7 +182,7 @@ def _numbers(evaluation: Evaluation) -> str:
         digits = figure.digits
         error = "" if figure.standard_error is None else f"± {figure.standard_error:.{digits}f}"
         lines.append(
-            f"<tr><td>{_NAMES[figure.name]}</td><td class=number>{figure.value:.{digits}f}</td>"
+            f"<tr><td>{_name_of(figure.name)}</td><td class=number>{figure.value:.{digits}f}</td>"
             f"<td class=error>{error}</td><td>{html.escape(figure.unit)}</td>"
             f"<td class=how>{html.escape(figure.how)}</td></tr>"
         )

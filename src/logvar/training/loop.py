@@ -47,6 +47,11 @@ class Plan:
     rescues: int = 0
     """The maximum number of rescues after steps that are not finite."""
 
+    def out_of_patience(self, best_epoch: Any, epochs_done: int) -> Any:
+        """Whether training stops early: of one run, or of each member of a fleet."""
+        waited = epochs_done - np.maximum(best_epoch, self.patience_starts)
+        return (self.patience > 0) & (waited >= self.patience)
+
 
 @dataclasses.dataclass(frozen=True)
 class EpochMetrics:
@@ -263,10 +268,7 @@ def summarize(means: Terms) -> dict[str, float]:
 def _should_stop_early(
     plan: Plan, held_out: HeldOut | None, state: TrainState, epochs_done: int
 ) -> bool:
-    if held_out is None or not plan.patience:
-        return False
-    counted_from = max(int(state.best_epoch), plan.patience_starts)
-    return epochs_done - counted_from >= plan.patience
+    return held_out is not None and bool(plan.out_of_patience(int(state.best_epoch), epochs_done))
 
 
 def _best_model(model: VAEModel, state: TrainState, held_out: HeldOut | None) -> VAEModel:

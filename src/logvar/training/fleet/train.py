@@ -179,8 +179,7 @@ def _train_share(
         entries = _entries(index + 1, elbo[going], raw[going, :valid])
         for i, entry in zip(going, entries, strict=True):
             curves[i].append(entry)
-        waited = index + 1 - np.maximum(best_epoch, plan.patience_starts)
-        stopped |= active & (failed < 0) & bool(plan.patience) & (waited >= plan.patience)
+        stopped |= active & (failed < 0) & plan.out_of_patience(best_epoch, index + 1)
         active &= (failed < 0) & ~stopped
         together.tell(share, index + 1, int(active.sum()))
         if not active.any():
