@@ -8,6 +8,7 @@ import types
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import numpy as np
 
 from logvar import likelihoods, networks, objectives, posteriors, priors, scales
@@ -19,7 +20,6 @@ from logvar.posteriors import Posterior
 from logvar.priors import PriorSpec
 from logvar.recipe import ModelSettings, Recipe
 from logvar.registry import Registry, formatted, parsed
-from logvar.scales import Scale
 from logvar.scales.registry import SCALES
 from logvar.training import optimizers, schedules
 
@@ -135,9 +135,7 @@ def _scale_and_posterior(scale: Any, posterior: Any, own: Classes) -> dict[str, 
 
 def _plain(posterior: Posterior) -> Posterior:
     """Return the posterior family without its scale, which is stored separately."""
-    from equinox import tree_at
-
-    return tree_at(lambda p: p.scale, posterior, scales.get(ModelSettings().scale))
+    return eqx.tree_at(lambda p: p.scale, posterior, scales.get(ModelSettings().scale))
 
 
 def _auto(kind: str, text: str) -> str:
@@ -215,8 +213,3 @@ def check_fit(specs: Specs) -> None:
             f"posterior {type(posterior).__name__} lies on {posterior.support!r} and prior "
             f"{type(prior).__name__} on {prior.support!r}: choose two on the same set"
         )
-
-
-def scale_of(recipe: Recipe, own: Classes = ()) -> Scale:
-    """Return the scale of a recipe."""
-    return get("scale", recipe.model.scale, own)

@@ -1,6 +1,7 @@
 """Assemble a run from a recipe and data."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import equinox as eqx
@@ -137,7 +138,7 @@ def _model(
             likelihood.encoder_shape(shape), outputs, latent_dim, likelihood.output_shape(shape)
         )
         network = get("network", decisions.network, own.classes)
-        build = lambda: network.build(shapes, stream(seed, Purpose.WEIGHTS))  # noqa: E731
+        build = functools.partial(network.build, shapes, stream(seed, Purpose.WEIGHTS))
         encoder, decoder = build() if drawn else eqx.filter_eval_shape(build)
     prior = parts.prior.build(latent_dim, stream(seed, Purpose.PRIOR))
     return VAEModel(

@@ -1,5 +1,6 @@
 """Normals on all latents of an example: standard, diagonal, and with a full covariance."""
 
+import abc
 from typing import ClassVar
 
 import equinox as eqx
@@ -16,29 +17,36 @@ from logvar.scales import Scale
 Noise = Float[Array, "latent"]
 
 
-class StandardNormal(Distribution):
-    """N(0, I)."""
+class ByLatent(Distribution):
+    """A density that factors by the chain rule, with a group for each latent."""
 
-    latent_dim: int = eqx.field(static=True)
     by_latent: ClassVar[bool] = True
 
-    def log_prob_groups(self, z: Latents) -> Groups:
-        return -0.5 * jnp.square(z) - HALF_LOG_TWO_PI
+    @abc.abstractmethod
+    def log_prob_groups(self, z: Latents) -> Groups: ...
 
     def log_prob(self, z: Latents) -> Float[Array, ""]:
         return jnp.sum(self.log_prob_groups(z))
+
+
+class StandardNormal(ByLatent):
+    """N(0, I)."""
+
+    latent_dim: int = eqx.field(static=True)
+
+    def log_prob_groups(self, z: Latents) -> Groups:
+        return -0.5 * jnp.square(z) - HALF_LOG_TWO_PI
 
     def sample(self, key: PRNGKeyArray) -> Latents:
         return jax.random.normal(key, (self.latent_dim,))
 
 
-class DiagonalNormal(Distribution):
+class DiagonalNormal(ByLatent):
     """z = μ + σ(raw) ⊙ ε: one Normal for each latent."""
 
     mean: Latents
     raw: Latents
     scale: Scale
-    by_latent: ClassVar[bool] = True
 
     @property
     def each(self) -> Normal:
@@ -54,14 +62,11 @@ class DiagonalNormal(Distribution):
     def log_prob_groups_of_noise(self, noise: Noise) -> Groups:
         return self.each.log_prob_of_noise(noise)
 
-    def log_prob(self, z: Latents) -> Float[Array, ""]:
-        return jnp.sum(self.log_prob_groups(z))
-
     def sample(self, key: PRNGKeyArray) -> Latents:
         return self.each.sample(key)
 
 
-class FullNormal(Distribution):
+class FullNormal(ByLatent):
     """z = μ + Lε with L lower triangular; its diagonal is σ(raw), the entries below are free.
 
     log q(z) = −½‖ε‖² − Σ log σᵢ − ½D log 2π. A latent's group is its conditional density given the
@@ -78,7 +83,6 @@ class FullNormal(Distribution):
     raw: Latents
     lower: Float[Array, "below"]
     scale: Scale
-    by_latent: ClassVar[bool] = True
 
     @property
     def strictly_lower(self) -> Float[Array, "latent latent"]:
@@ -112,9 +116,6 @@ class FullNormal(Distribution):
 
     def log_prob_groups_of_noise(self, noise: Noise) -> Groups:
         return self._of_diagonal.log_prob_of_noise(noise)
-
-    def log_prob(self, z: Latents) -> Float[Array, ""]:
-        return jnp.sum(self.log_prob_groups(z))
 
     def sample(self, key: PRNGKeyArray) -> Latents:
         return self.draw(jax.random.normal(key, self.mean.shape, self.mean.dtype))

@@ -8,7 +8,7 @@ import numpy as np
 from logvar import scales
 from logvar.evaluation.elbo import RowTerms
 from logvar.evaluation.noise import NoiseSummary
-from logvar.evaluation.summary import ACTIVE_VARIANCE
+from logvar.evaluation.summary import ACTIVE_VARIANCE, active_latents
 from logvar.scales import Clamped, Floored, Scale
 
 ACTIVE = f"variance of the posterior mean over rows above {ACTIVE_VARIANCE:g}"
@@ -67,7 +67,7 @@ def examine(
 def _latents(row_terms: RowTerms) -> Finding:
     """Unused latents are common and harmless; a model without any active latent is broken."""
     kl = row_terms.kl.mean(0, dtype=np.float64)
-    active = row_terms.mean.var(0, dtype=np.float64) > ACTIVE_VARIANCE
+    active = active_latents(row_terms.mean)
     if not active.any():
         return Finding(
             "posterior collapse",

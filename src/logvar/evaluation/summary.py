@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from logvar.data.examples import Examples, examples_of
 from logvar.data.preparation import Preparation
@@ -161,12 +161,17 @@ def evaluate(
         Protocol(split, n, binarization, seed),
         figures,
         [float(value) for value in row_terms.kl.mean(0, dtype=np.float64)],
-        int(np.sum(row_terms.mean.var(0, dtype=np.float64) > ACTIVE_VARIANCE)),
+        int(np.sum(active_latents(row_terms.mean))),
         row_terms.mean.shape[1],
         raw_outputs(model, row_terms),
         summarize_noise(model, rows, preparation, seed),
         len(rows.outside),
     )
+
+
+def active_latents(means: Float[np.ndarray, "rows latent"]) -> Bool[np.ndarray, "latent"]:
+    """Return which latents are active, from the posterior means of some rows."""
+    return means.var(0, dtype=np.float64) > ACTIVE_VARIANCE
 
 
 def raw_outputs(model: VAEModel, row_terms: RowTerms) -> RawOutputs:

@@ -12,9 +12,9 @@ from jaxtyping import Array, Float, Int, PyTree
 from logvar.data.examples import Examples, examples_of
 from logvar.data.preparation import Preparation
 from logvar.distributions.multivariate import StandardNormal
-from logvar.evaluation.elbo import RowTerms, elbo_terms
+from logvar.evaluation.elbo import elbo_terms
 from logvar.evaluation.importance import importance_log_likelihood
-from logvar.evaluation.summary import ACTIVE_VARIANCE
+from logvar.evaluation.summary import active_latents
 from logvar.models.base import Code, terms
 from logvar.models.batch import Batch
 from logvar.models.heads import scale_head
@@ -107,7 +107,7 @@ def measure(
         test_log_likelihood=_mean(likelihood.log_likelihood),
         test_reconstruction=_mean(each.log_likelihood),
         test_kl=_mean(each.kl.sum(-1)),
-        active_units=_active(each),
+        active_units=int(np.sum(active_latents(each.mean))),
         raw_low=float(at[0]),
         raw_median=float(at[1]),
         raw_high=float(at[2]),
@@ -122,10 +122,6 @@ def measure(
 
 def _mean(values: np.ndarray) -> float:
     return float(values.mean(dtype=np.float64))
-
-
-def _active(each: RowTerms) -> int:
-    return int(np.sum(each.mean.var(0, dtype=np.float64) > ACTIVE_VARIANCE))
 
 
 class _Gradients(NamedTuple):
