@@ -3,6 +3,7 @@
 import tempfile
 
 import numpy as np
+
 from data import mnist
 
 BATCH, LATENTS, HIDDEN = 128, 20, 512

@@ -19,8 +19,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from data import mnist
 from run import processor
+
+from data import mnist
 
 RESULTS = Path(__file__).parent / "results" / "tutorial_end.jsonl"
 DRAWS, BATCH, EPOCHS = 5, 32, 10
