@@ -81,8 +81,8 @@ kernels/.venv/installed: pyproject.toml kernels/pyproject.toml $(KERNELS)
 	kernels/.venv/bin/python -m pip install --quiet "./kernels[test]"
 	touch kernels/.venv/installed
 
-# --no-cache: whether a module counts as the project's own depends on other folders, which the cache of a file
-# does not see.
+# --no-cache: whether a module counts as the project's own depends on which folders there are, and the cache of a
+# file does not see that.
 check: .venv/tested
 	$(RUN) -m ruff check --no-cache .
 	$(RUN) -m ruff format --check .

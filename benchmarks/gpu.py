@@ -10,13 +10,13 @@ import time
 
 import jax
 import jax.numpy as jnp
-from ours import MLP, WORKS, mnist
-from run import MLP_FLOPS
 
 from logvar import assembly
 from logvar.recipe import Recipe
 from logvar.training.fleet.members import Member
 from logvar.training.fleet.train import train_fleet
+from ours import MLP, WORKS, mnist
+from run import MLP_FLOPS
 
 MLP_NUMBERS = 2 * 784 * 512 + 512 * 40 + 20 * 512
 TOUCHED = 12 * 4  # bytes for each weight and step: gradient, moments and weight, read and written

@@ -8,8 +8,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from products import alone, kernels_of_step, products_of_step
-from run import SIZES, WIDTHS
 
 import logvar
 from data import mnist
@@ -24,6 +22,8 @@ from logvar.training.fleet.train import shares_for, train_fleet
 from logvar.training.loop import train
 from logvar.training.pace import Pace
 from logvar.training.step import Chunk, Epoch, run_chunk
+from products import alone, kernels_of_step, products_of_step
+from run import SIZES, WIDTHS
 
 MLP = {
     "network": "mlp(hidden=[512])", "latent_dim": 20, "batch_size": 128, "likelihood": "bernoulli",

@@ -12,6 +12,7 @@ BATCH, LATENTS, HIDDEN = 128, 20, 512
 def tensorflow_tutorial_step():
     """The tutorial's step: tf.function, Keras layers, batches of 32 from tf.data."""
     import tensorflow as tf
+
     from tensorflow_tutorial import log_normal, networks
 
     encoder, decoder = networks()

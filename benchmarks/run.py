@@ -20,7 +20,6 @@ import time
 from pathlib import Path
 
 from cores import round_trip
-
 from logvar.backend import extension
 
 HERE = Path(__file__).resolve().parent

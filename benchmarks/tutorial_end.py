@@ -19,9 +19,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from run import processor
 
 from data import mnist
+from run import processor
 
 RESULTS = Path(__file__).parent / "results" / "tutorial_end.jsonl"
 DRAWS, BATCH, EPOCHS = 5, 32, 10
@@ -52,6 +52,7 @@ def logvar_run(seed, epochs):
 
 def tensorflow_run(seed, epochs):
     import tensorflow as tf
+
     from tensorflow_tutorial import LATENT_DIM, elbo, networks, training_step
 
     tf.keras.utils.set_random_seed(seed)
