@@ -15,7 +15,7 @@ from logvar.assembly.decisions import Decisions
 from logvar.assembly.parts import get
 from logvar.data.examples import Examples
 from logvar.data.intake import read_as
-from logvar.data.preparation import Preparation, as_float32
+from logvar.data.preparation import Preparation, as_float32, has_missing
 from logvar.data.standardization import Standardization
 from logvar.likelihoods import LikelihoodSpec
 from logvar.models.vae import VAEModel
@@ -99,7 +99,8 @@ class Fitted:
             preparation = read_as(preparation, as_float32(rows))
         self.likelihood.check_new(rows)
         examples = assembly.read(rows, preparation, self.seed, self.standardization)
-        return examples, preparation.after_fixing
+        missing = preparation.missing or has_missing(rows)
+        return examples, dataclasses.replace(preparation, missing=missing).after_fixing
 
     def in_own_units(self, values: np.ndarray) -> np.ndarray:
         """Convert x from the model's units to the data's."""

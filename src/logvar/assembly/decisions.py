@@ -6,7 +6,7 @@ import numpy as np
 
 from logvar import networks
 from logvar.assembly.parts import KINDS, Classes, get, is_auto, resolved
-from logvar.data.preparation import BINARIZATIONS
+from logvar.data.preparation import BINARIZATIONS, has_missing
 from logvar.errors import LogvarError, unknown_name
 from logvar.likelihoods import LikelihoodSpec
 from logvar.likelihoods.bernoulli import divisor_of
@@ -29,6 +29,8 @@ class Decisions:
     why: tuple[str, ...]
     notes: tuple[str, ...] = ()
     """Other observations about the data that the user should know."""
+    missing: bool = False
+    """Whether rows have missing cells."""
 
 
 def decide(
@@ -68,6 +70,7 @@ def decide(
         _network(recipe, rows.shape[1:], custom_networks, why),
         divisor_of(rows) if spec.reads_intensities else 1.0,
         tuple(why),
+        missing=any(map(has_missing, tables)),
     )
 
 
@@ -95,7 +98,7 @@ def _check_preparation(recipe: Recipe, spec: LikelihoodSpec, text: str, rows: np
             f"dequantize goes with a density of real values, got likelihood {text!r}: use "
             "likelihood='normal', or dequantize=False"
         )
-    off = rows != np.round(rows)
+    off = (rows != np.round(rows)) & (rows == rows)
     if off.any():
         at = np.argwhere(off)[0]
         raise LogvarError(
@@ -105,13 +108,13 @@ def _check_preparation(recipe: Recipe, spec: LikelihoodSpec, text: str, rows: np
 
 
 def _likelihood_of(rows: np.ndarray) -> tuple[str, str]:
-    low, high = float(rows.min()), float(rows.max())
+    low, high = float(np.nanmin(rows)), float(np.nanmax(rows))
     if divisor_of(rows) != 1:
         return "bernoulli", "pixels stored as uint8, read as intensities x/255"
     with np.errstate(over="ignore"):  # compared in float32, where 1 + 1e-9 is 1
         within_unit = bool(np.float32(low) >= 0 and np.float32(high) <= 1)
     if within_unit:
-        if np.isin(rows, (0, 1)).all():
+        if (np.isin(rows, (0, 1)) | np.isnan(rows)).all():
             return "bernoulli", "all values are 0 or 1"
         if rows.ndim > 2:
             return "bernoulli", "images with values in [0, 1], read as intensities"

@@ -5,7 +5,10 @@ import functools
 from typing import Any
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from logvar import scales
 from logvar.assembly.decisions import Decisions, decide
@@ -17,7 +20,7 @@ from logvar.data.standardization import Standardization
 from logvar.errors import LogvarError
 from logvar.likelihoods import Likelihood
 from logvar.models.heads import with_later_heads_at_zero
-from logvar.models.vae import VAEModel
+from logvar.models.vae import VAEModel, with_mask
 from logvar.networks import Network, Shapes
 from logvar.networks.checks import check_decoder, check_encoder
 from logvar.objectives import Objective
@@ -68,7 +71,12 @@ def preparation(
     recipe: Recipe, decisions: Decisions, standardization: Standardization | None = None
 ) -> Preparation:
     """Return the conversion of this run's rows to inputs."""
-    plain = Preparation(decisions.divisor, recipe.data.binarization, recipe.data.dequantize)
+    plain = Preparation(
+        decisions.divisor,
+        recipe.data.binarization,
+        recipe.data.dequantize,
+        missing=decisions.missing,
+    )
     if standardization is None or not plain.dequantize:
         return plain
     return dataclasses.replace(plain, level=(1 / standardization.factor).astype(np.float32))
@@ -126,17 +134,15 @@ def _model(
     check_fit(parts)
     spec = get("likelihood", decisions.likelihood, own.classes)
     likelihood: Likelihood = spec.build(shape, log_factor)
+    seen = encoder_shape(likelihood, shape, decisions.missing)
     seed, latent_dim = recipe.training.random_state, recipe.model.latent_dim
     if own.encoder is not None and own.decoder is not None:
         encoder, decoder = own.encoder, own.decoder
-        seen = likelihood.encoder_shape(shape)
         latent_dim = check_encoder(encoder, seen, parts.posterior.heads)
         check_decoder(decoder, latent_dim, likelihood.output_shape(shape), shape)
     else:
         outputs = sum(parts.posterior.heads(latent_dim).values())
-        shapes = Shapes(
-            likelihood.encoder_shape(shape), outputs, latent_dim, likelihood.output_shape(shape)
-        )
+        shapes = Shapes(seen, outputs, latent_dim, likelihood.output_shape(shape))
         network = get("network", decisions.network, own.classes)
         build = functools.partial(network.build, shapes, stream(seed, Purpose.WEIGHTS))
         encoder, decoder = build() if drawn else eqx.filter_eval_shape(build)
@@ -148,7 +154,20 @@ def _model(
         likelihood=likelihood,
         posterior=parts.posterior,
         latent_dim=latent_dim,
+        missing=decisions.missing,
     )
+
+
+def encoder_shape(likelihood: Likelihood, shape: tuple[int, ...], missing: bool) -> tuple[int, ...]:
+    """Return the shape of what the encoder reads, with the mask if rows have missing cells."""
+    if not missing:
+        return likelihood.encoder_shape(shape)
+
+    def read(x: Array) -> Array:
+        observed = jnp.ones(shape, bool)
+        return with_mask(likelihood.encoder_input(x, observed), likelihood.cells(observed))
+
+    return jax.eval_shape(read, jax.ShapeDtypeStruct(shape, jnp.float32)).shape
 
 
 def build_plan(

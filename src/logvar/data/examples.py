@@ -24,7 +24,7 @@ class Examples:
     """
 
     values: np.ndarray
-    """(rows, *shape), uint8 or float32: the encoder's input."""
+    """(rows, *shape), uint8 or float32: the encoder's input; NaN in missing cells."""
     given: np.ndarray | None
     """The rows in the data's own units, whose bytes key their noise; None if there is no noise."""
     standardization: Standardization | None = None
@@ -69,7 +69,9 @@ class Examples:
             return rows
         dtype = np.float32 if self.standardization is None else self.standardization.dtype
         with np.errstate(over="ignore"):
-            return rows.astype(dtype) + dtype(0)  # −0 is 0
+            wide = rows.astype(dtype) + dtype(0)  # −0 is 0
+        # There are many NaN, and a missing cell must have one sequence of bytes.
+        return np.where(np.isnan(wide), dtype(np.nan), wide)
 
 
 def standardized(

@@ -19,7 +19,7 @@ from logvar.recipe import TrainingSettings
 
 
 def dense_rows(X: Any, name: str = "X") -> np.ndarray:
-    """Return X as rows of finite numbers.
+    """Return X as rows of numbers; NaN is a missing cell.
 
     Sparse matrices are refused by name, because NumPy would make them an array of one object.
     """
@@ -28,7 +28,7 @@ def dense_rows(X: Any, name: str = "X") -> np.ndarray:
             f"Sparse data was passed ({type(X).__name__}), but dense data is required: use "
             f"{name}.toarray()"
         )
-    return as_rows(X, name)
+    return as_rows(X, name, missing=True)
 
 
 def at_least_two(rows: np.ndarray) -> np.ndarray:

@@ -235,9 +235,9 @@ def _error(task: tuple, rows: Array, words: Array) -> Float[Array, "block"]:
     model, preparation, seed, relative = task
 
     def row(row: Array, word: Array) -> Array:
-        x = preparation(row, row_key(seed, Purpose.BINARIZATION, word))
-        mean = model.mean(model.embedding(model.encode(Batch(x))))
-        return _mean_error(model, mean - x, relative)
+        example = Batch(*preparation.parts(row, row_key(seed, Purpose.BINARIZATION, word)))
+        mean = model.mean(model.embedding(model.encode(example)))
+        return _mean_error(model, mean, example, relative)
 
     return jax.vmap(row)(rows, words)
 
@@ -247,13 +247,21 @@ def _error_outside(task: tuple, seen: Array, words: Array, actual: Array) -> Flo
 
     def row(seen: Array, word: Array, actual: Array) -> Array:
         key = row_key(seed, Purpose.BINARIZATION, word)
-        code = wide.encode(Batch(preparation(seen, key)))
+        code = wide.encode(Batch(*preparation.parts(seen, key)))
         mean = wide.model.mean(wide.model.embedding(code))
-        return _mean_error(wide.model, mean - preparation(actual, key), relative)
+        example = Batch(*preparation.parts(actual, key))
+        return _mean_error(wide.model, mean, example, relative)
 
     return jax.vmap(row)(seen, words, actual)
 
 
-def _mean_error(model: VAEModel, difference: Array, relative: Array | None) -> Float[Array, ""]:
-    weight = 1.0 if relative is None else relative.astype(difference.dtype)
-    return jnp.mean(model.likelihood.errors(difference * weight))
+def _mean_error(
+    model: VAEModel, mean: Array, example: Batch, relative: Array | None
+) -> Float[Array, ""]:
+    """Return the mean error over the observed features of an example; 0 if none is."""
+    weight = 1.0 if relative is None else relative.astype(mean.dtype)
+    errors = model.likelihood.errors(mean, example.x, weight)
+    if example.observed is None:
+        return jnp.mean(errors)
+    observed = model.likelihood.cells(example.observed)
+    return jnp.sum(jnp.where(observed, errors, 0)) / jnp.maximum(jnp.sum(observed), 1)

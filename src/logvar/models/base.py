@@ -53,6 +53,8 @@ class Model(eqx.Module):
     """p(x, z) with a posterior q(z | x), on one example."""
 
     likelihood: eqx.AbstractVar[Likelihood]
+    missing: eqx.AbstractVar[bool]
+    """Whether the training rows have missing cells."""
 
     @abc.abstractmethod
     def noise_like(self) -> PyTree:
@@ -123,5 +125,5 @@ def terms(
 ) -> Terms:
     """Return the terms of the ELBO for one example, its code and one draw of noise."""
     trace = model.trace(example, code, noise, prior)
-    log_likelihood = model.likelihood.total(example.x, trace.outputs)
+    log_likelihood = model.likelihood.total(example.x, trace.outputs, example.observed)
     return Terms(log_likelihood, trace.kl(analytic_kl))

@@ -101,7 +101,13 @@ def _decisions(manifest: run_folder.Manifest, recipe: Recipe) -> Decisions:
         if "(" in text or "(" not in asked or text == CUSTOM_NETWORK:
             continue
         texts[kind] = resolved(kind, asked, text) if is_auto(asked) else asked
-    return Decisions(texts["likelihood"], texts["network"], float(manifest.divisor), ())
+    return Decisions(
+        texts["likelihood"],
+        texts["network"],
+        float(manifest.divisor),
+        (),
+        missing=manifest.missing,
+    )
 
 
 def _weights_of(

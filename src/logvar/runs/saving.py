@@ -48,4 +48,5 @@ def _manifest(fitted: Fitted) -> run_folder.Manifest:
         scale=scales.describe(fitted.model.scale),
         diagnosis=str(fitted.diagnosis or ""),
         rescues=tuple(map(str, fitted.rescues)),
+        missing=fitted.decisions.missing,
     )

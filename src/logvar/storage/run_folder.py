@@ -63,6 +63,8 @@ class Manifest:
     """The diagnosis, if a number that was not finite ended the run."""
     rescues: tuple[str, ...] = ()
     """A diagnosis for each rescue."""
+    missing: bool = False
+    """Whether the training rows have missing cells."""
     format: int = FORMAT
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     """The environment that computed the run: `storage.environment`."""
@@ -151,6 +153,7 @@ def _check_manifest_types(path: Path, content: dict[str, Any]) -> None:
         and all(isinstance(v, str) for v in content.get("custom", {}).values())
         and all(isinstance(content.get(key, ""), str) for key in ("ended", "diagnosis", "scale"))
         and type(content.get("epochs_run", 0)) is int
+        and isinstance(content.get("missing", False), bool)
         and isinstance(content.get("rescues", []), list)
         and all(isinstance(text, str) for text in content.get("rescues", []))
     )
