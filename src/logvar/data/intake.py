@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 from logvar.data.examples import Examples
 from logvar.data.order import split, taken
 from logvar.data.preparation import Preparation, as_rows
+from logvar.data.standardization import Standardization
 from logvar.errors import LogvarError, OutsideTrainingRange
 from logvar.randomness import Gaussian
 from logvar.recipe import TrainingSettings
@@ -145,8 +146,12 @@ def read_as(preparation: Preparation, rows: np.ndarray) -> Preparation:
 
 def warn_of_outside(examples: Examples) -> None:
     """Warn of rows outside the training range: how many there are, and where."""
-    found = examples.standardization
-    if found is None or examples.actual is None or not len(examples.outside):
+    found = examples.units
+    if (
+        not isinstance(found, Standardization)
+        or examples.actual is None
+        or not len(examples.outside)
+    ):
         return
     first, row = examples.actual[0], int(examples.outside[0])
     feature = int(np.argmax(np.abs(first - examples.values[row])))
@@ -194,8 +199,8 @@ def seed_of(random_state: Any) -> int:
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 
-def draws_of(n_samples: Any) -> int:
+def draws_of(n_samples: Any, name: str = "n_samples") -> int:
     """Check a number of draws."""
     if not isinstance(n_samples, numbers.Integral) or n_samples < 1:
-        raise LogvarError(f"n_samples is {n_samples!r}: expected an integer of at least 1")
+        raise LogvarError(f"{name} is {n_samples!r}: expected an integer of at least 1")
     return int(n_samples)

@@ -19,7 +19,7 @@ BINARIZATIONS = ("none", "threshold", "static", "dynamic")
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["level"],
+    data_fields=["level", "placeholder"],
     meta_fields=["divisor", "binarization", "dequantize", "missing"],
 )
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Preparation:
             arXiv 1511.01844).
         level: the distance between two integers in standardized rows, for each feature.
         missing: whether rows may have missing cells, which are NaN.
+        placeholder: what stands in x for a missing cell. Nothing depends on it, but densities must
+            be finite there, because their gradient is multiplied by 0.
     """
 
     divisor: float = 1.0
@@ -42,6 +44,7 @@ class Preparation:
     dequantize: bool = False
     level: Any = 1.0  # an array, or a placeholder while a tree is being built
     missing: bool = False
+    placeholder: Any = 0.0
 
     def __post_init__(self):
         if self.binarization not in BINARIZATIONS:
@@ -69,14 +72,15 @@ class Preparation:
     def parts(self, row: Array, key: PRNGKeyArray) -> tuple[Array, Array | None]:
         """Return (x, which of its cells are observed) of a stored row or a batch.
 
-        A missing cell of x is 0. The second is None if rows have no missing cells.
+        The second is None if rows have no missing cells.
         """
         if not self.missing:
             return self(row, key), None
         if not jnp.issubdtype(row.dtype, jnp.inexact):
             return self(row, key), jnp.ones(row.shape, bool)
         observed = ~jnp.isnan(row)
-        return jnp.where(observed, self(jnp.where(observed, row, 0), key), 0), observed
+        x = self(jnp.where(observed, row, 0), key)
+        return jnp.where(observed, x, jnp.asarray(self.placeholder, x.dtype)), observed
 
     def fix(self, rows: np.ndarray, seed: int) -> np.ndarray:
         """Draw static binarization once: rows of 0 and 1 as uint8; other modes change nothing.

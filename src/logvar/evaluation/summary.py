@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float
 
 from logvar.data.examples import Examples, examples_of
 from logvar.data.preparation import Preparation
+from logvar.data.standardization import Standardization
 from logvar.evaluation.blocks import in_blocks
 from logvar.evaluation.elbo import RowTerms, elbo_terms
 from logvar.evaluation.importance import importance_log_likelihood
@@ -214,8 +215,8 @@ def _errors(
     hold the squares.
     """
     unit, relative = 1.0, None
-    if examples.standardization is not None:
-        factor = examples.standardization.factor
+    if isinstance(examples.units, Standardization):
+        factor = examples.units.factor
         unit = float(factor.max())
         relative = (factor / unit).astype(np.float32)
     task = (model, preparation, jnp.asarray(seed), relative)

@@ -88,6 +88,10 @@ class Likelihood(LikelihoodSpec):
         """The number of decoder outputs per feature: 2 if the decoder also outputs a scale."""
         return 1
 
+    def example_shape(self, shape: Shape) -> Shape:
+        """Return the shape of x for examples of this shape in the data's own units."""
+        return shape
+
     def encoder_shape(self, shape: Shape) -> Shape:
         """Return the shape of an example as the encoder sees it."""
         return shape
@@ -123,6 +127,17 @@ class Likelihood(LikelihoodSpec):
     @abc.abstractmethod
     def sample(self, outputs: Outputs, key: PRNGKeyArray) -> Example:
         """Draw one x."""
+
+    def expectation(self, outputs: Outputs) -> Float[Array, "..."]:
+        """Return E[x | outputs] in a form that may be averaged over draws of z.
+
+        Codes of categories cannot be averaged, but the probabilities of their levels can.
+        """
+        return self.mean(outputs)
+
+    def most_probable(self, expectation: Float[Array, "..."]) -> Example:
+        """Return x of an averaged `expectation`: means, and the most probable codes."""
+        return expectation
 
     error_name: ClassVar[str] = "squared_error"
     """The name of `errors` in a report."""

@@ -97,8 +97,14 @@ class CategoricalCodes(Likelihood):
         return jnp.take_along_axis(log_probs, codes[:, None], axis=-1)[:, 0].reshape(x.shape)
 
     def mean(self, outputs: Outputs) -> Example:
-        codes = jnp.argmax(self._by_column(outputs), axis=-1)
-        return codes.astype(outputs.dtype).reshape(self.shape)
+        return self.most_probable(self._by_column(outputs))
+
+    def expectation(self, outputs: Outputs) -> Float[Array, "columns levels"]:
+        return self.probabilities(outputs)
+
+    def most_probable(self, expectation: Float[Array, "columns levels"]) -> Example:
+        codes = jnp.argmax(expectation, axis=-1)
+        return codes.astype(expectation.dtype).reshape(self.shape)
 
     def sample(self, outputs: Outputs, key: PRNGKeyArray) -> Example:
         drawn = jax.random.categorical(key, self._by_column(outputs), axis=-1)
@@ -112,9 +118,7 @@ class CategoricalCodes(Likelihood):
         """Return P(x = c) of each column; 0 for levels that a column does not have."""
         return jax.nn.softmax(self._by_column(outputs), axis=-1)
 
-    def encoder_input(
-        self, x: Example, observed: Observed | None = None
-    ) -> Float[Array, "onehot"]:
+    def encoder_input(self, x: Example, observed: Observed | None = None) -> Float[Array, "onehot"]:
         codes = x.reshape(-1).astype(jnp.int32)
         one_hot = codes[:, None] == jnp.arange(max(self.levels), dtype=jnp.int32)
         if observed is not None:

@@ -17,7 +17,7 @@ class Batch(eqx.Module):
     """
 
     x: Any
-    """(rows, *shape); missing cells are 0."""
+    """(rows, *shape); missing cells hold a placeholder."""
     observed: Any = None
     """Structured like x: which cells are observed; None if all are."""
     condition: Any = None

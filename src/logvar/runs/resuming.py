@@ -12,6 +12,7 @@ import numpy as np
 from logvar.assembly import Run
 from logvar.assembly.parts import Classes, without_unused, written
 from logvar.data.sources import fingerprint
+from logvar.data.table.form import TableForm
 from logvar.errors import LogvarError
 from logvar.recipe import Recipe
 from logvar.recipe.older import upgraded
@@ -52,6 +53,7 @@ def data_of(
     validation: np.ndarray | None,
     weight: np.ndarray | None = None,
     held_out_weight: np.ndarray | None = None,
+    table: TableForm | None = None,
 ) -> dict[str, Any]:
     """Return what identifies the data of a run."""
     data = {"rows": len(rows), "sha256": fingerprint(rows)}
@@ -61,6 +63,8 @@ def data_of(
         data["weight_sha256"] = fingerprint(weight)
     if held_out_weight is not None:
         data["validation_weight_sha256"] = fingerprint(held_out_weight)
+    if table is not None:
+        data["schema_sha256"] = table.sha256
     return data
 
 
