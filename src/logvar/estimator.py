@@ -379,7 +379,8 @@ class VAE(FittedMethods, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         else:
             names = given.form.schema.names
             self.n_features_in_ = len(names)
-            vars(self).pop("feature_names_in_", None)
+            if hasattr(self, "feature_names_in_"):
+                del self.feature_names_in_  # of an earlier fit
             if all(isinstance(name, str) for name in names):
                 self.feature_names_in_ = np.asarray(names, object)
         at_least_two(given.rows)

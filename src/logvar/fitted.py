@@ -17,7 +17,6 @@ from logvar.assembly.tables import Intake
 from logvar.data.examples import Examples, Units
 from logvar.data.intake import read_as
 from logvar.data.preparation import Preparation, as_float32, has_missing
-from logvar.data.table.cells import table_of
 from logvar.data.table.form import TableForm
 from logvar.data.table.frame import Table, back
 from logvar.data.table.units import TableUnits
@@ -128,6 +127,8 @@ class Fitted:
         if self.table is None:
             return cells
         container = self.table.container if like is None else like.container
+        from logvar.data.table.cells import table_of  # imports pyarrow
+
         return back(table_of(cells, self.table.schema, container, like), container)
 
     def given_back(self, values: np.ndarray, like: Table | None = None) -> Any:

@@ -70,8 +70,8 @@ def decide(
     tables = [rows] if validation is None else [rows, validation]
     spec: LikelihoodSpec = get("likelihood", text, own).decided(*tables)
     _check_columns(spec, table, tables)
-    for table in tables:
-        _check_preparation(recipe, spec, text, table)
+    for some in tables:
+        _check_preparation(recipe, spec, text, some)
     return Decisions(
         KINDS["likelihood"].describe(spec),
         _network(recipe, rows.shape[1:], custom_networks, why),

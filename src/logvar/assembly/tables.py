@@ -13,7 +13,6 @@ import numpy as np
 from logvar.assembly.parts import is_auto
 from logvar.data.intake import dense_rows
 from logvar.data.preparation import has_missing
-from logvar.data.table.cells import cells_of
 from logvar.data.table.form import TableForm
 from logvar.data.table.frame import Table, as_table, is_table
 from logvar.data.table.schema import NUMBERS, Column, Schema, schema_given
@@ -68,11 +67,10 @@ def taken_in(X: Any, likelihood: str, schema: Any = None, name: str = "X") -> In
             _check_numbers(numbers, likelihood)
             found = numbers
         elif _all_numbers(numbers):
-            cells = cells_of(table, numbers, name)
+            cells = _cells(table, numbers, name)
             if schema is None and not _is_mixed(cells) and not len(far_from_a_bell(cells)):
                 return Intake(cells, TableForm(numbers, table.container), table)
-    cells = cells_of(table, found, name)
-    return Intake(cells, TableForm(found, table.container), table)
+    return Intake(_cells(table, found, name), TableForm(found, table.container), table)
 
 
 def taken_in_again(X: Any, form: TableForm | None, name: str = "X") -> Intake:
@@ -91,7 +89,7 @@ def taken_in_again(X: Any, form: TableForm | None, name: str = "X") -> Intake:
     table = as_table(X, name)
     if all(isinstance(n, int) for n in table.names) and set(table.names) != set(form.schema.names):
         table = _renamed(table, form.schema, name)
-    return Intake(cells_of(table, form.schema, name), form, table)
+    return Intake(_cells(table, form.schema, name), form, table)
 
 
 def likelihood_of(table: TableForm, rows: np.ndarray) -> tuple[str, str] | None:
@@ -190,7 +188,7 @@ def _array_of(X: Any, name: str) -> np.ndarray:
                 f"{name}: column {column.name!r} is {column.kind} ({column.reason}), and the model "
                 "was fitted on an array of numbers: give such an array"
             )
-    return cells_of(table, numbers, name)
+    return _cells(table, numbers, name)
 
 
 def _renamed(table: Table, schema: Schema, name: str) -> Table:
@@ -200,3 +198,9 @@ def _renamed(table: Table, schema: Schema, name: str) -> Table:
             f"as input ({', '.join(str(n) for n in schema.names[:5])} …): give the same columns"
         )
     return dataclasses.replace(table, names=schema.names)
+
+
+def _cells(table: Table, schema: Schema, name: str) -> np.ndarray:
+    from logvar.data.table.cells import cells_of  # imports pyarrow, which arrays do not need
+
+    return cells_of(table, schema, name)

@@ -123,7 +123,7 @@ def as_rows(X: object, name: str = "X", *, missing: bool = False) -> np.ndarray:
             whose first row and column the message names.
     """
     if isinstance(X, np.ma.MaskedArray):
-        X = np.asarray(X.astype(np.float64).filled(np.nan) if X.mask.any() else X.data)
+        X = np.where(np.ma.getmaskarray(X), np.nan, X.data) if X.mask.any() else X.data
     array = np.asarray(X)
     if array.dtype == object:
         try:

@@ -53,8 +53,6 @@ class Model(eqx.Module):
     """p(x, z) with a posterior q(z | x), on one example."""
 
     likelihood: eqx.AbstractVar[Likelihood]
-    missing: eqx.AbstractVar[bool]
-    """Whether the training rows have missing cells."""
 
     @abc.abstractmethod
     def noise_like(self) -> PyTree:
@@ -92,6 +90,11 @@ class Model(eqx.Module):
     @abc.abstractmethod
     def embedding(self, code: Code) -> Any:
         """Return the embedding of an example, or of each row if the code has many."""
+
+    @property
+    def has_missing(self) -> bool:
+        """Whether the training rows have missing cells."""
+        return False
 
     @property
     @abc.abstractmethod

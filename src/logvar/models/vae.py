@@ -31,12 +31,17 @@ class VAEModel(Model):
     posterior: Posterior
     latent_dim: int = eqx.field(static=True)
     missing: bool = eqx.field(static=True, default=False)
-    """Whether the training rows have missing cells; the encoder then also sees which are observed."""
+    """Whether the training rows have missing cells. If so, the encoder also sees which cells are
+    observed."""
 
     @property
     def scale(self) -> Scale:
         """The scale of the posterior, by which the encoder's raw outputs become σ."""
         return self.posterior.scale
+
+    @property
+    def has_missing(self) -> bool:
+        return self.missing
 
     def noise_like(self) -> PyTree:
         return self.posterior.noise_like(self.latent_dim)

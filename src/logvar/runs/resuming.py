@@ -1,6 +1,7 @@
 """Resuming a run: find its newest checkpoint, check that it is the same run, and keep new ones."""
 
 import dataclasses
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -64,7 +65,7 @@ def data_of(
     if held_out_weight is not None:
         data["validation_weight_sha256"] = fingerprint(held_out_weight)
     if table is not None:
-        data["schema_sha256"] = table.sha256
+        data["schema_sha256"] = hashlib.sha256(table.schema.as_toml().encode()).hexdigest()
     return data
 
 

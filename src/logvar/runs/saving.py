@@ -47,5 +47,4 @@ def _manifest(fitted: Fitted) -> run_folder.Manifest:
         diagnosis=str(fitted.diagnosis or ""),
         rescues=tuple(map(str, fitted.rescues)),
         missing=fitted.decisions.missing,
-        container="" if fitted.table is None else fitted.table.container,
     )

@@ -1,4 +1,4 @@
-"""How a run's model reads rows, in its folder: the standardization, or a table's schema and units."""
+"""The files of a run folder that say how its model reads rows: standardization, schema, units."""
 
 from pathlib import Path
 
@@ -7,7 +7,6 @@ import numpy as np
 from logvar.data.examples import Units
 from logvar.data.standardization import ARRAYS, Standardization
 from logvar.data.table.form import TableForm
-from logvar.data.table.schema import Schema
 from logvar.data.table.units import TableUnits
 from logvar.errors import LogvarError
 from logvar.fitted import Fitted
@@ -19,7 +18,7 @@ from logvar.storage.weights import load_named, load_whole, save_float64
 def write_units(fitted: Fitted, folder: Path) -> None:
     """Write the files of a model's units, if it has any."""
     if fitted.table is not None:
-        write_atomically(folder / run_folder.SCHEMA, fitted.table.schema.as_toml())
+        write_atomically(folder / run_folder.SCHEMA, fitted.table.as_toml())
     if isinstance(fitted.units, TableUnits):
         save_float64(folder / run_folder.TABLE_UNITS, fitted.units.arrays())
     elif fitted.units is not None:
@@ -40,7 +39,7 @@ def read_table_form(folder: Path, manifest: run_folder.Manifest) -> TableForm | 
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise LogvarError(f"{path} is not text; the file was changed: fit again") from error
-    return TableForm(Schema.from_toml(text), manifest.container)
+    return TableForm.from_toml(text)
 
 
 def read_units(

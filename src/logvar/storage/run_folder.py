@@ -69,8 +69,6 @@ class Manifest:
     """A diagnosis for each rescue."""
     missing: bool = False
     """Whether the training rows have missing cells."""
-    container: str = ""
-    """The kind of table that the training rows came as, in which results are given back."""
     format: int = FORMAT
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     """The environment that computed the run: `storage.environment`."""

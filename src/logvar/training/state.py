@@ -29,7 +29,7 @@ class Totals(eqx.Module):
         )
         statistic = None
         if model.likelihood.has_statistic:
-            statistic = from_host(np.zeros((2,) if model.missing else ()))
+            statistic = from_host(np.zeros((2,) if model.has_missing else ()))
         return cls(Terms(log_likelihood, kl, statistic), loss, count)
 
     def emptied(self) -> "Totals":
