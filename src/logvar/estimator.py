@@ -4,7 +4,7 @@ import inspect
 import math
 import os
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,6 +20,7 @@ from logvar import assembly
 from logvar.assembly import Own
 from logvar.assembly.parts import get, own_classes, written
 from logvar.data.examples import Examples
+from logvar.data.images.shapes import fitting
 from logvar.data.intake import (
     at_least_two,
     counted,
@@ -194,7 +195,7 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         sample_weight=None,
         validation_data=None,
         watcher: Watcher | None = None,
-        source: str = "",
+        source: str | Mapping[str, str] = "",
         announce: Callable[[str], None] | None = None,
         checkpoints: Checkpoints | str | os.PathLike | None = None,
         resume: Resume = False,
@@ -209,7 +210,8 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
                 A row of weight 0 is left out.
             validation_data: rows to hold out instead of a share of X; each counts the same.
             watcher: observes training, such as a progress bar.
-            source: the name of X in the recipe, so that a run can be repeated from it.
+            source: the name of X in the recipe, so that a run can be repeated from it; or, by name,
+                all of the recipe's settings of where X is from.
             announce: called before training with a line for each choice that "auto" made, and why.
             checkpoints: a folder for checkpoints during training, or a `Checkpoints` that also sets
                 how often they are written.
@@ -229,7 +231,8 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         if isinstance(checkpoints, str | os.PathLike):
             checkpoints = Checkpoints(checkpoints)
         own = self._own()
-        recipe = self._recipe(own).replace(data=source)
+        source = {"data": source} if isinstance(source, str) else source
+        recipe = self._recipe(own).replace(**source)
         rows = self._rows(X, reset=True)
         rows, weight = counted(rows, sample_weight)
         rows, validation, weight, held_out_weight = held_out_of(
@@ -473,15 +476,12 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         """Check X as scikit-learn expects and as training needs it."""
         rows = dense_rows(X)
         self.n_features_in_: int
-        if not reset and math.prod(rows.shape[1:]) != self.n_features_in_:
-            raise LogvarError(
-                f"X has {math.prod(rows.shape[1:])} features, but VAE is expecting "
-                f"{self.n_features_in_} features as input: resize X, or fit a new model"
-            )
+        if not reset:
+            rows = fitting(rows, self.fitted_.shape)
         # Checks the names of the columns; the number of features was checked above.
         validate_data(self, X, reset=reset, skip_check_array=True, ensure_2d=False)
         if not reset:
-            return rows.reshape(-1, *self.fitted_.shape)
+            return rows
         self.n_features_in_ = math.prod(rows.shape[1:])
         return at_least_two(rows)
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from logvar import networks
 from logvar.assembly.parts import KINDS, Classes, get, is_auto, resolved
+from logvar.data.images.shapes import check_channels_last
 from logvar.data.preparation import BINARIZATIONS
 from logvar.errors import LogvarError, unknown_name
 from logvar.likelihoods import LikelihoodSpec
@@ -76,6 +77,7 @@ def _network(recipe: Recipe, shape: tuple[int, ...], custom: bool, why: list[str
     if custom:
         return CUSTOM_NETWORK
     if is_auto(network):
+        check_channels_last(shape)
         network = resolved("network", network, networks.choose(shape), f"examples of shape {shape}")
         why.append(f"network {network}: examples of shape {shape}")
     return network
