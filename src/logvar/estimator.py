@@ -5,7 +5,7 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -191,7 +191,7 @@ class VAE(FittedMethods, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         sample_weight=None,
         validation_data=None,
         watcher: Watcher | None = None,
-        source: str = "",
+        source: str | Mapping[str, str] = "",
         announce: Callable[[str], None] | None = None,
         checkpoints: Checkpoints | str | os.PathLike | None = None,
         resume: Resume = False,
@@ -207,7 +207,8 @@ class VAE(FittedMethods, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
                 A row of weight 0 is left out.
             validation_data: rows to hold out instead of a share of X; each counts the same.
             watcher: observes training, such as a progress bar.
-            source: the name of X in the recipe, so that a run can be repeated from it.
+            source: the name of X in the recipe, so that a run can be repeated from it; or, by name,
+                all of the recipe's settings of where X is from.
             announce: called before training with a line for each choice that "auto" made, and why.
             checkpoints: a folder for checkpoints during training, or a `Checkpoints` that also sets
                 how often they are written.
@@ -227,7 +228,8 @@ class VAE(FittedMethods, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         if isinstance(checkpoints, str | os.PathLike):
             checkpoints = Checkpoints(checkpoints)
         own = self._own()
-        recipe = self._recipe(own).replace(data=source)
+        source = {"data": source} if isinstance(source, str) else source
+        recipe = self._recipe(own).replace(**source)
         tell = announce or _log
         given = self._first_rows(X, recipe.model.likelihood)
         form = given.form

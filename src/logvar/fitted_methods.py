@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from logvar.assembly.parts import get
 from logvar.assembly.tables import Intake, taken_in_again
 from logvar.data.examples import Examples
+from logvar.data.images.shapes import fitting
 from logvar.data.intake import draws_of, noise_of, seed_of, warn_of_outside
 from logvar.data.preparation import Preparation, as_float32, as_rows
 from logvar.distributions.base import Distribution
@@ -229,16 +230,10 @@ class FittedMethods(FittedAttributes):
         """Return X as rows of the fitted model's shape."""
         fitted = self.fitted_
         given = taken_in_again(X, fitted.table)
-        size = int(np.prod(given.rows.shape[1:]))
-        expected = int(np.prod(fitted.shape))
-        if size != expected:
-            raise LogvarError(
-                f"X has {size} features, but {type(self).__name__} is expecting {expected} features "
-                "as input: resize X, or fit a new model"
-            )
+        rows = fitting(given.rows, fitted.shape)
         if given.table is None:
             self._check_names(X)
-        return given._replace(rows=given.rows.reshape(-1, *fitted.shape))
+        return given._replace(rows=rows)
 
     def _check_names(self, X) -> None:
         """Check the names of columns against those of `fit`."""

@@ -9,6 +9,7 @@ from logvar.assembly.parts import KINDS, Classes, get, is_auto, resolved
 from logvar.assembly.tables import far_from_a_bell, likelihood_of
 from logvar.data.preparation import BINARIZATIONS, has_missing
 from logvar.data.table.form import TableForm
+from logvar.data.images.shapes import check_channels_last
 from logvar.errors import LogvarError, unknown_name
 from logvar.likelihoods import LikelihoodSpec
 from logvar.likelihoods.bernoulli import divisor_of
@@ -122,6 +123,7 @@ def _network(recipe: Recipe, shape: tuple[int, ...], custom: bool, why: list[str
     if custom:
         return CUSTOM_NETWORK
     if is_auto(network):
+        check_channels_last(shape)
         network = resolved("network", network, networks.choose(shape), f"examples of shape {shape}")
         why.append(f"network {network}: examples of shape {shape}")
     return network
