@@ -103,7 +103,7 @@ class Fitted:
         """
         preparation = self.preparation
         if self.likelihood.reads_intensities:
-            preparation = read_as(preparation, as_float32(rows))
+            preparation = read_as(preparation, as_float32(rows), bits=self.decisions.bits)
         self.likelihood.check_new(rows)
         examples = assembly.read(rows, preparation, self.seed, self.units)
         missing = preparation.missing or has_missing(rows)

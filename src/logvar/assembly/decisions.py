@@ -7,9 +7,9 @@ import numpy as np
 from logvar import networks
 from logvar.assembly.parts import KINDS, Classes, get, is_auto, resolved
 from logvar.assembly.tables import far_from_a_bell, likelihood_of
+from logvar.data.images.shapes import check_channels_last
 from logvar.data.preparation import BINARIZATIONS, has_missing
 from logvar.data.table.form import TableForm
-from logvar.data.images.shapes import check_channels_last
 from logvar.errors import LogvarError, unknown_name
 from logvar.likelihoods import LikelihoodSpec
 from logvar.likelihoods.bernoulli import divisor_of
@@ -35,6 +35,8 @@ class Decisions:
     """Other observations about the data that the user should know."""
     missing: bool = False
     """Whether rows have missing cells."""
+    bits: bool = False
+    """Whether all values are 0 or 1."""
 
 
 def decide(
@@ -80,6 +82,7 @@ def decide(
         tuple(why),
         notes=_notes(spec, rows) if is_auto(recipe.model.likelihood) else (),
         missing=any(map(has_missing, tables)),
+        bits=spec.reads_intensities and all(map(_are_bits, tables)),
     )
 
 
@@ -152,6 +155,10 @@ def _check_preparation(recipe: Recipe, spec: LikelihoodSpec, text: str, rows: np
         )
 
 
+def _are_bits(rows: np.ndarray) -> bool:
+    return bool((np.isin(rows, (0, 1)) | np.isnan(rows)).all())
+
+
 def _likelihood_of(rows: np.ndarray) -> tuple[str, str]:
     low, high = float(np.nanmin(rows)), float(np.nanmax(rows))
     if divisor_of(rows) != 1:
@@ -159,7 +166,7 @@ def _likelihood_of(rows: np.ndarray) -> tuple[str, str]:
     with np.errstate(over="ignore"):  # compared in float32, where 1 + 1e-9 is 1
         within_unit = bool(np.float32(low) >= 0 and np.float32(high) <= 1)
     if within_unit:
-        if (np.isin(rows, (0, 1)) | np.isnan(rows)).all():
+        if _are_bits(rows):
             return "bernoulli", "all values are 0 or 1"
         if rows.ndim > 2:
             return "bernoulli", "images with values in [0, 1], read as intensities"

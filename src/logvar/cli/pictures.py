@@ -112,7 +112,7 @@ def _limits(fitted: Fitted) -> tuple[float, float]:
     """The range of the training data in their own units, as far as it decides what a level is."""
     if fitted.dtype == "uint8":
         return (0.0, 1.0) if _is_binary(fitted) else (0.0, 255.0)
-    found = fitted.standardization
+    found = fitted.units
     if found is None:
         return (0.0, 1.0)
     # The encoder is trusted as far again on both sides as the data reach.

@@ -128,18 +128,24 @@ def weights_of(sample_weight: Any, rows: int) -> np.ndarray | None:
     return weight
 
 
-def read_as(preparation: Preparation, rows: np.ndarray) -> Preparation:
+def read_as(preparation: Preparation, rows: np.ndarray, *, bits: bool) -> Preparation:
     """Return the preparation that reads these rows for a Bernoulli likelihood.
 
     uint8 are pixels (0 to 255) and floating-point numbers are intensities (0 to 1), whichever of
-    them the model was fitted on.
+    them the model was fitted on. A row is read alike whatever the rows beside it are.
+
+    Args:
+        preparation: that of the model.
+        rows: the rows.
+        bits: whether all training rows were 0 or 1; then uint8 are 0 or 1, too.
     """
-    fitted_on_pixels = preparation.divisor != 1
-    pixels = rows.dtype == np.uint8 and (fitted_on_pixels or rows.max() > 1)
-    if not pixels and (rows.min() < 0 or rows.max() > 1):
+    pixels = rows.dtype == np.uint8 and not bits
+    low, high = np.nanmin(rows), np.nanmax(rows)
+    if not pixels and (low < 0 or high > 1):
+        expected = "0 and 1, as it was fitted on" if bits else "intensities in [0, 1]"
         raise LogvarError(
-            f"X has values from {rows.min():g} to {rows.max():g}: a Bernoulli model expects "
-            "intensities in [0, 1], or pixels stored as uint8; rescale X"
+            f"X has values from {low:g} to {high:g}: a Bernoulli model expects {expected}, or "
+            f"{'intensities' if bits else 'pixels stored as uint8'}; rescale X"
         )
     return dataclasses.replace(preparation, divisor=255.0 if pixels else 1.0)
 

@@ -112,6 +112,7 @@ def _decisions(manifest: run_folder.Manifest, recipe: Recipe) -> Decisions:
         float(manifest.divisor),
         (),
         missing=manifest.missing,
+        bits=manifest.bits or (manifest.dtype == "uint8" and manifest.divisor == 1),
     )
 
 

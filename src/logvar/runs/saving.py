@@ -47,4 +47,5 @@ def _manifest(fitted: Fitted) -> run_folder.Manifest:
         diagnosis=str(fitted.diagnosis or ""),
         rescues=tuple(map(str, fitted.rescues)),
         missing=fitted.decisions.missing,
+        bits=fitted.decisions.bits,
     )

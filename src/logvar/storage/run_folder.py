@@ -69,6 +69,8 @@ class Manifest:
     """A diagnosis for each rescue."""
     missing: bool = False
     """Whether the training rows have missing cells."""
+    bits: bool = False
+    """Whether all training values are 0 or 1."""
     format: int = FORMAT
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     """The environment that computed the run: `storage.environment`."""
@@ -160,7 +162,7 @@ def _check_manifest_types(path: Path, content: dict[str, Any]) -> None:
             for key in ("ended", "diagnosis", "scale", "container")
         )
         and type(content.get("epochs_run", 0)) is int
-        and isinstance(content.get("missing", False), bool)
+        and all(isinstance(content.get(key, False), bool) for key in ("missing", "bits"))
         and isinstance(content.get("rescues", []), list)
         and all(isinstance(text, str) for text in content.get("rescues", []))
     )
