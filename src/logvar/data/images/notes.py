@@ -68,7 +68,7 @@ def _values(
             return ()
         others = len(decoded) - kinds["8-bit"]
         return (f"{_images(others)} of more than 8 bits: rounded to the 8 this run reads",)
-    low, high = float(rows.min()), float(rows.max())
+    low, high = np.nanmin(rows), np.nanmax(rows)
     if reading.values == "16-bit":
         said = "16-bit images: a value x is read as x / 65535"
         if high < 1 / 8:
