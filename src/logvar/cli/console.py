@@ -15,3 +15,8 @@ class _Console(Console):
 
 
 console = _Console()
+
+
+def say(line: str) -> None:
+    """Print a line as it is: names of columns and files may have brackets."""
+    console.print(line, highlight=False, soft_wrap=True, markup=False)

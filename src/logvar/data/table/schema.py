@@ -201,7 +201,7 @@ def schema_given(
     from logvar.data.table.kinds import found
 
     if isinstance(given, str | Path):
-        given = {entry["name"]: _whole(entry) for entry in _entries_of_file(Path(given))}
+        given = given_by_file(given)
     elif isinstance(given, Schema):
         given = {column.name: column for column in given}
     elif given is not None and not isinstance(given, Mapping):
@@ -210,6 +210,15 @@ def schema_given(
             "kinds, or a Schema"
         )
     return found(table, given or {})
+
+
+def given_by_file(path: str | Path) -> "dict[Name, Column | dict[str, Any]]":
+    """Return what a schema in TOML says of its columns, by name.
+
+    Raises:
+        LogvarError: the file cannot be read, or is no schema.
+    """
+    return {entry["name"]: _whole(entry) for entry in _entries_of_file(Path(path))}
 
 
 def _entries_of_file(path: Path) -> list[dict[str, Any]]:
