@@ -375,6 +375,7 @@ class VAE(FittedMethods, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         """Return X as the rows to train on, and remember the names of its columns."""
         given = taken_in(X, likelihood, self.schema)
         self.n_features_in_: int
+        self.feature_names_in_: np.ndarray
         if given.form is None:
             self._check_names(X, reset=True)
             self.n_features_in_ = math.prod(given.rows.shape[1:])

@@ -5,6 +5,7 @@ It is saved in a run folder, converted, examined and reported on; estimators wra
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from logvar.data.table.form import TableForm
 from logvar.data.table.frame import Table, back
 from logvar.data.table.units import TableUnits
 from logvar.errors import LogvarError
+from logvar.evaluation.coding import draw
+from logvar.evaluation.surprise import ROWS, usual_log_likelihood
 from logvar.likelihoods import LikelihoodSpec
 from logvar.models.vae import VAEModel
 from logvar.recipe import Recipe
@@ -146,7 +149,15 @@ class Fitted:
         """Return a cell as it was given."""
         if given.table is None:
             return given.rows[row, column].item()
-        return given.table[self.column_names[column]][row].as_py()
+        value = given.table[self.column_names[column]][row].as_py()
+        return value.strip() if isinstance(value, str) else value
+
+    @cached_property
+    def usual_cells(self) -> np.ndarray:
+        """The usual log p(x_j | the row's other cells) of each cell, nats."""
+        drawn = draw(self.model, ROWS, self.seed, mean=False)
+        examples, preparation = self.read(self.in_own_units(drawn))
+        return usual_log_likelihood(self.model, examples, preparation, self.seed)
 
     def with_holes(self, cells: np.ndarray, seed: int) -> np.ndarray:
         """Leave cells out as they are left out of the training rows.
@@ -156,7 +167,7 @@ class Fitted:
         """
         if not isinstance(self.units, TableUnits):
             raise LogvarError("missing=True goes with a table under likelihood 'mixed'")
-        return np.where(self.units.holes(len(cells), seed), np.nan, cells)
+        return np.where(self.units.holes.drawn(len(cells), seed), np.nan, cells)
 
 
 class FittedAttributes:

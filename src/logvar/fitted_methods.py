@@ -35,6 +35,8 @@ class OddCell(NamedTuple):
     value: Any
     log_likelihood: float
     """log p(x_j | the other cells), nats."""
+    surprise: float
+    """How far that is below what is usual for the column, nats."""
 
 
 class FittedMethods(FittedAttributes):
@@ -117,6 +119,9 @@ class FittedMethods(FittedAttributes):
     def explain(self, X, top: int = 3, n_samples: int = 1000) -> list[list[OddCell]]:
         """Return the oddest cells of each row, the oddest first.
 
+        A cell is as odd as log p(x_j | the row's other cells) is below what is usual for its
+        column, which is found from rows drawn from the model.
+
         Args:
             X: rows of a table.
             top: how many cells for each row.
@@ -126,12 +131,18 @@ class FittedMethods(FittedAttributes):
         if scores.ndim != 2:
             raise LogvarError(f"X has examples of shape {scores.shape[1:]}: expected a table")
         given, columns = self._taken_in(X), self.fitted_.column_names
+        surprise = self.fitted_.usual_cells - scores
         explained = []
-        for i, row in enumerate(scores):
-            order = np.argsort(row)[: min(top, int(np.isfinite(row).sum()))]
+        for i, row in enumerate(surprise):
+            order = np.argsort(-row)[: min(top, int(np.isfinite(row).sum()))]
             explained.append(
                 [
-                    OddCell(columns[j], self.fitted_.value_of(given, i, int(j)), float(row[j]))
+                    OddCell(
+                        columns[j],
+                        self.fitted_.value_of(given, i, int(j)),
+                        float(scores[i, j]),
+                        float(row[j]),
+                    )
                     for j in order
                 ]
             )

@@ -11,6 +11,7 @@ from logvar.data.images import pixels, write_grid, write_pictures
 from logvar.data.images.reading import ImageReading
 from logvar.data.images.writing import are_images, check_empty, check_levels, own_units
 from logvar.data.paths import is_of_pictures
+from logvar.data.standardization import Standardization
 from logvar.errors import LogvarError
 from logvar.estimator import VAE
 from logvar.fitted import Fitted
@@ -76,7 +77,7 @@ def _limits(fitted: Fitted) -> tuple[float, float]:
     if fitted.dtype == "uint8":
         return (0.0, 1.0) if _is_binary(fitted) else (0.0, 255.0)
     found = fitted.units
-    if found is None:
+    if not isinstance(found, Standardization):
         return (0.0, 1.0)
     # The encoder is trusted as far again on both sides as the data reach.
     reach = (found.high - found.low) / 3

@@ -85,6 +85,10 @@ def in_units(rows: np.ndarray, units: Units, *, keyed: bool = True) -> Examples:
         units: those of the model.
         keyed: whether the rows will key noise; if so, they are kept.
     """
+    if isinstance(units, TableUnits):
+        values, observed = units.to_model(rows)
+        values[~observed] = np.nan
+        return Examples(values, rows if keyed else None, units)
     values, outside, actual = units.to_model(rows)
     return Examples(values, rows if keyed else None, units, outside, actual)
 

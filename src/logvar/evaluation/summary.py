@@ -127,7 +127,7 @@ def evaluate(
     likelihood = importance_log_likelihood(model, rows, preparation, seed, n_importance)
     errors, how_errors = _errors(model, rows, preparation, seed)
     how_kl = "in closed form" if model.has_closed_kl else "by the same sample"
-    n = len(rows)
+    n, dimensions = len(rows), _dimensions(model, rows)
     monte_carlo = float(np.sqrt(np.sum(np.square(likelihood.monte_carlo_error), dtype=float)) / n)
     nats = "nats per example"
     figures = [
@@ -143,9 +143,9 @@ def evaluate(
         ),
         _mean(
             "bits_per_dimension",
-            bits_per_dimension(likelihood.log_likelihood, math.prod(rows.shape[1:])),
+            bits_per_dimension(likelihood.log_likelihood, dimensions),
             "",
-            f"−log p(x)/(D·log 2), D = {math.prod(rows.shape[1:])}; log p: {meaning}",
+            f"−log p(x)/(D·log 2), D = {dimensions}; log p: {meaning}",
         ),
         _mean("reconstruction", row_terms.log_likelihood, nats, "log p(x | z), one sample per row"),
         _mean("kl", row_terms.kl.sum(-1), nats, f"KL(q(z | x) ‖ p(z)) {how_kl}"),
@@ -168,6 +168,12 @@ def evaluate(
         summarize_noise(model, rows, preparation, seed),
         len(rows.outside),
     )
+
+
+def _dimensions(model: VAEModel, rows: Examples) -> int:
+    """Return the number of cells of a row."""
+    row = jax.ShapeDtypeStruct(rows.shape[1:], bool)
+    return math.prod(jax.eval_shape(model.likelihood.cells, row).shape)
 
 
 def active_latents(means: Float[np.ndarray, "rows latent"]) -> Bool[np.ndarray, "latent"]:

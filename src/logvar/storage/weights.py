@@ -50,25 +50,23 @@ def load_named(path: Path, names: Collection[str], shape: tuple[int, ...]) -> di
                 found[name] = np.asarray(file.get_tensor(name))
     except _BROKEN as error:
         raise _broken(path, error) from error
-    return _finite(path, found)
+    if not all(array.dtype.kind == "f" and np.isfinite(array).all() for array in found.values()):
+        raise LogvarError(f"{path} has values that are not finite numbers; the file was changed")
+    return found
 
 
 def load_whole(path: Path) -> dict[str, np.ndarray]:
     """Load all arrays of a file of `save_float64`.
 
     Raises:
-        LogvarError: the file is not a safetensors file, or has other values than finite numbers.
+        LogvarError: the file is not a safetensors file, or has other values than numbers.
     """
     try:
         arrays = safetensors.numpy.load_file(path)
     except _BROKEN as error:
         raise _broken(path, error) from error
-    return _finite(path, arrays)
-
-
-def _finite(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    if not all(array.dtype.kind == "f" and np.isfinite(array).all() for array in arrays.values()):
-        raise LogvarError(f"{path} has values that are not finite numbers; the file was changed")
+    if any(array.dtype != np.float64 or np.isnan(array).any() for array in arrays.values()):
+        raise LogvarError(f"{path} has values that are not numbers; the file was changed")
     return arrays
 
 

@@ -2,11 +2,12 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from logvar.data.table.holes import Holes
 from logvar.data.table.number import NumberColumn
 from logvar.data.table.warp import FRONTS
 from logvar.errors import LogvarError
@@ -42,11 +43,15 @@ class TableUnits:
         counts: for each column, the training rows of each level, or of the constant, or of each
             atom and of the rest.
         numbers: the number columns, in order.
+        holes: which cells of the training rows are missing together.
     """
 
     forms: tuple[Form, ...]
     counts: tuple[Float[np.ndarray, "..."], ...]
     numbers: tuple[NumberColumn, ...]
+    holes: Holes
+    dtype: ClassVar[type[np.floating]] = np.float64
+    """The dtype of cells."""
 
     @classmethod
     def of_cells(cls, cells: Cells, columns: Sequence[ColumnOfSchema]) -> "TableUnits":
@@ -78,7 +83,12 @@ class TableUnits:
                 forms.append((NUMBER, len(number.atoms), bool(number.step)))
                 counts.append(number.counts)
                 numbers.append(number)
-        return cls(tuple(forms), tuple(counts), tuple(numbers))
+        return cls(tuple(forms), tuple(counts), tuple(numbers), Holes.of_cells(cells))
+
+    @property
+    def placeholder(self) -> Float[np.ndarray, "columns six"]:
+        """What a model reads in place of missing cells."""
+        return self.to_model(np.full((1, len(self.forms)), np.nan))[0][0]
 
     def to_model(
         self, cells: Cells
@@ -174,6 +184,8 @@ class TableUnits:
             "parameters": np.array([n.parameters() for n in self.numbers]).reshape(-1, 7),
             "knots": np.array([[s.y, s.s, s.slope] for s in splines]).reshape(-1, 3, knots),
             "atoms": np.concatenate([*(n.atoms for n in self.numbers), np.zeros(0)]),
+            "holes": self.holes.patterns.astype(float),
+            "shares": self.holes.shares,
         }
 
     @classmethod
@@ -200,7 +212,8 @@ class TableUnits:
                     )
                 )
                 atoms += size
-        return cls(forms, tuple(counts), tuple(numbers))
+        holes = Holes(arrays["holes"] != 0, arrays["shares"])
+        return cls(forms, tuple(counts), tuple(numbers), holes)
 
 
 def _check_codes(codes: np.ndarray, levels: int, column: Any) -> None:
