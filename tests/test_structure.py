@@ -12,7 +12,7 @@ SOURCE = Path(logvar.__file__).parent
 ORDER = [
     ("errors", "cores", "signals"), ("registry", "trainable"), ("recipe",), ("scales",), ("backend",), ("randomness",), ("distributions",),
     ("posteriors", "priors", "likelihoods"), ("networks",), ("models",), ("objectives",), ("storage",), ("data",), ("evaluation",), ("training",),
-    ("rescaling",), ("assembly",), ("fitted",), ("runs",), ("study",), ("estimator",), ("report",), ("comparing",), ("interop",), ("cli",),
+    ("rescaling",), ("assembly",), ("fitted",), ("imputing",), ("fitted_methods", "runs"), ("study",), ("estimator",), ("report",), ("comparing",), ("interop",), ("cli",),
     ("__main__", "__init__"),
 ]  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

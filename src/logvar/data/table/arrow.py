@@ -14,7 +14,7 @@ FAMILIES = (
 )  # fmt: skip
 PER_DAY = {"days": 1, "seconds": 86_400, "milliseconds": 86_400_000, "microseconds": 86_400_000_000}
 """Units of dates, times and durations; microseconds since 1970 are exact in float64 until 2255."""
-_SYMBOL = {"seconds": "s", "milliseconds": "ms", "microseconds": "us"}
+_SYMBOL = {"days": "s", "seconds": "s", "milliseconds": "ms", "microseconds": "us"}
 EXACT = 2**53
 """Integers up to this one are exact in float64."""
 
@@ -100,6 +100,11 @@ def unit_of(column: pa.ChunkedArray) -> str:
         return "days"
     ticks = _ticks(column)
     return next(unit for unit in PER_DAY if not (ticks % _microseconds(unit)).any())
+
+
+def symbol_of(unit: str) -> str:
+    """Return Arrow's and NumPy's symbol of the unit that timestamps are kept in."""
+    return _SYMBOL[unit]
 
 
 def _counted(column: pa.ChunkedArray, unit: str) -> np.ndarray:

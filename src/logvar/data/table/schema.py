@@ -68,7 +68,7 @@ class Column:
 FIELDS = tuple(field.name for field in dataclasses.fields(Column))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Schema:
     """The columns of a table in their order.
 
@@ -108,11 +108,11 @@ class Schema:
     def __len__(self) -> int:
         return len(self.columns)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return "\n".join(lines_of(self))
 
     def as_toml(self) -> str:
-        """Return the schema as TOML, one `[[column]]` each; fields at their defaults are left out."""
+        """Return the schema as TOML, a `[[column]]` each, without the fields at their defaults."""
         import tomli_w
 
         return tomli_w.dumps({"column": [_entry(column) for column in self.columns]})
@@ -185,7 +185,7 @@ def check_fields(entry: Mapping[str, Any], where: str) -> None:
 
 
 def schema_given(
-    given: "None | str | Path | Mapping[Name, Any] | Schema", table: "Table"
+    given: "str | Path | Mapping[Name, Any] | Schema | None", table: "Table"
 ) -> Schema:
     """Return the schema of a table: found, and as given where it is given.
 
@@ -200,16 +200,18 @@ def schema_given(
     """
     from logvar.data.table.kinds import found
 
+    if given is None:
+        return found(table)
     if isinstance(given, str | Path):
-        given = given_by_file(given)
-    elif isinstance(given, Schema):
-        given = {column.name: column for column in given}
-    elif given is not None and not isinstance(given, Mapping):
-        raise LogvarError(
-            f"schema is {given!r}: expected the path of a TOML file, a dict from names of columns to "
-            "kinds, or a Schema"
-        )
-    return found(table, given or {})
+        return found(table, given_by_file(given))
+    if isinstance(given, Schema):
+        return found(table, {column.name: column for column in given})
+    if isinstance(given, Mapping):
+        return found(table, given)
+    raise LogvarError(
+        f"schema is {given!r}: expected the path of a TOML file, a dict from names of columns to "
+        "kinds, or a Schema"
+    )
 
 
 def given_by_file(path: str | Path) -> "dict[Name, Column | dict[str, Any]]":
