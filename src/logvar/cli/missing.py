@@ -9,6 +9,7 @@ import numpy as np
 from logvar.cli.console import say
 from logvar.cli.inputs import all_rows, cells_of
 from logvar.cli.outputs import numbered, refuse_its_data, write_examples, write_numbers
+from logvar.data.table.schema import Name
 from logvar.errors import LogvarError
 from logvar.estimator import load
 from logvar.fitted_methods import OddCell
@@ -94,9 +95,9 @@ def _filled(cells: np.ndarray, effective: np.ndarray, samples: int) -> str:
     )
 
 
-def _columns_of(odd: Sequence[Sequence[OddCell]]) -> dict[str, list[Any]]:
+def _columns_of(odd: Sequence[Sequence[OddCell]]) -> dict[Name, list[Any]]:
     """Return the odd cells as three columns each: the name, the value, the nats."""
-    columns: dict[str, list[Any]] = {}
+    columns: dict[Name, list[Any]] = {}
     for i in range(TOP):
         cells = [row[i] if i < len(row) else None for row in odd]
         columns[f"odd{i + 1}"] = [cell and _name(cell) for cell in cells]

@@ -13,6 +13,7 @@ from logvar.data import arrays
 from logvar.data.paths import WRITABLE, ending
 from logvar.data.table.frame import Table, as_table, is_table
 from logvar.data.table.rows import beside
+from logvar.data.table.schema import Name
 from logvar.data.table.writing import write_table
 from logvar.errors import LogvarError
 from logvar.estimator import VAE
@@ -72,7 +73,7 @@ def write_numbers(
     names: Sequence[str],
     carried: Table | None = None,
     files: Sequence[str] = (),
-    further: Mapping[str, Sequence[Any]] = MappingProxyType({}),
+    further: Mapping[Name, Sequence[Any]] = MappingProxyType({}),
 ) -> None:
     """Write numbers, in a table beside the columns that name its rows.
 
@@ -90,8 +91,9 @@ def write_numbers(
         return
     if files:
         carried = beside(carried, {"file": list(files)})
-    columns = dict(zip(names, numbers.reshape(len(numbers), -1).T, strict=True))
-    table = beside(carried, {**columns, **further})
+    columns: dict[Name, Any] = dict(zip(names, numbers.reshape(len(numbers), -1).T, strict=True))
+    columns.update(further)
+    table = beside(carried, columns)
     write_table(table, out)
     say(f"{out}: {len(table):,} rows, {len(table.names)} columns")
 

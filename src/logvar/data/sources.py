@@ -89,6 +89,7 @@ def load(
 
 def _as_images(found: Dataset, shape: str, reading: ImageReading | None) -> Dataset:
     """Give the arrays of a source the shape of images, if something says that they are."""
+    assert isinstance(found.train, np.ndarray)
     rows, how, notes = read_as_images(found.train, shape, reading, found.name)
     test = found.test
     if test is not None and how is not None:
