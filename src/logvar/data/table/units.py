@@ -2,13 +2,14 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from logvar.data.table.holes import Holes
 from logvar.data.table.number import NumberColumn
+from logvar.data.table.schema import WITH_LEVELS, Column
 from logvar.data.table.warp import FRONTS
 from logvar.errors import LogvarError
 
@@ -16,22 +17,10 @@ LEVELS, CONSTANT, NUMBER = "levels", "constant", "number"
 FIELDS = 6
 """Numbers for each cell that a likelihood reads."""
 _KINDS = (LEVELS, CONSTANT, NUMBER)
-_WITH_LEVELS = ("categorical", "ordinal", "binary")
 
 Cells = Float[np.ndarray, "rows columns"]
 Form = tuple[str, int, bool]
 """(kind, size, rounded): levels and their number, a constant, or a number and its atoms."""
-
-
-class ColumnOfSchema(Protocol):
-    """What is used of a column of a schema."""
-
-    name: Any
-    kind: str
-    levels: Sequence[Any]
-    step: float
-    low: float | None
-    high: float | None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,7 +43,7 @@ class TableUnits:
     """The dtype of cells."""
 
     @classmethod
-    def of_cells(cls, cells: Cells, columns: Sequence[ColumnOfSchema]) -> "TableUnits":
+    def of_cells(cls, cells: Cells, columns: Sequence[Column]) -> "TableUnits":
         """Fit to training cells.
 
         Args:
@@ -70,7 +59,7 @@ class TableUnits:
         for j, column in enumerate(columns):
             values = cells[:, j]
             values = np.asarray(values[~np.isnan(values)], np.float64)
-            if column.kind in _WITH_LEVELS:
+            if column.kind in WITH_LEVELS:
                 levels = len(column.levels)
                 _check_codes(values, levels, column.name)
                 forms.append((LEVELS, levels, False))
