@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from logvar.assembly.parts import check_fit, specs, written
-from logvar.cli.console import console, say
+from logvar.cli.console import console, counted, say
 from logvar.cli.inputs import Rows, Some, judged_rows
 from logvar.cli.judging import at_least_one, print_evaluation
 from logvar.data import sources
@@ -116,7 +116,7 @@ def _overrides(choices: Choices, dataset: sources.Dataset) -> dict[Name, Any] | 
 
 def _size(rows: Some) -> str:
     if isinstance(rows, Table):
-        return f"{len(rows):,} rows of {len(rows.names):,} columns"
+        return f"{counted(len(rows), 'row')} of {counted(len(rows.names), 'column')}"
     return f"{len(rows):,} examples of shape {rows.shape[1:]}"
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from logvar.cli.console import say
+from logvar.cli.console import counted, say
 from logvar.cli.inputs import cells_of, rows_for
 from logvar.errors import LogvarError
 from logvar.estimator import load
@@ -57,7 +57,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
     """Print each figure with its standard error and how it was computed."""
     protocol = evaluation.protocol
     error = ", ± standard error over rows" if protocol.rows > 1 else "; one row has no spread"
-    rows = f"{protocol.rows:,} row{'s' * (protocol.rows != 1)}"
+    rows = counted(protocol.rows, "row")
     say(f"on {rows} ({protocol.split}), binarization {protocol.binarization}{error}:")
     for figure in evaluation.figures:
         name = figure.name.replace("_", " ")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from logvar.cli.console import say
+from logvar.cli.console import counted, say
 from logvar.cli.inputs import all_rows, cells_of
 from logvar.cli.outputs import numbered, refuse_its_data, write_examples, write_numbers
 from logvar.data.table.schema import Name
@@ -87,22 +87,23 @@ def impute(
 def _filled(cells: np.ndarray, effective: np.ndarray, samples: int) -> str:
     holes = np.isnan(cells).reshape(len(cells), -1)
     if not holes.any():
-        return f"no cell is missing in {len(cells):,} rows"
+        return f"no cell is missing in {counted(len(cells), 'row')}"
     some = effective[np.isfinite(effective)]
     return (
-        f"{holes.sum():,} cells in {holes.any(1).sum():,} of {len(cells):,} rows filled; effective "
+        f"{counted(int(holes.sum()), 'cell')} in {holes.any(1).sum():,} of "
+        f"{counted(len(cells), 'row')} filled; effective "
         f"samples of {samples:,}: median {np.median(some):,.0f}, lowest {some.min():,.1f}"
     )
 
 
 def _columns_of(odd: Sequence[Sequence[OddCell]]) -> dict[Name, list[Any]]:
-    """Return the odd cells as three columns each: the name, the value, the nats."""
+    """Return the odd cells as three columns each: name, value, and surprise beyond the usual."""
     columns: dict[Name, list[Any]] = {}
     for i in range(TOP):
         cells = [row[i] if i < len(row) else None for row in odd]
         columns[f"odd{i + 1}"] = [cell and _name(cell) for cell in cells]
         columns[f"odd{i + 1}_value"] = [cell and _text(cell.value) for cell in cells]
-        columns[f"odd{i + 1}_nats"] = [cell and round(cell.log_likelihood, 4) for cell in cells]
+        columns[f"odd{i + 1}_nats"] = [cell and round(cell.surprise, 3) for cell in cells]
     return columns
 
 

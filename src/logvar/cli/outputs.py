@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from logvar.cli import pictures
-from logvar.cli.console import say
+from logvar.cli.console import counted, say
 from logvar.data import arrays
 from logvar.data.paths import WRITABLE, ending
 from logvar.data.table.frame import Table, as_table, is_table
@@ -64,7 +64,7 @@ def write_examples(
         arrays.write(out, _numbers(table, out))
     else:
         write_table(table, out)
-    say(f"{out}: {len(table):,} rows of {len(table.names)} columns, {what}")
+    say(f"{out}: {counted(len(table), 'row')} of {counted(len(table.names), 'column')}, {what}")
 
 
 def write_numbers(
@@ -87,7 +87,7 @@ def write_numbers(
     """
     if out.suffix.lower() == ".npy":
         arrays.write(out, numbers)
-        say(f"{out}: {len(numbers):,} rows, {len(names)} columns")
+        say(f"{out}: {counted(len(numbers), 'row')}, {counted(len(names), 'column')}")
         return
     if files:
         carried = beside(carried, {"file": list(files)})
@@ -95,7 +95,7 @@ def write_numbers(
     columns.update(further)
     table = beside(carried, columns)
     write_table(table, out)
-    say(f"{out}: {len(table):,} rows, {len(table.names)} columns")
+    say(f"{out}: {counted(len(table), 'row')}, {counted(len(table.names), 'column')}")
 
 
 def _numbers(table: Table, out: Path) -> np.ndarray:

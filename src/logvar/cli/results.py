@@ -9,7 +9,8 @@ from logvar.cli import pictures
 from logvar.cli.inputs import all_rows
 from logvar.cli.outputs import refuse_its_data, write_examples, write_numbers
 from logvar.data import sources
-from logvar.data.table.frame import Table
+from logvar.data.table.frame import Table, as_table, is_table
+from logvar.data.table.rows import columns_of_kinds, with_columns
 from logvar.errors import LogvarError
 from logvar.estimator import VAE, load
 from logvar.storage.compiled import keep_compiled_programs
@@ -24,12 +25,16 @@ def encode(run: Path, data: str | None, data_dir: str | None, out: Path) -> None
 
 
 def decode(run: Path, latents: Path, out: Path) -> None:
-    """Write E[x | z] of the latents in a file."""
+    """Write E[x | z] of the latents in a file, with the identifiers and labels beside them."""
     vae = _opened(run, out, str(latents))
     pictures.check_images(vae, out)
-    loaded = sources.load(str(latents)).train
+    loaded, form = sources.load(str(latents)).train, vae.fitted_.table
     codes = _codes(loaded, str(latents)) if isinstance(loaded, Table) else loaded
-    write_examples(vae, out, vae.inverse_transform(codes))
+    decoded = vae.inverse_transform(codes)
+    if isinstance(loaded, Table) and form is not None and is_table(decoded):
+        carried = columns_of_kinds(loaded, form.schema, ("identifier", "label"))
+        decoded = with_columns(as_table(decoded), carried)
+    write_examples(vae, out, decoded)
 
 
 def reconstruct(run: Path, data: str | None, data_dir: str | None, out: Path) -> None:

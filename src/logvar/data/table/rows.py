@@ -52,3 +52,14 @@ def beside(table: Table | None, columns: Mapping[Name, Any]) -> Table:
             values = np.ascontiguousarray(values)
         chunked.append(pa.chunked_array([pa.array(values, from_pandas=True)]))
     return Table(tuple(names), tuple(chunked), "arrow")
+
+
+def with_columns(table: Table, other: Table | None) -> Table:
+    """Return a table with those columns of another that it has by name."""
+    if other is None:
+        return table
+    columns = tuple(
+        other[name] if name in other.names else column
+        for name, column in zip(table.names, table.columns, strict=True)
+    )
+    return dataclasses.replace(table, columns=columns)
