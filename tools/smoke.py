@@ -89,6 +89,8 @@ def estimator_checks(folder):
 def likelihoods(folder):
     """Each likelihood fits, scores, saves and loads to the same numbers."""
     for name in LIKELIHOODS.names():
+        if name == "mixed":  # for tables with a schema
+            continue
         rows = np.round(IRIS * 10) if name in ("discretized-logistic", "categorical") else IRIS
         rows = IRIS / 10 if name == "bernoulli" else rows
         vae = logvar.VAE(**SMALL, likelihood=name).fit(rows)

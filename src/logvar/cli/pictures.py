@@ -11,6 +11,7 @@ from logvar.data.images import pixels, write_grid, write_pictures
 from logvar.data.images.reading import ImageReading
 from logvar.data.images.writing import are_images, check_empty, check_levels, own_units
 from logvar.data.paths import is_of_pictures
+from logvar.data.standardization import Standardization
 from logvar.errors import LogvarError
 from logvar.estimator import VAE
 from logvar.fitted import Fitted
@@ -112,8 +113,8 @@ def _limits(fitted: Fitted) -> tuple[float, float]:
     """The range of the training data in their own units, as far as it decides what a level is."""
     if fitted.dtype == "uint8":
         return (0.0, 1.0) if _is_binary(fitted) else (0.0, 255.0)
-    found = fitted.standardization
-    if found is None:
+    found = fitted.units
+    if not isinstance(found, Standardization):
         return (0.0, 1.0)
     # The encoder is trusted as far again on both sides as the data reach.
     reach = (found.high - found.low) / 3

@@ -119,7 +119,7 @@ def fingerprint(rows: np.ndarray) -> str:
         return _digest(rows, np.uint8)
     spans = [slice(i, i + _ROWS_AT_ONCE) for i in range(0, len(rows), _ROWS_AT_ONCE)]
     with np.errstate(over="ignore"):
-        narrow = all((rows[s].astype(np.float32) == rows[s]).all() for s in spans)
+        narrow = all(_fits_float32(rows[s]) for s in spans)
     return _digest(rows, np.float32 if narrow else np.float64)
 
 
@@ -128,11 +128,17 @@ def fingerprints(rows: np.ndarray) -> set[str]:
     return {fingerprint(rows)} | ({_digest(rows, np.float32)} if rows.dtype != np.uint8 else set())
 
 
+def _fits_float32(rows: np.ndarray) -> bool:
+    return bool(((rows.astype(np.float32) == rows) | np.isnan(rows)).all())
+
+
 def _digest(rows: np.ndarray, dtype: DTypeLike) -> str:
     digest = hashlib.sha256(f"{np.dtype(dtype).str} {rows.shape}".encode())
     for start in range(0, len(rows), _ROWS_AT_ONCE):
         with np.errstate(over="ignore"):
             some = rows[start : start + _ROWS_AT_ONCE].astype(dtype, copy=False)
+        if some.dtype.kind == "f" and np.isnan(some).any():
+            some = np.where(np.isnan(some), some.dtype.type(np.nan), some)  # one NaN of the many
         digest.update(np.ascontiguousarray(some).data)
     return digest.hexdigest()
 

@@ -5,6 +5,7 @@ from logvar.likelihoods.bernoulli import Bernoulli
 from logvar.likelihoods.categorical import Categorical
 from logvar.likelihoods.discretized import Discretized
 from logvar.likelihoods.location_scale import Laplace, Normal, StudentT
+from logvar.likelihoods.mixed import Mixed
 from logvar.registry import Entry, Registry
 
 LIKELIHOODS = Registry(
@@ -21,6 +22,11 @@ LIKELIHOODS = Registry(
             Discretized, "log(F((x + ½ − m)/s) − F((x − ½ − m)/s))", "Kingma et al. 2016"
         ),
         "categorical": Entry(Categorical, "log softmax(logits)ₓ", "Kingma et al. 2014"),
+        "mixed": Entry(
+            Mixed,
+            "by column: log softmax, or log N(T(x); location, σ²) + log T′(x)",
+            "Nazábal et al. 2018",
+        ),
     },
 )
 

@@ -1,0 +1,119 @@
+"""Probabilities of intervals under the standard Normal, accurate far out and for any width."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from logvar.distributions.normal import HALF_LOG_TWO_PI
+
+Values = Float[Array, "..."]
+
+_CENTRE = 3.5
+_LOG_MILLS = (
+    0.683768223345,
+    0.744425425124,
+    0.0576472167848,
+    -0.0051430273913,
+    -0.00223302379051,
+    -1.1850082786e-05,
+    9.94116765354e-05,
+    7.1901926299e-06,
+    -4.91709930598e-06,
+    -6.17759326871e-07,
+    2.63947843386e-07,
+    4.30634702416e-08,
+    -1.51590361449e-08,
+    -2.71936514788e-09,
+    9.71165333337e-10,
+)
+"""Chebyshev coefficients of log((a + 3.5)·Q(a)/φ(a)) in u = 2·3.5/(a + 3.5) − 1, for a ≥ 0: the
+interpolant of degree 14 through scipy's erfcx, within 3e-10."""
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(6)
+
+
+def _log_mills(a: Values) -> Values:
+    """log(Q(a)/φ(a)) for a ≥ 0, by Clenshaw's recurrence."""
+    u = 2 * _CENTRE / (a + _CENTRE) - 1
+    first, second = jnp.zeros_like(u), jnp.zeros_like(u)
+    for coefficient in reversed(_LOG_MILLS[1:]):
+        first, second = coefficient + 2 * u * first - second, first
+    return _LOG_MILLS[0] + u * first - second - jnp.log(a + _CENTRE)
+
+
+@jax.custom_jvp
+def log_upper_tail(a: Values) -> Values:
+    """log Q(a) = log P(ε > a) for ε ~ N(0, 1), with the exact derivative −φ(a)/Q(a).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from logvar.distributions.interval import log_upper_tail
+        >>> round(float(log_upper_tail(jnp.float32(0.0))), 4)
+        -0.6931
+    """
+    distance = jnp.abs(a)
+    outer = _log_mills(distance) - 0.5 * jnp.square(distance) - HALF_LOG_TWO_PI
+    return jnp.where(a < 0, jnp.log1p(-jnp.exp(outer)), outer)
+
+
+@log_upper_tail.defjvp
+def _log_upper_tail_jvp(primals: tuple[Values], tangents: tuple[Values]) -> tuple[Values, Values]:
+    (a,), (tangent,) = primals, tangents
+    value = log_upper_tail(a)
+    # φ/Q itself, not exp(log φ − log Q): both of these are −50,000,000 at a = 10,000.
+    beyond = jnp.exp(-_log_mills(jnp.maximum(a, 0.0)))
+    log_density = -0.5 * jnp.square(jnp.minimum(a, 0.0)) - HALF_LOG_TWO_PI
+    before = jnp.exp(log_density - jnp.minimum(value, 0.0))
+    return value, -jnp.where(a < 0, before, beyond) * tangent
+
+
+def log_normal_interval(end: Values, width: Values) -> Values:
+    """log P(ε between end and end + width) for ε ~ N(0, 1).
+
+    The width is an argument because the ends of a narrow interval are the same float32. It may be
+    negative: the interval then lies below `end`. A width of ±1e9 stands for an open interval. The
+    relative error in float32 is below 1e-5 for ends within ±37 and widths from 1e-30, and value
+    and gradient stay finite far beyond.
+
+    Args:
+        end: one end of the interval, in standard deviations from the mean.
+        width: its signed length, not 0.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from logvar.distributions.interval import log_normal_interval
+        >>> round(float(jnp.exp(log_normal_interval(jnp.float32(-1.0), jnp.float32(2.0)))), 4)
+        0.6827
+    """
+    w = jnp.abs(width)
+    low = jnp.where(width < 0, -end, end)
+    # By symmetry the interval is moved to where its middle is not negative.
+    a = jnp.where(2 * low + w < 0, -(low + w), low)
+    middle = a + 0.5 * w
+    narrow = (w < 1) & (middle * w < 4)
+
+    # φ(middle)·w times the mean of φ(middle + t)/φ(middle) over the interval, by Gauss–Legendre.
+    small = jnp.where(narrow, w, 0.5)
+    centre = jnp.where(narrow, middle, 0.0)
+    mean = jnp.zeros_like(centre)
+    for node, weight in zip(_NODES, _WEIGHTS, strict=True):
+        t = 0.5 * float(node) * small
+        mean = mean + 0.5 * float(weight) * jnp.exp(-t * (centre + 0.5 * t))
+    inside = jnp.log(small) + jnp.log(mean) - 0.5 * jnp.square(centre) - HALF_LOG_TWO_PI
+
+    # Q(a) − Q(b) = Q(a)·(1 − Q(b)/Q(a)), where the ratio is well below 1.
+    wide = jnp.where(narrow, 2.0, w)
+    start = jnp.where(narrow, 0.0, a)
+    stop = start + wide
+    positive = start >= 0
+    # log(φ(b)/φ(a)) as a product, because the difference of two large squares has no digits.
+    by_mills = (
+        _log_mills(jnp.where(positive, stop, 1.0))
+        - _log_mills(jnp.where(positive, start, 0.0))
+        - wide * jnp.where(positive, start + 0.5 * wide, 0.0)
+    )
+    negative_start = jnp.where(positive, -1.0, start)
+    plain = log_upper_tail(jnp.where(positive, 1.0, stop)) - log_upper_tail(negative_start)
+    log_ratio = jnp.where(positive, by_mills, plain)
+    outside = log_upper_tail(start) + jnp.log1p(-jnp.exp(log_ratio))
+    return jnp.where(narrow, inside, outside)

@@ -1,0 +1,106 @@
+"""Which of a table's columns is what, and where its outputs and inputs lie: static, no arrays."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Int
+
+LEVELS, CONSTANT, NUMBER = "levels", "constant", "number"
+Form = tuple[str, int, bool]
+"""(kind, size, rounded): levels and their number, a constant, or a number and its atoms."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Columns that are computed together, because their arrays have one shape.
+
+    Args:
+        columns: their indices in the table.
+        width: the logits of each.
+    """
+
+    columns: tuple[int, ...]
+    width: int
+
+    @property
+    def size(self) -> int:
+        return len(self.columns) * self.width
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """The columns of a table, grouped by kind and number of logits.
+
+    The order inside is: constants, levels by their number, continuous numbers by their atoms,
+    rounded numbers by their atoms. Outputs are one location for each number, then the logits of
+    groups in that order.
+    """
+
+    forms: tuple[Form, ...]
+
+    def _groups(self, kind: str, rounded: bool) -> tuple[Group, ...]:
+        found: dict[int, list[int]] = {}
+        for j, (its_kind, size, its_rounded) in enumerate(self.forms):
+            if (its_kind, its_rounded) == (kind, rounded):
+                found.setdefault(size, []).append(j)
+        extra = kind == NUMBER  # the logit of "no atom"
+        return tuple(
+            Group(tuple(found[size]), 0 if extra and not size else size + extra)
+            for size in sorted(found)
+        )
+
+    @functools.cached_property
+    def constants(self) -> tuple[int, ...]:
+        return tuple(j for j, (kind, _, _) in enumerate(self.forms) if kind == CONSTANT)
+
+    @functools.cached_property
+    def levels(self) -> tuple[Group, ...]:
+        return self._groups(LEVELS, False)
+
+    @functools.cached_property
+    def numbers(self) -> tuple[Group, ...]:
+        """Continuous numbers, then rounded ones; `width` is 0 for those without atoms."""
+        return self._groups(NUMBER, False) + self._groups(NUMBER, True)
+
+    @functools.cached_property
+    def of_numbers(self) -> tuple[int, ...]:
+        """The number columns in the order inside."""
+        return tuple(j for group in self.numbers for j in group.columns)
+
+    @functools.cached_property
+    def continuous(self) -> int:
+        """The number of continuous columns, which come first."""
+        return sum(not self.forms[j][2] for j in self.of_numbers)
+
+    @functools.cached_property
+    def order(self) -> Int[np.ndarray, "columns"]:
+        """The table's columns in the order inside."""
+        of_levels = [j for group in self.levels for j in group.columns]
+        return np.array([*self.constants, *of_levels, *self.of_numbers], np.int32)
+
+    @functools.cached_property
+    def back(self) -> Int[np.ndarray, "columns"]:
+        """The position inside of each column of the table."""
+        return np.argsort(self.order).astype(np.int32)
+
+    @functools.cached_property
+    def softmaxes(self) -> tuple[Group, ...]:
+        """The groups with logits."""
+        return tuple(group for group in self.levels + self.numbers if group.width)
+
+    @functools.cached_property
+    def outputs(self) -> int:
+        """The length of the decoder's outputs; 1 if no column needs any."""
+        return max(1, len(self.of_numbers) + sum(group.size for group in self.softmaxes))
+
+    @functools.cached_property
+    def inputs(self) -> int:
+        """The length of the encoder's input; 1 if no column has any."""
+        return max(1, len(self.of_numbers) + sum(group.size for group in self.softmaxes))
+
+    def split_points(self) -> Sequence[int]:
+        """Return where the outputs are split into locations and the logits of each group."""
+        sizes = [len(self.of_numbers), *(group.size for group in self.softmaxes)]
+        return [int(end) for end in np.cumsum(sizes)]
