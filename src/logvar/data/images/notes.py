@@ -48,7 +48,7 @@ def of_images(
     if reading.channels == 1 and len(grey) < len(names):
         said.append(f"{_images(len(names) - len(grey))} in colour: read as grey")
     elif reading.channels == 3 and grey:
-        said.append(f"{_images(len(grey))} grey among coloured ones: read as colours")
+        said.append(f"{_images(len(grey))} grey: the same in all three channels")
     return (*said, *_values(decoded, reading, rows))
 
 
