@@ -49,11 +49,10 @@ def score(
     )  # fmt: skip
     if explain:
         row = int(np.argmin(scores))
-        cells = ", ".join(
-            f"{_name(cell)} = {_text(cell.value)} ({cell.log_likelihood:.2f})" for cell in odd[row]
-        )
+        cells = ", ".join(f"{_name(c)} = {_text(c.value)} ({c.surprise:.1f})" for c in odd[row])
         say(
-            f"the oddest is row {row}, log-likelihood {scores[row]:.2f} nats; cell by cell: {cells}"
+            f"lowest: row {row} with {scores[row]:.2f} nats; its oddest cells, and by how many nats "
+            f"they are less likely than is usual for the column: {cells or 'none'}"
         )
 
 

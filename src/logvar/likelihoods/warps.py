@@ -92,7 +92,7 @@ class Warps(eqx.Module):
         place = (jnp.clip(location, -_MEANS_TO, _MEANS_TO) + _MEANS_TO) * (
             (_MEANS - 1) / (2 * _MEANS_TO)
         )
-        left = jnp.clip(jnp.floor(place), 0, _MEANS - 2).astype(jnp.int32)
-        part = place - left
+        left = jnp.clip(jnp.floor(place), 0.0, _MEANS - 2.0)
+        part, at_left = place - left, left.astype(jnp.int32)
         column = jnp.arange(table.shape[1])
-        return (1 - part) * table[left, column] + part * table[left + 1, column]
+        return (1 - part) * table[at_left, column] + part * table[at_left + 1, column]

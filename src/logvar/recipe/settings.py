@@ -32,8 +32,9 @@ class ModelSettings:
     )
     likelihood: Annotated[
         str,
-        "auto, bernoulli, normal, laplace, student-t, discretized-logistic or categorical; with "
-        "settings, 'normal(noise=optimal)'; see `logvar parts likelihood`",
+        "auto, mixed (each column of a table by its kind), bernoulli, normal, laplace, student-t, "
+        "discretized-logistic or categorical; with settings, 'normal(noise=optimal)'; see "
+        "`logvar parts likelihood`",
     ] = "auto"
     network: Annotated[
         str,
