@@ -242,7 +242,9 @@ def _whole(entry: dict[str, Any]) -> "Column | dict[str, Any]":
 
 
 def _column(entry: Mapping[str, Any]) -> Column:
-    values = {key: tuple(v) if isinstance(v, list) else v for key, v in entry.items()}
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()
+    }
     return Column(**values)
 
 
