@@ -16,6 +16,7 @@ from logvar.assembly.decisions import Decisions
 from logvar.assembly.parts import get
 from logvar.assembly.tables import Intake
 from logvar.data.examples import Examples, Units
+from logvar.data.images.writing import own_units
 from logvar.data.intake import read_as
 from logvar.data.preparation import Preparation, as_float32, has_missing
 from logvar.data.table.form import TableForm
@@ -116,9 +117,7 @@ class Fitted:
         """Convert x from the model's units to the data's; pixels become uint8 again."""
         if self.units is not None:
             return self.units.to_user(values)
-        if self.dtype == "uint8" and self.preparation.divisor != 1:
-            return np.round(values * self.preparation.divisor).astype(np.uint8)
-        return values
+        return own_units(values, self.dtype, self.preparation.divisor)
 
     def as_given(self, cells: np.ndarray, like: Table | None = None) -> Any:
         """Return cells in the data's own units as the rows of `fit` came: a frame, or an array.
