@@ -225,7 +225,13 @@ def _of_array(X: np.ndarray, name: str) -> Table:
     else:
         container = f"array {X.dtype.str}" if X.dtype.kind == "M" else "object"
     columns = [X[:, i] for i in range(X.shape[1])]
-    return _built(list(range(X.shape[1])), columns, container, name)
+    table = _built(list(range(X.shape[1])), columns, container, name)
+    if X.dtype.kind not in "UST":
+        return table
+    from logvar.data.table.texts import typed
+
+    # NumPy made texts of all cells, numbers included.
+    return dataclasses.replace(table, columns=tuple(typed(c).column for c in table.columns))
 
 
 def _built(
@@ -312,6 +318,8 @@ def _column(given: Any) -> "pa.ChunkedArray":
         column = pa.array(given, from_pandas=True, mask=mask)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, TypeError) as error:
         raise LogvarTypeError(_what_is_wrong(given, error)) from error
+    if pa.types.is_decimal(column.type):  # as Arrow infers it, 9.99 would be the largest number
+        column = column.cast(pa.decimal128(38, column.type.scale))
     return column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
 
 
