@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import logvar
+from logvar.data.table import delimited
 from logvar.data.table.cells import cells_of
 from logvar.data.table.kinds import found
 from logvar.data.table.reading import read_table
@@ -99,6 +100,21 @@ def test_marks_of_missing_cells(tmp_path):
     assert np.isnan(cells[:, 0]).sum() == 6 and np.isnan(cells[:, 2]).sum() == 3
     assert schema["dash"].levels == ("-", "x") and schema["letter"].levels == (" y", " z")
     assert "6 of 20 cells missing (empty, '?', 'NA', 'nan', 'null', '-')" in schema["age"].reason
+
+
+def test_large_files_are_read_alike(tmp_path, monkeypatch):
+    def cell(i):
+        return f"{i * 7 % 11},{NORMAL[i, 0]},{'NA' if i == 3 else i},{'?' if i == 5 else i},{i if i < 199 else '1.5'},x{i % 3}"
+
+    first = "n,real,na,mark,late,text\n"
+    body, code = rows(lambda i: cell(i % 20)), rows(lambda i: f"{i},{i},{i},{i},{i},{i:03d}")
+    late = rows(lambda i: f"{i % 7},{i / 3},{i},{i},{i if i < 250 else '1.5'},x{i % 3}", 260)
+    for content in (first + body, first + code, first + late):
+        monkeypatch.setattr(delimited, "LARGE", 1 << 24)
+        small = read(tmp_path, content)
+        monkeypatch.setattr(delimited, "LARGE", 0)
+        large = read(tmp_path, content)
+        assert all(a.equals(b) for a, b in zip(small.columns, large.columns, strict=True))
 
 
 def test_labels_of_rows_are_no_feature(tmp_path):

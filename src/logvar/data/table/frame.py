@@ -21,7 +21,7 @@ FILES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", ".arrow", ".feather")
 _NOT_NUMBERS = (str, bytes, datetime.date, datetime.time, datetime.timedelta, np.datetime64)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Table:
     """Columns of equal length with distinct names; a null is a missing cell."""
 
@@ -45,6 +45,9 @@ class Table:
     def __post_init__(self) -> None:
         if not self.natives:
             object.__setattr__(self, "natives", ("",) * len(self.names))
+
+    def __repr__(self) -> str:
+        return f"<Table of {len(self):,} rows and {len(self.names):,} columns, {self.container}>"
 
     def __len__(self) -> int:
         return len(self.columns[0]) if self.columns else 0

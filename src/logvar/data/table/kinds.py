@@ -287,7 +287,8 @@ def _has_a_long_tail(values: np.ndarray) -> bool:
 
 
 def _skewness(values: np.ndarray) -> float:
-    centred = values - values.mean()
+    largest = np.abs(values).max()
+    centred = values / largest - np.mean(values / largest)  # cubes of large numbers overflow
     spread = centred.std()
     return float(np.mean((centred / spread) ** 3)) if spread > 0 else 0.0
 
