@@ -1,6 +1,7 @@
 """Cells by the name of their column; errors that name them; nothing outside of a column's kind."""
 
 import datetime
+import decimal
 
 import numpy as np
 import pandas as pd
@@ -106,12 +107,13 @@ def test_nothing_leaves_the_kind_of_its_column():
             "income": [0.5, 1.5, 80.2, 3.1],
             "moment": pd.to_datetime(["2020-01-01 10:00", "2020-01-02", "2021-05-05", None], format="mixed"),
             "size": pd.Categorical(["S", "L", "S", "L"], ["S", "M", "L"], ordered=True),
+            "exact": [decimal.Decimal("1.25"), decimal.Decimal("2.75"), None, decimal.Decimal("9.99")],
         }
     )  # fmt: skip
     table = as_table(frame)
     schema = found(table)
     draws = np.random.default_rng(0)
-    wild = draws.normal(size=(200, len(schema.modelled))) * 10.0 ** draws.integers(-3, 30, (200, 1))
+    wild = draws.normal(size=(200, len(schema.modelled))) * 10.0 ** draws.integers(-3, 60, (200, 1))
     wild[draws.random(wild.shape) < 0.1] = np.nan
     for container in ("arrow", "pandas", "lists"):
         form = TableForm(schema, container)
@@ -119,7 +121,10 @@ def test_nothing_leaves_the_kind_of_its_column():
         again = form.cells(made)
         assert (np.isnan(again) == np.isnan(wild)).all()
         np.testing.assert_array_equal(form.cells(form.native(again)), again)
-        assert (np.nan_to_num(again[:, 0]) >= 0).all()
+        assert (np.nan_to_num(again[:, 0]) >= 0).all() and np.isfinite(
+            again[~np.isnan(again)]
+        ).all()
+        assert np.nanmax(again[:, -1]) > 1e9, "Arrow infers decimals that end at 9.99"
         assert set(as_table(made)["size"].to_pylist()) == {"S", "M", "L", None}
     assert back(
         table_of(np.zeros((2, len(schema.modelled))), schema, "pandas"), "pandas"

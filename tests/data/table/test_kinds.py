@@ -83,15 +83,17 @@ def test_the_schema_is_read_back_and_given_again(tmp_path):
     # A user's own short file, and a change in a long one.
     (tmp_path / "short.toml").write_text('[[column]]\nname = "age"\nkind = "real"\n')
     assert schema_given(tmp_path / "short.toml", TABLE)["age"].kind == "real"
-    (tmp_path / "long.toml").write_text(form.as_toml().replace('kind = "binary"', 'kind = "count"'))
-    assert schema_given(tmp_path / "long.toml", TABLE)["flag"].kind == "count"
+    long = form.as_toml().replace('kind = "binary"', 'kind = "count"').replace("step = 0.01\n", "")
+    (tmp_path / "long.toml").write_text(long)
+    given = schema_given(tmp_path / "long.toml", TABLE)
+    assert given["flag"].kind == "count" and given["price"].step == 0
 
 
 def test_kinds_as_the_user_says():
     sizes = {
         "size": ["M", "S", "L", "M"],
         "code": ["1", "2", "2", "1"],
-        "n": [1, 2, 3, 3],
+        "n": [10, 2, 3, 3],
         "s": [" a", "b", "b", "b"],
     }
     given = {
@@ -102,10 +104,10 @@ def test_kinds_as_the_user_says():
     }
     table = as_table(sizes)
     schema = found(table, given)
-    assert schema["size"].levels == ("S", "M", "L") and schema["n"].levels == (1, 2, 3)
+    assert schema["size"].levels == ("S", "M", "L") and schema["n"].levels == (2, 3, 10)
     assert schema["s"].levels == ("b", " a"), "as the table writes it"
     assert schema["code"].reason == "as given; integers from 1 to 2, none below 0"
-    assert cells_of(table, schema)[:2].tolist() == [[1, 1, 0, 1], [0, 2, 1, 0]]
+    assert cells_of(table, schema)[:2].tolist() == [[1, 1, 2, 1], [0, 2, 0, 0]]
     for kind in ("identifier", "label", "condition", "ignored"):
         assert found(table, {"n": kind})["n"].kind == kind
         assert len(found(table, {"n": kind}).modelled) == 3

@@ -56,12 +56,14 @@ def type_of(text: str) -> pa.DataType:
 
 
 def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column of categories as its values, and any text as Arrow's plain string."""
+    """Return a column of categories as its values, in the types that all functions know."""
     kind = column.type
     if kinds.is_dictionary(kind):
         column = pa.chunked_array(
             [chunk.dictionary_decode() for chunk in column.chunks], kind.value_type
         )
+    if kinds.is_float16(column.type):  # few functions of Arrow know it
+        column = column.cast(pa.float32())
     if is_text(column.type) and not kinds.is_string(column.type):
         column = column.cast(pa.string())
     return column
@@ -149,7 +151,8 @@ def from_numbers(values: np.ndarray, kind: pa.DataType, unit: str = "") -> pa.Ar
         whole = np.where(whole >= 2.0**63, np.nextafter(2.0**63, 0), whole)
         return pa.array(whole.astype(np.int64), mask=missing).cast(kind)
     if name == "decimal":
-        most = 10.0 ** (kind.precision - kind.scale) - 10.0**-kind.scale
+        ten = 10.0 ** (kind.precision - kind.scale)
+        most = min(ten - 10.0**-kind.scale, np.nextafter(ten, 0))
         whole = np.clip(values, -most, most)
         return pa.array(whole, mask=missing).cast(kind, safe=False)
     if name == "boolean":

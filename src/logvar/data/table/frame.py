@@ -172,8 +172,13 @@ def _of_frame(X: Any, name: str) -> Table:
         return _built(table.column_names, table.columns, "arrow", name)
     series = [frame.get_column(column) for column in frame.columns]
     natives = ["Enum" if isinstance(one.dtype, nw.Enum) else "" for one in series]
+    cells = [one.to_arrow() for one in series]
+    for i, own in enumerate(natives):
+        if own:  # as newer versions of polars say it themselves
+            kind = cells[i].type
+            cells[i] = cells[i].cast(pa.dictionary(kind.index_type, kind.value_type, True))
     container = "polars" if frame.implementation.is_polars() else frame.implementation.value
-    return _built(frame.columns, [one.to_arrow() for one in series], container, name, natives)
+    return _built(frame.columns, cells, container, name, natives)
 
 
 def _of_rows(X: Sequence[Sequence[Any]], name: str) -> Table:

@@ -154,7 +154,7 @@ def _found(table: Table, base: Column, column: pa.ChunkedArray) -> Column:
     kind = family(column.type)
     if kind in ("text", "category"):
         return _of_texts(base, column)
-    if kind == "boolean" or pc.count_distinct(column).as_py() == 1:
+    if kind == "boolean" or pc.count_distinct(plain(column)).as_py() == 1:
         levels = levels_of(column)
         return _with_levels(base, "binary" if len(levels) == 2 else "constant", levels)
     if kind == "date":
