@@ -8,7 +8,7 @@ rounding interval instead of a density at a point. A constant is the constant.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -42,6 +42,7 @@ ByColumn = Float[Array, "columns"]
 Observed = Bool[Array, "columns"]
 
 
+@runtime_checkable
 class UnitsOfTable(Protocol):
     """What the likelihood takes from `logvar.data.table.units.TableUnits`."""
 

@@ -84,15 +84,15 @@ class Warps(eqx.Module):
         weight = np.exp(-0.5 * eps**2)
         weight /= weight.sum()
 
-        def at(location: Float[Array, ""]) -> Float[Array, "numbers"]:
+        def means_at(location: Float[Array, ""]) -> Float[Array, "numbers"]:
             draws = self.inverse(location + sigma * jnp.asarray(eps, sigma.dtype)[:, None])
             return jnp.asarray(weight, sigma.dtype) @ self.rounded(draws)
 
-        table = jax.lax.map(at, grid)
+        table = jax.lax.map(means_at, grid)
         place = (jnp.clip(location, -_MEANS_TO, _MEANS_TO) + _MEANS_TO) * (
             (_MEANS - 1) / (2 * _MEANS_TO)
         )
-        left = jnp.clip(jnp.floor(place), 0, _MEANS - 2).astype(jnp.int32)
-        part = place - left
+        left = jnp.clip(jnp.floor(place), 0.0, _MEANS - 2.0)
+        part, at_left = place - left, left.astype(jnp.int32)
         column = jnp.arange(table.shape[1])
-        return (1 - part) * table[left, column] + part * table[left + 1, column]
+        return (1 - part) * table[at_left, column] + part * table[at_left + 1, column]

@@ -15,6 +15,11 @@ class Column:
     high: float | None = None
 
 
+@dataclasses.dataclass
+class Schema:
+    modelled: tuple
+
+
 COLUMNS = (
     Column("letter", "categorical", ("a", "b", "c")),
     Column("tail", "real"),

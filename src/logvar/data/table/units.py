@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -22,6 +22,7 @@ Form = tuple[str, int, bool]
 """(kind, size, rounded): levels and their number, a constant, or a number and its atoms."""
 
 
+@runtime_checkable
 class ColumnOfSchema(Protocol):
     """What is used of a column of a schema."""
 
@@ -31,6 +32,14 @@ class ColumnOfSchema(Protocol):
     step: float
     low: float | None
     high: float | None
+
+
+@runtime_checkable
+class SchemaOfTable(Protocol):
+    """What is used of a schema: its modelled columns, in the order of the cells."""
+
+    @property
+    def modelled(self) -> Sequence[ColumnOfSchema]: ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,12 +58,12 @@ class TableUnits:
     numbers: tuple[NumberColumn, ...]
 
     @classmethod
-    def of_cells(cls, cells: Cells, columns: Sequence[ColumnOfSchema]) -> "TableUnits":
+    def of_cells(cls, cells: Cells, schema: SchemaOfTable) -> "TableUnits":
         """Fit to training cells.
 
         Args:
             cells: (rows, columns) numbers, codes of levels, and 0 for constants; NaN is missing.
-            columns: the modelled columns of the schema, in the order of the cells.
+            schema: the kinds of the columns.
 
         Raises:
             LogvarError: a code is no level of its column.
@@ -62,7 +71,7 @@ class TableUnits:
         forms: list[Form] = []
         counts: list[np.ndarray] = []
         numbers: list[NumberColumn] = []
-        for j, column in enumerate(columns):
+        for j, column in enumerate(schema.modelled):
             values = cells[:, j]
             values = np.asarray(values[~np.isnan(values)], np.float64)
             if column.kind in _WITH_LEVELS:
@@ -169,10 +178,12 @@ class TableUnits:
         knots = max((len(number.warp.spline.y) for number in self.numbers), default=0)
         splines = [number.warp.spline.padded(knots) for number in self.numbers]
         return {
-            "forms": np.array(kinds, np.int64).reshape(-1, 3),
+            "forms": np.array(kinds, np.int64).reshape(len(kinds), 3),
             "counts": np.concatenate([*self.counts, np.zeros(0)]),
-            "parameters": np.array([n.parameters() for n in self.numbers]).reshape(-1, 7),
-            "knots": np.array([[s.y, s.s, s.slope] for s in splines]).reshape(-1, 3, knots),
+            "parameters": np.array([n.parameters() for n in self.numbers]).reshape(len(splines), 7),
+            "knots": np.array([[s.y, s.s, s.slope] for s in splines]).reshape(
+                len(splines), 3, knots
+            ),
             "atoms": np.concatenate([*(n.atoms for n in self.numbers), np.zeros(0)]),
         }
 
