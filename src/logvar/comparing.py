@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from logvar.assembly.parts import KINDS, check_fit, get, is_auto, own_classes, specs, written
-from logvar.data.preparation import as_rows
+from logvar.data.intake import dense_rows
 from logvar.data.sources import fingerprint
 from logvar.errors import LogvarError
 from logvar.recipe import Recipe
@@ -150,8 +150,8 @@ def compare(
         'identical by construction'
     """
     keep_compiled_programs()
-    rows = as_rows(X)
-    test = None if test_data is None else as_rows(test_data, "test_data")
+    rows = dense_rows(X)
+    test = None if test_data is None else dense_rows(test_data, "test_data")
     if test is not None and test.shape[1:] != rows.shape[1:]:
         raise LogvarError(f"test_data has examples of {test.shape[1:]}, X of {rows.shape[1:]}")
     own = own_classes(list(settings.values()))

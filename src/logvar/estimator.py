@@ -1,16 +1,15 @@
 """`logvar.VAE`, the scikit-learn estimator. Start reading the code here."""
 
 import inspect
+import logging
 import math
 import os
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-import jax
 import numpy as np
-from jax.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.metadata_routing import UNUSED
@@ -19,29 +18,17 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from logvar import assembly
 from logvar.assembly import Own
 from logvar.assembly.parts import get, own_classes, written
-from logvar.data.examples import Examples
+from logvar.assembly.tables import Intake, taken_in, taken_in_again
 from logvar.data.intake import (
     at_least_two,
     counted,
-    dense_rows,
-    draws_of,
     held_out_of,
-    noise_of,
     seed_of,
-    warn_of_outside,
 )
-from logvar.data.preparation import Preparation, as_float32, as_rows
-from logvar.distributions.base import Distribution
-from logvar.distributions.multivariate import DiagonalNormal
-from logvar.distributions.normal import Normal
 from logvar.errors import LogvarError, LogvarTypeError
-from logvar.evaluation.coding import decode, draw, encode
-from logvar.evaluation.elbo import elbo_terms
-from logvar.evaluation.importance import importance_log_likelihood
-from logvar.evaluation.summary import Evaluation, evaluate
-from logvar.fitted import Fitted, FittedAttributes, PartAndMethod
+from logvar.fitted import Fitted
+from logvar.fitted_methods import FittedMethods
 from logvar.networks import Network
-from logvar.objectives.elbo import ELBO
 from logvar.recipe import CUSTOM, Recipe
 from logvar.recipe.older import unknown_setting
 from logvar.runs.loading import load_fitted
@@ -62,12 +49,18 @@ from logvar.training import optimizers, schedules
 from logvar.training.loop import Trained, Watcher, train
 from logvar.training.pace import Pace
 
+_LOG = logging.getLogger("logvar")
+
+
+def _log(line: str) -> None:
+    _LOG.info(line)
+
 
 def _warn(line: str) -> None:
     warnings.warn(line, stacklevel=4)  # at the call of `fit`
 
 
-class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class VAE(FittedMethods, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """A variational autoencoder.
 
     Examples x are rows of a table or images (rows, height, width[, channels]). All densities are
@@ -103,6 +96,8 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         match: train in the coordinates of this other scale of the log family.
         binarization: "none", "threshold", "static" or "dynamic".
         dequantize: add uniform noise of one level to integer data.
+        schema: for a table, what its columns are where that is not found as wished: a dict such as
+            {"zip": "categorical", "id": "identifier"}, the path of a schema.toml, or a `Schema`.
         encoder: your own module from one example to (mean, raw), or to whatever else the posterior
             needs; pass the decoder as well.
         decoder: your own module from one example's latents to raw outputs.
@@ -155,6 +150,7 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         match="",
         binarization="none",
         dequantize=False,
+        schema=None,
         encoder=None,
         decoder=None,
         random_state=0,
@@ -182,6 +178,7 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         self.match = match
         self.binarization = binarization
         self.dequantize = dequantize
+        self.schema = schema
         self.encoder = encoder
         self.decoder = decoder
         self.random_state = random_state
@@ -194,7 +191,7 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         sample_weight=None,
         validation_data=None,
         watcher: Watcher | None = None,
-        source: str = "",
+        source: str | Mapping[str, str] = "",
         announce: Callable[[str], None] | None = None,
         checkpoints: Checkpoints | str | os.PathLike | None = None,
         resume: Resume = False,
@@ -202,14 +199,16 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         """Train on X.
 
         Args:
-            X: (rows, features) or (rows, height, width[, channels]), numeric and finite; uint8 is
-                kept and read as pixels under the Bernoulli likelihood.
+            X: a table (a pandas, polars or Arrow frame, a dict of columns, a structured, object or
+                masked array, the path of a table file); or an array (rows, features) or (rows,
+                height, width[, channels]), in which uint8 are pixels. NaN is a missing cell.
             y: ignored; scikit-learn passes it.
             sample_weight: (rows,), how much each row counts: in the loss, and in the held-out ELBO.
                 A row of weight 0 is left out.
             validation_data: rows to hold out instead of a share of X; each counts the same.
             watcher: observes training, such as a progress bar.
-            source: the name of X in the recipe, so that a run can be repeated from it.
+            source: the name of X in the recipe, so that a run can be repeated from it; or, by name,
+                all of the recipe's settings of where X is from.
             announce: called before training with a line for each choice that "auto" made, and why.
             checkpoints: a folder for checkpoints during training, or a `Checkpoints` that also sets
                 how often they are written.
@@ -229,22 +228,38 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         if isinstance(checkpoints, str | os.PathLike):
             checkpoints = Checkpoints(checkpoints)
         own = self._own()
-        recipe = self._recipe(own).replace(data=source)
-        rows = self._rows(X, reset=True)
-        rows, weight = counted(rows, sample_weight)
+        source = {"data": source} if isinstance(source, str) else source
+        recipe = self._recipe(own).replace(**source)
+        tell = announce or _log
+        given = self._first_rows(X, recipe.model.likelihood)
+        form = given.form
+        if form is not None:
+            for line in str(form.schema).splitlines():
+                tell(line)
+        if validation_data is not None:
+            pair = isinstance(validation_data, tuple)
+            validation_data = taken_in_again(
+                validation_data[0] if pair else validation_data, form, "validation_data"
+            ).rows
+        rows, weight = counted(given.rows, sample_weight)
         rows, validation, weight, held_out_weight = held_out_of(
             rows, weight, validation_data, recipe.training
         )
         run = assembly.build_run(
-            recipe, rows, validation, own, sample_weight=weight, held_out_weight=held_out_weight
+            recipe,
+            rows,
+            validation,
+            own,
+            sample_weight=weight,
+            held_out_weight=held_out_weight,
+            table=form,
         )
-        tell = announce or (lambda line: None)
         for reason in run.decisions.why:
             tell(f"auto: {reason}")
         for note in run.decisions.notes:
             tell(note)
-        this = identity(recipe, data_of(rows, validation, weight, held_out_weight))
-        del rows, validation  # the run has them as its model reads them
+        this = identity(recipe, data_of(rows, validation, weight, held_out_weight, form))
+        del rows, validation, given  # the run has them as its model reads them
         state, history = starting_state(
             run, this, checkpoints, resume, tell, announce or _warn, own.classes
         )
@@ -278,123 +293,6 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             raise KeyboardInterrupt("interrupted; the estimator keeps the best weights so far")
         return self
 
-    def _posterior_of(self, X) -> Normal | Distribution:
-        """Return q(z | x) for each row.
-
-        For the diagonal family, a `Normal` of shape (rows, latent). For any other, its distribution
-        with a leading axis of rows in its arrays, for `jax.vmap`.
-        """
-        code = self._encode(X)
-        found = jax.vmap(self.model_.posterior.distribution)(code)
-        if not isinstance(found, DiagonalNormal):
-            return found
-        # The scale is the same for all rows, so its arrays have no axis of theirs.
-        return Normal(found.mean, found.raw, self.model_.scale)
-
-    posterior = PartAndMethod("posterior", _posterior_of)
-
-    def transform(self, X) -> Any:
-        """Return posterior means (rows, latent), float32; a frame if `set_output` asks for one."""
-        return self._embeddings(X)
-
-    def inverse_transform(self, Z) -> np.ndarray:
-        """Decode latents (rows, latent) to E[x | z] in the data's own units."""
-        check_is_fitted(self, "model_")
-        Z = as_float32(as_rows(Z, "Z"), "Z").astype(np.float32, copy=False)
-        expected = self._n_features_out
-        if Z.ndim != 2 or Z.shape[1] != expected:
-            raise LogvarError(
-                f"Z has shape {Z.shape}: expected (rows, {expected}), as transform returns"
-            )
-        return self.fitted_.in_own_units(decode(self.model_, Z))
-
-    def reconstruct(self, X) -> np.ndarray:
-        """Encode and decode X: E[x | z] at the posterior mean."""
-        return self.inverse_transform(self._embeddings(X))
-
-    def sample(self, n_samples: int = 1, *, mean: bool = False, random_state=None) -> np.ndarray:
-        """Draw from the model: z from the prior, then x from p(x | z).
-
-        Args:
-            n_samples: how many.
-            mean: return E[x | z], as pictures usually show, instead of a draw of x.
-            random_state: the seed; by default that of the estimator.
-        """
-        check_is_fitted(self, "model_")
-        seed = self.fitted_.seed if random_state is None else seed_of(random_state)
-        drawn = draw(self.model_, draws_of(n_samples), seed, mean=mean)
-        return self.fitted_.in_own_units(drawn)
-
-    def elbo(
-        self, X, eps: ArrayLike | None = None, n_samples: int = 1, analytic_kl: bool = False
-    ) -> np.ndarray:
-        """Return the ELBO of each row at β = 1, in nats.
-
-        log p(x | z) − KL(q(z | x) ‖ p(z)), with the KL estimated from the same samples (the
-        tutorial's three terms) or in closed form.
-
-        Args:
-            X: rows.
-            eps: noise, (rows, latent) or (n, rows, latent); by default a function of the seed
-                and each row's bytes.
-            n_samples: draws of z per row when eps is not given.
-            analytic_kl: compute the KL in closed form.
-        """
-        rows, preparation = self._stored(X)
-        noise = None
-        if eps is not None:
-            noise = noise_of(eps, len(rows), self.model_.noise_like())
-        n_samples = draws_of(n_samples)
-        return elbo_terms(
-            self.model_,
-            rows,
-            preparation,
-            self.fitted_.seed,
-            n_samples=n_samples if noise is None else noise.shape[1],
-            analytic_kl=analytic_kl,
-            eps=noise,
-        ).elbo
-
-    def score(self, X, y=None) -> float:
-        """Return the mean ELBO in nats per example: one sample per row, KL in closed form, β = 1.
-
-        β is 1 whatever the model was trained with, so that models of different β compare.
-        """
-        return float(self.elbo(X, analytic_kl=True).mean(dtype=np.float64))
-
-    def score_samples(self, X, n_samples: int = 100) -> np.ndarray:
-        """Return the importance-weighted log-likelihood of each row, nats (Burda et al. 2016).
-
-        In expectation a lower bound on log p(x), tighter with more samples. It is finite for every
-        finite row: a row far outside the training range is encoded from the nearest point inside
-        it, scored as it is, and reported by the warning `logvar.errors.OutsideTrainingRange`.
-        """
-        rows, preparation = self._stored(X)
-        return importance_log_likelihood(
-            self.model_, rows, preparation, self.fitted_.seed, draws_of(n_samples)
-        ).log_likelihood
-
-    def evaluate(self, X, *, split: str = "given", n_importance: int = 100) -> Evaluation:
-        """Compute all figures of a report on X, each with its protocol."""
-        rows, preparation = self._stored(X)
-        fitted = self.fitted_
-        objective = get("objective", fitted.recipe.objective.objective, fitted.own.classes)
-        as_in_the_tutorial = isinstance(objective, ELBO) and not objective.analytic_kl
-        return evaluate(
-            fitted.model,
-            rows,
-            preparation,
-            split=split,
-            binarization=fitted.preparation.binarization,
-            seed=fitted.seed,
-            meaning=fitted.likelihood.meaning(
-                binarized=fitted.preparation.binarization != "none",
-                dequantized=fitted.preparation.dequantize,
-            ),
-            n_importance=n_importance,
-            batch_means=fitted.recipe.training.batch_size if as_in_the_tutorial else None,
-        )
-
     def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> Path:
         """Write a run folder that `logvar.load` reads; nothing in it is pickled.
 
@@ -418,6 +316,7 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         tags.input_tags.three_d_array = True
+        tags.input_tags.allow_nan = True
         return tags
 
     @classmethod
@@ -437,6 +336,9 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         vae = cls(**settings | objects)
         vae._wrap(fitted)
         vae.n_features_in_ = math.prod(fitted.shape)
+        if fitted.table is not None:
+            vae.schema = fitted.table.schema
+            vae.n_features_in_ = len(fitted.table.schema)
         return vae
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -469,39 +371,27 @@ class VAE(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         settings["random_state"] = seed_of(self.random_state)
         return Recipe().replace(**written(settings, own.classes)).checked()
 
-    def _rows(self, X, *, reset: bool) -> np.ndarray:
-        """Check X as scikit-learn expects and as training needs it."""
-        rows = dense_rows(X)
+    def _first_rows(self, X, likelihood: str) -> Intake:
+        """Return X as the rows to train on, and remember the names of its columns."""
+        given = taken_in(X, likelihood, self.schema)
         self.n_features_in_: int
-        if not reset and math.prod(rows.shape[1:]) != self.n_features_in_:
-            raise LogvarError(
-                f"X has {math.prod(rows.shape[1:])} features, but VAE is expecting "
-                f"{self.n_features_in_} features as input: resize X, or fit a new model"
-            )
-        # Checks the names of the columns; the number of features was checked above.
+        self.feature_names_in_: np.ndarray
+        if given.form is None:
+            self._check_names(X, reset=True)
+            self.n_features_in_ = math.prod(given.rows.shape[1:])
+        else:
+            names = given.form.schema.names
+            self.n_features_in_ = len(names)
+            if hasattr(self, "feature_names_in_"):
+                del self.feature_names_in_  # of an earlier fit
+            if all(isinstance(name, str) for name in names):
+                self.feature_names_in_ = np.asarray(names, object)
+        at_least_two(given.rows)
+        return given
+
+    def _check_names(self, X, reset: bool = False) -> None:
+        # Their number is checked by the shape of the rows.
         validate_data(self, X, reset=reset, skip_check_array=True, ensure_2d=False)
-        if not reset:
-            return rows.reshape(-1, *self.fitted_.shape)
-        self.n_features_in_ = math.prod(rows.shape[1:])
-        return at_least_two(rows)
-
-    def _stored(self, X) -> tuple[Examples, Preparation]:
-        """Return X as the fitted model reads it, and the preparation left to do per batch."""
-        check_is_fitted(self, "model_")
-        keep_compiled_programs()
-        examples, preparation = self.fitted_.read(self._rows(X, reset=False))
-        warn_of_outside(examples)
-        return examples, preparation
-
-    def _encode(self, X) -> dict[str, np.ndarray]:
-        """The code of each row: the encoder's outputs by head."""
-        rows, preparation = self._stored(X)
-        return encode(self.model_, rows, preparation, self.fitted_.seed)
-
-    def _embeddings(self, X) -> np.ndarray:
-        """Return each row's embedding, (rows, latent)."""
-        code = self._encode(X)  # which checks that there is a model
-        return np.array(jax.vmap(self.model_.embedding)(code))
 
     def _not_finite(self, trained: Trained) -> str:
         return (

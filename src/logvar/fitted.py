@@ -5,6 +5,7 @@ It is saved in a run folder, converted, examined and reported on; estimators wra
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,16 @@ from logvar import assembly
 from logvar.assembly import Own
 from logvar.assembly.decisions import Decisions
 from logvar.assembly.parts import get
-from logvar.data.examples import Examples
+from logvar.assembly.tables import Intake
+from logvar.data.examples import Examples, Units
 from logvar.data.intake import read_as
-from logvar.data.preparation import Preparation, as_float32
-from logvar.data.standardization import Standardization
+from logvar.data.preparation import Preparation, as_float32, has_missing
+from logvar.data.table.form import TableForm
+from logvar.data.table.frame import Table, back
+from logvar.data.table.units import TableUnits
+from logvar.errors import LogvarError
+from logvar.evaluation.coding import draw
+from logvar.evaluation.surprise import ROWS, usual_log_likelihood
 from logvar.likelihoods import LikelihoodSpec
 from logvar.models.vae import VAEModel
 from logvar.recipe import Recipe
@@ -33,7 +40,7 @@ class Fitted:
     decisions: Decisions
     model: VAEModel
     preparation: Preparation
-    standardization: Standardization | None
+    units: Units | None
     shape: tuple[int, ...]
     """The shape of one example."""
     dtype: str
@@ -52,6 +59,8 @@ class Fitted:
     """The first quantity that was NaN or infinite, and why, if that ended training."""
     rescues: Sequence[Diagnosis | str] = ()
     """A diagnosis for each rescue."""
+    table: TableForm | None = None
+    """The form of the table that the training rows are from."""
 
     @classmethod
     def of_run(
@@ -63,8 +72,8 @@ class Fitted:
             run.decisions,
             trained.model,
             run.prepared,
-            run.standardization,
-            run.rows.shape[1:],
+            run.units,
+            run.shape,
             run.dtype,
             [metrics.as_dict() for metrics in trained.history],
             trained.ended,
@@ -73,6 +82,7 @@ class Fitted:
             trained.state,
             trained.diagnosis,
             tuple(trained.rescues),
+            run.table,
         )
 
     @property
@@ -96,14 +106,68 @@ class Fitted:
         """
         preparation = self.preparation
         if self.likelihood.reads_intensities:
-            preparation = read_as(preparation, as_float32(rows))
+            preparation = read_as(preparation, as_float32(rows), bits=self.decisions.bits)
         self.likelihood.check_new(rows)
-        examples = assembly.read(rows, preparation, self.seed, self.standardization)
-        return examples, preparation.after_fixing
+        examples = assembly.read(rows, preparation, self.seed, self.units)
+        missing = preparation.missing or has_missing(rows)
+        return examples, dataclasses.replace(preparation, missing=missing).after_fixing
 
     def in_own_units(self, values: np.ndarray) -> np.ndarray:
-        """Convert x from the model's units to the data's."""
-        return values if self.standardization is None else self.standardization.to_user(values)
+        """Convert x from the model's units to the data's; pixels become uint8 again."""
+        if self.units is not None:
+            return self.units.to_user(values)
+        if self.dtype == "uint8" and self.preparation.divisor != 1:
+            return np.round(values * self.preparation.divisor).astype(np.uint8)
+        return values
+
+    def as_given(self, cells: np.ndarray, like: Table | None = None) -> Any:
+        """Return cells in the data's own units as the rows of `fit` came: a frame, or an array.
+
+        Args:
+            cells: (rows, *shape).
+            like: the table they belong to, for its columns that are not modelled.
+        """
+        if self.table is None:
+            return cells
+        container = self.table.container if like is None else like.container
+        from logvar.data.table.cells import table_of  # imports pyarrow
+
+        return back(table_of(cells, self.table.schema, container, like), container)
+
+    def given_back(self, values: np.ndarray, like: Table | None = None) -> Any:
+        """Return x in the model's units as the rows of `fit` came."""
+        return self.as_given(self.in_own_units(values), like)
+
+    @property
+    def column_names(self) -> list[Any]:
+        """The names of the modelled columns; their numbers if they have none."""
+        if self.table is None:
+            return list(range(self.shape[0]))
+        return [column.name for column in self.table.schema.modelled]
+
+    def value_of(self, given: Intake, row: int, column: int) -> Any:
+        """Return a cell as it was given."""
+        if given.table is None:
+            return given.rows[row, column].item()
+        value = given.table[self.column_names[column]][row].as_py()
+        return value.strip() if isinstance(value, str) else value
+
+    @cached_property
+    def usual_cells(self) -> np.ndarray:
+        """The usual log p(x_j | the row's other cells) of each cell, nats."""
+        drawn = draw(self.model, ROWS, self.seed, mean=False)
+        examples, preparation = self.read(self.in_own_units(drawn))
+        return usual_log_likelihood(self.model, examples, preparation, self.seed)
+
+    def with_holes(self, cells: np.ndarray, seed: int) -> np.ndarray:
+        """Leave cells out as they are left out of the training rows.
+
+        Raises:
+            LogvarError: it is not known which are, because no table was fitted by its columns.
+        """
+        if not isinstance(self.units, TableUnits):
+            raise LogvarError("missing=True goes with a table under likelihood 'mixed'")
+        return np.where(self.units.holes.drawn(len(cells), seed), np.nan, cells)
 
 
 class FittedAttributes:

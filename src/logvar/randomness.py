@@ -26,6 +26,8 @@ class Purpose(enum.IntEnum):
     STATIC_BINARIZATION = 8
     OBJECTIVE = 9
     PRIOR = 10
+    IMPUTATION = 11
+    MISSING = 12
 
 
 _GENERATOR = "threefry2x32"

@@ -98,9 +98,11 @@ def test_a_folder_of_images_with_labels(tmp_path):
         Image.fromarray(np.full((6, 5), 40 * i, np.uint8)).save(tmp_path / group / f"{i}.png")
     data = sources.load(str(tmp_path))
     assert data.train.shape == (3, 6, 5, 1) and data.train.dtype == np.uint8
-    np.testing.assert_array_equal(data.train_labels, [0, 0, 1])
+    np.testing.assert_array_equal(data.train_labels, ["cats", "cats", "dogs"])
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "odd.png")
-    with pytest.raises(logvar.LogvarError, match="expected images of one size"):
+    with pytest.raises(
+        logvar.LogvarError, match="2 sizes .*expected images of one size; give --resize"
+    ):
         sources.load(str(tmp_path))
 
 

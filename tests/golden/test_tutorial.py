@@ -9,7 +9,7 @@ import logvar
 from logvar import objectives
 from logvar.models.batch import Batch
 from logvar.objectives import Moment
-from logvar.recipe import preset
+from logvar.recipe import Recipe, preset
 from logvar.training import optimizers
 from logvar.training.state import partition
 from tests.golden.recorded import (
@@ -101,8 +101,7 @@ def test_five_steps_of_keras_adam():
 
 def test_epochs_of_fit():
     """`fit` follows TensorFlow through epochs, given its order and noise (record_epochs.py)."""
-    settings = preset("tutorial").flat()
-    del settings["data"]
+    settings = {name: preset("tutorial").flat()[name] for name in Recipe.settings()}
     start = model("initial/")
     vae = logvar.VAE(**settings | {"epochs": 6}, encoder=start.encoder, decoder=start.decoder).fit(
         images("test_first512")
@@ -178,7 +177,7 @@ def test_files_that_are_not_the_tutorials_are_refused(tmp_path):
 
 
 def test_preset_is_the_tutorials():
-    settings = preset("tutorial").flat()
+    settings = {name: preset("tutorial").flat()[name] for name in Recipe.settings()}
     assert settings["latent_dim"] == 2
     assert settings["batch_size"] == 32
     assert settings["epochs"] == 10

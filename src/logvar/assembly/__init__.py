@@ -12,7 +12,7 @@ from logvar.assembly.run import (
     preparation,
     read,
     skeleton,
-    standardization,
+    units_of,
 )
 
 __all__ = [
@@ -24,5 +24,5 @@ __all__ = [
     "preparation",
     "read",
     "skeleton",
-    "standardization",
+    "units_of",
 ]

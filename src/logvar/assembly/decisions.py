@@ -6,10 +6,14 @@ import numpy as np
 
 from logvar import networks
 from logvar.assembly.parts import KINDS, Classes, get, is_auto, resolved
-from logvar.data.preparation import BINARIZATIONS
+from logvar.assembly.tables import far_from_a_bell, likelihood_of
+from logvar.data.images.shapes import check_channels_last
+from logvar.data.preparation import BINARIZATIONS, has_missing
+from logvar.data.table.form import TableForm
 from logvar.errors import LogvarError, unknown_name
 from logvar.likelihoods import LikelihoodSpec
 from logvar.likelihoods.bernoulli import divisor_of
+from logvar.likelihoods.mixed import Mixed
 from logvar.likelihoods.values import place
 from logvar.recipe import Recipe
 
@@ -29,6 +33,10 @@ class Decisions:
     why: tuple[str, ...]
     notes: tuple[str, ...] = ()
     """Other observations about the data that the user should know."""
+    missing: bool = False
+    """Whether rows have missing cells."""
+    bits: bool = False
+    """Whether all values are 0 or 1."""
 
 
 def decide(
@@ -38,6 +46,7 @@ def decide(
     *,
     custom_networks: bool,
     own: Classes = (),
+    table: TableForm | None = None,
 ) -> Decisions:
     """Choose the parts for `auto`, and check that the data fit.
 
@@ -47,6 +56,7 @@ def decide(
         validation: held-out rows, which must fit as well.
         custom_networks: whether the networks were passed as modules.
         own: the user's own classes of parts.
+        table: the form of the table that rows are cells of, if they are.
 
     Raises:
         LogvarError: the data do not fit the likelihood or the binarization.
@@ -56,18 +66,58 @@ def decide(
     why = []
     text, reason = recipe.model.likelihood, ""
     if is_auto(text):
-        name, reason = _likelihood_of(rows)
+        of_table = None if table is None else likelihood_of(table, rows)
+        name, reason = of_table or _likelihood_of(rows)
         text = resolved("likelihood", text, name, reason)
         why.append(f"likelihood {text}: {reason}")
     tables = [rows] if validation is None else [rows, validation]
     spec: LikelihoodSpec = get("likelihood", text, own).decided(*tables)
-    for table in tables:
-        _check_preparation(recipe, spec, text, table)
+    _check_columns(spec, table, tables)
+    for some in tables:
+        _check_preparation(recipe, spec, text, some)
     return Decisions(
         KINDS["likelihood"].describe(spec),
         _network(recipe, rows.shape[1:], custom_networks, why),
         divisor_of(rows) if spec.reads_intensities else 1.0,
         tuple(why),
+        notes=_notes(spec, rows) if is_auto(recipe.model.likelihood) else (),
+        missing=any(map(has_missing, tables)),
+        bits=spec.reads_intensities and all(map(_are_bits, tables)),
+    )
+
+
+def _check_columns(spec: LikelihoodSpec, table: TableForm | None, tables: list[np.ndarray]) -> None:
+    """Check that each feature has a value, and that a mixed likelihood knows its columns."""
+    if isinstance(spec, Mixed) and table is None:
+        raise LogvarError(
+            "likelihood 'mixed' models the columns of a table, and X has other examples: give a "
+            "table, or use likelihood='auto'"
+        )
+    rows = tables[0]
+    if not has_missing(rows):
+        return
+    empty = np.argwhere(np.isnan(rows).all(0))
+    if len(empty):
+        names = None if table is None else table.schema.modelled
+        at = int(empty[0][0]) if len(empty[0]) == 1 else tuple(map(int, empty[0]))
+        which = repr(names[at].name) if names is not None and isinstance(at, int) else f"{at}"
+        raise LogvarError(
+            f"column {which} has no value in the {len(rows):,} training rows "
+            f"({len(empty):,} such column{'s' * (len(empty) > 1)}): drop it"
+        )
+
+
+def _notes(spec: LikelihoodSpec, rows: np.ndarray) -> tuple[str, ...]:
+    """Return what the user should know of the likelihood that was chosen for these rows."""
+    if not spec.standardizes or rows.ndim != 2:
+        return ()
+    odd = far_from_a_bell(rows)
+    if not len(odd):
+        return ()
+    some = ", ".join(map(str, odd[:5])) + (", …" if len(odd) > 5 else "")
+    return (
+        f"{len(odd):,} of {rows.shape[1]:,} columns do not look like a bell ({some}): samples of "
+        "them will; likelihood='mixed' models each column's own shape",
     )
 
 
@@ -76,6 +126,7 @@ def _network(recipe: Recipe, shape: tuple[int, ...], custom: bool, why: list[str
     if custom:
         return CUSTOM_NETWORK
     if is_auto(network):
+        check_channels_last(shape)
         network = resolved("network", network, networks.choose(shape), f"examples of shape {shape}")
         why.append(f"network {network}: examples of shape {shape}")
     return network
@@ -95,7 +146,7 @@ def _check_preparation(recipe: Recipe, spec: LikelihoodSpec, text: str, rows: np
             f"dequantize goes with a density of real values, got likelihood {text!r}: use "
             "likelihood='normal', or dequantize=False"
         )
-    off = rows != np.round(rows)
+    off = (rows != np.round(rows)) & (rows == rows)
     if off.any():
         at = np.argwhere(off)[0]
         raise LogvarError(
@@ -104,14 +155,18 @@ def _check_preparation(recipe: Recipe, spec: LikelihoodSpec, text: str, rows: np
         )
 
 
+def _are_bits(rows: np.ndarray) -> bool:
+    return bool((np.isin(rows, (0, 1)) | np.isnan(rows)).all())
+
+
 def _likelihood_of(rows: np.ndarray) -> tuple[str, str]:
-    low, high = float(rows.min()), float(rows.max())
+    low, high = float(np.nanmin(rows)), float(np.nanmax(rows))
     if divisor_of(rows) != 1:
         return "bernoulli", "pixels stored as uint8, read as intensities x/255"
     with np.errstate(over="ignore"):  # compared in float32, where 1 + 1e-9 is 1
         within_unit = bool(np.float32(low) >= 0 and np.float32(high) <= 1)
     if within_unit:
-        if np.isin(rows, (0, 1)).all():
+        if _are_bits(rows):
             return "bernoulli", "all values are 0 or 1"
         if rows.ndim > 2:
             return "bernoulli", "images with values in [0, 1], read as intensities"

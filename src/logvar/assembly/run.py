@@ -5,19 +5,25 @@ import functools
 from typing import Any
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from logvar import scales
 from logvar.assembly.decisions import Decisions, decide
 from logvar.assembly.parts import Classes, check_fit, get, specs
 from logvar.backend.precision import Precision, products_round_on_request
-from logvar.data.examples import Examples, examples_of, standardized
+from logvar.data.examples import Examples, Units, examples_of, in_units
 from logvar.data.preparation import Preparation, as_float32
 from logvar.data.standardization import Standardization
+from logvar.data.table.form import TableForm
+from logvar.data.table.units import TableUnits
 from logvar.errors import LogvarError
 from logvar.likelihoods import Likelihood
+from logvar.likelihoods.mixed import Mixed
 from logvar.models.heads import with_later_heads_at_zero
-from logvar.models.vae import VAEModel
+from logvar.models.vae import VAEModel, with_mask
 from logvar.networks import Network, Shapes
 from logvar.networks.checks import check_decoder, check_encoder
 from logvar.objectives import Objective
@@ -54,24 +60,37 @@ class Own:
             raise LogvarError(f"only the {given} was given: give the {missing} too")
 
 
-def standardization(
-    recipe: Recipe, decisions: Decisions, rows: np.ndarray, own: Classes = ()
-) -> Standardization | None:
-    """Return the standardization of rows, computed from the training rows; None if the likelihood
-    reads rows as they are."""
-    if not get("likelihood", decisions.likelihood, own).standardizes:
+def units_of(
+    recipe: Recipe,
+    decisions: Decisions,
+    rows: np.ndarray,
+    own: Classes = (),
+    table: TableForm | None = None,
+) -> Units | None:
+    """Return how the model reads rows, fitted to the training rows; None if it reads them as they
+    are."""
+    spec = get("likelihood", decisions.likelihood, own)
+    if isinstance(spec, Mixed):
+        assert table is not None  # `decide` has checked it
+        return TableUnits.of_cells(rows, table.schema.modelled)
+    if not spec.standardizes:
         return None
     return Standardization.of_rows(rows, noise=0.5 if recipe.data.dequantize else 0.0)
 
 
-def preparation(
-    recipe: Recipe, decisions: Decisions, standardization: Standardization | None = None
-) -> Preparation:
+def preparation(recipe: Recipe, decisions: Decisions, units: Units | None = None) -> Preparation:
     """Return the conversion of this run's rows to inputs."""
-    plain = Preparation(decisions.divisor, recipe.data.binarization, recipe.data.dequantize)
-    if standardization is None or not plain.dequantize:
+    plain = Preparation(
+        decisions.divisor,
+        recipe.data.binarization,
+        recipe.data.dequantize,
+        missing=decisions.missing,
+    )
+    if isinstance(units, TableUnits):
+        return dataclasses.replace(plain, placeholder=units.placeholder)
+    if units is None or not plain.dequantize:
         return plain
-    return dataclasses.replace(plain, level=(1 / standardization.factor).astype(np.float32))
+    return dataclasses.replace(plain, level=(1 / units.factor).astype(np.float32))
 
 
 def build_model(
@@ -80,15 +99,14 @@ def build_model(
     shape: tuple[int, ...],
     own: Own = Own(),
     *,
-    standardization: Standardization | None = None,
+    units: Units | None = None,
 ) -> VAEModel:
     """Build the untrained model; its weights are a function of the recipe's seed.
 
     Raises:
         LogvarError: the user's own network does not fit the data, or parts do not fit together.
     """
-    log_factor = 0.0 if standardization is None else standardization.log_factor
-    model = _model(recipe, decisions, shape, own, log_factor)
+    model = _model(recipe, decisions, shape, own, units)
     model = eqx.tree_at(
         lambda model: model.encoder,
         model,
@@ -109,9 +127,10 @@ def skeleton(
     decisions: Decisions,
     shape: tuple[int, ...],
     own: Own = Own(),
+    units: Units | None = None,
 ) -> VAEModel:
     """Return the model with shapes instead of its networks' weights, to be filled from a file."""
-    return _model(recipe, decisions, shape, own, 0.0, drawn=False)
+    return _model(recipe, decisions, shape, own, units, drawn=False)
 
 
 def _model(
@@ -119,24 +138,25 @@ def _model(
     decisions: Decisions,
     shape: tuple[int, ...],
     own: Own,
-    log_factor: Any,
+    units: Units | None,
     drawn: bool = True,
 ) -> VAEModel:
     parts = specs(recipe, own.classes)
     check_fit(parts)
     spec = get("likelihood", decisions.likelihood, own.classes)
-    likelihood: Likelihood = spec.build(shape, log_factor)
+    if isinstance(units, TableUnits):
+        likelihood: Likelihood = spec.build_for(units)
+    else:
+        likelihood = spec.build(shape, 0.0 if units is None else units.log_factor)
+    seen = encoder_shape(likelihood, shape, decisions.missing)
     seed, latent_dim = recipe.training.random_state, recipe.model.latent_dim
     if own.encoder is not None and own.decoder is not None:
         encoder, decoder = own.encoder, own.decoder
-        seen = likelihood.encoder_shape(shape)
         latent_dim = check_encoder(encoder, seen, parts.posterior.heads)
         check_decoder(decoder, latent_dim, likelihood.output_shape(shape), shape)
     else:
         outputs = sum(parts.posterior.heads(latent_dim).values())
-        shapes = Shapes(
-            likelihood.encoder_shape(shape), outputs, latent_dim, likelihood.output_shape(shape)
-        )
+        shapes = Shapes(seen, outputs, latent_dim, likelihood.output_shape(shape))
         network = get("network", decisions.network, own.classes)
         build = functools.partial(network.build, shapes, stream(seed, Purpose.WEIGHTS))
         encoder, decoder = build() if drawn else eqx.filter_eval_shape(build)
@@ -148,7 +168,21 @@ def _model(
         likelihood=likelihood,
         posterior=parts.posterior,
         latent_dim=latent_dim,
+        missing=decisions.missing,
     )
+
+
+def encoder_shape(likelihood: Likelihood, shape: tuple[int, ...], missing: bool) -> tuple[int, ...]:
+    """Return the shape of what the encoder reads, with the mask if rows have missing cells."""
+    if not missing:
+        return likelihood.encoder_shape(shape)
+
+    def read(x: Array) -> Array:
+        observed = jnp.ones(x.shape, bool)
+        return with_mask(likelihood.encoder_input(x, observed), likelihood.cells(observed))
+
+    x = jax.ShapeDtypeStruct(likelihood.example_shape(shape), jnp.float32)
+    return jax.eval_shape(read, x).shape
 
 
 def build_plan(
@@ -202,13 +236,17 @@ class Run:
     prepared: Preparation
     model: VAEModel
     coordinates: Any
-    standardization: Standardization | None
+    units: Units | None
     rows: Examples
     validation: Examples | None
     objective: Objective
     plan: Plan
     dtype: str
     """The dtype of rows in the data's own units: uint8, float32 or float64."""
+    shape: tuple[int, ...]
+    """The shape of one example in the data's own units."""
+    table: TableForm | None = None
+    """The form of the table that the rows are from."""
 
 
 def build_run(
@@ -219,6 +257,7 @@ def build_run(
     *,
     sample_weight: np.ndarray | None = None,
     held_out_weight: np.ndarray | None = None,
+    table: TableForm | None = None,
 ) -> Run:
     """Build a run.
 
@@ -229,23 +268,26 @@ def build_run(
         own: parts passed as objects.
         sample_weight: (rows,), how much each row counts in the loss.
         held_out_weight: the same for the held-out ELBO.
+        table: the form of the table that the rows are cells of, if they are.
 
     Raises:
         LogvarError: the data or a setting is invalid.
     """
     custom = own.encoder is not None
-    decisions = decide(recipe, rows, validation, custom_networks=custom, own=own.classes)
+    decisions = decide(
+        recipe, rows, validation, custom_networks=custom, own=own.classes, table=table
+    )
     rounds = recipe.training.precision == Precision.BFLOAT16.value
     if rounds and custom and not products_round_on_request():
         raise LogvarError(
             "precision 'bfloat16' got your own networks on a CPU, which would compute in float32: "
             "use precision='float32', a built-in network, or an accelerator"
         )
-    found = standardization(recipe, decisions, rows, own.classes)
-    if found is not None and found.note:
-        decisions = dataclasses.replace(decisions, notes=(found.note,))
+    found = units_of(recipe, decisions, rows, own.classes, table)
+    if isinstance(found, Standardization) and found.note:
+        decisions = dataclasses.replace(decisions, notes=(*decisions.notes, found.note))
     prepared = preparation(recipe, decisions, found)
-    model = build_model(recipe, decisions, rows.shape[1:], own, standardization=found)
+    model = build_model(recipe, decisions, rows.shape[1:], own, units=found)
     seed = recipe.training.random_state
     in_coordinates = coordinates(model)
     if recipe.training.match:
@@ -271,20 +313,22 @@ def build_run(
         with_inputs(objective),
         plan,
         _dtype(rows, found),
+        rows.shape[1:],
+        table,
     )
 
 
-def _dtype(rows: np.ndarray, standardization: Standardization | None) -> str:
+def _dtype(rows: np.ndarray, units: Units | None) -> str:
     if rows.dtype == np.uint8:
         return "uint8"
-    return "float32" if standardization is None else np.dtype(standardization.dtype).name
+    return "float32" if units is None else np.dtype(units.dtype).name
 
 
 def read(
     rows: np.ndarray,
     prepared: Preparation,
     seed: int,
-    standardization: Standardization | None,
+    units: Units | None,
     *,
     keyed: bool = True,
 ) -> Examples:
@@ -294,12 +338,12 @@ def read(
         rows: the user's rows, checked.
         prepared: how they become inputs; static binarization is fixed here.
         seed: the seed of that binarization.
-        standardization: that of the model, if it has one.
+        units: those of the model, if it has any.
         keyed: whether noise will be keyed by the rows' bytes.
 
     Raises:
         LogvarError: a value is too large for a model that does not standardize.
     """
-    if standardization is not None:
-        return standardized(rows, standardization, keyed=keyed)
+    if units is not None:
+        return in_units(rows, units, keyed=keyed)
     return examples_of(prepared.fix(as_float32(rows), seed))

@@ -24,6 +24,13 @@ OwnData = Annotated[
 ]
 Run = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN", help="a run folder")]
 Out = Annotated[Path, tyro.conf.arg(metavar="FILE", help="a .npy, .csv or .parquet file")]
+Pictures = Annotated[
+    Path,
+    tyro.conf.arg(
+        metavar="FILE|FOLDER",
+        help="a .npy, .csv or .parquet file; of images also a new folder of PNG files, or one .png",
+    ),
+]
 DataDir = Annotated[
     str | None, tyro.conf.arg(metavar="DIR", help="where mnist is; otherwise LOGVAR_DATA")
 ]
@@ -34,7 +41,7 @@ def _flags(name: str, without: tuple[str, ...] = ()) -> type:
     fields = []
     for section in dataclasses.fields(Recipe):
         for field in dataclasses.fields(section.default):  # type: ignore[arg-type]
-            if field.name in ("data", *without):
+            if field.name in ("data", "reading", *without):
                 continue
             kind, text = field.type.__origin__, field.type.__metadata__[0]  # type: ignore[union-attr]
             flag_name = "seed" if field.name == "random_state" else None

@@ -28,7 +28,10 @@ def compare(
         raise LogvarError(
             f"{out} already holds a comparison: give --overwrite to replace it, or another --out"
         )
-    dataset = sources.load(data, data_dir)
+    how = {name: settings.pop(name) for name in ("resize", "shape")}
+    dataset = sources.load(data, data_dir, **how)
+    for note in dataset.notes:
+        console.print(note, highlight=False, soft_wrap=True, markup=False)
     with _Bar() as bar:
         result = compare_scales(
             dataset.train, test_data=dataset.test, out=out, overwrite=overwrite, name=data,

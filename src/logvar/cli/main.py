@@ -20,6 +20,7 @@ from logvar.cli.arguments import (
     DataDir,
     Out,
     OwnData,
+    Pictures,
     Run,
     Settings,
     defaults,
@@ -118,17 +119,19 @@ def decode(
     ],
     /,
     *,
-    out: Out,
+    out: Pictures,
 ) -> None:
     """Decode latents to E[x | z].
 
     Example: logvar decode runs/digits codes.csv --out decoded.npy
     """
-    _write(run, str(latents), None, out, lambda vae, Z: vae.inverse_transform(Z), "x")
+    _write(run, str(latents), None, out, lambda vae, Z: vae.inverse_transform(Z), "decoded")
 
 
-def reconstruct(run: Run, data: OwnData = None, /, *, out: Out, data_dir: DataDir = None) -> None:
-    """Encode and decode DATA.
+def reconstruct(
+    run: Run, data: OwnData = None, /, *, out: Pictures, data_dir: DataDir = None
+) -> None:
+    """Encode and decode DATA; images may become PNG files in a folder, under their names.
 
     Example: logvar reconstruct runs/digits digits --out reconstructions.npy
     """
@@ -159,16 +162,16 @@ def sample(
     run: Run,
     /,
     *,
-    out: Out,
+    out: Pictures,
     n: Annotated[int, tyro.conf.arg(help="how many")] = 100,
     mean: Annotated[bool, tyro.conf.arg(help="write E[x | z] instead of a draw of x")] = False,
     seed: Annotated[int | None, tyro.conf.arg(help="default: the run's own")] = None,
 ) -> None:
-    """Draw new examples from the model.
+    """Draw new examples from the model; images may become PNG files in a folder, or one .png.
 
     Example: logvar sample runs/digits --n 100 --out samples.npy
     """
-    check_writable(out)
+    check_writable(out, pictures=True)
     check_given(run)
     from logvar.cli import runs
 
@@ -339,7 +342,7 @@ def parts(
 def _write(
     run: Path, data: str | None, data_dir: str | None, out: Path, function: Any, name: str
 ) -> None:
-    check_writable(out)
+    check_writable(out, pictures=name in ("x", "decoded"))
     check_given(run, data)
     from logvar.cli import runs
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from logvar import scales as catalogue
 from logvar.assembly.parts import check_fit, specs, written
+from logvar.cli import pictures
 from logvar.cli.console import console
 from logvar.data import sources, tables
 from logvar.data.order import split
@@ -69,7 +70,7 @@ def fit(
     check_fit(specs(recipe))
     if checkpointing.resume and _already_finished(out, recipe):
         return
-    dataset = sources.load(data, data_dir)
+    dataset = sources.load(data, data_dir, recipe.data.resize, recipe.data.shape)
     folder = UnfinishedFolder(
         out,
         overwrite=overwrite or checkpointing.resume,
@@ -113,6 +114,7 @@ def _already_finished(out: Path, recipe: Recipe) -> bool:
     manifest = run_folder.read_manifest(out)
     there = _as_written(Recipe.from_toml(run_folder.read_recipe(out)))
     epochs = recipe.training.epochs
+    there = there.replace(reading="")  # found in the data, which are not read here
     same = there.replace(epochs=epochs) == recipe
     if schedules.get(recipe.training.learning_rate).needs_epochs:
         same = there == recipe
@@ -161,6 +163,8 @@ def _fitted(
         highlight=False,
         soft_wrap=True,
     )
+    for note in dataset.notes:
+        _announce(note)
     problem: BaseException | None = None
     bar = ProgressBar(console, recipe.training.epochs, len(dataset.train), record)
     with bar, leaving_unheard(harmless=lambda: not bar.trained):
@@ -168,7 +172,7 @@ def _fitted(
             vae.fit(
                 dataset.train,
                 watcher=bar,
-                source=recipe.data.data,
+                source=pictures.source_of(recipe, dataset),
                 announce=_announce,
                 checkpoints=checkpoints,
                 resume=[folder.final / FOLDER] if checkpointing.resume else False,
@@ -220,7 +224,7 @@ def convert(
     catalogue.get(scale)
     fitted = load_fitted(run)
     fitted = dataclasses.replace(fitted, state=load_state(fitted, run))
-    rows = as_rows(sources.load(data or _source(fitted.recipe), data_dir).train)
+    rows = as_rows(pictures.load_for(fitted.recipe, data, data_dir).train)
     converted, change = convert_fitted(fitted, scale, rows.reshape(-1, *fitted.shape), match=match)
     in_a_name = "".join(c if c.isalnum() or c in "-_." else "_" for c in scale)
     target = out or run.with_name(f"{run.resolve().name}-{in_a_name}")
@@ -263,8 +267,12 @@ def write(
     keep_compiled_programs()
     vae = load(run)
     _refuse_its_data(out, data or vae.recipe_.data.data)
-    rows = _all_rows(vae, data, data_dir)
+    if name in ("x", "decoded"):
+        pictures.check_images(vae, out)
+    rows, names = pictures.all_rows(vae, data, data_dir, are_latents=name == "decoded")
     result = function(vae, rows)
+    if name in ("x", "decoded"):
+        return pictures.write(vae, out, result, names)
     width = int(np.prod(result.shape[1:]))
     columns = [name] if result.ndim == 1 else [f"{name}{i}" for i in range(width)]
     tables.write(out, result, columns)
@@ -276,9 +284,9 @@ def sample(run: Path, out: Path, n: int, mean: bool, seed: int | None) -> None:
     keep_compiled_programs()
     vae = load(run)
     _refuse_its_data(out, vae.recipe_.data.data)
+    mean = pictures.check_images(vae, out) or mean
     drawn = vae.sample(n, mean=mean, random_state=seed)
-    tables.write(out, drawn)
-    console.print(f"{out}: {len(drawn):,} samples of shape {drawn.shape[1:]}", highlight=False)
+    pictures.write(vae, out, drawn, what="E[x | z]" if mean else "draws of x")
 
 
 def doctor(
@@ -323,20 +331,13 @@ def _write_results(
     write_report(folder / run_folder.REPORT, vae, evaluation, judged.rows, judged.labels, seconds)
 
 
-def _source(recipe: Recipe) -> str:
-    source = recipe.data.data
-    if not source:
-        raise LogvarError("this run does not say what data it was fitted on: give DATA")
-    return source
-
-
 def _rows_for(vae: VAE, data: str | None, data_dir: str | None) -> Rows:
     """Return the rows to evaluate a run on; of the run's own data, those it did not train on.
 
     Raises:
         LogvarError: no data are given, and the run's data have changed since.
     """
-    dataset = sources.load(data or _source(vae.recipe_), data_dir)
+    dataset = pictures.load_for(vae.recipe_, data, data_dir)
     kept, _ = _split(dataset, vae.recipe_)
     trained_on = as_rows(dataset.train)[kept]
     if vae.data_.get("sha256") in sources.fingerprints(trained_on):
@@ -349,11 +350,6 @@ def _rows_for(vae: VAE, data: str | None, data_dir: str | None) -> Rows:
     if dataset.test is not None:
         return Rows(dataset.test, dataset.test_labels, f"test set of {dataset.name}")
     return Rows(dataset.train, dataset.train_labels, f"all rows of {dataset.name}")
-
-
-def _all_rows(vae: VAE, data: str | None, data_dir: str | None) -> np.ndarray:
-    dataset = sources.load(data or _source(vae.recipe_), data_dir)
-    return dataset.train if dataset.test is None else np.concatenate([dataset.train, dataset.test])
 
 
 def _print_evaluation(evaluation: Evaluation) -> None:

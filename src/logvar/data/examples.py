@@ -7,9 +7,12 @@ import numpy as np
 from jaxtyping import UInt32
 
 from logvar.data.standardization import Standardization
+from logvar.data.table.units import TableUnits
 from logvar.randomness import row_words
 
 _ROWS_AT_ONCE = 4096
+Units = Standardization | TableUnits
+"""How rows in the data's own units become numbers of the order of 1, and back."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,10 +27,10 @@ class Examples:
     """
 
     values: np.ndarray
-    """(rows, *shape), uint8 or float32: the encoder's input."""
+    """(rows, *shape), uint8 or float32: the encoder's input; NaN in missing cells."""
     given: np.ndarray | None
     """The rows in the data's own units, whose bytes key their noise; None if there is no noise."""
-    standardization: Standardization | None = None
+    units: Units | None = None
     outside: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
     """Indices of the rows outside the training range."""
     actual: np.ndarray | None = None
@@ -51,8 +54,8 @@ class Examples:
             raise ValueError("these examples were made without the rows that key their noise")
         spans = (slice(i, i + _ROWS_AT_ONCE) for i in range(0, len(self), _ROWS_AT_ONCE))
         words = np.concatenate([row_words(self._keyed_by(self.given[span])) for span in spans])
-        if len(self.outside) and self.standardization is not None:
-            cut = self.standardization.to_user(self.values[self.outside])
+        if len(self.outside) and self.units is not None:
+            cut = self.units.to_user(self.values[self.outside])
             words[self.outside] = row_words(self._keyed_by(cut))
         return words
 
@@ -67,23 +70,27 @@ class Examples:
     def _keyed_by(self, rows: np.ndarray) -> np.ndarray:
         if rows.dtype == np.uint8:
             return rows
-        dtype = np.float32 if self.standardization is None else self.standardization.dtype
+        dtype = np.float32 if self.units is None else self.units.dtype
         with np.errstate(over="ignore"):
-            return rows.astype(dtype) + dtype(0)  # −0 is 0
+            wide = rows.astype(dtype) + dtype(0)  # −0 is 0
+        # There are many NaN, and a missing cell must have one sequence of bytes.
+        return np.where(np.isnan(wide), dtype(np.nan), wide)
 
 
-def standardized(
-    rows: np.ndarray, standardization: Standardization, *, keyed: bool = True
-) -> Examples:
-    """Make examples from rows in the data's own units, for a model of real values.
+def in_units(rows: np.ndarray, units: Units, *, keyed: bool = True) -> Examples:
+    """Make examples from rows in the data's own units, for a model that reads them in others.
 
     Args:
         rows: (rows, *shape), of any real dtype.
-        standardization: that of the model.
+        units: those of the model.
         keyed: whether the rows will key noise; if so, they are kept.
     """
-    values, outside, actual = standardization.to_model(rows)
-    return Examples(values, rows if keyed else None, standardization, outside, actual)
+    if isinstance(units, TableUnits):
+        values, observed = units.to_model(rows)
+        values[~observed] = np.nan
+        return Examples(values, rows if keyed else None, units)
+    values, outside, actual = units.to_model(rows)
+    return Examples(values, rows if keyed else None, units, outside, actual)
 
 
 def examples_of(rows: "np.ndarray | Examples") -> Examples:

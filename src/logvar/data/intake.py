@@ -13,13 +13,14 @@ from sklearn.utils import check_random_state
 from logvar.data.examples import Examples
 from logvar.data.order import split, taken
 from logvar.data.preparation import Preparation, as_rows
+from logvar.data.standardization import Standardization
 from logvar.errors import LogvarError, OutsideTrainingRange
 from logvar.randomness import Gaussian
 from logvar.recipe import TrainingSettings
 
 
 def dense_rows(X: Any, name: str = "X") -> np.ndarray:
-    """Return X as rows of finite numbers.
+    """Return X as rows of numbers; NaN is a missing cell.
 
     Sparse matrices are refused by name, because NumPy would make them an array of one object.
     """
@@ -28,7 +29,7 @@ def dense_rows(X: Any, name: str = "X") -> np.ndarray:
             f"Sparse data was passed ({type(X).__name__}), but dense data is required: use "
             f"{name}.toarray()"
         )
-    return as_rows(X, name)
+    return as_rows(X, name, missing=True)
 
 
 def at_least_two(rows: np.ndarray) -> np.ndarray:
@@ -127,26 +128,36 @@ def weights_of(sample_weight: Any, rows: int) -> np.ndarray | None:
     return weight
 
 
-def read_as(preparation: Preparation, rows: np.ndarray) -> Preparation:
+def read_as(preparation: Preparation, rows: np.ndarray, *, bits: bool) -> Preparation:
     """Return the preparation that reads these rows for a Bernoulli likelihood.
 
     uint8 are pixels (0 to 255) and floating-point numbers are intensities (0 to 1), whichever of
-    them the model was fitted on.
+    them the model was fitted on. A row is read alike whatever the rows beside it are.
+
+    Args:
+        preparation: that of the model.
+        rows: the rows.
+        bits: whether all training rows were 0 or 1; then uint8 are 0 or 1, too.
     """
-    fitted_on_pixels = preparation.divisor != 1
-    pixels = rows.dtype == np.uint8 and (fitted_on_pixels or rows.max() > 1)
-    if not pixels and (rows.min() < 0 or rows.max() > 1):
+    pixels = rows.dtype == np.uint8 and not bits
+    low, high = np.nanmin(rows), np.nanmax(rows)
+    if not pixels and (low < 0 or high > 1):
+        expected = "0 and 1, as it was fitted on" if bits else "intensities in [0, 1]"
         raise LogvarError(
-            f"X has values from {rows.min():g} to {rows.max():g}: a Bernoulli model expects "
-            "intensities in [0, 1], or pixels stored as uint8; rescale X"
+            f"X has values from {low:g} to {high:g}: a Bernoulli model expects {expected}, or "
+            f"{'intensities' if bits else 'pixels stored as uint8'}; rescale X"
         )
     return dataclasses.replace(preparation, divisor=255.0 if pixels else 1.0)
 
 
 def warn_of_outside(examples: Examples) -> None:
     """Warn of rows outside the training range: how many there are, and where."""
-    found = examples.standardization
-    if found is None or examples.actual is None or not len(examples.outside):
+    found = examples.units
+    if (
+        not isinstance(found, Standardization)
+        or examples.actual is None
+        or not len(examples.outside)
+    ):
         return
     first, row = examples.actual[0], int(examples.outside[0])
     feature = int(np.argmax(np.abs(first - examples.values[row])))
@@ -194,8 +205,8 @@ def seed_of(random_state: Any) -> int:
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 
-def draws_of(n_samples: Any) -> int:
+def draws_of(n_samples: Any, name: str = "n_samples") -> int:
     """Check a number of draws."""
     if not isinstance(n_samples, numbers.Integral) or n_samples < 1:
-        raise LogvarError(f"n_samples is {n_samples!r}: expected an integer of at least 1")
+        raise LogvarError(f"{name} is {n_samples!r}: expected an integer of at least 1")
     return int(n_samples)

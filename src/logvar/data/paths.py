@@ -33,13 +33,31 @@ def check_readable(source: str) -> None:
         )
 
 
-def check_writable(path: Path) -> None:
+def check_writable(path: Path, *, pictures: bool = False) -> None:
     """Check the ending and the folder of an output.
+
+    Args:
+        path: the output.
+        pictures: whether it may be a .png file or a folder, which has no ending.
 
     Raises:
         LogvarError: the ending is unknown, or the folder does not exist.
     """
+    if pictures and is_of_pictures(path):
+        return _check_parent(path)
     if path.suffix.lower() not in WRITABLE:
-        raise LogvarError(f"--out {path} ends in {path.suffix!r}: expected {', '.join(WRITABLE)}")
+        also = ", .png, or a folder without ending" if pictures else ""
+        raise LogvarError(
+            f"--out {path} ends in {path.suffix!r}: expected {', '.join(WRITABLE)}{also}"
+        )
+    return _check_parent(path)
+
+
+def is_of_pictures(path: Path) -> bool:
+    """Whether an output is a folder of PNG files, or one of them."""
+    return path.suffix.lower() in ("", ".png") or path.is_dir()
+
+
+def _check_parent(path: Path) -> None:
     if not path.parent.is_dir():
         raise LogvarError(f"--out {path}: the folder {path.parent} does not exist; create it first")

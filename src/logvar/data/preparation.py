@@ -19,8 +19,8 @@ BINARIZATIONS = ("none", "threshold", "static", "dynamic")
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["level"],
-    meta_fields=["divisor", "binarization", "dequantize"],
+    data_fields=["level", "placeholder"],
+    meta_fields=["divisor", "binarization", "dequantize", "missing"],
 )
 @dataclasses.dataclass(frozen=True)
 class Preparation:
@@ -34,12 +34,17 @@ class Preparation:
             bounds the probability of the integer (Theis, van den Oord & Bethge 2016,
             arXiv 1511.01844).
         level: the distance between two integers in standardized rows, for each feature.
+        missing: whether rows may have missing cells, which are NaN.
+        placeholder: what stands in x for a missing cell. Nothing depends on it, but densities must
+            be finite there, because their gradient is multiplied by 0.
     """
 
     divisor: float = 1.0
     binarization: str = "none"
     dequantize: bool = False
     level: Any = 1.0  # an array, or a placeholder while a tree is being built
+    missing: bool = False
+    placeholder: Any = 0.0
 
     def __post_init__(self):
         if self.binarization not in BINARIZATIONS:
@@ -64,6 +69,19 @@ class Preparation:
             return jax.random.bernoulli(key, x.astype(jnp.float32)).astype(jnp.float32)
         return x
 
+    def parts(self, row: Array, key: PRNGKeyArray) -> tuple[Array, Array | None]:
+        """Return (x, which of its cells are observed) of a stored row or a batch.
+
+        The second is None if rows have no missing cells.
+        """
+        if not self.missing:
+            return self(row, key), None
+        if not jnp.issubdtype(row.dtype, jnp.inexact):
+            return self(row, key), jnp.ones(row.shape, bool)
+        observed = ~jnp.isnan(row)
+        x = self(jnp.where(observed, row, 0), key)
+        return jnp.where(observed, x, jnp.asarray(self.placeholder, x.dtype)), observed
+
     def fix(self, rows: np.ndarray, seed: int) -> np.ndarray:
         """Draw static binarization once: rows of 0 and 1 as uint8; other modes change nothing.
 
@@ -71,27 +89,41 @@ class Preparation:
         """
         if self.binarization != "static":
             return rows
-        fixed = np.empty(rows.shape, np.uint8)
+        fixed = np.empty(rows.shape, np.float32 if has_missing(rows) else np.uint8)
         for i, words in enumerate(row_words(rows)):
             uniform = host_stream(seed, Purpose.STATIC_BINARIZATION, *map(int, words)).random(
                 rows.shape[1:], dtype=np.float32
             )
-            fixed[i] = uniform < rows[i].astype(np.float32) / self.divisor
+            intensity = rows[i].astype(np.float32) / self.divisor
+            fixed[i] = np.where(np.isnan(intensity), np.nan, uniform < intensity)
         return fixed
 
     @property
     def after_fixing(self) -> "Preparation":
         """Return the preparation that is left to do per batch after `fix`."""
-        return Preparation() if self.binarization == "static" else self
+        return Preparation(missing=self.missing) if self.binarization == "static" else self
 
 
-def as_rows(X: object, name: str = "X") -> np.ndarray:
+def has_missing(rows: np.ndarray) -> bool:
+    """Return whether a cell is missing, which is NaN."""
+    return rows.dtype.kind == "f" and bool(np.isnan(rows).any())
+
+
+def as_rows(X: object, name: str = "X", *, missing: bool = False) -> np.ndarray:
     """Check examples and return them as uint8, float32 or float64 rows, without rounding them.
+
+    Args:
+        X: the examples.
+        name: what messages call them.
+        missing: whether NaN is allowed, as a missing cell; masked cells of a masked array become
+            NaN.
 
     Raises:
         LogvarError: X is not numeric, empty, not at least two-dimensional, or has NaN or infinity,
             whose first row and column the message names.
     """
+    if isinstance(X, np.ma.MaskedArray):
+        X = np.where(np.ma.getmaskarray(X), np.nan, X.data) if X.mask.any() else X.data
     array = np.asarray(X)
     if array.dtype == object:
         try:
@@ -127,8 +159,9 @@ def as_rows(X: object, name: str = "X") -> np.ndarray:
     if array.dtype == np.uint8:
         return array
     rows = array.astype(np.float32 if array.dtype in _NARROW else np.float64, copy=False)
-    if not np.isfinite(rows).all():
-        raise _not_finite(array, rows, name)
+    bad = ~np.isfinite(rows) if not missing else np.isinf(rows)
+    if bad.any():
+        raise _not_finite(array, bad, rows.dtype, name)
     return rows
 
 
@@ -143,17 +176,18 @@ def as_float32(rows: np.ndarray, name: str = "X") -> np.ndarray:
     narrow = aligned(rows.shape, np.float32)
     with np.errstate(over="ignore"):
         narrow[...] = rows
-    if not np.isfinite(narrow).all():
-        raise _not_finite(rows, narrow, name)
+    bad = np.isinf(narrow)
+    if bad.any():
+        raise _not_finite(rows, bad, narrow.dtype, name)
     return narrow
 
 
-def _not_finite(array: np.ndarray, rows: np.ndarray, name: str) -> LogvarError:
-    first = tuple(int(i) for i in np.argwhere(~np.isfinite(rows))[0])
+def _not_finite(array: np.ndarray, bad: np.ndarray, dtype: np.dtype, name: str) -> LogvarError:
+    first = tuple(int(i) for i in np.argwhere(bad)[0])
     value = array[first]
     what = "NaN" if np.isnan(value) else "infinity" if np.isinf(value) else f"{value:g}"
     where = f"row {first[0]}, column {first[1] if len(first) == 2 else first[1:]}"
-    also = "" if what in ("NaN", "infinity") else f" (too large for {rows.dtype})"
+    also = "" if what in ("NaN", "infinity") else f" (too large for {dtype})"
     return LogvarError(
         f"{name} has {what}{also} at {where} (counting from 0): expected finite numbers; "
         "remove or impute such rows"

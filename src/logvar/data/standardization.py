@@ -54,6 +54,8 @@ class Standardization:
     def of_rows(cls, rows: np.ndarray, *, noise: float = 0.0) -> "Standardization":
         """Compute mean and standard deviation of training rows, and the range for the encoder.
 
+        Missing cells, which are NaN, are left out.
+
         The encoder has seen the values from the smallest to the largest. It is trusted as far again
         on both sides, so that ordinary new rows are encoded unchanged.
 
@@ -61,7 +63,7 @@ class Standardization:
             rows: (rows, *shape), of any real dtype; the same values give the same numbers.
             noise: the largest noise that is added to a value later, in the data's units.
         """
-        largest = np.max([np.abs(block).max(0) for block in _in_float64(rows)], axis=0)
+        largest = np.max([_largest(np.abs(block)) for block in _in_float64(rows)], axis=0)
         # Squares of very large or small values would leave float64; a power of two is exact.
         extreme = (largest > 1e100) | ((largest < 1e-100) & (largest > 0))
         exponent = np.where(extreme, np.frexp(largest)[1], 0)
@@ -69,17 +71,17 @@ class Standardization:
         def scaled(block: np.ndarray) -> np.ndarray:
             return np.ldexp(block, -exponent) if extreme.any() else block
 
-        n, first = len(rows), scaled(np.asarray(rows[0], np.float64))
-        # Relative to the first row: the mean of a constant column is then exact.
-        away = sum((scaled(block) - first).sum(0) for block in _in_float64(rows)) / n
+        n, first = _counts(rows), scaled(_first(rows))
+        # Relative to the first value: the mean of a constant column is then exact.
+        away = sum(np.nansum(scaled(block) - first, 0) for block in _in_float64(rows)) / n
         mean = first + away
         squares, rest = np.zeros_like(mean), np.zeros_like(mean)
         low, high = np.full_like(mean, np.inf), np.full_like(mean, -np.inf)
         for block in map(scaled, _in_float64(rows)):
             deviation = block - mean
-            squares += np.square(deviation).sum(0)
-            rest += deviation.sum(0)
-            low, high = np.minimum(low, block.min(0)), np.maximum(high, block.max(0))
+            squares += np.nansum(np.square(deviation), 0)
+            rest += np.nansum(deviation, 0)
+            low, high = np.fmin(low, _smallest(block)), np.fmax(high, _largest(block))
         spread = np.sqrt(np.maximum(squares / n - np.square(rest / n), 0.0))
         constant = (spread <= _RESOLUTION * np.abs(mean)) | (low == high)
         # At least the smallest number of float64: the spread of two such numbers rounds to 0.
@@ -126,13 +128,13 @@ class Standardization:
         return np.log(self.factor)
 
     def standardized(self, values: np.ndarray) -> Float[np.ndarray, "..."]:
-        """Return values in float64, clipped to ±`FARTHEST`."""
+        """Return values in float64, clipped to ±`FARTHEST`; NaN stays NaN."""
         wide = np.asarray(values, np.float64)
         with np.errstate(over="ignore"):
             moved = (wide - self.shift) / self.factor
-            if not np.isfinite(moved).all():  # the difference of two numbers near 1e308
+            if np.isinf(moved).any():  # the difference of two numbers near 1e308
                 halved = (wide / 2 - self.shift / 2) / self.factor * 2
-                moved = np.where(np.isfinite(moved), moved, halved)
+                moved = np.where(np.isinf(moved), halved, moved)
         return np.clip(moved, -FARTHEST, FARTHEST)
 
     def to_model(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -148,7 +150,8 @@ class Standardization:
             moved = self.standardized(block)
             inside = np.clip(moved, self.low, self.high)
             seen[start : start + len(block)] = inside
-            found = np.flatnonzero((inside != moved).reshape(len(block), -1).any(1))
+            clipped = (inside != moved) & (moved == moved)  # a missing cell is not outside
+            found = np.flatnonzero(clipped.reshape(len(block), -1).any(1))
             outside.append(found + start)
             actual.append(moved[found])
             start += len(block)
@@ -178,6 +181,31 @@ def _constants(which: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> str:
     ]
     more = f" and {len(found) - 5} more" if len(found) > 5 else ""
     return f"constant as far as float64 can tell: {', '.join(texts)}{more}"
+
+
+def _largest(block: np.ndarray) -> np.ndarray:
+    return np.fmax.reduce(block, axis=0, initial=-np.inf)
+
+
+def _smallest(block: np.ndarray) -> np.ndarray:
+    return np.fmin.reduce(block, axis=0, initial=np.inf)
+
+
+def _counts(rows: np.ndarray) -> np.ndarray | int:
+    """Return the number of observed cells of each feature."""
+    if rows.dtype.kind != "f":
+        return len(rows)
+    missing = sum(np.isnan(block).sum(0) for block in _in_float64(rows))
+    return len(rows) - missing if np.any(missing) else len(rows)
+
+
+def _first(rows: np.ndarray) -> np.ndarray:
+    """Return the first observed value of each feature."""
+    first = np.asarray(rows[0], np.float64)
+    if np.isnan(first).any():
+        position = np.argmax(~np.isnan(rows), axis=0)[None]
+        first = np.take_along_axis(rows, position, axis=0)[0].astype(np.float64)
+    return first
 
 
 def _in_float64(rows: np.ndarray) -> Iterator[np.ndarray]:

@@ -40,7 +40,7 @@ def in_blocks(function: Callable, arguments: PyTree, *rowwise: np.ndarray) -> Py
         some = [array[span] for array in rowwise]
         size = len(some[0])
         out = _map_blocks(function, arguments, [_blocks(rows) for rows in some], alone)
-        return jax.tree.map(lambda a: np.asarray(a).reshape(-1, *a.shape[2:])[:size], out)
+        return jax.tree.map(lambda a: _flat(np.asarray(a))[:size], out)
 
     many = BLOCK * BLOCKS_AT_ONCE
     rest = n - n % many
@@ -49,6 +49,10 @@ def in_blocks(function: Callable, arguments: PyTree, *rowwise: np.ndarray) -> Py
     alone = one_core_differs() and len(spans) > 1
     results = side_by_side(of_rows, spans)
     return jax.tree.map(lambda *parts: np.concatenate(parts), *results)
+
+
+def _flat(blocks: np.ndarray) -> np.ndarray:
+    return blocks.reshape(len(blocks) * BLOCK, *blocks.shape[2:])
 
 
 def _blocks(rows: np.ndarray) -> np.ndarray:

@@ -42,7 +42,8 @@ def _encode(task: tuple, rows: Array, words: Array):
     model, preparation, seed = task
 
     def row(row: Array, word: Array):
-        return model.encode(Batch(preparation(row, row_key(seed, Purpose.BINARIZATION, word))))
+        key = row_key(seed, Purpose.BINARIZATION, word)
+        return model.encode(Batch(*preparation.parts(row, key)))
 
     return jax.vmap(row)(rows, words)
 

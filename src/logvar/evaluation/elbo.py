@@ -126,8 +126,8 @@ def _row(
 ) -> _Block:
     """Compute one row; if `seen` is given, the encoder reads it instead of the row."""
     key = row_key(task.seed, Purpose.BINARIZATION, words)
-    x = Batch(task.preparation(row, key))
-    code = task.model.encode(x if seen is None else Batch(task.preparation(seen, key)))
+    x = Batch(*task.preparation.parts(row, key))
+    code = task.model.encode(x if seen is None else Batch(*task.preparation.parts(seen, key)))
     return _averaged(task, task.model, prior, x, code, words, eps)
 
 
@@ -149,8 +149,8 @@ def _row_outside(
     wide: Wide, task: _Task, prior: Any, seen: Array, words: Array, actual: Array, eps: PyTree
 ) -> _Block:
     key = row_key(task.seed, Purpose.BINARIZATION, words)
-    code = wide.encode(Batch(task.preparation(seen, key)))
-    x = Batch(task.preparation(actual, key))
+    code = wide.encode(Batch(*task.preparation.parts(seen, key)))
+    x = Batch(*task.preparation.parts(actual, key))
     return _averaged(task, wide.model, prior, x, code, words, eps)
 
 

@@ -86,7 +86,7 @@ def _outside(wide: tuple[Wide, _Task], seen: Array, words: Array, actual: Array)
 
 def _prepared(task: _Task, rows: Array, words: Array) -> Batch:
     keys = jax.vmap(lambda word: row_key(task.seed, Purpose.BINARIZATION, word))(words)
-    return Batch(jax.vmap(task.preparation)(rows, keys))
+    return Batch(*jax.vmap(task.preparation.parts)(rows, keys))
 
 
 def _sums(task: _Task, x: Batch, codes: Code, words: Array) -> tuple[Array, Array]:

@@ -4,11 +4,10 @@ import dataclasses
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from logvar.backend.compiling import host_int
+from logvar.backend.compiling import from_host, host_int
 from logvar.data.examples import Examples, examples_of
 from logvar.data.preparation import Preparation
 from logvar.evaluation.blocks import in_blocks
@@ -32,24 +31,24 @@ def fit_noise(
     task = (model, preparation, host_int(seed))
     examples = examples_of(rows)
     statistics = in_blocks(_statistics, task, examples.values, examples.words)
-    mean = jnp.asarray(_mean(statistics, examples.weight), jnp.float32)
+    mean = from_host(_mean(statistics, examples.weight).astype(np.float32))
     return eqx.tree_at(lambda model: model.likelihood, model, model.likelihood.fitted(mean))
 
 
-def _mean(values: np.ndarray, weight: np.ndarray | None) -> float:
-    if weight is None:
-        return values.mean(dtype=np.float64)
-    return np.average(values.astype(np.float64), weights=weight.astype(np.float64))
+def _mean(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    wide = None if weight is None else weight.astype(np.float64)
+    return np.asarray(np.average(values.astype(np.float64), axis=0, weights=wide))
 
 
 def _statistics(task: tuple, rows: Array, words: Array) -> Array:
     model, preparation, seed = task
 
     def one(row: Array, word: Array) -> Array:
-        x = preparation(row, row_key(seed, Purpose.BINARIZATION, word))
-        code = model.encode(Batch(x))
+        example = Batch(*preparation.parts(row, row_key(seed, Purpose.BINARIZATION, word)))
+        code = model.encode(example)
         eps = jax.tree.map(lambda leaf: leaf[0], row_noise(seed, word, 1, model.noise_like()))
-        return model.likelihood.statistic(x, model.decode(model.draw(code, eps)))
+        outputs = model.decode(model.draw(code, eps))
+        return model.likelihood.statistic(example.x, outputs, example.observed)
 
     return jax.vmap(one)(rows, words)
 
@@ -104,8 +103,8 @@ def _sigmas(task: tuple, rows: Array, words: Array) -> Array:
     noise = model.likelihood.noise
 
     def one(row: Array, word: Array) -> Array:
-        x = preparation(row, row_key(seed, Purpose.BINARIZATION, word))
-        decoded = model.decode(model.embedding(model.encode(Batch(x))))
+        example = Batch(*preparation.parts(row, row_key(seed, Purpose.BINARIZATION, word)))
+        decoded = model.decode(model.embedding(model.encode(example)))
         return noise.scale.sigma(noise.split(decoded)[1])
 
     return jax.vmap(one)(rows, words)

@@ -45,6 +45,7 @@ class Wide(eqx.Module):
             likelihood=likelihood,
             posterior=posterior,
             latent_dim=model.latent_dim,
+            missing=model.missing,
         )
         return cls(whole, safe)
 

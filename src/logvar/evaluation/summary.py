@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float
 
 from logvar.data.examples import Examples, examples_of
 from logvar.data.preparation import Preparation
+from logvar.data.standardization import Standardization
 from logvar.evaluation.blocks import in_blocks
 from logvar.evaluation.elbo import RowTerms, elbo_terms
 from logvar.evaluation.importance import importance_log_likelihood
@@ -126,7 +127,7 @@ def evaluate(
     likelihood = importance_log_likelihood(model, rows, preparation, seed, n_importance)
     errors, how_errors = _errors(model, rows, preparation, seed)
     how_kl = "in closed form" if model.has_closed_kl else "by the same sample"
-    n = len(rows)
+    n, dimensions = len(rows), _dimensions(model, rows)
     monte_carlo = float(np.sqrt(np.sum(np.square(likelihood.monte_carlo_error), dtype=float)) / n)
     nats = "nats per example"
     figures = [
@@ -142,9 +143,9 @@ def evaluate(
         ),
         _mean(
             "bits_per_dimension",
-            bits_per_dimension(likelihood.log_likelihood, math.prod(rows.shape[1:])),
+            bits_per_dimension(likelihood.log_likelihood, dimensions),
             "",
-            f"−log p(x)/(D·log 2), D = {math.prod(rows.shape[1:])}; log p: {meaning}",
+            f"−log p(x)/(D·log 2), D = {dimensions}; log p: {meaning}",
         ),
         _mean("reconstruction", row_terms.log_likelihood, nats, "log p(x | z), one sample per row"),
         _mean("kl", row_terms.kl.sum(-1), nats, f"KL(q(z | x) ‖ p(z)) {how_kl}"),
@@ -167,6 +168,12 @@ def evaluate(
         summarize_noise(model, rows, preparation, seed),
         len(rows.outside),
     )
+
+
+def _dimensions(model: VAEModel, rows: Examples) -> int:
+    """Return the number of cells of a row."""
+    row = jax.ShapeDtypeStruct(rows.shape[1:], bool)
+    return math.prod(jax.eval_shape(model.likelihood.cells, row).shape)
 
 
 def active_latents(means: Float[np.ndarray, "rows latent"]) -> Bool[np.ndarray, "latent"]:
@@ -214,8 +221,8 @@ def _errors(
     hold the squares.
     """
     unit, relative = 1.0, None
-    if examples.standardization is not None:
-        factor = examples.standardization.factor
+    if isinstance(examples.units, Standardization):
+        factor = examples.units.factor
         unit = float(factor.max())
         relative = (factor / unit).astype(np.float32)
     task = (model, preparation, jnp.asarray(seed), relative)
@@ -235,9 +242,9 @@ def _error(task: tuple, rows: Array, words: Array) -> Float[Array, "block"]:
     model, preparation, seed, relative = task
 
     def row(row: Array, word: Array) -> Array:
-        x = preparation(row, row_key(seed, Purpose.BINARIZATION, word))
-        mean = model.mean(model.embedding(model.encode(Batch(x))))
-        return _mean_error(model, mean - x, relative)
+        example = Batch(*preparation.parts(row, row_key(seed, Purpose.BINARIZATION, word)))
+        mean = model.mean(model.embedding(model.encode(example)))
+        return _mean_error(model, mean, example, relative)
 
     return jax.vmap(row)(rows, words)
 
@@ -247,13 +254,21 @@ def _error_outside(task: tuple, seen: Array, words: Array, actual: Array) -> Flo
 
     def row(seen: Array, word: Array, actual: Array) -> Array:
         key = row_key(seed, Purpose.BINARIZATION, word)
-        code = wide.encode(Batch(preparation(seen, key)))
+        code = wide.encode(Batch(*preparation.parts(seen, key)))
         mean = wide.model.mean(wide.model.embedding(code))
-        return _mean_error(wide.model, mean - preparation(actual, key), relative)
+        example = Batch(*preparation.parts(actual, key))
+        return _mean_error(wide.model, mean, example, relative)
 
     return jax.vmap(row)(seen, words, actual)
 
 
-def _mean_error(model: VAEModel, difference: Array, relative: Array | None) -> Float[Array, ""]:
-    weight = 1.0 if relative is None else relative.astype(difference.dtype)
-    return jnp.mean(model.likelihood.errors(difference * weight))
+def _mean_error(
+    model: VAEModel, mean: Array, example: Batch, relative: Array | None
+) -> Float[Array, ""]:
+    """Return the mean error over the observed features of an example; 0 if none is."""
+    weight = 1.0 if relative is None else relative.astype(mean.dtype)
+    errors = model.likelihood.errors(mean, example.x, weight)
+    if example.observed is None:
+        return jnp.mean(errors)
+    observed = model.likelihood.cells(example.observed)
+    return jnp.sum(jnp.where(observed, errors, 0)) / jnp.maximum(jnp.sum(observed), 1)

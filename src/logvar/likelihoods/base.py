@@ -7,13 +7,15 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from logvar.scales.numerics import combined_by_halves
 
 Example = Float[Array, "*shape"]
 Outputs = Float[Array, "..."]
 """The decoder's outputs for one example: of its shape, or with a leading axis of `heads`."""
+Observed = Bool[Array, "..."]
+"""Which cells of x are observed, structured like x."""
 Shape = tuple[int, ...]
 
 
@@ -86,6 +88,10 @@ class Likelihood(LikelihoodSpec):
         """The number of decoder outputs per feature: 2 if the decoder also outputs a scale."""
         return 1
 
+    def example_shape(self, shape: Shape) -> Shape:
+        """Return the shape of x for examples of this shape in the data's own units."""
+        return shape
+
     def encoder_shape(self, shape: Shape) -> Shape:
         """Return the shape of an example as the encoder sees it."""
         return shape
@@ -98,9 +104,21 @@ class Likelihood(LikelihoodSpec):
     def log_prob(self, x: Example, outputs: Outputs) -> Example:
         """log p(x | outputs) for each feature."""
 
-    def total(self, x: Example, outputs: Outputs) -> Float[Array, ""]:
-        """Return log p(x | outputs), the sum of `log_prob`; override it if it can be faster."""
-        return jnp.sum(combined_by_halves(self.log_prob(x, outputs)))
+    def total(
+        self, x: Example, outputs: Outputs, observed: Observed | None = None
+    ) -> Float[Array, ""]:
+        """Return log p(x | outputs), the sum of `log_prob` over the observed cells.
+
+        None stands for all cells. Override it if it can be faster.
+        """
+        each = self.log_prob(x, outputs)
+        if observed is not None:
+            each = jnp.where(self.cells(observed), each, 0.0)
+        return jnp.sum(combined_by_halves(each))
+
+    def cells(self, observed: Observed) -> Bool[Array, "..."]:
+        """Return which entries of `log_prob` belong to observed cells of x."""
+        return observed
 
     @abc.abstractmethod
     def mean(self, outputs: Outputs) -> Example:
@@ -110,16 +128,33 @@ class Likelihood(LikelihoodSpec):
     def sample(self, outputs: Outputs, key: PRNGKeyArray) -> Example:
         """Draw one x."""
 
+    def expectation(self, outputs: Outputs) -> Float[Array, "..."]:
+        """Return E[x | outputs] in a form that may be averaged over draws of z.
+
+        Codes of categories cannot be averaged, but the probabilities of their levels can.
+        """
+        return self.mean(outputs)
+
+    def most_probable(self, expectation: Float[Array, "..."]) -> Example:
+        """Return x of an averaged `expectation`: means, and the most probable codes."""
+        return expectation
+
     error_name: ClassVar[str] = "squared_error"
     """The name of `errors` in a report."""
 
-    def errors(self, difference: Example) -> Example:
-        """Return the error of a reconstruction in each feature, from its difference to x."""
-        return jnp.square(difference)
+    def errors(self, mean: Example, x: Example, unit: ArrayLike = 1.0) -> Example:
+        """Return the error of a reconstruction in each feature.
 
-    def encoder_input(self, x: Example) -> Float[Array, "..."]:
-        """Return x as the encoder sees it."""
-        return x
+        Args:
+            mean: the reconstruction.
+            x: the example.
+            unit: the unit of each feature, for errors that have one.
+        """
+        return jnp.square((mean - x) * unit)
+
+    def encoder_input(self, x: Example, observed: Observed | None = None) -> Float[Array, "..."]:
+        """Return x as the encoder sees it, with zeros for cells that are not observed."""
+        return x if observed is None else jnp.where(observed, x, 0)
 
     def sigma(self, outputs: Outputs) -> Example | None:
         """Return the observation noise σ in the units of x, or None if there is none."""
@@ -132,10 +167,16 @@ class Likelihood(LikelihoodSpec):
         """Whether the noise is computed from the residuals in closed form instead of learned."""
         return False
 
-    def statistic(self, x: Example, outputs: Outputs) -> Float[Array, ""]:
-        """Return the mean over features of the statistic that determines the best noise."""
+    def statistic(
+        self, x: Example, outputs: Outputs, observed: Observed | None = None
+    ) -> Float[Array, "*parts"]:
+        """Return the mean over features of the statistic that determines the best noise.
+
+        With missing cells, two numbers: its sum over the observed cells and their number, both
+        divided by the number of features. Only sums over rows have the right ratio.
+        """
         raise NotImplementedError(f"{type(self).__name__} fits nothing")
 
-    def fitted(self, statistic: Float[Array, ""]) -> "Likelihood":
-        """Return this likelihood with the best noise for a mean statistic."""
+    def fitted(self, statistic: Float[Array, "*parts"]) -> "Likelihood":
+        """Return this likelihood with the best noise for a statistic averaged over rows."""
         return self

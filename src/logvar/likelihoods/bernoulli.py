@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from logvar.backend.ops import bernoulli_log_prob
 from logvar.errors import LogvarError
-from logvar.likelihoods.base import Example, Likelihood, Outputs
+from logvar.likelihoods.base import Example, Likelihood, Observed, Outputs
 from logvar.likelihoods.values import place
 from logvar.scales.numerics import softplus
 
@@ -26,7 +26,7 @@ class Bernoulli(Likelihood):
         divisor = divisor_of(rows)
         # As the model reads them: in float32, where 1 + 1e-9 is 1.
         with np.errstate(over="ignore"):
-            low, high = np.float32(rows.min()), np.float32(float(rows.max()) / divisor)
+            low, high = np.float32(np.nanmin(rows)), np.float32(float(np.nanmax(rows)) / divisor)
             if low >= 0 and high <= 1:
                 return
             read = rows.astype(np.float32)
@@ -42,7 +42,11 @@ class Bernoulli(Likelihood):
     def log_prob(self, x: Example, outputs: Outputs) -> Example:
         return x * outputs - softplus(outputs)
 
-    def total(self, x: Example, outputs: Outputs) -> Float[Array, ""]:
+    def total(
+        self, x: Example, outputs: Outputs, observed: Observed | None = None
+    ) -> Float[Array, ""]:
+        if observed is not None:
+            return super().total(x, outputs, observed)
         return bernoulli_log_prob(x, outputs)
 
     def mean(self, outputs: Outputs) -> Example:

@@ -10,7 +10,14 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from logvar.errors import LogvarError
-from logvar.likelihoods.base import Example, Likelihood, LikelihoodSpec, Outputs, Shape
+from logvar.likelihoods.base import (
+    Example,
+    Likelihood,
+    LikelihoodSpec,
+    Observed,
+    Outputs,
+    Shape,
+)
 from logvar.likelihoods.values import check_integers, place
 from logvar.registry import setting
 
@@ -39,7 +46,7 @@ class Categorical(LikelihoodSpec):
         for rows in tables:
             flat = rows.reshape(len(rows), -1)
             check_integers(flat, "categorical", _MOST_LEVELS)
-            largest.append(flat.max(axis=0))
+            largest.append(np.nanmax(flat, axis=0))
         return Categorical(tuple(int(n) + 1 for n in np.max(largest, axis=0)))
 
     def check_new(self, rows: np.ndarray) -> None:
@@ -54,6 +61,7 @@ class Categorical(LikelihoodSpec):
             )
         limits = np.asarray(self.levels)
         off = (flat != np.round(flat)) | (flat < 0) | (flat >= limits)
+        off &= flat == flat  # a missing cell has no code to check
         if off.any():
             at = np.argwhere(off)[0]
             raise LogvarError(
@@ -89,24 +97,32 @@ class CategoricalCodes(Likelihood):
         return jnp.take_along_axis(log_probs, codes[:, None], axis=-1)[:, 0].reshape(x.shape)
 
     def mean(self, outputs: Outputs) -> Example:
-        codes = jnp.argmax(self._by_column(outputs), axis=-1)
-        return codes.astype(outputs.dtype).reshape(self.shape)
+        return self.most_probable(self._by_column(outputs))
+
+    def expectation(self, outputs: Outputs) -> Float[Array, "columns levels"]:
+        return self.probabilities(outputs)
+
+    def most_probable(self, expectation: Float[Array, "columns levels"]) -> Example:
+        codes = jnp.argmax(expectation, axis=-1)
+        return codes.astype(expectation.dtype).reshape(self.shape)
 
     def sample(self, outputs: Outputs, key: PRNGKeyArray) -> Example:
         drawn = jax.random.categorical(key, self._by_column(outputs), axis=-1)
         return drawn.astype(outputs.dtype).reshape(self.shape)
 
-    def errors(self, difference: Example) -> Example:
+    def errors(self, mean: Example, x: Example, unit: ArrayLike = 1.0) -> Example:
         """Return 1 where the most probable code is wrong."""
-        return (difference != 0).astype(difference.dtype)
+        return (mean != x).astype(mean.dtype)
 
     def probabilities(self, outputs: Outputs) -> Float[Array, "columns levels"]:
         """Return P(x = c) of each column; 0 for levels that a column does not have."""
         return jax.nn.softmax(self._by_column(outputs), axis=-1)
 
-    def encoder_input(self, x: Example) -> Float[Array, "onehot"]:
+    def encoder_input(self, x: Example, observed: Observed | None = None) -> Float[Array, "onehot"]:
         codes = x.reshape(-1).astype(jnp.int32)
         one_hot = codes[:, None] == jnp.arange(max(self.levels), dtype=jnp.int32)
+        if observed is not None:
+            one_hot &= observed.reshape(-1, 1)
         return one_hot[self._there].astype(jnp.float32)
 
     @property

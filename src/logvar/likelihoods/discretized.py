@@ -8,7 +8,14 @@ from jax.typing import ArrayLike
 from jaxtyping import PRNGKeyArray
 
 from logvar.errors import LogvarError
-from logvar.likelihoods.base import Example, Likelihood, LikelihoodSpec, Outputs, Shape
+from logvar.likelihoods.base import (
+    Example,
+    Likelihood,
+    LikelihoodSpec,
+    Observed,
+    Outputs,
+    Shape,
+)
 from logvar.likelihoods.noise import ObservationNoise, WithNoise
 from logvar.likelihoods.values import check_integers
 
@@ -32,9 +39,10 @@ class Discretized(WithNoise, LikelihoodSpec):
         check_integers(rows, "discretized-logistic", LEVELS)
 
     def check_new(self, rows: np.ndarray) -> None:
-        if rows.min() < 0 or rows.max() > LEVELS - 1:
+        low, high = np.nanmin(rows), np.nanmax(rows)
+        if low < 0 or high > LEVELS - 1:
             raise LogvarError(
-                f"X has values from {rows.min():g} to {rows.max():g}: a discretized logistic model "
+                f"X has values from {low:g} to {high:g}: a discretized logistic model "
                 f"expects levels from 0 to {LEVELS - 1}; rescale X"
             )
 
@@ -83,8 +91,8 @@ class DiscretizedLogistic(Likelihood):
         drawn = location + scale * jax.random.logistic(key, location.shape)
         return jnp.clip(jnp.round(drawn), 0, LEVELS - 1)
 
-    def encoder_input(self, x: Example) -> Example:
-        return x / _HALF - 1
+    def encoder_input(self, x: Example, observed: Observed | None = None) -> Example:
+        return super().encoder_input(x / _HALF - 1, observed)
 
     def sigma(self, outputs: Outputs) -> Example:
         return self._location_and_scale(outputs)[1]

@@ -12,7 +12,14 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from logvar.distributions.normal import HALF_LOG_TWO_PI
 from logvar.errors import LogvarError
-from logvar.likelihoods.base import Example, Likelihood, LikelihoodSpec, Outputs, Shape
+from logvar.likelihoods.base import (
+    Example,
+    Likelihood,
+    LikelihoodSpec,
+    Observed,
+    Outputs,
+    Shape,
+)
 from logvar.likelihoods.noise import ObservationNoise, WithNoise
 from logvar.registry import setting
 from logvar.trainable import frozen
@@ -174,12 +181,20 @@ class LocationScale(Likelihood):
     def has_statistic(self) -> bool:
         return self.noise.mode == "optimal"
 
-    def statistic(self, x: Example, outputs: Outputs) -> Float[Array, ""]:
+    def statistic(
+        self, x: Example, outputs: Outputs, observed: Observed | None = None
+    ) -> Float[Array, "*parts"]:
         location, _ = self.noise.split(outputs)
-        return jnp.mean(self.family.residual(x - location))
+        residual = self.family.residual(x - location)
+        if observed is None:
+            return jnp.mean(residual)
+        residual = jnp.where(observed, residual, 0.0)
+        return jnp.stack([jnp.mean(residual), jnp.mean(observed.astype(residual.dtype))])
 
-    def fitted(self, statistic: Float[Array, ""]) -> "LocationScale":
+    def fitted(self, statistic: Float[Array, "*parts"]) -> "LocationScale":
         if not self.has_statistic:
             return self
+        if statistic.ndim:
+            statistic = statistic[0] / jnp.maximum(statistic[1], jnp.finfo(jnp.float32).tiny)
         noise = self.noise.fitted(self.family.best_scale(statistic))
         return eqx.tree_at(lambda likelihood: likelihood.noise, self, noise)

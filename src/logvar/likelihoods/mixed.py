@@ -22,7 +22,7 @@ from logvar.distributions.interval import log_normal_interval
 from logvar.distributions.normal import HALF_LOG_TWO_PI
 from logvar.errors import LogvarError
 from logvar.likelihoods.base import Likelihood, LikelihoodSpec, Outputs, Shape
-from logvar.likelihoods.columns import NUMBER, Form, Layout
+from logvar.likelihoods.columns import LEVELS, NUMBER, Form, Layout
 from logvar.likelihoods.noise import ObservationNoise
 from logvar.likelihoods.warps import Warps
 from logvar.registry import setting
@@ -139,6 +139,12 @@ class MixedColumns(Likelihood):
     warps: Warps | None = frozen()
     normalized: ClassVar[str] = Mixed.normalized
 
+    def example_shape(self, shape: Shape) -> Shape:
+        return (*shape, FIELDS)
+
+    def cells(self, observed: Bool[Array, "columns six"]) -> Observed:
+        return observed[..., 0]
+
     def encoder_shape(self, shape: Shape) -> Shape:
         return (self.layout.inputs,)
 
@@ -204,18 +210,24 @@ class MixedColumns(Likelihood):
     def log_prob(self, x: Row, outputs: Outputs) -> ByColumn:
         return self._log_prob_inside(x[self.layout.order], outputs)[self.layout.back]
 
-    def total(self, x: Row, outputs: Outputs, observed: Observed | None = None) -> Float[Array, ""]:
+    def total(
+        self, x: Row, outputs: Outputs, observed: Bool[Array, "columns six"] | None = None
+    ) -> Float[Array, ""]:
         """Return log p of the observed cells: the sum of `log_prob` over them."""
         log_probs = self._log_prob_inside(x[self.layout.order], outputs)
         if observed is not None:
-            log_probs = jnp.where(observed[self.layout.order], log_probs, 0.0)
+            log_probs = jnp.where(self.cells(observed)[self.layout.order], log_probs, 0.0)
         return jnp.sum(log_probs)
 
-    def encoder_input(self, x: Row, observed: Observed | None = None) -> Float[Array, "inputs"]:
+    def encoder_input(
+        self, x: Row, observed: Bool[Array, "columns six"] | None = None
+    ) -> Float[Array, "inputs"]:
         """Return normal scores, then one-hot levels and atoms; zeros where a cell is missing."""
         layout = self.layout
         inside = x[layout.order]
-        there = jnp.ones(len(layout.order), bool) if observed is None else observed[layout.order]
+        there = jnp.ones(len(layout.order), bool)
+        if observed is not None:
+            there = self.cells(observed)[layout.order]
         start = len(layout.constants)
         parts: list[Array] = []
         one_hot = []
@@ -308,6 +320,29 @@ class MixedColumns(Likelihood):
         by_column |= {j: means[i : i + 1] for i, j in enumerate(layout.of_numbers)}
         parts = [by_column[j] for j in range(len(layout.forms)) if j in by_column]
         return jnp.concatenate(parts) if parts else jnp.zeros(0, outputs.dtype)
+
+    def most_probable(self, expectation: Float[Array, "expected"]) -> ByColumn:
+        cells, start = [], 0
+        for kind, size, _ in self.layout.forms:
+            if kind == NUMBER:
+                cells.append(expectation[start])
+                start += 1
+            elif kind == LEVELS:
+                code = jnp.argmax(expectation[start : start + size])
+                cells.append(code.astype(expectation.dtype))
+                start += size
+            else:
+                cells.append(jnp.zeros((), expectation.dtype))
+        return jnp.stack(cells)
+
+    error_name: ClassVar[str] = "error"
+
+    def errors(self, mean: ByColumn, x: Row, unit: ArrayLike = 1.0) -> ByColumn:
+        """Return squared errors of numbers in units of their spread, and 1 for a wrong level."""
+        is_number = np.array([kind == NUMBER for kind, _, _ in self.layout.forms])
+        difference = mean - self.value(x)
+        wrong = (difference != 0).astype(mean.dtype)
+        return jnp.where(is_number, jnp.square(difference), wrong)
 
 
 def _picked(values: Float[Array, "group width"], code: Float[Array, "group"]) -> Array:

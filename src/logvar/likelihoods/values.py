@@ -19,6 +19,7 @@ def check_integers(rows: np.ndarray, likelihood: str, levels: int) -> None:
     """
     with np.errstate(over="ignore", invalid="ignore"):
         off = (rows != np.round(rows)) | (rows < 0) | (rows > levels - 1)
+        off &= rows == rows  # a missing cell has no value to check
     if off.any():
         at = np.argwhere(off)[0]
         raise LogvarError(

@@ -92,6 +92,11 @@ class Model(eqx.Module):
         """Return the embedding of an example, or of each row if the code has many."""
 
     @property
+    def has_missing(self) -> bool:
+        """Whether the training rows have missing cells."""
+        return False
+
+    @property
     @abc.abstractmethod
     def groups(self) -> int:
         """The number of groups of the KL: one per latent if densities factor, otherwise 1."""
@@ -123,5 +128,5 @@ def terms(
 ) -> Terms:
     """Return the terms of the ELBO for one example, its code and one draw of noise."""
     trace = model.trace(example, code, noise, prior)
-    log_likelihood = model.likelihood.total(example.x, trace.outputs)
+    log_likelihood = model.likelihood.total(example.x, trace.outputs, example.observed)
     return Terms(log_likelihood, trace.kl(analytic_kl))

@@ -17,9 +17,9 @@ class Batch(eqx.Module):
     """
 
     x: Any
-    """(rows, *shape), or a tree by kind of column."""
+    """(rows, *shape); missing cells hold a placeholder."""
     observed: Any = None
-    """Structured like x: which cells are observed."""
+    """Structured like x: which cells are observed; None if all are."""
     condition: Any = None
     """The condition of each example, for a conditional model."""
     label: Any = None

@@ -8,7 +8,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from logvar.distributions.base import Distribution, Latents
 from logvar.distributions.kl import has_closed_form, kl
@@ -30,17 +30,30 @@ class VAEModel(Model):
     likelihood: Likelihood
     posterior: Posterior
     latent_dim: int = eqx.field(static=True)
+    missing: bool = eqx.field(static=True, default=False)
+    """Whether the training rows have missing cells. If so, the encoder also sees which cells are
+    observed."""
 
     @property
     def scale(self) -> Scale:
         """The scale of the posterior, by which the encoder's raw outputs become σ."""
         return self.posterior.scale
 
+    @property
+    def has_missing(self) -> bool:
+        return self.missing
+
     def noise_like(self) -> PyTree:
         return self.posterior.noise_like(self.latent_dim)
 
     def encode(self, example: Batch) -> Code:
-        outputs: Any = self.encoder(self.likelihood.encoder_input(example.x))
+        x = self.likelihood.encoder_input(example.x, example.observed)
+        if self.missing:
+            observed = example.observed
+            if observed is None:
+                observed = jnp.ones(example.x.shape, bool)
+            x = with_mask(x, self.likelihood.cells(observed))
+        outputs: Any = self.encoder(x)
         heads = self.posterior.heads(self.latent_dim)
         if isinstance(outputs, dict):
             return {name: outputs[name] for name in heads}
@@ -100,6 +113,25 @@ class VAEModel(Model):
 
     def embedding(self, code: Code) -> Any:
         return self.posterior.embedding(code)
+
+
+def with_mask(x: Float[Array, "..."], observed: Bool[Array, "..."]) -> Float[Array, "..."]:
+    """Return the encoder's input with the mask of observed cells, as numbers 1 and 0.
+
+    For images, the mask is a further channel for each of theirs; otherwise all is one vector.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from logvar.models.vae import with_mask
+        >>> with_mask(jnp.asarray([0.5, 0.0]), jnp.asarray([True, False])).tolist()
+        [0.5, 0.0, 1.0, 0.0]
+    """
+    mask = observed.astype(x.dtype)
+    if x.ndim < 2 or x.shape != mask.shape:
+        return jnp.concatenate([x.reshape(-1), mask.reshape(-1)])
+    if x.ndim == 2:
+        return jnp.stack([x, mask], axis=-1)
+    return jnp.concatenate([x, mask], axis=-1)
 
 
 def split_by_head(

@@ -90,7 +90,7 @@ class Draws(NamedTuple):
     trace: Trace
     log_likelihood: Float[Array, "batch samples"]
     """log p(x | z) of each draw; a closed-form noise is the best for this batch."""
-    statistic: Float[Array, "batch samples"] | None
+    statistic: Float[Array, "batch samples *parts"] | None
 
     def terms(self, analytic_kl: bool) -> Terms:
         """Return the terms of each example and draw."""
@@ -138,11 +138,11 @@ def scored(model: Model, drawn: Drawn, trace: Trace, weight: PerExample) -> Draw
     log p(x | z).
     """
     likelihood, statistic = model.likelihood, None
-    x = drawn.examples.x
+    x, observed = drawn.examples.x, drawn.examples.observed
     if likelihood.has_statistic:
-        statistic = drawn.by_example(jax.vmap(likelihood.statistic)(x, trace.outputs))
+        statistic = drawn.by_example(jax.vmap(likelihood.statistic)(x, trace.outputs, observed))
         likelihood = likelihood.fitted(average(jnp.mean(statistic, axis=1), weight))
-    log_likelihood = drawn.by_example(jax.vmap(likelihood.total)(x, trace.outputs))
+    log_likelihood = drawn.by_example(jax.vmap(likelihood.total)(x, trace.outputs, observed))
     return Draws(drawn.by_example(trace), log_likelihood, statistic)
 
 

@@ -87,8 +87,17 @@ class DataSettings:
     """The data to train on."""
 
     data: Annotated[str, "a built-in name or a path"] = ""
+    resize: Annotated[
+        str, "of a folder of images: 64 (the shorter side, then the centre) or WIDTHxHEIGHT"
+    ] = ""
+    shape: Annotated[str, "of one example, in a file of flat pixels: 28x28 or 32x32x3"] = ""
+    reading: Annotated[str, "how the images were read; scoring reads others the same way"] = ""
     binarization: Annotated[str, "none, threshold, static or dynamic"] = "none"
     dequantize: Annotated[bool, "add uniform noise of one level to integer data"] = False
+
+
+OF_THE_SOURCE = ("data", "resize", "shape", "reading")
+"""Settings that say where examples come from; an estimator in Python is given the examples."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,10 +118,8 @@ class Recipe:
 
     @classmethod
     def settings(cls) -> dict[str, Any]:
-        """Return all settings by name with their defaults, except `data`."""
-        flat = cls().flat()
-        del flat["data"]
-        return flat
+        """Return all settings by name with their defaults, except those of the data's source."""
+        return {name: value for name, value in cls().flat().items() if name not in OF_THE_SOURCE}
 
     def flat(self) -> dict[str, Any]:
         """Return all settings by name."""

@@ -8,19 +8,20 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 
 from logvar import assembly
 from logvar.assembly import Own
 from logvar.assembly.decisions import CUSTOM_NETWORK, Decisions
 from logvar.assembly.parts import get, is_auto, resolved, without_unused
-from logvar.data.standardization import ARRAYS, Standardization
+from logvar.data.examples import Units
+from logvar.data.standardization import Standardization
 from logvar.errors import LogvarError
 from logvar.fitted import Fitted
 from logvar.models.vae import VAEModel
 from logvar.networks import Network
 from logvar.recipe import Recipe
 from logvar.rescaling.matching import coordinates
+from logvar.runs.units import read_table_form, read_units
 from logvar.storage import run_folder
 from logvar.storage.checkpoints import FOLDER, newest_checkpoint
 from logvar.storage.weights import load_arrays, load_named
@@ -71,14 +72,17 @@ def load_fitted(
     decisions = _decisions(manifest, recipe)
     # A rescue may have bounded the scale; the recipe to repeat the run does not have these bounds.
     of_weights = recipe.replace(scale=manifest.scale or recipe.model.scale)
-    skeleton = assembly.skeleton(of_weights, decisions, manifest.shape, own)
-    model, standardization = _weights_of(folder, manifest, skeleton, decisions, own)
+    table = read_table_form(folder, manifest)
+    units = read_units(folder, manifest, table)
+    skeleton = assembly.skeleton(of_weights, decisions, manifest.shape, own, units)
+    standardizes = get("likelihood", decisions.likelihood, own.classes).standardizes
+    model, units = _weights_of(folder, manifest, skeleton, units, standardizes)
     return Fitted(
         recipe,
         decisions,
         model,
-        assembly.preparation(recipe, decisions, standardization),
-        standardization,
+        assembly.preparation(recipe, decisions, units),
+        units,
         manifest.shape,
         manifest.dtype,
         run_folder.read_lines(folder / run_folder.METRICS),
@@ -87,6 +91,7 @@ def load_fitted(
         own,
         diagnosis=manifest.diagnosis or None,
         rescues=manifest.rescues,
+        table=table,
     )
 
 
@@ -101,34 +106,33 @@ def _decisions(manifest: run_folder.Manifest, recipe: Recipe) -> Decisions:
         if "(" in text or "(" not in asked or text == CUSTOM_NETWORK:
             continue
         texts[kind] = resolved(kind, asked, text) if is_auto(asked) else asked
-    return Decisions(texts["likelihood"], texts["network"], float(manifest.divisor), ())
+    return Decisions(
+        texts["likelihood"],
+        texts["network"],
+        float(manifest.divisor),
+        (),
+        missing=manifest.missing,
+        bits=manifest.bits or (manifest.dtype == "uint8" and manifest.divisor == 1),
+    )
 
 
 def _weights_of(
     folder: Path,
     manifest: run_folder.Manifest,
     whole: VAEModel,
-    decisions: Decisions,
-    own: Own,
-) -> tuple[VAEModel, Standardization | None]:
-    """Return the model of a run folder, and its standardization."""
-    weights, apart = folder / run_folder.WEIGHTS, folder / run_folder.STANDARDIZATION
+    units: Units | None,
+    standardizes: bool,
+) -> tuple[VAEModel, Units | None]:
+    """Return the model of a run folder, and its units."""
+    weights = folder / run_folder.WEIGHTS
     skeleton, settings = without_settings(whole)
 
     def loaded(skeleton: VAEModel, names: tuple[str, ...] = ()) -> VAEModel:
         # Runs of version 0.1 also saved arrays that are now settings of a scale.
         return load_arrays(weights, skeleton, apart=names, ignored=("scale.",))
 
-    if not get("likelihood", decisions.likelihood, own.classes).standardizes:
-        return eqx.combine(loaded(skeleton), settings), None
-    if run_folder.STANDARDIZATION in manifest.hashes:
-        dtype = np.float64 if manifest.dtype == "float64" else np.float32
-        arrays = load_named(apart, ARRAYS, manifest.shape)
-        if not ((arrays["factor"] > 0) & (arrays["low"] <= arrays["high"])).all():
-            raise LogvarError(f"{apart} is not a standardization; the file was changed: fit again")
-        shift, factor, low, high = (arrays[name] for name in ARRAYS)
-        read = Standardization(shift, factor, low, high, dtype)
-        return eqx.combine(loaded(skeleton), settings), read
+    if units is not None or not standardizes:
+        return eqx.combine(loaded(skeleton), settings), units
     # A run of logvar 0.1: kept in float32, inside the model.
     names = ("likelihood.shift", "likelihood.factor")
     shift, factor = load_named(weights, names, manifest.shape).values()

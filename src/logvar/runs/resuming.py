@@ -1,6 +1,7 @@
 """Resuming a run: find its newest checkpoint, check that it is the same run, and keep new ones."""
 
 import dataclasses
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from logvar.assembly import Run
 from logvar.assembly.parts import Classes, without_unused, written
 from logvar.data.sources import fingerprint
+from logvar.data.table.form import TableForm
 from logvar.errors import LogvarError
 from logvar.recipe import Recipe
 from logvar.recipe.older import upgraded
@@ -52,6 +54,7 @@ def data_of(
     validation: np.ndarray | None,
     weight: np.ndarray | None = None,
     held_out_weight: np.ndarray | None = None,
+    table: TableForm | None = None,
 ) -> dict[str, Any]:
     """Return what identifies the data of a run."""
     data = {"rows": len(rows), "sha256": fingerprint(rows)}
@@ -61,6 +64,8 @@ def data_of(
         data["weight_sha256"] = fingerprint(weight)
     if held_out_weight is not None:
         data["validation_weight_sha256"] = fingerprint(held_out_weight)
+    if table is not None:
+        data["schema_sha256"] = hashlib.sha256(table.schema.as_toml().encode()).hexdigest()
     return data
 
 

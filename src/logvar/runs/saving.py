@@ -4,13 +4,13 @@ from pathlib import Path
 
 from logvar import scales
 from logvar.assembly.decisions import CUSTOM_NETWORK
-from logvar.data.standardization import ARRAYS
 from logvar.fitted import Fitted
 from logvar.runs.resuming import identity
+from logvar.runs.units import write_units
 from logvar.storage import run_folder
 from logvar.storage.checkpoints import FOLDER, save_checkpoint
 from logvar.storage.files import write_atomically
-from logvar.storage.weights import save_arrays, save_float64
+from logvar.storage.weights import save_arrays
 from logvar.trainable import without_settings
 
 
@@ -18,9 +18,7 @@ def write_run(fitted: Fitted, folder: Path) -> None:
     """Write recipe, weights, state, metrics and manifest into an existing folder."""
     write_atomically(folder / run_folder.RECIPE, fitted.recipe.to_toml())
     save_arrays(folder / run_folder.WEIGHTS, without_settings(fitted.model)[0])
-    if fitted.standardization is not None:
-        arrays = {name: getattr(fitted.standardization, name) for name in ARRAYS}
-        save_float64(folder / run_folder.STANDARDIZATION, arrays)
+    write_units(fitted, folder)
     if fitted.state is not None:
         this = identity(fitted.recipe, fitted.data)
         step = int(fitted.state.step)
@@ -48,4 +46,6 @@ def _manifest(fitted: Fitted) -> run_folder.Manifest:
         scale=scales.describe(fitted.model.scale),
         diagnosis=str(fitted.diagnosis or ""),
         rescues=tuple(map(str, fitted.rescues)),
+        missing=fitted.decisions.missing,
+        bits=fitted.decisions.bits,
     )

@@ -4,6 +4,8 @@ recipe.toml           everything needed to repeat the run
 weights.safetensors   the best weights
 standardization.safetensors
                       for real values: what was subtracted and divided by, in float64
+schema.toml           for a table: the kind of each column and why; may be edited and used again
+table.safetensors     for a mixed likelihood: the maps of its columns, in float64
 metrics.jsonl         one line per epoch, without clocks: the same run gives the same bytes
 timing.jsonl          the clocks
 evaluation.json       the final figures with their protocols
@@ -29,13 +31,15 @@ READ = (1, 2)
 RECIPE = "recipe.toml"
 WEIGHTS = "weights.safetensors"
 STANDARDIZATION = "standardization.safetensors"
+SCHEMA = "schema.toml"
+TABLE_UNITS = "table.safetensors"
 METRICS = "metrics.jsonl"
 TIMING = "timing.jsonl"
 EVALUATION = "evaluation.json"
 CONVERSION = "conversion.json"
 MANIFEST = "manifest.json"
 REPORT = "report.html"
-HASHED = (RECIPE, WEIGHTS, STANDARDIZATION, METRICS)
+HASHED = (RECIPE, WEIGHTS, STANDARDIZATION, SCHEMA, TABLE_UNITS, METRICS)
 _LARGEST_JSON = 64 * 1024 * 1024
 
 
@@ -63,6 +67,10 @@ class Manifest:
     """The diagnosis, if a number that was not finite ended the run."""
     rescues: tuple[str, ...] = ()
     """A diagnosis for each rescue."""
+    missing: bool = False
+    """Whether the training rows have missing cells."""
+    bits: bool = False
+    """Whether all training values are 0 or 1."""
     format: int = FORMAT
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     """The environment that computed the run: `storage.environment`."""
@@ -149,8 +157,12 @@ def _check_manifest_types(path: Path, content: dict[str, Any]) -> None:
         and {RECIPE, WEIGHTS} <= content["hashes"].keys()
         and all(isinstance(content.get(key, {}), dict) for key in ("custom", "data", "versions"))
         and all(isinstance(v, str) for v in content.get("custom", {}).values())
-        and all(isinstance(content.get(key, ""), str) for key in ("ended", "diagnosis", "scale"))
+        and all(
+            isinstance(content.get(key, ""), str)
+            for key in ("ended", "diagnosis", "scale", "container")
+        )
         and type(content.get("epochs_run", 0)) is int
+        and all(isinstance(content.get(key, False), bool) for key in ("missing", "bits"))
         and isinstance(content.get("rescues", []), list)
         and all(isinstance(text, str) for text in content.get("rescues", []))
     )

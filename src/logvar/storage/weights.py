@@ -55,6 +55,21 @@ def load_named(path: Path, names: Collection[str], shape: tuple[int, ...]) -> di
     return found
 
 
+def load_whole(path: Path) -> dict[str, np.ndarray]:
+    """Load all arrays of a file of `save_float64`.
+
+    Raises:
+        LogvarError: the file is not a safetensors file, or has other values than numbers.
+    """
+    try:
+        arrays = safetensors.numpy.load_file(path)
+    except _BROKEN as error:
+        raise _broken(path, error) from error
+    if any(array.dtype != np.float64 or np.isnan(array).any() for array in arrays.values()):
+        raise LogvarError(f"{path} has values that are not numbers; the file was changed")
+    return arrays
+
+
 def load_arrays(
     path: Path,
     skeleton: PyTree,

@@ -180,7 +180,7 @@ def run_unit(
     for seed in unit.seeds:
         fresh = assembly.build_model(
             _recipe(experiment, seed), shared.decisions, rows.train.shape[1:], _own(experiment),
-            standardization=shared.standardization,
+            units=shared.units,
         )  # fmt: skip
         model, in_coordinates = start_arm(fresh, scale, reference, unit.arm)
         members.append(Member(model, in_coordinates, seed, unit.rate))
@@ -241,7 +241,7 @@ def _measured(
     return measure(
         member.model,
         reference,
-        assembly.read(rows.test, run.prepared, 0, run.standardization),
+        assembly.read(rows.test, run.prepared, 0, run.units),
         run.prepared.after_fixing,
         run.objective,
         seed=seed,

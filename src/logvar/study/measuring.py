@@ -145,7 +145,7 @@ def _gradients(
 ) -> _Gradients:
     model: VAEModel = eqx.combine(params, static)
     keys = jax.vmap(lambda word: row_key(seed, Purpose.BINARIZATION, word))(words)
-    x = Batch(jax.vmap(preparation)(rows, keys))
+    x = Batch(*jax.vmap(preparation.parts)(rows, keys))
     codes = jax.vmap(model.encode)(x)
     prior, like, raw = model.prior_given(), model.noise_like(), codes["raw"]
     eps = jax.vmap(lambda word: row_noise(seed, word, DRAWS, like))(words)

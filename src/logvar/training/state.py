@@ -27,7 +27,9 @@ class Totals(eqx.Module):
         log_likelihood, kl, loss, count = (
             from_host(np.zeros(shape)) for shape in ((), model.groups, (), ())
         )
-        statistic = from_host(np.zeros(())) if model.likelihood.has_statistic else None
+        statistic = None
+        if model.likelihood.has_statistic:
+            statistic = from_host(np.zeros((2,) if model.has_missing else ()))
         return cls(Terms(log_likelihood, kl, statistic), loss, count)
 
     def emptied(self) -> "Totals":

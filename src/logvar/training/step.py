@@ -138,7 +138,8 @@ def loss_function(
     """Return the loss of a step as a function of the weights: a step differentiates it, and a
     diagnosis repeats it."""
     fixed, objective = task.fixed, task.objective
-    batch = dataclasses.replace(batch, x=fixed.preparation(batch.x, keys.binarization))
+    x, observed = fixed.preparation.parts(batch.x, keys.binarization)
+    batch = dataclasses.replace(batch, x=x, observed=observed)
     steps_per_epoch = (position.n + fixed.batch_size - 1) // fixed.batch_size
     moment = Moment(steps, position.number, position.n, steps_per_epoch, keys.objective)
     like = static.noise_like()  # reads no weights

@@ -6,14 +6,14 @@ import pytest
 import logvar
 from logvar.data.table.number import NumberColumn
 from logvar.data.table.units import TableUnits
-from tests.data.table.columns import COLUMNS, Schema, table
+from tests.data.table.columns import COLUMNS, table
 
 CELLS = table()
 
 
 @pytest.fixture(scope="module")
 def units():
-    return TableUnits.of_cells(CELLS, Schema(COLUMNS))
+    return TableUnits.of_cells(CELLS, COLUMNS)
 
 
 def test_every_column_has_its_form(units):
@@ -77,7 +77,7 @@ def test_arrays_hold_everything(units):
 @pytest.mark.parametrize("columns", [COLUMNS[1:2], COLUMNS[:1], COLUMNS[2:3]])
 def test_a_table_may_have_one_kind_of_column_only(columns):
     at = COLUMNS.index(columns[0])
-    units = TableUnits.of_cells(CELLS[:, at : at + 1], Schema(columns))
+    units = TableUnits.of_cells(CELLS[:, at : at + 1], columns)
     again = TableUnits.from_arrays(units.arrays())
     one, _ = again.to_model(CELLS[:, at : at + 1])
     assert np.isfinite(one).all()
@@ -89,7 +89,7 @@ def test_a_code_that_is_no_level_is_one_line(units):
     with pytest.raises(logvar.LogvarError, match="3 in column 0: expected a code from 0 to 2"):
         units.to_model(cells)
     with pytest.raises(logvar.LogvarError, match="3 in column 'letter'"):
-        TableUnits.of_cells(cells, Schema(COLUMNS))
+        TableUnits.of_cells(cells, COLUMNS)
 
 
 RNG = np.random.default_rng(0)

@@ -2,12 +2,14 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from logvar.data.table.holes import Holes
 from logvar.data.table.number import NumberColumn
+from logvar.data.table.schema import WITH_LEVELS, Column
 from logvar.data.table.warp import FRONTS
 from logvar.errors import LogvarError
 
@@ -15,31 +17,10 @@ LEVELS, CONSTANT, NUMBER = "levels", "constant", "number"
 FIELDS = 6
 """Numbers for each cell that a likelihood reads."""
 _KINDS = (LEVELS, CONSTANT, NUMBER)
-_WITH_LEVELS = ("categorical", "ordinal", "binary")
 
 Cells = Float[np.ndarray, "rows columns"]
 Form = tuple[str, int, bool]
 """(kind, size, rounded): levels and their number, a constant, or a number and its atoms."""
-
-
-@runtime_checkable
-class ColumnOfSchema(Protocol):
-    """What is used of a column of a schema."""
-
-    name: Any
-    kind: str
-    levels: Sequence[Any]
-    step: float
-    low: float | None
-    high: float | None
-
-
-@runtime_checkable
-class SchemaOfTable(Protocol):
-    """What is used of a schema: its modelled columns, in the order of the cells."""
-
-    @property
-    def modelled(self) -> Sequence[ColumnOfSchema]: ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,19 +32,23 @@ class TableUnits:
         counts: for each column, the training rows of each level, or of the constant, or of each
             atom and of the rest.
         numbers: the number columns, in order.
+        holes: which cells of the training rows are missing together.
     """
 
     forms: tuple[Form, ...]
     counts: tuple[Float[np.ndarray, "..."], ...]
     numbers: tuple[NumberColumn, ...]
+    holes: Holes
+    dtype: ClassVar[type[np.floating]] = np.float64
+    """The dtype of cells."""
 
     @classmethod
-    def of_cells(cls, cells: Cells, schema: SchemaOfTable) -> "TableUnits":
+    def of_cells(cls, cells: Cells, columns: Sequence[Column]) -> "TableUnits":
         """Fit to training cells.
 
         Args:
             cells: (rows, columns) numbers, codes of levels, and 0 for constants; NaN is missing.
-            schema: the kinds of the columns.
+            columns: the modelled columns of the schema, in the order of the cells.
 
         Raises:
             LogvarError: a code is no level of its column.
@@ -71,10 +56,10 @@ class TableUnits:
         forms: list[Form] = []
         counts: list[np.ndarray] = []
         numbers: list[NumberColumn] = []
-        for j, column in enumerate(schema.modelled):
+        for j, column in enumerate(columns):
             values = cells[:, j]
             values = np.asarray(values[~np.isnan(values)], np.float64)
-            if column.kind in _WITH_LEVELS:
+            if column.kind in WITH_LEVELS:
                 levels = len(column.levels)
                 _check_codes(values, levels, column.name)
                 forms.append((LEVELS, levels, False))
@@ -87,7 +72,12 @@ class TableUnits:
                 forms.append((NUMBER, len(number.atoms), bool(number.step)))
                 counts.append(number.counts)
                 numbers.append(number)
-        return cls(tuple(forms), tuple(counts), tuple(numbers))
+        return cls(tuple(forms), tuple(counts), tuple(numbers), Holes.of_cells(cells))
+
+    @property
+    def placeholder(self) -> Float[np.ndarray, "columns six"]:
+        """What a model reads in place of missing cells."""
+        return self.to_model(np.full((1, len(self.forms)), np.nan))[0][0]
 
     def to_model(
         self, cells: Cells
@@ -185,6 +175,8 @@ class TableUnits:
                 len(splines), 3, knots
             ),
             "atoms": np.concatenate([*(n.atoms for n in self.numbers), np.zeros(0)]),
+            "holes": self.holes.patterns.astype(float),
+            "shares": self.holes.shares,
         }
 
     @classmethod
@@ -211,7 +203,8 @@ class TableUnits:
                     )
                 )
                 atoms += size
-        return cls(forms, tuple(counts), tuple(numbers))
+        holes = Holes(arrays["holes"] != 0, arrays["shares"])
+        return cls(forms, tuple(counts), tuple(numbers), holes)
 
 
 def _check_codes(codes: np.ndarray, levels: int, column: Any) -> None:

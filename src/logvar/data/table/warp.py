@@ -50,9 +50,9 @@ class Front:
         if self.kind == "plain":
             return u
         # A value at a bound without margin is scored as one close to it.
-        near = 1e-30 if self.margin == 0 else 1e-9 * self.margin
-        top = FARTHEST if self.kind == "above" else 1 - max(near, 1e-15) + self.margin
-        return np.clip(u, near - self.margin, top)
+        beside = 1e-30 if self.margin == 0 else 1e-9 * self.margin
+        top = FARTHEST if self.kind == "above" else 1 + self.margin - max(beside, 1e-15)
+        return np.clip(u, beside - self.margin, top)
 
     def forward(self, x: Numbers) -> Numbers:
         """Return y."""

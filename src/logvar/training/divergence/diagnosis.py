@@ -120,7 +120,7 @@ def _computed(
 ) -> tuple[tuple[Array, ...], PyTree]:
     fixed, samples = task.fixed, task.objective.samples
     keys = Keys.of_epoch(task.hyper.seed, epoch.number).at(t)
-    x = Batch(fixed.preparation(batch.x, keys.binarization))
+    x = Batch(*fixed.preparation.parts(batch.x, keys.binarization))
 
     def forward(params: PyTree) -> tuple[Array, ...]:
         model: VAEModel = in_training(eqx.combine(params, task.static), fixed.precision)
@@ -130,10 +130,12 @@ def _computed(
         trace = jax.vmap(lambda e, c, n: model.trace(e, c, n, prior))
         found = trace(drawn.examples, drawn.codes, drawn.noise)
         each = jax.vmap(model.likelihood.log_prob)(drawn.examples.x, found.outputs)
+        if drawn.examples.observed is not None:
+            each = jnp.where(jax.vmap(model.likelihood.cells)(drawn.examples.observed), each, 0.0)
         codes = drawn.by_example(drawn.codes)
         mean, raw = codes["mean"][:, 0], codes["raw"][:, 0]
         return (
-            jax.vmap(model.likelihood.encoder_input)(x.x),
+            jax.vmap(model.likelihood.encoder_input)(x.x, x.observed),
             mean,
             raw,
             model.scale.sigma(raw),

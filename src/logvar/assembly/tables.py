@@ -1,0 +1,206 @@
+"""Whether X is modelled as a table, column by column, or as an array of numbers.
+
+An array of real numbers without names keeps one likelihood for all of its columns, and so does a
+frame of them, as long as their histograms look like bells. Whatever else a table holds (texts,
+dates, integers, constants, holes in skewed columns) is modelled by `mixed`.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from logvar.assembly.parts import is_auto
+from logvar.data.intake import dense_rows
+from logvar.data.preparation import has_missing
+from logvar.data.table.form import TableForm
+from logvar.data.table.frame import Table, as_table, is_table
+from logvar.data.table.schema import NUMBERS, Column, Schema, schema_given
+from logvar.errors import LogvarError
+
+MIXED = "mixed"
+_PIXELS = 64
+"""A two-dimensional array of uint8 with at least this many columns is read as pixels, if its values
+reach beyond half of their range."""
+_SKEWNESS, _KURTOSIS = 1.0, 3.0
+"""A column whose skewness or excess kurtosis is beyond these does not look like a bell."""
+
+
+class Intake(NamedTuple):
+    """X as rows of numbers; for a table, its cells."""
+
+    rows: np.ndarray
+    form: TableForm | None
+    """The form of the table; None for an array of numbers."""
+    table: Table | None = None
+    """X itself, if it is a table."""
+
+
+def taken_in(X: Any, likelihood: str, schema: Any = None, name: str = "X") -> Intake:
+    """Return X as rows for a model that is to be trained.
+
+    Args:
+        X: an array or a table.
+        likelihood: the text of the recipe.
+        schema: what the user says of the columns: None, a dict, a path or a `Schema`.
+        name: what messages call X.
+
+    Raises:
+        LogvarError: X cannot be read, or the likelihood cannot read its columns.
+    """
+    mixed, auto = likelihood.split("(")[0].strip() == MIXED, is_auto(likelihood)
+    if not is_table(X):
+        rows = dense_rows(X, name)
+        if rows.ndim != 2 or not (mixed or schema is not None or (auto and _is_mixed(rows))):
+            return Intake(rows, None)
+        X = rows
+    table = as_table(X if is_table(X) else _columns_of(X), name)
+    found = schema_given(schema, table)
+    if not found.modelled:
+        raise LogvarError(
+            f"{name} has no column to model ({', '.join(c.kind for c in found)}): give at least "
+            "one column another kind, as in schema={'age': 'real'}"
+        )
+    if not mixed:
+        numbers = _as_numbers(found)
+        if not auto:
+            _check_numbers(numbers, likelihood)
+            found = numbers
+        elif _all_numbers(numbers):
+            cells = _cells(table, numbers, name)
+            if schema is None and not _is_mixed(cells) and not len(far_from_a_bell(cells)):
+                return Intake(cells, TableForm(numbers, table.container), table)
+    return Intake(_cells(table, found, name), TableForm(found, table.container), table)
+
+
+def taken_in_again(X: Any, form: TableForm | None, name: str = "X") -> Intake:
+    """Return X as rows for a model that was trained on rows of this form.
+
+    Columns are matched by their names, in any order. An array without names is matched by position.
+
+    Raises:
+        LogvarError: X lacks a column, has another one, or a cell is not of its column's kind.
+    """
+    if form is None:
+        rows = dense_rows(_array_of(X, name) if is_table(X) else X, name)
+        return Intake(rows, None)
+    if not is_table(X):
+        X = _columns_of(dense_rows(X, name))
+    table = as_table(X, name)
+    if all(isinstance(n, int) for n in table.names) and set(table.names) != set(form.schema.names):
+        table = _renamed(table, form.schema, name)
+    return Intake(_cells(table, form.schema, name), form, table)
+
+
+def likelihood_of(table: TableForm, rows: np.ndarray) -> tuple[str, str] | None:
+    """Return the likelihood for a table's cells and why; None if they are plain real numbers."""
+    columns = table.schema.modelled
+    plain = all(c.kind == "real" and not c.step and c.low is None for c in columns)
+    if plain and not len(far_from_a_bell(rows)):
+        return None
+    return MIXED, f"a table; each of its {len(columns)} columns by its kind"
+
+
+def far_from_a_bell(rows: np.ndarray) -> np.ndarray:
+    """Return the columns whose histogram does not look like a bell: skewed, heavy-tailed, or with
+    many equal values."""
+    return np.array([j for j in range(rows.shape[1]) if _is_odd(rows[:, j])], int)
+
+
+def _is_odd(values: np.ndarray) -> bool:
+    values = values[~np.isnan(values)].astype(np.float64)
+    if len(values) < 20:
+        return False
+    spread = values.std()
+    if not 0 < spread < np.inf:
+        return True
+    with np.errstate(over="ignore", invalid="ignore"):
+        z = (values - values.mean()) / spread
+        odd = abs(np.mean(z**3)) > _SKEWNESS or not np.mean(z**4) - 3 <= _KURTOSIS
+    repeated = np.unique(values, return_counts=True)[1].max() / len(values)
+    return bool(odd or repeated > 0.2)
+
+
+def _is_mixed(rows: np.ndarray) -> bool:
+    """Return whether an array of numbers needs a likelihood for each column."""
+    if rows.dtype == np.uint8:
+        return rows.shape[1] < _PIXELS or rows.max() < 128
+    holes = has_missing(rows)
+    with np.errstate(invalid="ignore"):
+        whole = np.array([_is_whole(rows[:, j]) for j in range(rows.shape[1])])
+    if whole.all() and np.isin(rows[~np.isnan(rows)], (0, 1)).all():
+        return False  # bits, for the Bernoulli
+    return bool(whole.any() or (holes and len(far_from_a_bell(rows))))
+
+
+def _is_whole(column: np.ndarray) -> bool:
+    """Return whether a column holds integers alone, or one value."""
+    values = column[~np.isnan(column)]
+    return bool(len(values) and ((values == np.round(values)).all() or np.ptp(values) == 0))
+
+
+def _as_numbers(schema: Schema) -> Schema:
+    """Return the schema with all columns of numbers as plain real numbers."""
+    columns = [
+        Column(c.name, "real", "a number", dtype=c.dtype, native=c.native)
+        if c.is_modelled and _holds_numbers(c)
+        else c
+        for c in schema
+    ]
+    return dataclasses.replace(schema, columns=tuple(columns))
+
+
+def _holds_numbers(column: Column) -> bool:
+    if column.kind == "constant":
+        return isinstance(column.value, int | float)
+    if column.kind in NUMBERS:
+        return column.kind != "date"
+    return all(isinstance(level, int | float) for level in column.levels)
+
+
+def _all_numbers(schema: Schema) -> bool:
+    return all(column.kind == "real" for column in schema.modelled)
+
+
+def _check_numbers(schema: Schema, likelihood: str) -> None:
+    for column in schema.modelled:
+        if column.kind != "real":
+            raise LogvarError(
+                f"likelihood {likelihood!r} reads numbers, and column {column.name!r} is "
+                f"{column.kind} ({column.reason}): use likelihood='mixed', or drop that column"
+            )
+
+
+def _columns_of(rows: np.ndarray) -> Table:
+    import pyarrow as pa
+
+    columns = tuple(pa.chunked_array([pa.array(column, from_pandas=True)]) for column in rows.T)
+    return Table(tuple(range(rows.shape[1])), columns, "numbers")
+
+
+def _array_of(X: Any, name: str) -> np.ndarray:
+    """Return a table as the array that a model without a schema reads."""
+    table = as_table(X, name)
+    numbers = _as_numbers(schema_given(None, table))
+    for column in numbers:
+        if column.kind != "real":
+            raise LogvarError(
+                f"{name}: column {column.name!r} is {column.kind} ({column.reason}), and the model "
+                "was fitted on an array of numbers: give such an array"
+            )
+    return _cells(table, numbers, name)
+
+
+def _renamed(table: Table, schema: Schema, name: str) -> Table:
+    if len(table.names) != len(schema):
+        raise LogvarError(
+            f"{name} has {len(table.names)} features, but VAE is expecting {len(schema)} features "
+            f"as input ({', '.join(str(n) for n in schema.names[:5])} …): give the same columns"
+        )
+    return dataclasses.replace(table, names=schema.names)
+
+
+def _cells(table: Table, schema: Schema, name: str) -> np.ndarray:
+    from logvar.data.table.cells import cells_of  # imports pyarrow, which arrays do not need
+
+    return cells_of(table, schema, name)

@@ -1,0 +1,296 @@
+"""Columns → cells, one float64 array with NaN for missing cells; and back to columns."""
+
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Bool, Float
+
+from logvar.data.table.arrow import family, from_numbers, numbers, plain, type_of
+from logvar.data.table.frame import Table
+from logvar.data.table.levels import codes_of
+from logvar.data.table.schema import WITH_LEVELS, Column, Name, Schema
+from logvar.data.table.texts import typed
+from logvar.errors import LogvarError
+
+Cells = Float[np.ndarray, "rows columns"]
+
+
+def cells_of(
+    table: Table, schema: Schema, name: str = "X", unknown: Literal["error", "level"] = "error"
+) -> Cells:
+    """Return the cells of the modelled columns as numbers, NaN where one is missing.
+
+    A level is its index, a date counts from 1970-01-01 in its unit, and a constant column has 0
+    for its value and 1 for anything else. Columns are matched by name, in any order.
+
+    Args:
+        table: the table.
+        schema: the schema it is to follow.
+        name: what the table is called in errors.
+        unknown: what to do with a level that the schema does not have: an error, or a missing cell.
+
+    Raises:
+        LogvarError: columns are missing or unknown, or cells are not what their column is: all of
+            them are named at once.
+    """
+    if unknown not in ("error", "level"):
+        raise LogvarError(f"unknown is {unknown!r}: expected 'error' or 'level'")
+    columns = _matched(table, schema, name)
+    cells = np.empty((len(table), len(columns)), np.float64)
+    problems = []
+    for j, (column, schema_column) in enumerate(zip(columns, schema.modelled, strict=True)):
+        try:
+            cells[:, j] = _cells(column, schema_column, unknown)
+        except LogvarError as error:
+            problems.append(f"column {str(schema_column.name).strip()!r} {error}")
+    if problems:
+        more = f"; and {len(problems) - 10} more columns" if len(problems) > 10 else ""
+        raise LogvarError(f"{name}: {'; '.join(problems[:10])}{more}")
+    return cells
+
+
+def table_of(
+    cells: Cells, schema: Schema, container: str, carried: Table | None = None,
+    kept: Bool[np.ndarray, "rows columns"] | None = None,
+) -> Table:  # fmt: skip
+    """Return cells as a table with the schema's names, order and types.
+
+    Numbers are rounded to their column's step and kept within its ends; NaN becomes null.
+
+    Args:
+        cells: (rows, modelled columns) float64.
+        schema: what they mean.
+        container: what `back` is to make of the table.
+        carried: a table with the same rows, for the columns that are not modelled. Without it
+            identifiers that are integers are counted, other such columns are empty, and ignored
+            ones left out.
+        kept: (rows, modelled columns) which cells to take from `carried` as they are.
+    """
+    modelled = {column.name: j for j, column in enumerate(schema.modelled)}
+    names, columns, natives = [], [], []
+    for column in schema.columns:
+        j = modelled.get(column.name)
+        own = _find(carried, column.name) if carried is not None else None
+        if j is not None:
+            made = _restored(cells[:, j], column)
+            if kept is not None and own is not None:
+                made = _merged(made, own, kept[:, j])
+        elif own is not None:
+            made = own
+        elif carried is not None or column.kind == "ignored":
+            continue
+        else:
+            made = _without_values(column, len(cells))
+        names.append(column.name)
+        columns.append(pa.chunked_array([made]) if isinstance(made, pa.Array) else made)
+        natives.append(column.native)
+    index = carried.index if carried is not None else None
+    return Table(tuple(names), tuple(columns), container, tuple(natives), index=index)
+
+
+def as_numbers(column: pa.ChunkedArray, schema_column: Column) -> np.ndarray:
+    """Return a column as float64, from texts as well, NaN where missing; refuse anything else.
+
+    Raises:
+        LogvarError: a cell is no number, is infinite, or is not of the column's kind.
+    """
+    kind = schema_column.kind
+    if family(plain(column).type) == "text":
+        read = typed(column)
+        if family(read.column.type) == "text":
+            raise LogvarError(f"is to be {kind} and holds {_first_text(column, read.problem)}")
+        column = read.column
+    dated = family(column.type) in ("date", "time", "duration")
+    if family(column.type) == "other" or dated != bool(schema_column.unit):
+        raise LogvarError(
+            f"is to be {kind} and holds {column.type}: expected "
+            f"{'dates or times' if schema_column.unit else 'numbers'}"
+        )
+    values = numbers(column, schema_column.unit)
+    _check(values, schema_column)
+    if pa.types.is_float32(column.type) and 0 < schema_column.step < 1:
+        values = _on_the_grid(values, schema_column.step)
+    return values
+
+
+def _first_text(column: pa.ChunkedArray, problem: str) -> str:
+    if problem:
+        return f"{problem}; correct those cells, or leave them empty to be missing"
+    cells = column.to_pylist()
+    row, text = (
+        next(
+            (row, cell)
+            for row, cell in enumerate(cells)
+            if cell is not None and not _is_number(cell)
+        )
+        if any(cell is not None and not _is_number(cell) for cell in cells)
+        else (0, cells[0])
+    )
+    return f"{text!r} at row {row}: expected numbers; correct it, or give the column another kind"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _check(values: np.ndarray, column: Column) -> None:
+    with np.errstate(invalid="ignore"):
+        bad, expected = np.isinf(values), "a finite number"
+        if not bad.any() and column.kind == "count":
+            bad = (values < 0) | (values != np.rint(values)) & ~np.isnan(values)
+            expected = "a whole number of at least 0, for it is a count"
+        elif not bad.any() and column.kind == "positive":
+            bad, expected = values <= 0, "a number above 0, for it is positive"
+    if bad.any():
+        row = int(np.argmax(bad))
+        more = f" ({bad.sum():,} such cells)" if bad.sum() > 1 else ""
+        raise LogvarError(
+            f"is {values[row]:g} at row {row}{more}: expected {expected}; correct it, leave it empty "
+            f"to be missing, or fit with --kind {column.name}=real"
+        )
+
+
+def _on_the_grid(values: np.ndarray, step: float) -> np.ndarray:
+    """Return float32's 0.27 as 0.27, where it is one."""
+    rounded = _rounded(values, step)
+    return np.where(rounded.astype(np.float32) == values.astype(np.float32), rounded, values)
+
+
+def _rounded(values: np.ndarray, step: float) -> np.ndarray:
+    decimals = round(-np.log10(step))
+    if np.isclose(step, 10.0**-decimals, rtol=1e-12, atol=0):
+        return np.round(values, decimals)
+    return np.rint(values / step) * step
+
+
+def _matched(table: Table, schema: Schema, name: str) -> list[pa.ChunkedArray]:
+    """Return the modelled columns in the schema's order."""
+    found = [(column.name, _find(table, column.name)) for column in schema.modelled]
+    missing = [str(n).strip() for n, column in found if column is None]
+    known = {str(n).strip() for n in schema.names} | {str(n).strip() for n in table.row_labels}
+    extra = [str(n).strip() for n in table.names if str(n).strip() not in known]
+    said = []
+    if missing:
+        said.append(f"lacks {_listed(missing)}")
+    if extra:
+        said.append(f"has {_listed(extra)}, which the model does not know")
+    if said:
+        raise LogvarError(
+            f"{name} {' and '.join(said)}: expected the columns {_shown(schema)}; rename, add or "
+            "remove columns, or fit a new model"
+        )
+    return [column for _, column in found if column is not None]
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(map(repr, names[:5]))
+    if len(names) == 1:
+        return f"the column {shown}"
+    return f"{len(names)} columns ({shown}{', …' if len(names) > 5 else ''})"
+
+
+def _shown(schema: Schema) -> str:
+    names = [str(column.name).strip() for column in schema.modelled]
+    return ", ".join(names if len(names) <= 8 else [*names[:6], "…", names[-1]])
+
+
+def _find(table: Table, name: Name) -> pa.ChunkedArray | None:
+    """Return a column by its name, or by the same name as text, or None."""
+    if name in table.names:
+        return table[name]
+    same = [n for n in table.names if str(n).strip() == str(name).strip()]
+    return table[same[0]] if len(same) == 1 else None
+
+
+def _cells(column: pa.ChunkedArray, schema_column: Column, unknown: str) -> np.ndarray:
+    kind = schema_column.kind
+    if column.null_count == len(column):
+        return np.full(len(column), np.nan)
+    if kind == "constant":
+        assert schema_column.value is not None
+        codes = codes_of(column, (schema_column.value,))
+        other = np.isnan(codes.values) & ~column.is_null().to_numpy()
+        return np.where(other, 1.0, codes.values)
+    if kind not in WITH_LEVELS:
+        return as_numbers(column, schema_column)
+    codes = codes_of(column, schema_column.levels)
+    if codes.unknown and unknown == "error":
+        level, (row, cells) = min(codes.unknown.items(), key=lambda item: item[1])
+        total = sum(count for _, count in codes.unknown.values())
+        more = f" ({total:,} such cells, {len(codes.unknown):,} such levels)" if total > 1 else ""
+        levels = [str(one).strip() for one in schema_column.levels]
+        shown = ", ".join(levels if len(levels) <= 6 else [*levels[:5], "…"])
+        raise LogvarError(
+            f"has the level {str(level).strip()!r} at row {row}{more}, which was never seen: expected "
+            f'one of {len(levels)} levels ({shown}); correct it, or give unknown="level" to treat it '
+            "as missing"
+        )
+    return codes.values
+
+
+def _restored(values: np.ndarray, column: Column) -> pa.Array:
+    kind = type_of(column.dtype) if column.dtype else None
+    if column.kind in WITH_LEVELS or column.kind == "constant":
+        levels = column.levels if column.kind in WITH_LEVELS else (column.value,)
+        last = len(levels) - 1 if column.kind in WITH_LEVELS else 0
+        missing = np.isnan(values)
+        codes = np.clip(np.rint(np.where(missing, 0, values)), 0, last).astype(np.int32)
+        return _of_levels(codes, missing, levels, column, kind)
+    if column.step:
+        values = _rounded(values, column.step)
+    if column.low is not None or column.high is not None:
+        values = np.clip(values, column.low, column.high)
+        if column.kind == "positive":
+            values = np.where(values <= 0, column.step or np.finfo(np.float32).tiny, values)
+    if kind is None:
+        kind = pa.timestamp("us") if column.unit else pa.float64()
+    if family(kind) == "text":
+        inner = pa.date32() if column.unit == "days" else pa.timestamp("us")
+        whole = pa.int64() if column.step == 1 else pa.float64()
+        made = from_numbers(values, inner if column.unit else whole, column.unit)
+        return made.cast(kind)
+    if family(kind) == "category":
+        kind = kind.value_type
+    return from_numbers(values, kind, column.unit)
+
+
+def _of_levels(
+    codes: np.ndarray, missing: np.ndarray, levels: tuple, column: Column, kind: pa.DataType | None
+) -> pa.Array:
+    index = pa.array(codes, mask=missing)
+    if kind is None:
+        return pa.array(levels).take(index)
+    if family(kind) != "category":
+        return pa.array(levels).cast(kind, safe=False).take(index)
+    declared = column.declared or levels
+    place = np.array([declared.index(level) for level in levels], np.int32)[codes]
+    return pa.DictionaryArray.from_arrays(
+        pa.array(place, mask=missing),
+        pa.array(declared).cast(kind.value_type, safe=False),
+        ordered=kind.ordered,
+    ).cast(pa.dictionary(pa.int32(), kind.value_type, kind.ordered))
+
+
+def _merged(made: pa.Array, own: pa.ChunkedArray, kept: np.ndarray) -> pa.Array:
+    """Return the kept cells of one and the others of the other."""
+    import pyarrow.compute as pc
+
+    if family(made.type) == "category":
+        own = plain(own).cast(made.type.value_type)
+        whole = pc.if_else(pa.array(kept), own.combine_chunks(), made.dictionary_decode())
+        index = pc.index_in(whole, made.dictionary)
+        return pa.DictionaryArray.from_arrays(index, made.dictionary, ordered=made.type.ordered)
+    own = plain(own).cast(made.type, safe=False)
+    return pc.if_else(pa.array(kept), own.combine_chunks(), made)
+
+
+def _without_values(column: Column, rows: int) -> pa.Array:
+    kind = type_of(column.dtype) if column.dtype else pa.null()
+    if column.kind == "identifier" and family(kind) == "integer":
+        return pa.array(np.arange(1, rows + 1)).cast(kind, safe=False)
+    return pa.nulls(rows, kind)

@@ -1,0 +1,261 @@
+"""A table's schema: what each column is, why, and what its cells may be; kept as TOML."""
+
+import dataclasses
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from logvar.errors import LogvarError, unknown_name
+
+if TYPE_CHECKING:
+    from logvar.data.table.frame import Table
+
+KINDS = (
+    "real", "positive", "count", "categorical", "ordinal", "binary", "date", "constant",
+    "identifier", "label", "condition", "ignored",
+)  # fmt: skip
+MODELLED = KINDS[:8]
+WITH_LEVELS = ("categorical", "ordinal", "binary")
+NUMBERS = ("real", "positive", "count", "date")
+
+Name = str | int | float
+Level = str | int | float | bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """One column: its kind, and what its cells may be.
+
+    Raises:
+        LogvarError: the kind is unknown.
+    """
+
+    name: Name
+    kind: str
+    reason: str = ""
+    """Why it is of this kind, in words."""
+    levels: tuple[Level, ...] = ()
+    """The levels of a categorical, ordinal or binary column; a cell is the index of its level."""
+    step: float = 0.0
+    """The resolution of the numbers: 1 for integers, 0.01 for two decimals, 0 if continuous."""
+    low: float | None = None
+    high: float | None = None
+    """No cell is ever sampled below `low` or above `high`."""
+    unit: str = ""
+    """What dates, times and durations are counted in: days, seconds, …"""
+    dtype: str = ""
+    """Arrow's type, in which the column is given back."""
+    value: Level | None = None
+    """The value of a constant column."""
+    native: str = ""
+    """The container's own type, where it is not the usual one for the Arrow type."""
+    declared: tuple[Level, ...] = ()
+    """All levels of the container's type, where some of them never occur."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise unknown_name("kind of column", self.kind, KINDS)
+        object.__setattr__(self, "levels", tuple(self.levels))
+        object.__setattr__(self, "declared", tuple(self.declared))
+
+    @property
+    def is_modelled(self) -> bool:
+        """Whether the model learns the column."""
+        return self.kind in MODELLED
+
+
+FIELDS = tuple(field.name for field in dataclasses.fields(Column))
+
+
+@dataclasses.dataclass(frozen=True)
+class Schema:
+    """The columns of a table in their order.
+
+    Example:
+        >>> schema = Schema((Column("age", "count", "integers from 17 to 90", step=1.0, low=0.0),))
+        >>> print(schema)
+        1 column, 1 of them modelled
+        age  count  integers from 17 to 90
+        >>> Schema.from_toml(schema.as_toml()) == schema
+        True
+    """
+
+    columns: tuple[Column, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "columns", tuple(self.columns))
+
+    @property
+    def names(self) -> tuple[Name, ...]:
+        """The names of all columns."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def modelled(self) -> tuple[Column, ...]:
+        """The columns that the model learns, in the table's order."""
+        return tuple(column for column in self.columns if column.is_modelled)
+
+    def __getitem__(self, name: Name) -> Column:
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[Column]:
+        return iter(self.columns)
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def __str__(self) -> str:
+        return "\n".join(lines_of(self))
+
+    def as_toml(self) -> str:
+        """Return the schema as TOML, one `[[column]]` each; fields at their defaults are left out."""
+        import tomli_w
+
+        return tomli_w.dumps({"column": [_entry(column) for column in self.columns]})
+
+    @staticmethod
+    def from_toml(text: str) -> "Schema":
+        """Read what `as_toml` writes.
+
+        Raises:
+            LogvarError: the text is no TOML, or a column has no name, no kind or an unknown field.
+        """
+        entries = entries_of(text)
+        for entry in entries:
+            if "kind" not in entry:
+                raise LogvarError(
+                    f"the schema's column {entry['name']!r} has no kind: expected one of "
+                    f"{', '.join(KINDS)}"
+                )
+        return Schema(tuple(Column(**entry) for entry in entries))
+
+
+def entries_of(text: str, where: str = "the schema") -> list[dict[str, Any]]:
+    """Return the `[[column]]` entries of a schema in TOML, checked.
+
+    Raises:
+        LogvarError: no TOML; no name or one name twice; a field that columns do not have.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise LogvarError(f"{where} is not valid TOML: {error}; correct that line") from error
+    entries = document.get("column")
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise LogvarError(
+            f"{where} has no columns: expected a [[column]] entry with name and kind for each, as "
+            "in a run's schema.toml"
+        )
+    seen = set()
+    for number, entry in enumerate(entries, 1):
+        if "name" not in entry:
+            raise LogvarError(f'{where}: column entry {number} has no name: add name = "…"')
+        if entry["name"] in seen:
+            raise LogvarError(f"{where} has the column {entry['name']!r} twice: remove one")
+        seen.add(entry["name"])
+        check_fields(entry, f"{where}, column {entry['name']!r}")
+    return entries
+
+
+def check_fields(entry: Mapping[str, Any], where: str) -> None:
+    """Check the names and types of a column's fields.
+
+    Raises:
+        LogvarError: a field is unknown or of the wrong type.
+    """
+    for key, value in entry.items():
+        if key not in FIELDS:
+            raise LogvarError(f"{where}: {unknown_name('field', key, FIELDS)}")
+        text = key in ("kind", "reason", "unit", "dtype", "native")
+        number = key in ("step", "low", "high")
+        a_list = key in ("levels", "declared")
+        if (
+            (text and not isinstance(value, str))
+            or (number and (isinstance(value, bool) or not isinstance(value, int | float)))
+            or (a_list and not isinstance(value, list | tuple))
+        ):
+            expected = "a text" if text else "a number" if number else "a list of levels"
+            raise LogvarError(f"{where}: {key} is {value!r}: expected {expected}")
+    if "kind" in entry and entry["kind"] not in KINDS:
+        raise LogvarError(f"{where}: {unknown_name('kind of column', entry['kind'], KINDS)}")
+
+
+def schema_given(
+    given: "None | str | Path | Mapping[Name, Any] | Schema", table: "Table"
+) -> Schema:
+    """Return the schema of a table: found, and as given where it is given.
+
+    Args:
+        given: None; the path of a TOML file such as a run's schema.toml, of all or some columns; a
+            dict from names to kinds or to dicts of a column's fields; or a schema.
+        table: the table.
+
+    Raises:
+        LogvarError: the file cannot be read, a column is not in the table, or a kind does not fit
+            its cells.
+    """
+    from logvar.data.table.kinds import found
+
+    if isinstance(given, str | Path):
+        given = {entry["name"]: _whole(entry) for entry in _entries_of_file(Path(given))}
+    elif isinstance(given, Schema):
+        given = {column.name: column for column in given}
+    elif given is not None and not isinstance(given, Mapping):
+        raise LogvarError(
+            f"schema is {given!r}: expected the path of a TOML file, a dict from names of columns to "
+            "kinds, or a Schema"
+        )
+    return found(table, given or {})
+
+
+def _entries_of_file(path: Path) -> list[dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LogvarError(
+            f"the schema {path} cannot be read: {error}; give the path of a TOML file such as a "
+            "run's schema.toml"
+        ) from error
+    return entries_of(text, f"the schema {path}")
+
+
+def _whole(entry: dict[str, Any]) -> "Column | dict[str, Any]":
+    """An entry with a dtype was written by `as_toml`, so that what it leaves out is a default."""
+    if "kind" in entry and "dtype" in entry:
+        return Column(**entry)
+    return {key: value for key, value in entry.items() if key != "name"}
+
+
+def _entry(column: Column) -> dict[str, Any]:
+    entry = {}
+    for field in dataclasses.fields(Column):
+        value = getattr(column, field.name)
+        if field.name in ("name", "kind") or value != field.default:
+            entry[field.name] = list(value) if isinstance(value, tuple) else value
+    return entry
+
+
+def lines_of(schema: Schema, at_most: int = 40) -> list[str]:
+    """Return the schema as lines of name, kind and reason; many columns are told by kind."""
+    columns = schema.columns
+    some = len(schema.modelled)
+    head = f"{len(columns):,} column{'s' * (len(columns) != 1)}, {some:,} of them modelled"
+    if len(columns) <= at_most:
+        return [head, *_aligned([(str(c.name).strip(), c.kind, c.reason) for c in columns])]
+    rows = []
+    for kind in KINDS:
+        those = [column for column in columns if column.kind == kind]
+        if those:
+            names = ", ".join(str(c.name).strip() for c in those[:3])
+            more = f", … {str(those[-1].name).strip()}" if len(those) > 3 else ""
+            rows.append((kind, f"{len(those):,}", f"{names}{more}: {those[0].reason}"))
+    return [head, *_aligned(rows)]
+
+
+def _aligned(rows: list[tuple[str, str, str]]) -> list[str]:
+    widths = [min(max(len(row[i]) for row in rows), 40) for i in range(2)] if rows else []
+    return [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}".rstrip() for a, b, c in rows]

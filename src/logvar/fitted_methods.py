@@ -1,0 +1,268 @@
+"""What a trained model does with rows: embeddings, samples, scores, missing cells."""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.typing import ArrayLike
+from sklearn.utils.validation import check_is_fitted
+
+from logvar.assembly.parts import get
+from logvar.assembly.tables import Intake, taken_in_again
+from logvar.data.examples import Examples
+from logvar.data.images.shapes import fitting
+from logvar.data.intake import draws_of, noise_of, seed_of, warn_of_outside
+from logvar.data.preparation import Preparation, as_float32, as_rows
+from logvar.distributions.base import Distribution
+from logvar.distributions.multivariate import DiagonalNormal
+from logvar.distributions.normal import Normal
+from logvar.errors import LogvarError
+from logvar.evaluation.coding import decode, draw, encode
+from logvar.evaluation.elbo import elbo_terms
+from logvar.evaluation.importance import importance_log_likelihood
+from logvar.evaluation.imputation import cell_log_likelihood
+from logvar.evaluation.summary import Evaluation, evaluate
+from logvar.fitted import FittedAttributes, PartAndMethod
+from logvar.imputing import Imputation, imputed
+from logvar.objectives.elbo import ELBO
+from logvar.storage.compiled import keep_compiled_programs
+
+
+class OddCell(NamedTuple):
+    """An observed cell and how probable it is given the row's other cells."""
+
+    column: Any
+    value: Any
+    log_likelihood: float
+    """log p(x_j | the other cells), nats."""
+    surprise: float
+    """How far that is below what is usual for the column, nats."""
+
+
+class FittedMethods(FittedAttributes):
+    """The methods of an estimator that is trained."""
+
+    def _posterior_of(self, X) -> Normal | Distribution:
+        """Return q(z | x) for each row.
+
+        For the diagonal family, a `Normal` of shape (rows, latent). For any other, its distribution
+        with a leading axis of rows in its arrays, for `jax.vmap`.
+        """
+        code = self._encode(X)
+        found = jax.vmap(self.model_.posterior.distribution)(code)
+        if not isinstance(found, DiagonalNormal):
+            return found
+        # The scale is the same for all rows, so its arrays have no axis of theirs.
+        return Normal(found.mean, found.raw, self.model_.scale)
+
+    posterior = PartAndMethod("posterior", _posterior_of)
+
+    def transform(self, X) -> Any:
+        """Return posterior means (rows, latent), float32; a frame if `set_output` asks for one."""
+        return self._embeddings(X)
+
+    def inverse_transform(self, Z) -> Any:
+        """Decode latents (rows, latent) to E[x | z] in the data's own units."""
+        check_is_fitted(self, "model_")
+        Z = as_float32(as_rows(Z, "Z"), "Z").astype(np.float32, copy=False)
+        expected = self._n_features_out
+        if Z.ndim != 2 or Z.shape[1] != expected:
+            raise LogvarError(
+                f"Z has shape {Z.shape}: expected (rows, {expected}), as transform returns"
+            )
+        return self.fitted_.given_back(decode(self.model_, Z))
+
+    def reconstruct(self, X) -> Any:
+        """Encode and decode X: E[x | z] at the posterior mean, as X came."""
+        check_is_fitted(self, "model_")
+        given = self._taken_in(X)
+        means = decode(self.model_, self._embeddings(X))
+        return self.fitted_.given_back(means, given.table)
+
+    def impute(self, X, n_samples: int = 1000, *, draws: int = 0, random_state=None) -> Any:
+        """Return X with its missing cells filled.
+
+        Missing cells are NaN, None, or what the table uses for them. With `draws` 0 they become
+        E[x_mis | x_obs], or the most probable level of a category; otherwise a list of completed
+        copies is returned whose missing cells are draws from p(x_mis | x_obs), for multiple
+        imputation.
+
+        Args:
+            X: rows, as for `fit`.
+            n_samples: draws of z for each row, weighted by importance.
+            draws: how many completed copies to draw; 0 gives one copy of means.
+            random_state: the seed; by default that of the estimator.
+        """
+        found = self.imputation(X, n_samples, draws=draws, random_state=random_state)
+        return found.draws if draws else found.filled
+
+    def imputation(
+        self, X, n_samples: int = 1000, *, draws: int = 0, random_state=None
+    ) -> Imputation:
+        """Return the means, the draws, and the effective sample size of each row of `impute`."""
+        check_is_fitted(self, "model_")
+        keep_compiled_programs()
+        seed = self.fitted_.seed if random_state is None else seed_of(random_state)
+        draws = draws_of(draws, "draws") if draws else 0
+        return imputed(self.fitted_, self._taken_in(X), draws_of(n_samples), draws, seed)
+
+    def score_cells(self, X, n_samples: int = 1000) -> np.ndarray:
+        """Return log p(x_j | the row's other cells) of each observed cell, nats; NaN if missing.
+
+        Low values are odd cells. A density, of a real number, may be above 0.
+        """
+        rows, preparation = self._stored(X)
+        return cell_log_likelihood(
+            self.model_, rows, preparation, self.fitted_.seed, draws_of(n_samples)
+        )
+
+    def explain(self, X, top: int = 3, n_samples: int = 1000) -> list[list[OddCell]]:
+        """Return the oddest cells of each row, the oddest first.
+
+        A cell is as odd as log p(x_j | the row's other cells) is below what is usual for its
+        column, which is found from rows drawn from the model.
+
+        Args:
+            X: rows of a table.
+            top: how many cells for each row.
+            n_samples: draws of z for each row.
+        """
+        scores = self.score_cells(X, n_samples)
+        if scores.ndim != 2:
+            raise LogvarError(f"X has examples of shape {scores.shape[1:]}: expected a table")
+        given, columns = self._taken_in(X), self.fitted_.column_names
+        surprise = self.fitted_.usual_cells - scores
+        explained = []
+        for i, row in enumerate(surprise):
+            order = np.argsort(-row)[: min(top, int(np.isfinite(row).sum()))]
+            explained.append(
+                [
+                    OddCell(
+                        columns[j],
+                        self.fitted_.value_of(given, i, int(j)),
+                        float(scores[i, j]),
+                        float(row[j]),
+                    )
+                    for j in order
+                ]
+            )
+        return explained
+
+    def sample(
+        self, n_samples: int = 1, *, mean: bool = False, missing: bool = False, random_state=None
+    ) -> Any:
+        """Draw from the model: z from the prior, then x from p(x | z); rows like those of `fit`.
+
+        Args:
+            n_samples: how many.
+            mean: return E[x | z], as pictures usually show, instead of a draw of x.
+            missing: for a table, leave cells out as they are left out of the training rows.
+            random_state: the seed; by default that of the estimator.
+        """
+        check_is_fitted(self, "model_")
+        seed = self.fitted_.seed if random_state is None else seed_of(random_state)
+        drawn = draw(self.model_, draws_of(n_samples), seed, mean=mean)
+        cells = self.fitted_.in_own_units(drawn)
+        return self.fitted_.as_given(self.fitted_.with_holes(cells, seed) if missing else cells)
+
+    def elbo(
+        self, X, eps: ArrayLike | None = None, n_samples: int = 1, analytic_kl: bool = False
+    ) -> np.ndarray:
+        """Return the ELBO of each row at β = 1, in nats.
+
+        log p(x | z) − KL(q(z | x) ‖ p(z)), with the KL estimated from the same samples (the
+        tutorial's three terms) or in closed form.
+
+        Args:
+            X: rows.
+            eps: noise, (rows, latent) or (n, rows, latent); by default a function of the seed
+                and each row's bytes.
+            n_samples: draws of z per row when eps is not given.
+            analytic_kl: compute the KL in closed form.
+        """
+        rows, preparation = self._stored(X)
+        noise = None
+        if eps is not None:
+            noise = noise_of(eps, len(rows), self.model_.noise_like())
+        n_samples = draws_of(n_samples)
+        return elbo_terms(
+            self.model_,
+            rows,
+            preparation,
+            self.fitted_.seed,
+            n_samples=n_samples if noise is None else noise.shape[1],
+            analytic_kl=analytic_kl,
+            eps=noise,
+        ).elbo
+
+    def score(self, X, y=None) -> float:
+        """Return the mean ELBO in nats per example: one sample per row, KL in closed form, β = 1.
+
+        β is 1 whatever the model was trained with, so that models of different β compare.
+        """
+        return float(self.elbo(X, analytic_kl=True).mean(dtype=np.float64))
+
+    def score_samples(self, X, n_samples: int = 100) -> np.ndarray:
+        """Return the importance-weighted log-likelihood of each row, nats (Burda et al. 2016).
+
+        In expectation a lower bound on log p(x), tighter with more samples. It is finite for every
+        finite row: a row far outside the training range is encoded from the nearest point inside
+        it, scored as it is, and reported by the warning `logvar.errors.OutsideTrainingRange`.
+        """
+        rows, preparation = self._stored(X)
+        return importance_log_likelihood(
+            self.model_, rows, preparation, self.fitted_.seed, draws_of(n_samples)
+        ).log_likelihood
+
+    def evaluate(self, X, *, split: str = "given", n_importance: int = 100) -> Evaluation:
+        """Compute all figures of a report on X, each with its protocol."""
+        rows, preparation = self._stored(X)
+        fitted = self.fitted_
+        objective = get("objective", fitted.recipe.objective.objective, fitted.own.classes)
+        as_in_the_tutorial = isinstance(objective, ELBO) and not objective.analytic_kl
+        return evaluate(
+            fitted.model,
+            rows,
+            preparation,
+            split=split,
+            binarization=fitted.preparation.binarization,
+            seed=fitted.seed,
+            meaning=fitted.likelihood.meaning(
+                binarized=fitted.preparation.binarization != "none",
+                dequantized=fitted.preparation.dequantize,
+            ),
+            n_importance=n_importance,
+            batch_means=fitted.recipe.training.batch_size if as_in_the_tutorial else None,
+        )
+
+    # Shared by these methods.
+
+    def _taken_in(self, X) -> Intake:
+        """Return X as rows of the fitted model's shape."""
+        fitted = self.fitted_
+        given = taken_in_again(X, fitted.table)
+        rows = fitting(given.rows, fitted.shape)
+        if given.table is None:
+            self._check_names(X)
+        return given._replace(rows=rows)
+
+    def _check_names(self, X) -> None:
+        """Check the names of columns against those of `fit`."""
+
+    def _stored(self, X) -> tuple[Examples, Preparation]:
+        """Return X as the fitted model reads it, and the preparation left to do per batch."""
+        check_is_fitted(self, "model_")
+        keep_compiled_programs()
+        examples, preparation = self.fitted_.read(self._taken_in(X).rows)
+        warn_of_outside(examples)
+        return examples, preparation
+
+    def _encode(self, X) -> dict[str, np.ndarray]:
+        """The code of each row: the encoder's outputs by head."""
+        rows, preparation = self._stored(X)
+        return encode(self.model_, rows, preparation, self.fitted_.seed)
+
+    def _embeddings(self, X) -> np.ndarray:
+        """Return each row's embedding, (rows, latent)."""
+        code = self._encode(X)  # which checks that there is a model
+        return np.array(jax.vmap(self.model_.embedding)(code))

@@ -1,0 +1,61 @@
+"""Fill the missing cells of rows as they were given, with a trained model."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from logvar.assembly.tables import Intake
+from logvar.errors import LogvarError
+from logvar.evaluation.imputation import complete
+from logvar.fitted import Fitted
+
+
+class Imputation(NamedTuple):
+    """Completed rows, as the rows came."""
+
+    filled: Any
+    """Missing cells hold E[x_mis | x_obs]; for a category, its most probable level."""
+    draws: list[Any]
+    """Copies whose missing cells are draws from p(x_mis | x_obs), for multiple imputation."""
+    effective_samples: Float[np.ndarray, "rows"]
+    """How many equally weighted draws of z the weighted ones of each row are worth; NaN for rows
+    without a missing cell."""
+
+
+def imputed(fitted: Fitted, given: Intake, n_samples: int, draws: int, seed: int) -> Imputation:
+    """Complete rows; those without a missing cell come back as they are.
+
+    Args:
+        fitted: the trained model.
+        given: the rows.
+        n_samples: draws of z for each row.
+        draws: completed copies to draw.
+        seed: the seed of the draws.
+
+    Raises:
+        LogvarError: a column is not modelled, so that its missing cells cannot be filled.
+    """
+    rows = given.rows
+    if rows.dtype == np.uint8:
+        raise LogvarError(
+            "X is uint8, which has no missing cells: give X as floating-point numbers with NaN for "
+            "each missing cell"
+        )
+    missing = np.isnan(rows)
+    which = np.flatnonzero(missing.reshape(len(rows), -1).any(1))
+    effective = np.full(len(rows), np.nan)
+    filled, copies = rows.copy(), [rows.copy() for _ in range(draws)]
+    if len(which):
+        examples, preparation = fitted.read(rows[which])
+        found = complete(fitted.model, examples, preparation, seed, n_samples, draws)
+        effective[which] = found.effective_samples
+        for target, values in zip(
+            [filled, *copies], [found.mean, *np.moveaxis(found.drawn, 1, 0)], strict=True
+        ):
+            some = target[which]
+            cells = missing[which]
+            some[cells] = fitted.in_own_units(values)[cells]
+            target[which] = some
+    back = [fitted.as_given(cells, given.table) for cells in (filled, *copies)]
+    return Imputation(back[0], back[1:], effective)
