@@ -29,7 +29,7 @@ class Warps(eqx.Module):
         phase: what is added to u before rounding to whole steps.
         low: the smallest u.
         high: the largest u.
-        reach: the range of the training column in units of u.
+        reach: how far each tail is nearly straight, in units of u.
         tail_s: the normal scores where the lower and the upper tail start; ∓1e9 for none.
         tail_slope: ds/du there.
     """
@@ -43,7 +43,7 @@ class Warps(eqx.Module):
     phase: Float[Array, "numbers"] = frozen()
     low: Float[Array, "numbers"] = frozen()
     high: Float[Array, "numbers"] = frozen()
-    reach: Float[Array, "numbers"] = frozen()
+    reach: Float[Array, "numbers 2"] = frozen()
     tail_s: Float[Array, "numbers 2"] = frozen()
     tail_slope: Float[Array, "numbers 2"] = frozen()
 
@@ -74,8 +74,8 @@ class Warps(eqx.Module):
         )
         for side, end in ((-1, 0), (1, 1)):
             beyond = jnp.maximum(side * (given - self.tail_s[:, end]), 0.0)
-            beyond = jnp.minimum(beyond / (self.tail_slope[:, end] * self.reach), _FARTHEST)
-            u = u + side * self.reach * jnp.sinh(beyond)
+            beyond = jnp.minimum(beyond / (self.tail_slope[:, end] * self.reach[:, end]), _FARTHEST)
+            u = u + side * self.reach[:, end] * jnp.sinh(beyond)
         return jnp.clip(u, self.low, self.high)
 
     def rounded(self, u: Numbers) -> Numbers:

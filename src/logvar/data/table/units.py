@@ -155,13 +155,13 @@ class TableUnits:
                 "phase": np.mod(front.centre / front.spread, step) if step else 0.0,
                 "low": low,
                 "high": high,
-                "reach": 1.0,
+                "reach": np.ones(2),
                 "tail_s": np.array([-NO_TAIL, NO_TAIL]),
                 "tail_slope": np.ones(2),
             }
             for tail in number.warp.tails:
                 i = max(0, tail.side)
-                entries["reach"] = tail.reach
+                entries["reach"][i] = tail.reach
                 entries["tail_s"][i], entries["tail_slope"][i] = tail.s, tail.slope
             for name, value in entries.items():
                 rows.setdefault(name, []).append(value)

@@ -15,6 +15,8 @@ from jaxtyping import Float
 FRONTS = ("plain", "above", "between")
 FARTHEST = 1e30
 """In units of the column's spread: values beyond are scored as if they were here."""
+_REACH = 2.0
+"""The reach of a tail, in units of y at its start."""
 
 Numbers = Float[np.ndarray, "*numbers"]
 
@@ -148,14 +150,15 @@ class Spline:
 class Tail:
     """How T goes on beyond one end of the spline: s = s₁ ± slope·reach·asinh(|u − u₁|/reach).
 
-    That is a straight line within the column's range, and falls off to a logarithm beyond.
+    That is a straight line for as long as the column's outer values are from its centre, and falls
+    off to a logarithm beyond.
 
     Args:
         side: −1 for the lower end, 1 for the upper one.
         u: where it starts.
         s: T there.
         slope: ds/du there.
-        reach: the range of the training column, in units of u.
+        reach: in units of u; it grows with the distance of the end from the column's centre.
     """
 
     side: int
@@ -188,15 +191,19 @@ class Warp:
     @functools.cached_property
     def tails(self) -> tuple[Tail, ...]:
         """The tails; towards a bound of its front, the spline's straight line goes on instead."""
-        y, s, slope = self.spline.y, self.spline.s, self.spline.slope
-        u = self.front.units_of(np.array([y[0], y[-1]]))
-        rise = np.exp(self.front.log_rise(u)) * np.array([slope[0], slope[-1]])
-        reach = float(u[1] - u[0])
-        sides = {"plain": (0, 1), "above": (1,), "between": ()}[self.front.kind]
-        ends = (-1, 0), (1, -1)
-        return tuple(
-            Tail(ends[i][0], float(u[i]), float(s[ends[i][1]]), float(rise[i]), reach)
-            for i in sides
+        sides = {"plain": (-1, 1), "above": (1,), "between": ()}[self.front.kind]
+        return tuple(self._tail(side) for side in sides)
+
+    def _tail(self, side: int) -> Tail:
+        end = -1 if side > 0 else 0
+        u = self.front.units_of(self.spline.y[end])
+        rise = float(np.exp(self.front.log_rise(u)))
+        return Tail(
+            side,
+            float(u),
+            float(self.spline.s[end]),
+            float(self.spline.slope[end]) * rise,
+            _REACH / rise,
         )
 
     def _within(self, values: Numbers, of: str) -> Numbers:
