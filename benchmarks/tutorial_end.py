@@ -33,15 +33,14 @@ def tell(framework, seed, epoch, elbo):
 
 def logvar_run(seed, epochs):
     import logvar
-    from logvar.recipe import preset
+    from logvar.recipe import Recipe, preset
     from logvar.training.pace import Pace
 
     class Told(Pace):
         def on_epoch(self, metrics, state):
             tell("logvar", seed, metrics.epoch, metrics.train["elbo"])
 
-    settings = preset("tutorial").flat()
-    del settings["data"]
+    settings = {name: preset("tutorial").flat()[name] for name in Recipe.settings()}
     train, test = mnist()
     vae = logvar.VAE(**settings | {"random_state": seed, "epochs": epochs})
     vae.fit(train, watcher=Told())

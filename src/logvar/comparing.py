@@ -13,8 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logvar.assembly.parts import KINDS, check_fit, get, is_auto, own_classes, specs, written
-from logvar.data.intake import dense_rows
+from logvar.assembly.parts import (
+    AUTO,
+    KINDS,
+    check_fit,
+    get,
+    is_auto,
+    own_classes,
+    resolved,
+    specs,
+    written,
+)
+from logvar.assembly.tables import likelihood_of, taken_in, taken_in_again
 from logvar.data.sources import fingerprint
 from logvar.errors import LogvarError
 from logvar.recipe import Recipe
@@ -113,7 +123,7 @@ def compare(
     test ELBO in nats per example at β = 1; best learning rates are chosen on validation rows.
 
     Args:
-        X: (rows, features) or images, as for `VAE.fit`.
+        X: a table or an array, as for `VAE.fit`.
         scales: the reference first.
         learning_rates: the grid; (1e-3, 3e-3, 1e-2) unless given. A `learning_rate` that is a
             schedule gives the shape for each of them, or stands alone where no grid is given.
@@ -150,15 +160,20 @@ def compare(
         'identical by construction'
     """
     keep_compiled_programs()
-    rows = dense_rows(X)
-    test = None if test_data is None else dense_rows(test_data, "test_data")
+    text = str(settings.get("likelihood", AUTO))
+    given = taken_in(X, text, settings.pop("schema", None))
+    rows, table = given.rows, given.form
+    test = None if test_data is None else taken_in_again(test_data, table, "test_data").rows
     if test is not None and test.shape[1:] != rows.shape[1:]:
         raise LogvarError(f"test_data has examples of {test.shape[1:]}, X of {rows.shape[1:]}")
+    chosen = None if table is None or not is_auto(text) else likelihood_of(table, rows)
+    if chosen is not None:  # from all rows: a split may look otherwise
+        settings["likelihood"] = resolved("likelihood", text, *chosen)
     own = own_classes(list(settings.values()))
     recipe = _recipe(settings, name, own, [rows] if test is None else [rows, test])
     experiment = Experiment(
         tuple(scales), _rates(learning_rates, recipe), seeds, tuple(arms), float(margin), level,
-        splits, test_fraction, validation_fraction, importance_samples, recipe, own,
+        splits, test_fraction, validation_fraction, importance_samples, recipe, own, table,
     )  # fmt: skip
     _check_sizes(experiment, rows, test)
     data = {"name": name, "rows": len(rows), "shape": list(rows.shape[1:])}

@@ -28,7 +28,7 @@ def compare(
         raise LogvarError(
             f"{out} already holds a comparison: give --overwrite to replace it, or another --out"
         )
-    how = {name: settings.pop(name) for name in ("resize", "shape")}
+    how = {name: settings.pop(name, "") for name in ("resize", "shape")}
     dataset = sources.load(data, data_dir, **how)
     for note in dataset.notes:
         console.print(note, highlight=False, soft_wrap=True, markup=False)

@@ -275,7 +275,8 @@ def write(
         return pictures.write(vae, out, result, names)
     width = int(np.prod(result.shape[1:]))
     columns = [name] if result.ndim == 1 else [f"{name}{i}" for i in range(width)]
-    tables.write(out, result, columns)
+    # `decode` reads what `encode` wrote, so only scores name their files.
+    tables.write(out, result, columns, names if name == "log_likelihood" else ())
     console.print(f"{out}: {len(result):,} rows, {width} columns", highlight=False)
 
 

@@ -2,17 +2,12 @@
 
 from pathlib import Path
 
-import jax
 from rich.console import Console
 from rich.table import Table
 
 from logvar.errors import LogvarError
-from logvar.interop.snippets.dialects import get as dialect
-from logvar.interop.snippets.listing import listing
 from logvar.recipe import Recipe
-from logvar.report.scale_figure import check_ending, draw_scales
-from logvar.scales.facts import SIGMAS, Facts, facts
-from logvar.scales.registry import REGISTRY, get
+from logvar.scale_facts import SIGMAS, Facts, recorded
 from logvar.storage import run_folder
 
 console = Console()
@@ -24,11 +19,18 @@ def show(names: tuple[str, ...], code: str | None, plot: Path | None, run: Path 
     Raises:
         LogvarError: a scale or framework is unknown, or the flags exclude each other.
     """
-    for name in names:
-        get(name)
+    known = recorded()
+    if not all(name in known for name in names):
+        from logvar.scales.registry import get  # imports JAX, which recorded facts do not need
+
+        for name in names:
+            get(name)
     if run is not None and plot is None:
         raise LogvarError("--run goes with --plot: its raw outputs are drawn beneath the scales")
     if code is not None:
+        from logvar.interop.snippets.dialects import get as dialect
+        from logvar.interop.snippets.listing import listing
+
         dialect(code)
         if len(names) != 1 or plot is not None:
             raise LogvarError(
@@ -41,29 +43,33 @@ def show(names: tuple[str, ...], code: str | None, plot: Path | None, run: Path 
         _plot(names, plot, run)
         return
     if not names:
-        _catalogue()
+        _catalogue(list(known.values()))
     for index, name in enumerate(names):
         if index:
             console.print()
-        _facts(facts(name), alone=len(names) == 1)
+        _facts(known.get(name) or _computed(name), alone=len(names) == 1)
 
 
-def _catalogue() -> None:
+def _computed(name: str) -> Facts:
+    from logvar.scales.facts import facts
+
+    return facts(name)
+
+
+def _catalogue(catalogue: list[Facts]) -> None:
     table = Table(box=None)
     # Names are for copying, so they are never cut in a narrow terminal.
-    table.add_column("name", no_wrap=True, min_width=max(map(len, REGISTRY)))
+    table.add_column("name", no_wrap=True, min_width=max(len(each.name) for each in catalogue))
     for heading in ("formula", "σ reaches", "d at σ = 1", "KL convex"):
         table.add_column(heading)
-    for name, entry in REGISTRY.items():
-        if not entry.wraps:
-            known = facts(name)
-            table.add_row(
-                name,
-                entry.formula,
-                _bounds(known),
-                _number(known.slopes[1]),
-                _yes(known.is_convex),
-            )
+    for known in catalogue:
+        table.add_row(
+            known.name,
+            known.formula,
+            _bounds(known),
+            _number(known.slopes[1]),
+            _yes(known.is_convex),
+        )
     console.print(table, highlight=False)
     console.print(
         "wrappers: clamped(SCALE, low=…, high=…), floored(SCALE, minimum=…)", highlight=False
@@ -85,7 +91,7 @@ def _facts(known: Facts, *, alone: bool) -> None:
         "d log σ/dr": slopes,
         "KL″ at σ = 1": _number(known.curvature),
         "σ reaches": _bounds(known),
-        "safe raw outputs": f"[{low:.6g}, {high:.6g}] in float32 on {jax.default_backend()}",
+        "safe raw outputs": f"[{low:.6g}, {high:.6g}] in float32 on a CPU",
         "KL convex in raw": _yes(known.is_convex),
     }
     for key, value in lines.items():
@@ -93,6 +99,8 @@ def _facts(known: Facts, *, alone: bool) -> None:
 
 
 def _plot(names: tuple[str, ...], plot: Path, run: Path | None) -> None:
+    from logvar.report.scale_figure import check_ending, draw_scales
+
     check_ending(plot)
     chosen = list(names)
     raw_outputs = None

@@ -4,6 +4,7 @@ import tokenize
 import warnings
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -90,13 +91,16 @@ def read_parquet(path: Path) -> np.ndarray:
     return _numbers(path, table)
 
 
-def write(path: Path, array: np.ndarray, names: list[str] | None = None) -> None:
+def write(
+    path: Path, array: np.ndarray, names: list[str] | None = None, files: Sequence[str] = ()
+) -> None:
     """Write an array in the format of the path's ending: .npy keeps its shape, others are tables.
 
     Args:
         path: the output file.
         array: (rows,) or (rows, …); tables flatten everything after the first axis.
         names: the columns of the table.
+        files: for each row the file it came from, which becomes the first column of a table.
     """
     import io
 
@@ -109,7 +113,8 @@ def write(path: Path, array: np.ndarray, names: list[str] | None = None) -> None
 
         flat = array.reshape(len(array), -1)
         columns = names or [f"x{i}" for i in range(flat.shape[1])]
-        table = pa.table({name: flat[:, i] for i, name in enumerate(columns)})
+        first = {"file": list(files)} if files else {}
+        table = pa.table(first | {name: flat[:, i] for i, name in enumerate(columns)})
         if path.suffix.lower() == ".csv":
             csv.write_csv(table, buffer)
         else:

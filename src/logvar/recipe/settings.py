@@ -244,6 +244,18 @@ PRESETS: typing.Mapping[str, dict[str, Any]] = types.MappingProxyType(
             "validation_fraction": 0.0,
             "patience": 0,
         },
+        # Mattei & Frellsen 2019 (arXiv 1812.02633), with our likelihood for tables and fewer
+        # epochs at a higher rate.
+        "missing-iwae": {
+            "latent_dim": 10,
+            "network": "mlp(hidden=[128, 128, 128])",
+            "objective": "iwae(samples=20)",
+            "epochs": 500,
+            "batch_size": 32,
+            "learning_rate": 1e-3,
+            "validation_fraction": 0.0,
+            "patience": 0,
+        },
     }
 )
 """Named sets of settings for `logvar fit --preset`."""

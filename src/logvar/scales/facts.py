@@ -1,40 +1,12 @@
 """The facts of a scale, computed from the scale itself, for pages, tables and commands."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from logvar.scale_facts import DTYPES, SIGMAS, Facts
 from logvar.scales.base import Scale
 from logvar.scales.registry import REGISTRY, describe, get
-
-DTYPES = ("float32", "bfloat16", "float16")
-SIGMAS = (1e-3, 1.0, 10.0)
-
-
-@dataclasses.dataclass(frozen=True)
-class Facts:
-    """One row of the catalogue."""
-
-    name: str
-    formula: str
-    reference: str
-    preset: bool
-    raw_at_one: float | None
-    """The raw output at σ = 1; None if the scale does not reach 1."""
-    sigma_at_zero: float
-    slopes: tuple[float | None, ...]
-    """d = d log σ/dr at each of `SIGMAS`; None if the scale does not reach it."""
-    bounds: tuple[float, float]
-    safe_ranges: tuple[tuple[float, float], ...]
-    """For each of `DTYPES`, on the current backend."""
-    is_convex: bool
-
-    @property
-    def curvature(self) -> float | None:
-        """KL″ at σ = 1, which equals the Fisher information 2d² there."""
-        return None if self.slopes[1] is None else 2 * self.slopes[1] ** 2
 
 
 def facts(name: str) -> Facts:

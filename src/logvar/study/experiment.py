@@ -13,6 +13,7 @@ import numpy as np
 from logvar import assembly, scales
 from logvar.data.examples import Examples
 from logvar.data.order import split
+from logvar.data.table.form import TableForm
 from logvar.errors import LogvarError, unknown_name
 from logvar.models.batch import Batch
 from logvar.recipe import Recipe
@@ -56,6 +57,8 @@ class Experiment:
     """All other settings of a run."""
     own: tuple[type, ...] = ()
     """The user's own classes of parts that the recipe names."""
+    table: TableForm | None = None
+    """The form of the table that the rows are cells of, if they are."""
 
     def __post_init__(self) -> None:
         if self.seeds < 2:
@@ -179,7 +182,7 @@ def run_unit(
     members = []
     for seed in unit.seeds:
         fresh = assembly.build_model(
-            _recipe(experiment, seed), shared.decisions, rows.train.shape[1:], _own(experiment),
+            _recipe(experiment, seed), shared.decisions, shared.shape, _own(experiment),
             units=shared.units,
         )  # fmt: skip
         model, in_coordinates = start_arm(fresh, scale, reference, unit.arm)
@@ -207,7 +210,8 @@ def run_unit(
 def _build(experiment: Experiment, rows: Rows, seed: int) -> assembly.Run:
     """Build the parts of a run with unchanged raw outputs, under the reference's name."""
     own = _own(experiment)
-    return assembly.build_run(_recipe(experiment, seed), rows.train, rows.validation, own)
+    recipe = _recipe(experiment, seed)
+    return assembly.build_run(recipe, rows.train, rows.validation, own, table=experiment.table)
 
 
 def _own(experiment: Experiment) -> assembly.Own:

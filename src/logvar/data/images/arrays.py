@@ -60,7 +60,7 @@ def _again(rows: np.ndarray, reading: ImageReading, name: str) -> np.ndarray:
     if reading.values != "8-bit" or images.dtype == np.uint8:
         return images
     # Whatever the rows beside it: a row of 0 and 1 holds two dark levels, not black and white.
-    if not _within(images, 255) or (images != np.round(images)).any():
+    if not _within(images, 255.0) or (images != np.round(images)).any():
         raise LogvarError(
             f"{name} has values from {images.min():g} to {images.max():g}: this run reads pixels, "
             "integers from 0 to 255; rescale them"
@@ -71,11 +71,11 @@ def _again(rows: np.ndarray, reading: ImageReading, name: str) -> np.ndarray:
 def _values_of(images: np.ndarray) -> str:
     if images.dtype == np.uint8:
         return "8-bit"
-    return "unit" if _within(images, 1) else "real"
+    return "unit" if _within(images, 1.0) else "real"
 
 
 def _are_pixels(rows: np.ndarray) -> bool:
-    return _within(rows, 255) and bool(rows.max() > 1) and bool((rows == np.round(rows)).all())
+    return _within(rows, 255.0) and bool(rows.max() > 1) and bool((rows == np.round(rows)).all())
 
 
 def _within(rows: np.ndarray, high: float) -> bool:

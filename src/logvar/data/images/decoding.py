@@ -1,7 +1,9 @@
 """One image file → an array, with what was noticed on the way."""
 
 import dataclasses
+import struct
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,7 +69,8 @@ def decode(path: Path, to: Size | None = None) -> Decoded:
 
     noticed: set[str] = set()
     try:
-        with Image.open(path) as image:
+        # Odd metadata are no reason to bother anyone; a broken image is an error below.
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
             if image.format != "MPO" and getattr(image, "is_animated", False):
                 noticed.add("frames")
             size = image.size if image.format in ("JPEG", "MPO") else None
@@ -87,6 +90,8 @@ def decode(path: Path, to: Size | None = None) -> Decoded:
         TypeError,
         OverflowError,
         MemoryError,
+        EOFError,
+        struct.error,
     ) as error:
         raise BrokenImage(
             f"{path} is not a whole image ({_first_line(error)}): repair or remove it"

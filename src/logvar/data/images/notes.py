@@ -48,7 +48,7 @@ def of_images(
     if reading.channels == 1 and len(grey) < len(names):
         said.append(f"{_images(len(names) - len(grey))} in colour: read as grey")
     elif reading.channels == 3 and grey:
-        said.append(f"{_images(len(grey))} grey among coloured ones: read as colours")
+        said.append(f"{_images(len(grey))} grey: the same in all three channels")
     return (*said, *_values(decoded, reading, rows))
 
 
@@ -68,7 +68,7 @@ def _values(
             return ()
         others = len(decoded) - kinds["8-bit"]
         return (f"{_images(others)} of more than 8 bits: rounded to the 8 this run reads",)
-    low, high = float(rows.min()), float(rows.max())
+    low, high = np.nanmin(rows), np.nanmax(rows)
     if reading.values == "16-bit":
         said = "16-bit images: a value x is read as x / 65535"
         if high < 1 / 8:

@@ -212,13 +212,13 @@ def _values(names: tuple[str, ...], decoded: list[Decoded], reading: ImageReadin
     values = "16-bit" if "16-bit" in kinds else "8-bit"
     if "real" in kinds:
         reals = [image.array for image in decoded if image.values == "real"]
-        low, high = min(a.min() for a in reals), max(a.max() for a in reals)
+        low, high = min(map(np.nanmin, reals)), max(map(np.nanmax, reals))
         values = "unit" if low >= 0 and high <= 1 else "real"
         if values == "real" and len(kinds) > 1:
             other = next(kind for kind in kinds if kind != "real")
             raise LogvarError(
                 f"{kinds['real']} holds real numbers (all of them from {low:g} to {high:g}) and "
-                f"{kinds[other]} is a {other} image: expected one kind, or numbers in [0, 1]; "
+                f"{kinds[other]} has {other} values: expected one kind, or numbers in [0, 1]; "
                 "convert one of them"
             )
     if reading is not None and (values == "real") != (reading.values == "real"):
@@ -229,7 +229,7 @@ def _values(names: tuple[str, ...], decoded: list[Decoded], reading: ImageReadin
             )
         if values != "unit":
             raise LogvarError(
-                f"{kinds[values]} is a {values} image, but this run reads real numbers from TIFF: "
+                f"{kinds[values]} has {values} values, but this run reads real numbers from TIFF: "
                 "convert it"
             )
     return values

@@ -42,7 +42,7 @@ def own_units(values: np.ndarray, dtype: str, divisor: float) -> np.ndarray:
         >>> own_units(np.array([0.0, 0.5, 1.0]), "uint8", 255.0)
         array([  0, 128, 255], dtype=uint8)
     """
-    if dtype != "uint8":
+    if dtype != "uint8" or values.dtype == np.uint8:
         return values
     scaled = np.asarray(values, np.float64) * divisor
     # Binary data stay as they are: what a model gives for 0 and 1 are probabilities.
