@@ -16,7 +16,7 @@ FRONTS = ("plain", "above", "between")
 FARTHEST = 1e30
 """In units of the column's spread: values beyond are scored as if they were here."""
 _REACH = 2.0
-"""The reach of a tail, in units of y at its start."""
+"""The reach of a tail in u, times dy/du at its start."""
 
 Numbers = Float[np.ndarray, "*numbers"]
 
@@ -150,15 +150,15 @@ class Spline:
 class Tail:
     """How T goes on beyond one end of the spline: s = s₁ ± slope·reach·asinh(|u − u₁|/reach).
 
-    That is a straight line for as long as the column's outer values are from its centre, and falls
-    off to a logarithm beyond.
+    That is a straight line over about `reach`, and a logarithm far beyond.
 
     Args:
         side: −1 for the lower end, 1 for the upper one.
         u: where it starts.
         s: T there.
         slope: ds/du there.
-        reach: in units of u; it grows with the distance of the end from the column's centre.
+        reach: in units of u; twice the distance of the end from the column's centre or bound,
+            roughly.
     """
 
     side: int
@@ -196,11 +196,11 @@ class Warp:
 
     def _tail(self, side: int) -> Tail:
         end = -1 if side > 0 else 0
-        u = self.front.units_of(self.spline.y[end])
-        rise = float(np.exp(self.front.log_rise(u)))
+        u = self.front.units_of(self.spline.y[[end]])
+        rise = float(np.exp(self.front.log_rise(u))[0])
         return Tail(
             side,
-            float(u),
+            float(u[0]),
             float(self.spline.s[end]),
             float(self.spline.slope[end]) * rise,
             _REACH / rise,
