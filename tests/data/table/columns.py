@@ -1,30 +1,19 @@
 """Columns of every kind that a schema has, and rows of a table with all of them."""
 
-import dataclasses
-
 import numpy as np
 
-
-@dataclasses.dataclass
-class Column:
-    name: str
-    kind: str
-    levels: tuple = ()
-    step: float = 0.0
-    low: float | None = None
-    high: float | None = None
-
+from logvar.data.table.schema import Column
 
 COLUMNS = (
-    Column("letter", "categorical", ("a", "b", "c")),
+    Column("letter", "categorical", levels=("a", "b", "c")),
     Column("tail", "real"),
     Column("same", "constant"),
     Column("zeros", "positive", low=0.0),
     Column("count", "count", step=1.0, low=0.0),
     Column("share", "real", step=0.01, low=0.0, high=1.0),
-    Column("yes", "binary", (0, 1)),
+    Column("yes", "binary", levels=(0, 1)),
     Column("visits", "count", step=1.0, low=0.0),
-    Column("grade", "ordinal", ("low", "middle", "high")),
+    Column("grade", "ordinal", levels=("low", "middle", "high")),
 )
 
 
