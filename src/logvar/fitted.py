@@ -119,19 +119,22 @@ class Fitted:
             return self.units.to_user(values)
         return own_units(values, self.dtype, self.preparation.divisor)
 
-    def as_given(self, cells: np.ndarray, like: Table | None = None) -> Any:
+    def as_given(
+        self, cells: np.ndarray, like: Table | None = None, kept: np.ndarray | None = None
+    ) -> Any:
         """Return cells in the data's own units as the rows of `fit` came: a frame, or an array.
 
         Args:
             cells: (rows, *shape).
             like: the table they belong to, for its columns that are not modelled.
+            kept: (rows, *shape), which cells of that table stay as they are.
         """
         if self.table is None:
             return cells
         container = self.table.container if like is None else like.container
         from logvar.data.table.cells import table_of  # imports pyarrow
 
-        return back(table_of(cells, self.table.schema, container, like), container)
+        return back(table_of(cells, self.table.schema, container, like, kept), container)
 
     def given_back(self, values: np.ndarray, like: Table | None = None) -> Any:
         """Return x in the model's units as the rows of `fit` came."""

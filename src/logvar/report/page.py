@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import ndtri
 
+from logvar.data.table.frame import Table
+from logvar.data.table.rows import rows_of
 from logvar.evaluation.health import ACTIVE
 from logvar.evaluation.summary import Evaluation
 from logvar.recipe import CUSTOM
@@ -36,7 +38,7 @@ def write_report(
     path: Path,
     vae: "VAE",
     evaluation: Evaluation,
-    rows: np.ndarray,
+    rows: "np.ndarray | Table",
     labels: np.ndarray | None,
     seconds: list[float] | None = None,
 ) -> Path:
@@ -48,19 +50,20 @@ def write_report(
 def _page(
     vae: "VAE",
     evaluation: Evaluation,
-    rows: np.ndarray,
+    rows: "np.ndarray | Table",
     labels: np.ndarray | None,
     seconds: list[float],
 ) -> str:
     recipe = vae.recipe_
     name = recipe.data.data or "data"
-    codes = vae.transform(rows[:5000])
+    few = rows_of(rows, np.arange(min(5000, len(rows)))) if isinstance(rows, Table) else rows[:5000]
+    codes = vae.transform(few)
     by_latent = len(evaluation.kl_per_latent) == codes.shape[1]
     # Without a KL per latent, choose the latents whose means vary most between rows.
     importance = evaluation.kl_per_latent if by_latent else codes.var(axis=0)
     order = np.argsort(importance)[::-1]
     raw = evaluation.raw_outputs
-    shape = rows.shape[1:]
+    shape = vae.fitted_.shape
     is_image = len(shape) in (2, 3) and (len(shape) == 2 or shape[2] in (1, 3))
     sections = [
         section("Numbers", _numbers(evaluation)),
@@ -70,14 +73,10 @@ def _page(
             _training_caption(vae.history_),
         ),
     ]
-    if is_image:
+    if isinstance(rows, np.ndarray) and is_image:
         sections += _image_sections(vae, rows, shape)
-    else:
-        sections.append(
-            section(
-                "Reconstruction", figures.feature_fit(rows[:5000], vae.reconstruct(rows[:5000]))
-            )
-        )
+    elif isinstance(few, np.ndarray):
+        sections.append(section("Reconstruction", figures.feature_fit(few, vae.reconstruct(few))))
     if codes.shape[1] >= 2:
         first, second = sorted(int(i) for i in order[:2])
         shown = (first, second)

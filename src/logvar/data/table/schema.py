@@ -203,8 +203,7 @@ def schema_given(given: Any, table: "Table") -> Schema:
     if given is None:
         return found(table)
     if isinstance(given, str | Path):
-        entries = _entries_of_file(Path(given))
-        return found(table, {entry["name"]: _whole(entry) for entry in entries})
+        return found(table, given_by_file(given))
     if isinstance(given, Schema):
         return found(table, {column.name: column for column in given})
     if isinstance(given, Mapping):
@@ -213,6 +212,15 @@ def schema_given(given: Any, table: "Table") -> Schema:
         f"schema is {given!r}: expected the path of a TOML file, a dict from names of columns to "
         "kinds, or a Schema"
     )
+
+
+def given_by_file(path: str | Path) -> "dict[Name, Column | dict[str, Any]]":
+    """Return what a schema in TOML says of its columns, by name.
+
+    Raises:
+        LogvarError: the file cannot be read, or is no schema.
+    """
+    return {entry["name"]: _whole(entry) for entry in _entries_of_file(Path(path))}
 
 
 def _entries_of_file(path: Path) -> list[dict[str, Any]]:
