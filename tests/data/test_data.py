@@ -100,7 +100,9 @@ def test_a_folder_of_images_with_labels(tmp_path):
     assert data.train.shape == (3, 6, 5, 1) and data.train.dtype == np.uint8
     np.testing.assert_array_equal(data.train_labels, ["cats", "cats", "dogs"])
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "odd.png")
-    with pytest.raises(logvar.LogvarError, match="2 sizes .*expected images of one size; give --resize"):
+    with pytest.raises(
+        logvar.LogvarError, match="2 sizes .*expected images of one size; give --resize"
+    ):
         sources.load(str(tmp_path))
 
 
