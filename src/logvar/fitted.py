@@ -134,7 +134,10 @@ class Fitted:
         container = self.table.container if like is None else like.container
         from logvar.data.table.cells import table_of  # imports pyarrow
 
-        return back(table_of(cells, self.table.schema, container, like, kept), container)
+        table = table_of(cells, self.table.schema, container, like, kept)
+        if container == ARRAY:
+            return np.column_stack([column.to_numpy() for column in table.columns])
+        return back(table, container)
 
     def given_back(self, values: np.ndarray, like: Table | None = None) -> Any:
         """Return x in the model's units as the rows of `fit` came."""

@@ -20,6 +20,8 @@ from logvar.data.table.schema import NUMBERS, Column, Schema, schema_given
 from logvar.errors import LogvarError
 
 MIXED = "mixed"
+ARRAY = "numbers"
+"""The container of an array of numbers, which is given back as such."""
 _PIXELS = 64
 """A two-dimensional array of uint8 with at least this many columns is read as pixels, if its values
 reach beyond half of their range."""
@@ -187,7 +189,7 @@ def _columns_of(rows: np.ndarray) -> Table:
     import pyarrow as pa
 
     columns = tuple(pa.chunked_array([pa.array(column, from_pandas=True)]) for column in rows.T)
-    return Table(tuple(range(rows.shape[1])), columns, "numbers")
+    return Table(tuple(range(rows.shape[1])), columns, ARRAY)
 
 
 def _array_of(X: Any, name: str) -> np.ndarray:
