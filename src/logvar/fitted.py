@@ -134,7 +134,8 @@ class Fitted:
         container = self.table.container if like is None else like.container
         from logvar.data.table.cells import table_of  # imports pyarrow
 
-        table = table_of(cells, self.table.schema, container, like, kept)
+        wide = np.asarray(cells, np.float64)
+        table = table_of(wide, self.table.schema, container, like, kept)
         if container == ARRAY:
             return np.column_stack([column.to_numpy() for column in table.columns])
         return back(table, container)
