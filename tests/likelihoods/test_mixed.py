@@ -40,12 +40,12 @@ def means(outputs):
     return LIKELIHOOD.mean(outputs), LIKELIHOOD.expectation(outputs)
 
 
-def at(column, values):
+def at(column, values, outputs=OUTPUTS):
     """log p of these values of a column; the other columns are as in row 0."""
     size = 401 if len(values) <= 401 else len(values)  # few shapes: each is compiled
     cells = np.repeat(np.nan_to_num(CELLS[:1]), size, 0)
     cells[: len(values), column] = values
-    logs = np.asarray(log_probs(LIKELIHOOD, UNITS.to_model(cells)[0], OUTPUTS), float)
+    logs = np.asarray(log_probs(LIKELIHOOD, UNITS.to_model(cells)[0], outputs), float)
     return logs[: len(values), column]
 
 
@@ -65,7 +65,7 @@ def test_rounded_reals_have_a_bounded_density_that_adds_up():
 
 @pytest.mark.parametrize("column", [TAIL, ZEROS])
 def test_densities_integrate_to_one_less_the_atoms(column):
-    number = UNITS.numbers[[TAIL, ZEROS, COUNT, SHARE, VISITS].index(column)]
+    number, _ = number_of(column)
     s = np.linspace(-8, 8, 8001)
     x = number.warp.inverse(s)
     total = integrate.simpson(np.exp(at(column, x)) * np.gradient(x, s), s)
@@ -169,25 +169,44 @@ def test_draws_of_numbers_are_normal_in_normal_scores(drawn):
     assert stats.kstest((scores - location) / 0.6, "norm").pvalue > 1e-3
 
 
-def test_means_are_those_of_the_draws_and_of_an_integral(drawn):
-    mean = np.asarray(means(OUTPUTS)[0], float)
+def number_of(column):
+    """The number column, and its location among the outputs."""
+    of_numbers = [j for j, (kind, _, _) in enumerate(UNITS.forms) if kind == "number"]
+    return UNITS.numbers[of_numbers.index(column)], LIKELIHOOD.layout.of_numbers.index(column)
+
+
+def test_the_way_back_from_normal_scores_is_that_of_the_units():
+    """In float32, in the middle, in the tails and at the bounds."""
+    scores = np.linspace(-7, 7, 401, dtype=np.float32)
+    every = np.repeat(scores[:, None], len(UNITS.numbers), 1)
+    got = np.asarray(eqx.filter_jit(LIKELIHOOD.warps.inverse)(jnp.asarray(every)), float)
+    for column in (TAIL, ZEROS, COUNT, SHARE, VISITS):
+        number, at_output = number_of(column)
+        low, high = number.to_model(np.array([number.low, number.high]))
+        expected = np.clip(number.to_model(number.warp.inverse(scores)), low, high)
+        # A float32 score is good to 4e-7, which a steep T⁻¹ enlarges.
+        allowed = 2e-6 * np.abs(np.gradient(expected, scores)) + 1e-5 * np.abs(expected) + 1e-5
+        assert (np.abs(got[:, at_output] - expected) <= allowed).all(), column
+
+
+@pytest.mark.parametrize("lower", [0.0, 1.8])
+def test_means_are_sums_and_integrals_over_the_probabilities(lower):
+    outputs = OUTPUTS.at[: len(UNITS.numbers)].add(-lower)
+    mean = np.asarray(means(outputs)[0], float)
     for column in (COUNT, SHARE, VISITS):
+        number, _ = number_of(column)
         x = np.arange(400.0) if COLUMNS[column].step == 1 else np.arange(101) / 100
-        p = np.exp(at(column, x)) * COLUMNS[column].step
-        number = UNITS.numbers[[TAIL, ZEROS, COUNT, SHARE, VISITS].index(column)]
-        np.testing.assert_allclose(mean[column], p @ number.to_model(x), rtol=5e-3, atol=5e-3)
-    number = UNITS.numbers[1]
+        p = np.exp(at(column, x, outputs)) * COLUMNS[column].step
+        np.testing.assert_allclose(mean[column], p @ number.to_model(x), rtol=4e-3, atol=2e-3)
+    number, at_output = number_of(ZEROS)
     eps = np.linspace(-6, 6, 4001)
-    location = float(OUTPUTS[LIKELIHOOD.layout.of_numbers.index(ZEROS)])
-    rest = number.to_model(number.warp.inverse(location + 0.6 * eps))
-    expected = (1 - np.exp(at(ZEROS, [0.0]))[0]) * integrate.trapezoid(
-        rest * stats.norm.pdf(eps), eps
-    )
+    rest = number.to_model(number.warp.inverse(float(outputs[at_output]) + 0.6 * eps))
+    zero = np.exp(at(ZEROS, [0.0], outputs))[0]
+    expected = (1 - zero) * integrate.trapezoid(rest * stats.norm.pdf(eps), eps)
     np.testing.assert_allclose(mean[ZEROS], expected, rtol=2e-3)
-    np.testing.assert_array_equal(
-        mean[[LETTER, YES, GRADE]],
-        [np.argmax(at(c, np.arange(len(COLUMNS[c].levels)))) for c in (LETTER, YES, GRADE)],
-    )
+    for column in (LETTER, YES, GRADE):
+        levels = np.arange(len(COLUMNS[column].levels))
+        assert mean[column] == np.argmax(at(column, levels, outputs))
 
 
 def test_expectations_become_the_cells_of_the_mean():

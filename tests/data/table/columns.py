@@ -29,7 +29,7 @@ def table(rows=400, missing=0.1, seed=0):
             rng.poisson(4, rows),
             np.round(rng.beta(2, 5, rows), 2),
             rng.random(rows) < 0.1,
-            np.where(rng.random(rows) < 0.6, 0, rng.poisson(9, rows)),
+            np.where(rng.random(rows) < 0.5, 7, rng.poisson(9, rows)),
             rng.integers(0, 3, rows),
         ],
         axis=1,

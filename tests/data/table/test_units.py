@@ -118,11 +118,15 @@ def test_an_atom_is_found_by_its_value_and_not_by_its_last_bit():
     assert number.which(np.array([0.1 + 0.2, 3 * 0.1, 0.3, 0.2])).tolist() == [0, 0, 0, 1]
     continuous = NumberColumn.of_values(np.concatenate([np.zeros(30), RNG.normal(size=60)]))
     assert continuous.which(np.array([3e-17, 0.0, 1e-9])).tolist() == [0, 0, 1]
+    number = NumberColumn.of_values(np.concatenate([np.full(30, 7.3), RNG.normal(size=60)]))
+    back = number.to_user(np.float32(number.to_model(np.array([7.3]))).astype(float))
+    assert back.tolist() == [7.3]
 
 
-def test_steps_of_large_integers_keep_their_probability():
-    """The ends of ±½ at 1e6 are one float32 in normal scores; the width is not."""
-    number = NumberColumn.of_values(np.round(RNG.lognormal(12, 1, 500)), 1.0, 0.0)
-    width = number.encoded(np.array([1e5, 1e6]))[:, 3].astype(np.float32)
-    expected = np.exp(number.warp.log_slope(np.array([1e5, 1e6])))
-    np.testing.assert_allclose(width, expected, rtol=1e-3)
+@pytest.mark.parametrize("log", [12, 30])
+def test_steps_of_large_integers_keep_their_probability(log):
+    """The ends of x ± ½ are the same normal scores, in float32 or even in float64."""
+    number = NumberColumn.of_values(np.round(RNG.lognormal(log, 1, 500)), 1.0, 0.0)
+    x = np.round(np.exp(log + np.linspace(-2, 2, 50)))
+    width = number.encoded(x)[:, 3].astype(np.float32)
+    np.testing.assert_allclose(width, np.exp(number.warp.log_slope(x)), rtol=1e-3)
