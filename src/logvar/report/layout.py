@@ -74,7 +74,10 @@ pre {{ margin: 0; font-size: .82rem; overflow-x: auto; }}
 _TABLES = """h3 { font-size: .9rem; margin: 0 0 .4rem; }
 table.words, table.odd { font-size: .88rem; }
 table.words td, table.odd td { padding-top: .2rem; padding-bottom: .2rem; vertical-align: top; }
+table.words td:first-child { white-space: normal; }
 table.words td:last-child:not(.right) { white-space: normal; width: 60%; }
+table.odd td.cells, table.odd th.cells { width: 70%; padding-left: 1.4rem; white-space: normal; }
+h3.next { margin-top: 1.1rem; }
 table.odd ul { margin: 0; padding: 0; list-style: none; color: #1d2733; }
 table.odd span { color: #7a8794; }
 details { margin-top: .8rem; }
@@ -83,6 +86,7 @@ summary { cursor: pointer; color: #2463a8; }
 .head { display: flex; justify-content: space-between; flex-wrap: wrap; }
 p.key { margin: 0 0 .8rem; color: #4a5663; font-size: .88rem; }
 p.key svg { display: inline; vertical-align: -2px; margin-left: .8rem; }
+p.key svg:first-child { margin-left: 0; }
 svg.mark { width: 100%; overflow: visible; }
 svg.mark text { font: 11px system-ui, sans-serif; fill: #4a5663; }
 .panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(15.5rem, 1fr));
@@ -99,7 +103,7 @@ table.bars td, table.bars th { border: 0; padding: .08rem .3rem .08rem 0; }
 table.bars th { width: 40%; color: #1d2733; }
 table.bars th span { display: block; overflow: hidden; text-overflow: ellipsis;
   white-space: nowrap; }
-table.bars td { width: 2.7rem; text-align: right; color: #2463a8; }
+table.bars td { width: 2.4rem; text-align: right; color: #2463a8; }
 table.bars td.samples { color: #b95a1d; }
 table.bars td.bar { width: auto; }
 td.bar div { position: relative; height: .8rem; background: #f4f5f3; }

@@ -50,8 +50,9 @@ def has_order(column: Column) -> bool:
 def associations(
     cells: Float[np.ndarray, "rows columns"], columns: Sequence[Column]
 ) -> Float[np.ndarray, "columns columns"]:
-    """Return the association of every two columns: in [−1, 1] if both have an order, else in [0, 1].
+    """Return the association of every two columns.
 
+    It is in [−1, 1] if both have an order, else in [0, 1].
     NaN where it does not exist: a column that does not vary, or fewer than `FEWEST` rows.
 
     Args:
@@ -70,8 +71,8 @@ def associations(
     ordered = [j for j, column in enumerate(columns) if has_order(column)]
     nominal = [j for j, c in enumerate(columns) if c.kind in WITH_LEVELS and j not in set(ordered)]
     observed = ~np.isnan(cells[:, ordered])
-    ranks = np.stack([_centred_ranks(cells[:, j]) for j in ordered], axis=1) if ordered else None
-    indicators = [_indicators(cells[:, j]) for j in nominal]
+    ranks = np.stack([centred_ranks(cells[:, j]) for j in ordered], axis=1) if ordered else None
+    indicators = [indicators_of(cells[:, j]) for j in nominal]
     with np.errstate(invalid="ignore", divide="ignore"):
         if ranks is not None:
             found[np.ix_(ordered, ordered)] = _correlations(ranks, observed)
@@ -99,7 +100,7 @@ def largest_differences(
     ]
 
 
-def _centred_ranks(values: np.ndarray) -> np.ndarray:
+def centred_ranks(values: np.ndarray) -> np.ndarray:
     """Ranks among the observed cells, scaled to [−½, ½] about their mean; 0 if missing."""
     there = ~np.isnan(values)
     ranks = np.zeros(len(values))
@@ -108,7 +109,7 @@ def _centred_ranks(values: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def _indicators(codes: np.ndarray) -> np.ndarray:
+def indicators_of(codes: np.ndarray) -> np.ndarray:
     """One column for each level that occurs, the rarest of many levels as one."""
     levels, counts = np.unique(codes[~np.isnan(codes)], return_counts=True)
     commonest = levels[np.argsort(-counts, kind="stable")]

@@ -1,7 +1,6 @@
 """Each column of data against samples: how far apart their distributions are, and one picture."""
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -76,8 +75,8 @@ def picture(data: np.ndarray, samples: np.ndarray, column: Column) -> str:
         return marks.panel(name, note, _histogram(data, samples, column))
     shares = [np.mean(x == atom) for x in (data, samples)]
     words = (
-        f"{_value(atom, column, data)}: {100 * shares[0]:.1f} % of data, {100 * shares[1]:.1f} % of "
-        "samples; below, the others"
+        f"= {_value(atom, column)}: {shares[0]:.1%} of data, {shares[1]:.1%} of samples; others "
+        "below"
     )
     rest = [x[x != atom] for x in (data, samples)]
     return marks.panel(name, f"{note}\n{words}", _histogram(rest[0], rest[1], column))
@@ -178,8 +177,8 @@ def _ticks(low: float, high: float, column: Column, on_log: bool) -> list[tuple[
         places = [low + share * (high - low) for share in (0.06, 0.5, 0.94)]
         return [(place, date_text(place, column, high - low)) for place in places]
     whole = column.step == 1
-    places = MaxNLocator(4, integer=whole, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
-    return [(float(p), short(float(p))) for p in places if low <= p <= high]
+    nice = MaxNLocator(4, integer=whole, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    return [(float(p), short(float(p))) for p in nice if low <= p <= high]
 
 
 def short(value: float) -> str:
@@ -206,5 +205,5 @@ def date_text(value: float, column: Column, span: float = math.inf) -> str:
     return str(moment)[: 16 if span < 3 * per_day else 10].replace("T", " ")
 
 
-def _value(value: float, column: Column, data: Sequence[float]) -> str:
+def _value(value: float, column: Column) -> str:
     return date_text(value, column) if column.kind == "date" else short(value)

@@ -8,7 +8,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from scipy.spatial import cKDTree
 
 from logvar.report.figures import BLUE, LABELS, MUTED, ORANGE, _new, _svg_or_png
-from logvar.report.table_association import _centred_ranks, _indicators, has_order
+from logvar.report.table_association import centred_ranks, has_order, indicators_of
 from logvar.report.table_columns import date_text, short
 from logvar.report.table_marks import cut
 from logvar.report.table_view import TableView
@@ -24,7 +24,9 @@ class Map(NamedTuple):
     colouring: str
 
 
-def separation(places: Float[np.ndarray, "rows 2"], targets: Float[np.ndarray, "rows columns"]):
+def separation(
+    places: Float[np.ndarray, "rows 2"], targets: Float[np.ndarray, "rows columns"]
+) -> float:
     """Return the share of the targets' variance that a row's nearest neighbours predict.
 
     1 − Σ(y − ȳ_near)²/Σ(y − ȳ)² with ȳ_near the mean of the `NEIGHBOURS` nearest other rows; at
@@ -42,7 +44,7 @@ def separation(places: Float[np.ndarray, "rows 2"], targets: Float[np.ndarray, "
     near = near[~itself].reshape(len(places), k)
     predicted = targets[near].mean(1)
     total = np.square(targets - targets.mean(0)).sum()
-    return 1 - np.square(targets - predicted).sum() / total if total > 0 else -np.inf
+    return float(1 - np.square(targets - predicted).sum() / total) if total > 0 else -np.inf
 
 
 def best_separated(view: TableView, places: np.ndarray) -> tuple[int, float]:
@@ -54,7 +56,7 @@ def best_separated(view: TableView, places: np.ndarray) -> tuple[int, float]:
         share = -np.inf
         if there.sum() > 2 * NEIGHBOURS:
             values = cells[there]
-            encoded = _centred_ranks(values)[:, None] if has_order(column) else _indicators(values)
+            encoded = centred_ranks(values)[:, None] if has_order(column) else indicators_of(values)
             if column.kind != "constant":
                 share = separation(places[there], encoded)
         found.append(share)
@@ -124,7 +126,7 @@ def _numbers(figure, ax, places: np.ndarray, values: np.ndarray, column) -> None
     ramp = LinearSegmentedColormap.from_list("ramp", [ORANGE, "#e9e4d8", BLUE])
     if not there.all():
         ax.scatter(*places[~there].T, s=7, color=MUTED, lw=0, alpha=0.3)
-    ranks = _centred_ranks(values)[there] + 0.5
+    ranks = centred_ranks(values)[there] + 0.5
     dots = ax.scatter(*places[there].T, c=ranks, cmap=ramp, vmin=0, vmax=1, s=9, lw=0)
     bar = figure.colorbar(dots, ax=ax, orientation="horizontal", shrink=0.8, aspect=40)
     quantiles = (0.05, 0.25, 0.5, 0.75, 0.95)

@@ -101,10 +101,13 @@ def matrix(
         key: (value, text) of the colours, from top to bottom.
     """
     n = len(names)
-    left, below, size = 118, 106, 300
+    left, below, size = 112, 104, 330
     pitch = min(30.0, size / max(n - 1, 1))
-    font = min(11.0, max(8.5, pitch - 1))
+    font = min(11.0, max(8.5, pitch - 0.6))
     edge = pitch * (n - 1)
+    rows, below_names = (
+        distinct(names, int(width / (0.6 * font))) for width in (left - 6, below - 4)
+    )
     parts = []
     for i in range(1, n):
         y = (i - 1) * pitch
@@ -122,13 +125,13 @@ def matrix(
             )
         parts.append(
             f"<text x={left - 5} y={y + pitch / 2 + font / 3:.1f} text-anchor=end "
-            f"style='font-size:{font:.1f}px'>{_name(names[i], 112, font)}</text>"
+            f"style='font-size:{font:.1f}px'>{html.escape(rows[i])}</text>"
         )
     for j in range(n - 1):
         x, y = left + (j + 0.5) * pitch + font / 3, edge + 5
         parts.append(
             f"<text transform='translate({x:.1f} {y:.1f}) rotate(-90)' text-anchor=end "
-            f"style='font-size:{font:.1f}px'>{_name(names[j], 100, font)}</text>"
+            f"style='font-size:{font:.1f}px'>{html.escape(below_names[j])}</text>"
         )
     parts.append(_key(key, colour, left + edge))
     return (
@@ -163,7 +166,9 @@ def diverging(limit: float) -> Callable[[float], str]:
 
 def signed(value: float) -> str:
     """Format an association or a difference of two."""
-    return "–" if np.isnan(value) else f"{value:+.2f}".replace("-", "−")
+    if np.isnan(value):
+        return "–"
+    return f"{value:+.2f}".replace("-", "−") if abs(value) >= 0.005 else "0.00"
 
 
 def words(head: Sequence[str], lines: Sequence[Sequence[str]], right: int = 99) -> str:
@@ -182,11 +187,7 @@ def words(head: Sequence[str], lines: Sequence[Sequence[str]], right: int = 99) 
 def _percent(share: float) -> str:
     if np.isnan(share):
         return ""
-    return f"{100 * share:.0f} %" if share >= 0.0995 or not share else f"{100 * share:.1f} %"
-
-
-def _name(name: str, width: float, font: float) -> str:
-    return html.escape(cut(name, int(width / (0.55 * font))))
+    return f"{100 * share:.0f}%" if share >= 0.0995 or not share else f"{100 * share:.1f}%"
 
 
 def cut(text: str, at_most: int) -> str:
@@ -195,6 +196,36 @@ def cut(text: str, at_most: int) -> str:
         return text
     tail = (at_most - 1) // 3
     return f"{text[: at_most - 1 - tail].rstrip()}…{text[len(text) - tail :].lstrip()}"
+
+
+def distinct(names: Sequence[str], at_most: int) -> list[str]:
+    """Shorten texts so that those which begin and end alike keep what tells them apart.
+
+    Example:
+        >>> distinct(["income of person 1 in 2020", "income of person 2 in 2020", "age"], 12)
+        ['income…1…', 'income…2…', 'age']
+    """
+    found = [cut(name, at_most) for name in names]
+    groups: dict[str, set[str]] = {}
+    for name, short in zip(names, found, strict=True):
+        groups.setdefault(short, set()).add(name)
+    for i, name in enumerate(names):
+        alike = groups[found[i]]
+        if len(alike) == 1:
+            continue
+        start = _alike(list(alike))
+        ends = _alike([other[start:][::-1] for other in alike])
+        own = name[start : len(name) - ends][: max(1, at_most - 3)]
+        head = name[: max(0, min(start, at_most // 2, at_most - 2 - len(own)))].rstrip()
+        found[i] = f"{head}…{own}{'…' if ends else ''}"
+    return found
+
+
+def _alike(texts: Sequence[str]) -> int:
+    """How many characters all texts begin with."""
+    first, last = min(texts), max(texts)
+    pairs = enumerate(zip(first, last, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(first), len(last)))
 
 
 def _rgb(code: str) -> np.ndarray:

@@ -56,7 +56,7 @@ def missing_section(view: TableView) -> tuple[str, str]:
         (view.names[j], float(shares[j]), np.nan if drawn is None else float(drawn[:, j].mean()))
         for j in kept
     ]
-    left = f"<div><h3>Share of cells missing</h3>{marks.bars(lines)}</div>"
+    left = f"<div><h3>Share of cells missing</h3>{marks.legend()}{marks.bars(lines)}</div>"
     right = f"<div>{_pairs(view, missing)}{_patterns(view, missing)}</div>"
     caption = (
         f"{missing.mean():.1%} of the cells of {view.which_rows} are missing, in "
@@ -70,7 +70,7 @@ def missing_section(view: TableView) -> tuple[str, str]:
             f" Samples: {view.which_samples} with holes as sample(missing=True) leaves them, which "
             "are patterns of the training rows."
         )
-    return f"{marks.legend()}<div class=two>{left}{right}</div>", caption
+    return f"<div class=two>{left}{right}</div>", caption
 
 
 def _pairs(view: TableView, missing: np.ndarray) -> str:
@@ -96,13 +96,11 @@ def _patterns(view: TableView, missing: np.ndarray) -> str:
     patterns, counts = np.unique(missing, axis=0, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:_PATTERNS]
     if counts[order[0]] < 0.02 * len(missing):
-        return (
-            f"<p class=caption>{len(patterns):,} patterns of holes; none has 2 % of the rows.</p>"
-        )
+        return f"<p class=caption>{len(patterns):,} patterns of holes; none has 2% of the rows.</p>"
     lines = []
     for k in order:
         holes = [marks.cut(view.names[j], 20) for j in np.flatnonzero(patterns[k])]
         more = f" and {len(holes) - 4} more" if len(holes) > 4 else ""
         lines.append([", ".join(holes[:4]) + more or "none", f"{counts[k] / len(missing):.1%}"])
-    head = f"the commonest of {len(patterns):,} patterns: missing are"
-    return marks.words([head, "rows"], lines, right=1)
+    title = f"<h3 class=next>The commonest of {len(patterns):,} patterns</h3>"
+    return title + marks.words(["missing are", "rows"], lines, right=1)

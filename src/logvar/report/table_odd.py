@@ -11,7 +11,7 @@ from logvar.evaluation.imputation import cell_log_likelihood, complete
 from logvar.report.table_columns import date_text
 from logvar.report.table_view import TableView, text_of
 
-ROWS, CELLS, DRAWS = 10, 3, 1000
+ROWS, CELLS, DRAWS = 10, 3, 300
 _SCORED, _SCORED_DRAWS = 2000, 100
 
 
@@ -22,8 +22,9 @@ class OddRow(NamedTuple):
     """Its number among the rows of the view."""
     log_likelihood: float
     """log p(its observed cells), nats."""
-    below_usual: float
-    """How far that is below the sum of what is usual for these cells, nats."""
+    below_median: float
+    """How far that is below the median row, nats; what is usual for a column is added for a cell
+    that is missing."""
     cells: list["OddCell"]
 
 
@@ -37,9 +38,10 @@ class OddCell(NamedTuple):
 
 
 def odd_rows(view: TableView) -> list[OddRow]:
-    """Return the rows with the lowest log p(observed cells), compared with what is usual.
+    """Return the rows with the lowest log p(observed cells).
 
-    Cells are compared as in `VAE.explain`. What is expected in a cell is its mean, or its most
+    Rows with different holes are compared as if what is missing were as probable as usual. Cells
+    are compared as in `VAE.explain`. What is expected in a cell is its mean, or its most
     probable level, given the row's other cells: it is hidden and imputed.
     """
     fitted = view.fitted
@@ -52,6 +54,7 @@ def odd_rows(view: TableView) -> list[OddRow]:
     ).log_likelihood
     usual = fitted.usual_cells
     below = np.where(np.isnan(cells), 0, usual).sum(1) - log_p
+    below -= np.median(below)
     worst = np.argsort(-below, kind="stable")[:ROWS]
     examples, preparation = fitted.read(cells[worst])
     surprise = usual - cell_log_likelihood(fitted.model, examples, preparation, view.seed, DRAWS)
@@ -88,7 +91,7 @@ def _expected(view: TableView, cells: np.ndarray, order: np.ndarray) -> np.ndarr
 def odd_section(view: TableView) -> tuple[str, str]:
     """Return the body and the caption of the section."""
     lines = []
-    marks_of = [c.name for c in view.fitted.table.schema if c.kind == "identifier"]
+    marks_of = [c.name for c in view.schema if c.kind == "identifier"]
     marks_of = [name for name in marks_of if name in view.table.names][:1]
     found = odd_rows(view)
     for row in found:
@@ -98,20 +101,22 @@ def odd_section(view: TableView) -> tuple[str, str]:
         odd = "".join(f"<li>{_cell(view, row.place, cell)}</li>" for cell in row.cells)
         lines.append(
             f"<tr><td>{html.escape(which)}</td><td class=right>{_number(row.log_likelihood)}</td>"
-            f"<td class=right>{_number(row.below_usual)}</td><td class=how><ul>{odd}</ul></td></tr>"
+            f"<td class=right>{_number(row.below_median)}</td>"
+            f"<td class=cells><ul>{odd}</ul></td></tr>"
         )
     name = text_of(marks_of[0]) if marks_of else "row"
     head = (
-        f"<tr><th>{html.escape(name)}</th><th class=right>log p</th><th class=right>below usual</th>"
-        "<th>oddest cells</th></tr>"
+        f"<tr><th>{html.escape(name)}</th><th class=right>log p</th>"
+        "<th class=right>below median</th>"
+        "<th class=cells>oddest cells</th></tr>"
     )
     scored = min(len(view.cells), _SCORED)
     caption = (
         f"The {len(found)} oddest of {scored:,} rows ({view.split})"
         f"{'' if marks_of else ', numbered from 0'}: log p of the observed cells, "
-        f"importance-weighted with {_SCORED_DRAWS} draws, and how far it is below what is usual for "
-        f"these cells, in nats. Of each, the {CELLS} cells whose log p given the row's other cells "
-        f"is farthest below what is usual for their column, and what the others let one expect "
+        f"importance-weighted with {_SCORED_DRAWS} draws, and how far it is below the "
+        "median row (a missing cell counts as one that is as probable as usual), in nats. Of each, "
+        f"the {CELLS} cells whose log p given the row's other cells is farthest below what is usual for their column, and what the others let one expect "
         f"there ({DRAWS:,} draws; usual: rows drawn from the model; seed {view.seed})."
     )
     return f"<div class=wide><table class=odd>{head}{''.join(lines)}</table></div>", caption
@@ -122,7 +127,7 @@ def _cell(view: TableView, place: int, cell: OddCell) -> str:
     value = view.table[column.name][place].as_py()
     return (
         f"<b>{html.escape(view.names[cell.column])}</b> {html.escape(_text(value))} "
-        f"<span>{_number(cell.surprise)} nats; expected "
+        f"<span>· {_number(cell.surprise)} nats · expected "
         f"{html.escape(_expected_text(cell.expected, column))}</span>"
     )
 
@@ -140,7 +145,9 @@ def _expected_text(value: float, column: Column) -> str:
         return str(column.value)
     if column.kind == "date":
         return date_text(value, column)
-    return f"about {value:,.4g}".replace("-", "−")
+    digits = 0 if column.step == 1 and abs(value) >= 10 else 3
+    about = f"{value:.0f}" if digits == 0 or abs(value) >= 1000 else f"{value:.3g}"
+    return f"about {about}".replace("-", "−")
 
 
 def _number(value: float) -> str:

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float
 
 from logvar.assembly.tables import taken_in_again
-from logvar.data.table.frame import Table
-from logvar.data.table.schema import Column, Name
+from logvar.data.table.frame import Table, as_table
+from logvar.data.table.schema import Column, Name, Schema
 from logvar.evaluation.coding import draw
 from logvar.fitted import Fitted
 
@@ -27,6 +27,9 @@ class TableView:
     table: Table
     cells: Float[np.ndarray, "rows columns"]
     samples: Float[np.ndarray, "samples columns"]
+    control: Float[np.ndarray, "rows columns"]
+    """As many further samples as rows, with the rows' holes: how far they are from the samples is
+    how far data like the samples would be by chance."""
     places: np.ndarray
     """Which of the given rows are shown, from 0."""
     given: int
@@ -47,12 +50,14 @@ class TableView:
             split: which rows these are, in words.
         """
         fitted: Fitted = vae.fitted_
-        taken = taken_in_again(rows, fitted.table)
+        assert fitted.table is not None
+        taken = taken_in_again(as_table(rows, "rows"), fitted.table)
+        assert taken.table is not None
         n = len(taken.rows)
         places = np.unique(np.linspace(0, n - 1, min(n, MOST_ROWS)).astype(int))
         table = _some_rows(taken.table, places)
         count = max(len(places), FEWEST_SAMPLES)
-        drawn = draw(vae.model_, count, fitted.seed, mean=False)
+        drawn = draw(vae.model_, count + len(places), fitted.seed, mean=False)
         names = [column.name for column in fitted.table.schema if column.kind == "label"]
         label_name = "label"
         if labels is not None:
@@ -62,16 +67,26 @@ class TableView:
             label_name = str(names[0]).strip()
         cells = np.asarray(taken.rows[places], np.float64)
         samples = np.asarray(fitted.in_own_units(drawn), np.float64)
-        return cls(vae, table, cells, samples, places, n, split, labels, label_name, fitted.seed)
+        control = np.where(np.isnan(cells), np.nan, samples[count:])
+        return cls(
+            vae, table, cells, samples[:count], control, places, n, split, labels, label_name,
+            fitted.seed,
+        )  # fmt: skip
 
     @property
     def fitted(self) -> Fitted:
         return self.vae.fitted_
 
     @property
+    def schema(self) -> Schema:
+        """The columns of the table."""
+        assert self.fitted.table is not None
+        return self.fitted.table.schema
+
+    @property
     def columns(self) -> tuple[Column, ...]:
         """The modelled columns, those of the cells."""
-        return self.fitted.table.schema.modelled
+        return self.schema.modelled
 
     @cached_property
     def names(self) -> list[str]:

@@ -1,21 +1,21 @@
 """The sections of a report that only tables have."""
 
-import html
-
 import numpy as np
 
 from logvar.data.table.schema import KINDS, Schema
 from logvar.report import table_marks as marks
 from logvar.report.layout import section
-from logvar.report.table_association import associations, largest_differences
+from logvar.report.table_association import Pair, associations, has_order, largest_differences
 from logvar.report.table_columns import distance, picture
 from logvar.report.table_map import coloured_map
 from logvar.report.table_missing import missing_section
 from logvar.report.table_odd import odd_section
 from logvar.report.table_view import TableView, text_of
 
-PANELS, MATRIX, PAIRS, LINES = 36, 30, 12, 40
-"""At most so many columns are pictured, columns in a matrix, pairs named, lines of a schema."""
+ALL_PANELS, PANELS = 36, 24
+"""More columns than the first are too many; then so many are pictured."""
+MATRIX, PAIRS, LINES = 30, 12, 40
+"""At most so many columns are in a matrix, pairs named, lines in a schema."""
 
 
 def table_sections(view: TableView, axes_shown: tuple[int, int] | None) -> list[str]:
@@ -26,7 +26,7 @@ def table_sections(view: TableView, axes_shown: tuple[int, int] | None) -> list[
         axes_shown: the latents of the map; None leaves it out.
     """
     sections = [
-        section("Columns", *schema_section(view.fitted.table.schema)),
+        section("Columns", *schema_section(view.schema)),
         section("Data and samples, column by column", *_columns(view)),
         section("Which columns go together", *_associations(view)),
         section("Missing cells", *missing_section(view)),
@@ -66,31 +66,33 @@ def _columns(view: TableView) -> tuple[str, str]:
     columns = list(zip(view.cells.T, view.samples.T, view.columns, strict=True))
     apart = [distance(*column) for column in columns]
     values = np.array([each.value for each in apart])
-    values = np.where(np.isnan(values), -1, values)
+    known = values[np.isfinite(values)]
     order = list(range(len(columns)))
     caption = ""
-    if len(columns) > PANELS:
-        order = [int(j) for j in np.argsort(-values, kind="stable")[:PANELS]]
-        rest = np.delete(values, order)
+    if len(columns) > ALL_PANELS:
+        beyond = [each.value - each.by_chance for each in apart]
+        farthest = np.argsort(-np.nan_to_num(beyond, nan=-1.0), kind="stable")
+        order, rest = [int(j) for j in farthest[:PANELS]], values[farthest[PANELS:]]
         caption = (
-            f"Shown are the {PANELS} of {len(columns):,} columns that are farthest apart; the "
-            f"distances of the others are {max(rest.min(), 0):.3f} … {rest.max():.3f}. "
+            f"Shown are the {PANELS} of {len(columns):,} columns whose distances are farthest "
+            f"above chance; those of the others are up to {np.nanmax(rest):.3f}. "
         )
     caption += (
         f"Data: {view.which_rows}; samples: {view.which_samples}. Distance: of numbers the largest "
         "difference of the distribution functions (Kolmogorov–Smirnov), of levels half the sum of "
         "the differences of shares (total variation); 1 − distance is SDMetrics' column shape. By "
-        "chance: about its mean if both came from one distribution. What lies beyond an axis counts "
-        "in the bar at its end."
+        "chance: about its mean if both came from one distribution. What lies beyond an axis "
+        "counts in the bar at its end."
     )
-    known = values[values >= 0]
     mean = f"<p>Mean distance over columns {known.mean():.3f}</p>" if len(known) else ""
     drawn = marks.panels([picture(*columns[j]) for j in order])
     return f"<div class=head>{mean}{marks.legend()}</div>{drawn}", caption
 
 
 def _associations(view: TableView) -> tuple[str, str]:
-    data, samples = (associations(cells, view.columns) for cells in (view.cells, view.samples))
+    data, samples, control = (
+        associations(cells, view.columns) for cells in (view.cells, view.samples, view.control)
+    )
     varies = np.flatnonzero(np.isfinite(data).any(1) | np.isfinite(samples).any(1))
     if len(varies) < 2:
         return "<p>Fewer than two columns vary.</p>", view.which_rows
@@ -101,8 +103,8 @@ def _associations(view: TableView) -> tuple[str, str]:
         strongest = np.argsort(-strength.max(1), kind="stable")[:MATRIX]
         shown = np.sort(strongest)
         left_out = (
-            f"The maps show the {MATRIX} of {len(varies):,} columns with the strongest associations "
-            "in the data; the table is from all. "
+            f"The maps show the {MATRIX} of {len(varies):,} columns with the strongest "
+            "associations in the data; the table is from all. "
         )
     grid = np.ix_(shown, shown)
     names = [view.names[j] for j in shown]
@@ -121,17 +123,18 @@ def _associations(view: TableView) -> tuple[str, str]:
     lines = [
         [
             f"{marks.cut(view.names[p.first], 26)} × {marks.cut(view.names[p.second], 26)}",
-            marks.signed(p.data),
-            marks.signed(p.samples),
+            _association(view, p, p.data),
+            _association(view, p, p.samples),
             marks.signed(p.difference),
         ]
         for p in pairs
     ]
     table = marks.words(["pair", "data", "samples", "difference"], lines, right=1)
-    lower = gap[np.tril_indices(len(gap), -1)]
-    known = lower[np.isfinite(lower)]
-    error = np.sqrt(1 / len(view.cells) + 1 / len(view.samples))
-    words = f"<p>Mean absolute difference over {len(known):,} pairs {np.abs(known).mean():.3f}</p>"
+    known, by_chance = (_of_pairs(found - samples) for found in (data, control))
+    words = (
+        f"<p>Mean absolute difference over {len(known):,} pairs {known.mean():.3f} "
+        f"({by_chance.mean():.3f} by chance)</p>"
+    )
     body = (
         f"<div class=head>{words}</div><div class=two>{''.join(maps)}"
         f"<div><h3>Largest differences</h3>{table}</div></div>"
@@ -142,7 +145,21 @@ def _associations(view: TableView) -> tuple[str, str]:
         "Between categories: Cramér's V. All three are the root mean square of the canonical "
         "correlations of ranks and indicators; η and V are corrected for the number of levels. "
         f"Over rows with both cells observed. Data: {view.which_rows}; samples: "
-        f"{view.which_samples}. Where nothing is associated, a difference of {2 * error:.2f} is two "
-        "standard errors."
+        f"{view.which_samples}. By chance: between these samples and as many further ones as there "
+        f"are rows, with the same holes; the largest difference of a pair is then "
+        f"{by_chance.max():.2f}."
     )
-    return body, html.unescape(caption)
+    return body, caption
+
+
+def _of_pairs(gap: np.ndarray) -> np.ndarray:
+    """The absolute differences of all pairs that have one."""
+    lower = np.abs(gap[np.tril_indices(len(gap), -1)])
+    lower = lower[np.isfinite(lower)]
+    return lower if len(lower) else np.array([np.nan])
+
+
+def _association(view: TableView, pair: Pair, value: float) -> str:
+    """An association with a sign if it can have one."""
+    both = has_order(view.columns[pair.first]) and has_order(view.columns[pair.second])
+    return marks.signed(value) if both else f"{value:.2f}"
