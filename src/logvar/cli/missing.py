@@ -51,8 +51,8 @@ def score(
         row = int(np.argmin(scores))
         cells = ", ".join(f"{_name(c)} = {_text(c.value)} ({c.surprise:.1f})" for c in odd[row])
         say(
-            f"lowest: row {row} with {scores[row]:.2f} nats; its oddest cells, and by how many nats "
-            f"they are less likely than is usual for the column: {cells or 'none'}"
+            f"lowest: row {row} with {scores[row]:.2f} nats; its oddest cells, and how many "
+            f"nats less likely each is than usual for its column: {cells or 'none'}"
         )
 
 

@@ -32,6 +32,7 @@ interpolant of degree 14 through scipy's erfcx, within 3e-10."""
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(6)
 
 
+@jax.custom_jvp
 def _log_mills(a: Values) -> Values:
     """log(Q(a)/φ(a)) for a ≥ 0, by Clenshaw's recurrence."""
     u = 2 * _CENTRE / (a + _CENTRE) - 1
@@ -41,30 +42,11 @@ def _log_mills(a: Values) -> Values:
     return _LOG_MILLS[0] + u * first - second - jnp.log(a + _CENTRE)
 
 
-@jax.custom_jvp
-def log_upper_tail(a: Values) -> Values:
-    """log Q(a) = log P(ε > a) for ε ~ N(0, 1), with the exact derivative −φ(a)/Q(a).
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> from logvar.distributions.interval import log_upper_tail
-        >>> round(float(log_upper_tail(jnp.float32(0.0))), 4)
-        -0.6931
-    """
-    distance = jnp.abs(a)
-    outer = _log_mills(distance) - 0.5 * jnp.square(distance) - HALF_LOG_TWO_PI
-    return jnp.where(a < 0, jnp.log1p(-jnp.exp(outer)), outer)
-
-
-@log_upper_tail.defjvp
-def _log_upper_tail_jvp(primals: tuple[Values], tangents: tuple[Values]) -> tuple[Values, Values]:
+@_log_mills.defjvp
+def _log_mills_jvp(primals: tuple[Values], tangents: tuple[Values]) -> tuple[Values, Values]:
     (a,), (tangent,) = primals, tangents
-    value = log_upper_tail(a)
-    # φ/Q itself, not exp(log φ − log Q): both of these are −50,000,000 at a = 10,000.
-    beyond = jnp.exp(-_log_mills(jnp.maximum(a, 0.0)))
-    log_density = -0.5 * jnp.square(jnp.minimum(a, 0.0)) - HALF_LOG_TWO_PI
-    before = jnp.exp(log_density - jnp.minimum(value, 0.0))
-    return value, -jnp.where(a < 0, before, beyond) * tangent
+    value = _log_mills(a)
+    return value, (a - jnp.exp(-value)) * tangent
 
 
 def log_normal_interval(end: Values, width: Values) -> Values:
@@ -105,15 +87,14 @@ def log_normal_interval(end: Values, width: Values) -> Values:
     wide = jnp.where(narrow, 2.0, w)
     start = jnp.where(narrow, 0.0, a)
     stop = start + wide
-    positive = start >= 0
-    # log(φ(b)/φ(a)) as a product, because the difference of two large squares has no digits.
-    by_mills = (
-        _log_mills(jnp.where(positive, stop, 1.0))
-        - _log_mills(jnp.where(positive, start, 0.0))
-        - wide * jnp.where(positive, start + 0.5 * wide, 0.0)
+    mills_start, mills_stop = _log_mills(jnp.abs(start)), _log_mills(stop)
+    log_tail = mills_start - 0.5 * jnp.square(start) - HALF_LOG_TWO_PI
+    log_before = jnp.log1p(-jnp.exp(log_tail))
+    # For a ≥ 0, log(φ(b)/φ(a)) is a product: the difference of two large squares has no digits.
+    log_ratio = jnp.where(
+        start < 0,
+        mills_stop - 0.5 * jnp.square(stop) - HALF_LOG_TWO_PI - log_before,
+        mills_stop - mills_start - wide * (start + 0.5 * wide),
     )
-    negative_start = jnp.where(positive, -1.0, start)
-    plain = log_upper_tail(jnp.where(positive, 1.0, stop)) - log_upper_tail(negative_start)
-    log_ratio = jnp.where(positive, by_mills, plain)
-    outside = log_upper_tail(start) + jnp.log1p(-jnp.exp(log_ratio))
+    outside = jnp.where(start < 0, log_before, log_tail) + jnp.log1p(-jnp.exp(log_ratio))
     return jnp.where(narrow, inside, outside)

@@ -29,6 +29,9 @@ class Warps(eqx.Module):
         phase: what is added to u before rounding to whole steps.
         low: the smallest u.
         high: the largest u.
+        reach: how far each tail is nearly straight, in units of u.
+        tail_s: the normal scores where the lower and the upper tail start; ∓1e9 for none.
+        tail_slope: ds/du there.
     """
 
     y: Float[Array, "numbers knots"] = frozen()
@@ -40,9 +43,13 @@ class Warps(eqx.Module):
     phase: Float[Array, "numbers"] = frozen()
     low: Float[Array, "numbers"] = frozen()
     high: Float[Array, "numbers"] = frozen()
+    reach: Float[Array, "numbers 2"] = frozen()
+    tail_s: Float[Array, "numbers 2"] = frozen()
+    tail_slope: Float[Array, "numbers 2"] = frozen()
 
     def inverse(self, s: Numbers) -> Numbers:
         """T⁻¹(s), within the bounds and not rounded."""
+        given, s = s, jnp.clip(s, self.tail_s[:, 0], self.tail_s[:, 1])
         at = jnp.sum(s[..., None] >= self.s[:, 1:-1], axis=-1)
 
         def knot(values: Float[Array, "numbers knots"], after: int) -> Numbers:
@@ -65,6 +72,10 @@ class Warps(eqx.Module):
             jnp.sinh(y),
             jnp.where(self.front == 1, jnp.exp(y) - self.margin, logistic),
         )
+        for side, end in ((-1, 0), (1, 1)):
+            beyond = jnp.maximum(side * (given - self.tail_s[:, end]), 0.0)
+            beyond = jnp.minimum(beyond / (self.tail_slope[:, end] * self.reach[:, end]), _FARTHEST)
+            u = u + side * self.reach[:, end] * jnp.sinh(beyond)
         return jnp.clip(u, self.low, self.high)
 
     def rounded(self, u: Numbers) -> Numbers:
@@ -84,11 +95,11 @@ class Warps(eqx.Module):
         weight = np.exp(-0.5 * eps**2)
         weight /= weight.sum()
 
-        def at(location: Float[Array, ""]) -> Float[Array, "numbers"]:
+        def means_at(location: Float[Array, ""]) -> Float[Array, "numbers"]:
             draws = self.inverse(location + sigma * jnp.asarray(eps, sigma.dtype)[:, None])
             return jnp.asarray(weight, sigma.dtype) @ self.rounded(draws)
 
-        table = jax.lax.map(at, grid)
+        table = jax.lax.map(means_at, grid)
         place = (jnp.clip(location, -_MEANS_TO, _MEANS_TO) + _MEANS_TO) * (
             (_MEANS - 1) / (2 * _MEANS_TO)
         )

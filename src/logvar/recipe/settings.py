@@ -32,9 +32,8 @@ class ModelSettings:
     )
     likelihood: Annotated[
         str,
-        "auto, mixed (each column of a table by its kind), bernoulli, normal, laplace, student-t, "
-        "discretized-logistic or categorical; with settings, 'normal(noise=optimal)'; see "
-        "`logvar parts likelihood`",
+        "auto, bernoulli, normal, laplace, student-t, discretized-logistic, categorical or mixed; "
+        "with settings, 'normal(noise=optimal)'; see `logvar parts likelihood`",
     ] = "auto"
     network: Annotated[
         str,

@@ -3,18 +3,18 @@
 import html
 import statistics
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import ndtri
 
-from logvar.data.table.frame import Table
-from logvar.data.table.rows import rows_of
 from logvar.evaluation.health import ACTIVE
 from logvar.evaluation.summary import Evaluation
 from logvar.recipe import CUSTOM
 from logvar.report import figures
 from logvar.report.layout import page, section
+from logvar.report.table_view import TableView
+from logvar.report.tables import table_sections
 from logvar.scales import describe
 from logvar.storage.files import write_atomically
 
@@ -38,11 +38,20 @@ def write_report(
     path: Path,
     vae: "VAE",
     evaluation: Evaluation,
-    rows: "np.ndarray | Table",
+    rows: Any,
     labels: np.ndarray | None,
     seconds: list[float] | None = None,
 ) -> Path:
-    """Write the report of a fitted estimator on the rows it was evaluated on."""
+    """Write the report of a fitted estimator on the rows it was evaluated on.
+
+    Args:
+        path: the HTML file.
+        vae: the estimator.
+        evaluation: its figures on these rows.
+        rows: an array; for an estimator fitted on a table, a table.
+        labels: a label for each row. A table's column of kind "label" is used without it.
+        seconds: how long each epoch took.
+    """
     write_atomically(path, _page(vae, evaluation, rows, labels, seconds or []))
     return path
 
@@ -50,20 +59,23 @@ def write_report(
 def _page(
     vae: "VAE",
     evaluation: Evaluation,
-    rows: "np.ndarray | Table",
+    rows: Any,
     labels: np.ndarray | None,
     seconds: list[float],
 ) -> str:
     recipe = vae.recipe_
     name = recipe.data.data or "data"
-    few = rows_of(rows, np.arange(min(5000, len(rows)))) if isinstance(rows, Table) else rows[:5000]
-    codes = vae.transform(few)
+    view = None
+    if vae.fitted_.table is not None:
+        view = TableView.of(vae, rows, labels, evaluation.protocol.split)
+    codes = np.asarray(vae.transform(rows[:5000])) if view is None else view.codes
     by_latent = len(evaluation.kl_per_latent) == codes.shape[1]
     # Without a KL per latent, choose the latents whose means vary most between rows.
     importance = evaluation.kl_per_latent if by_latent else codes.var(axis=0)
     order = np.argsort(importance)[::-1]
     raw = evaluation.raw_outputs
-    shape = vae.fitted_.shape
+    shape = rows.shape[1:] if view is None else vae.fitted_.shape
+    first, second = sorted(int(i) for i in [*order[:2], *order[:2]][:2])
     is_image = len(shape) in (2, 3) and (len(shape) == 2 or shape[2] in (1, 3))
     sections = [
         section("Numbers", _numbers(evaluation)),
@@ -73,12 +85,17 @@ def _page(
             _training_caption(vae.history_),
         ),
     ]
-    if isinstance(rows, np.ndarray) and is_image:
+    if view is not None:
+        sections += table_sections(view, (first, second) if codes.shape[1] >= 2 else None)
+    elif is_image:
         sections += _image_sections(vae, rows, shape)
-    elif isinstance(few, np.ndarray):
-        sections.append(section("Reconstruction", figures.feature_fit(few, vae.reconstruct(few))))
-    if codes.shape[1] >= 2:
-        first, second = sorted(int(i) for i in order[:2])
+    else:
+        sections.append(
+            section(
+                "Reconstruction", figures.feature_fit(rows[:5000], vae.reconstruct(rows[:5000]))
+            )
+        )
+    if view is None and codes.shape[1] >= 2:
         shown = (first, second)
         picture = figures.latent_map(codes, None if labels is None else labels[:5000], shown)
         largest = "KL" if by_latent else "variance"
@@ -142,6 +159,8 @@ def _facts(
 ) -> list[str]:
     recipe = vae.recipe_
     size = " × ".join(str(n) for n in shape)
+    if vae.fitted_.table is not None:
+        size = f"{size} columns"
     parts = [
         f"{vae.data_['rows']:,} training examples of {size}",
         f"network {vae.decisions_.network}, {evaluation.latents} latents",

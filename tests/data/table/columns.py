@@ -1,30 +1,19 @@
 """Columns of every kind that a schema has, and rows of a table with all of them."""
 
-import dataclasses
-
 import numpy as np
 
-
-@dataclasses.dataclass
-class Column:
-    name: str
-    kind: str
-    levels: tuple = ()
-    step: float = 0.0
-    low: float | None = None
-    high: float | None = None
-
+from logvar.data.table.schema import Column
 
 COLUMNS = (
-    Column("letter", "categorical", ("a", "b", "c")),
+    Column("letter", "categorical", levels=("a", "b", "c")),
     Column("tail", "real"),
     Column("same", "constant"),
     Column("zeros", "positive", low=0.0),
     Column("count", "count", step=1.0, low=0.0),
     Column("share", "real", step=0.01, low=0.0, high=1.0),
-    Column("yes", "binary", (0, 1)),
+    Column("yes", "binary", levels=(0, 1)),
     Column("visits", "count", step=1.0, low=0.0),
-    Column("grade", "ordinal", ("low", "middle", "high")),
+    Column("grade", "ordinal", levels=("low", "middle", "high")),
 )
 
 
@@ -40,7 +29,7 @@ def table(rows=400, missing=0.1, seed=0):
             rng.poisson(4, rows),
             np.round(rng.beta(2, 5, rows), 2),
             rng.random(rows) < 0.1,
-            np.where(rng.random(rows) < 0.6, 0, rng.poisson(9, rows)),
+            np.where(rng.random(rows) < 0.5, 7, rng.poisson(9, rows)),
             rng.integers(0, 3, rows),
         ],
         axis=1,

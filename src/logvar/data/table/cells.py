@@ -1,7 +1,5 @@
 """Columns → cells, one float64 array with NaN for missing cells; and back to columns."""
 
-from typing import Literal
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,9 +15,7 @@ from logvar.errors import LogvarError
 Cells = Float[np.ndarray, "rows columns"]
 
 
-def cells_of(
-    table: Table, schema: Schema, name: str = "X", unknown: Literal["error", "level"] = "error"
-) -> Cells:
+def cells_of(table: Table, schema: Schema, name: str = "X", unknown: str = "error") -> Cells:
     """Return the cells of the modelled columns as numbers, NaN where one is missing.
 
     A level is its index, a date counts from 1970-01-01 in its unit, and a constant column has 0

@@ -50,15 +50,16 @@ def spline_of(low: np.ndarray, high: np.ndarray) -> Spline:
 
 def _grid(low: np.ndarray, high: np.ndarray) -> Edges:
     """Return the edges of the cells: from the first to the last value and, if values are
-    continuous, the typical gap of the outer values beyond."""
+    continuous, the typical gap of the outer values beyond, up to a twentieth of the range."""
     bottom, top = float(np.min(low)), float(np.max(high))
     if (high > low).all():
         return np.linspace(bottom, top, CELLS + 1)
     ordered, near = np.sort(low), max(1, int(np.sqrt(len(low)) / 2))
     near = min(near, len(low) - 1)
+    most = 0.05 * (top - bottom)
     return np.linspace(
-        bottom - (ordered[near] - ordered[0]) / near,
-        top + (ordered[-1] - ordered[-1 - near]) / near,
+        bottom - min(most, (ordered[near] - ordered[0]) / near),
+        top + min(most, (ordered[-1] - ordered[-1 - near]) / near),
         CELLS + 1,
     )
 
@@ -129,13 +130,13 @@ def _fitted(edges: Edges, shares: Masses, outside: float, n: int) -> Spline:
         misfit[at, j] = _misfit(edges, s, log_slope, weight, at, j)
     knots = np.array(sorted({k for pair in misfit for k in pair}))
     slope = np.exp(log_slope[knots])
-    # Outside, the map goes on as steeply as it does over the outer values, which are more than the
-    # one that happens to be at the edge.
+    # Outside, the map goes on as steeply as it does over several outer values, not as at the one
+    # that happens to be the last.
     outer = max(2.0, np.sqrt(n)) / n
     first = int(np.clip(np.searchsorted(below, outer), 1, CELLS))
     last = int(np.clip(CELLS - np.searchsorted(above[::-1], outer), 0, CELLS - 1))
-    slope[0] = min(slope[0], (s[first] - s[0]) / (edges[first] - edges[0]))
-    slope[-1] = min(slope[-1], (s[-1] - s[last]) / (edges[-1] - edges[last]))
+    slope[0] = (s[first] - s[0]) / (edges[first] - edges[0])
+    slope[-1] = (s[-1] - s[last]) / (edges[-1] - edges[last])
     return Spline(edges[knots], s[knots], slope)
 
 

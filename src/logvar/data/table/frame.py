@@ -21,7 +21,7 @@ FILES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", ".arrow", ".feather")
 _NOT_NUMBERS = (str, bytes, datetime.date, datetime.time, datetime.timedelta, np.datetime64)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Table:
     """Columns of equal length with distinct names; a null is a missing cell."""
 
@@ -45,6 +45,9 @@ class Table:
     def __post_init__(self) -> None:
         if not self.natives:
             object.__setattr__(self, "natives", ("",) * len(self.names))
+
+    def __repr__(self) -> str:
+        return f"<Table of {len(self):,} rows and {len(self.names):,} columns, {self.container}>"
 
     def __len__(self) -> int:
         return len(self.columns[0]) if self.columns else 0
@@ -169,8 +172,13 @@ def _of_frame(X: Any, name: str) -> Table:
         return _built(table.column_names, table.columns, "arrow", name)
     series = [frame.get_column(column) for column in frame.columns]
     natives = ["Enum" if isinstance(one.dtype, nw.Enum) else "" for one in series]
+    cells = [one.to_arrow() for one in series]
+    for i, own in enumerate(natives):
+        if own:  # as newer versions of polars say it themselves
+            kind = cells[i].type
+            cells[i] = cells[i].cast(pa.dictionary(kind.index_type, kind.value_type, True))
     container = "polars" if frame.implementation.is_polars() else frame.implementation.value
-    return _built(frame.columns, [one.to_arrow() for one in series], container, name, natives)
+    return _built(frame.columns, cells, container, name, natives)
 
 
 def _of_rows(X: Sequence[Sequence[Any]], name: str) -> Table:
@@ -225,7 +233,13 @@ def _of_array(X: np.ndarray, name: str) -> Table:
     else:
         container = f"array {X.dtype.str}" if X.dtype.kind == "M" else "object"
     columns = [X[:, i] for i in range(X.shape[1])]
-    return _built(list(range(X.shape[1])), columns, container, name)
+    table = _built(list(range(X.shape[1])), columns, container, name)
+    if X.dtype.kind not in "UST":
+        return table
+    from logvar.data.table.texts import typed
+
+    # NumPy made texts of all cells, numbers included.
+    return dataclasses.replace(table, columns=tuple(typed(c).column for c in table.columns))
 
 
 def _built(
@@ -312,6 +326,8 @@ def _column(given: Any) -> "pa.ChunkedArray":
         column = pa.array(given, from_pandas=True, mask=mask)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, TypeError) as error:
         raise LogvarTypeError(_what_is_wrong(given, error)) from error
+    if pa.types.is_decimal(column.type):  # as Arrow infers it, 9.99 would be the largest number
+        column = column.cast(pa.decimal128(38, column.type.scale))
     return column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
 
 

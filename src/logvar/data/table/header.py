@@ -67,7 +67,7 @@ def _are_names(
         if not any(len(row) == len(names) and _evenly_spaced(row) for row in others):
             return True
     unlike = [_unlike(cell, cells) for cell, cells in zip(first, columns, strict=True)]
-    return sum(unlike) >= 0.5 * len(unlike)
+    return sum(unlike) >= 0.8 * len(unlike)
 
 
 def _unlike(cell: str, cells: list[str]) -> bool:

@@ -21,7 +21,7 @@ from logvar.data.table.schema import (
     Level,
     Name,
     Schema,
-    check_fields,
+    checked,
 )
 from logvar.data.table.texts import UNCLEAR, typed
 from logvar.errors import LogvarError, unknown_name
@@ -103,8 +103,8 @@ def _given(table: Table, overrides: Mapping[Name, Any]) -> dict[Name, dict[str, 
                 raise LogvarError(f"column {asked!r}: {error}")
             fields = {"kind": what}
         elif isinstance(what, Mapping):
-            check_fields(what, f"column {asked!r}")
-            fields = {key: value for key, value in what.items() if key not in _OF_THE_TABLE}
+            fields = checked(what, f"column {asked!r}")
+            fields = {key: value for key, value in fields.items() if key not in _OF_THE_TABLE}
         else:
             raise LogvarError(
                 f"column {asked!r} is given as {what!r}: expected a kind, as text, a dict of "
@@ -154,7 +154,7 @@ def _found(table: Table, base: Column, column: pa.ChunkedArray) -> Column:
     kind = family(column.type)
     if kind in ("text", "category"):
         return _of_texts(base, column)
-    if kind == "boolean" or pc.count_distinct(column).as_py() == 1:
+    if kind == "boolean" or pc.count_distinct(plain(column)).as_py() == 1:
         levels = levels_of(column)
         return _with_levels(base, "binary" if len(levels) == 2 else "constant", levels)
     if kind == "date":
@@ -171,8 +171,7 @@ def _check(base: Column, column: pa.ChunkedArray) -> None:
     if kind == "other":
         raise LogvarError(f"holds {column.type}: expected numbers, texts or dates; {leave_out}")
     if column.null_count == len(column):
-        marks = "" if kind == "empty" else f" of type {column.type}"
-        raise LogvarError(f"has only missing cells{marks}: expected some others; {leave_out}")
+        raise LogvarError(f"has only missing cells: expected some others; {leave_out}")
     if kind == "float":
         infinite = np.isinf(numbers(column))
         if infinite.any():
@@ -225,6 +224,9 @@ def _of_numbers(base: Column, column: pa.ChunkedArray) -> Column:
         reason = f"{len(several):,} distinct integers in {len(values):,} rows, named like one"
         return dataclasses.replace(base, kind="identifier", reason=reason)
     largest = float(np.abs(several).max())
+    if integers and largest > EXACT and len(several) == len(values):
+        reason = f"{len(several):,} distinct integers, too large to be counted"
+        return dataclasses.replace(base, kind="identifier", reason=reason)
     if integers and largest > EXACT:
         raise LogvarError(
             f"has integers up to {largest:.6g}, above the {EXACT:,} that float64 counts exactly: "
@@ -239,14 +241,14 @@ def _of_numbers(base: Column, column: pa.ChunkedArray) -> Column:
             )
             result = dataclasses.replace(result, reason=result.reason + hint)
         return result
-    positive = several[0] > 0 and _has_a_long_tail(values)
+    positive = several[0] > 0 and _reaches_to_zero(several) and _has_a_long_tail(values)
     return _number(base, "positive" if positive else "real", values, column.type)
 
 
 def _number(base: Column, kind: str, values: np.ndarray, dtype: pa.DataType) -> Column:
     several = np.unique(values)
     step = 1.0 if kind == "count" else _step(several, dtype)
-    bounded = kind in ("count", "positive") or several[0] == 0
+    bounded = kind in ("count", "positive") or _reaches_to_zero(several)
     reason = _range("integers" if step == 1 else "numbers", several)
     if 0 < step < 1:
         reason += f" in steps of {step:g}"
@@ -273,6 +275,11 @@ def _step(several: np.ndarray, dtype: pa.DataType) -> float:
     return 0.0
 
 
+def _reaches_to_zero(several: np.ndarray) -> bool:
+    """Return whether no number is below 0, and 0 is nearer to them than their range is wide."""
+    return bool(0 <= several[0] <= several[-1] - several[0])
+
+
 def _has_a_long_tail(values: np.ndarray) -> bool:
     """Return whether the numbers are skewed to the right, and their logarithms less so."""
     skewness = _skewness(values)
@@ -280,7 +287,8 @@ def _has_a_long_tail(values: np.ndarray) -> bool:
 
 
 def _skewness(values: np.ndarray) -> float:
-    centred = values - values.mean()
+    largest = np.abs(values).max()
+    centred = values / largest - np.mean(values / largest)  # cubes of large numbers overflow
     spread = centred.std()
     return float(np.mean((centred / spread) ** 3)) if spread > 0 else 0.0
 

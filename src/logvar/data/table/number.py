@@ -179,10 +179,10 @@ def _front(x: Numbers, step: float, low: float, high: float) -> Front:
 
 def _ends(front: Front, x: Numbers, step: float) -> tuple[Numbers, Numbers]:
     """Return the ends of the rounding intervals on the front; the values, if continuous."""
-    y = front.forward(x)
+    y = front.forward(front.units(x))
     if not step:
         return y, y
-    low, high = front.forward(x - 0.5 * step), front.forward(x + 0.5 * step)
+    low, high = (front.forward(front.units(x + side * 0.5 * step)) for side in (-1, 1))
     if front.margin:  # the intervals at the bounds reach to infinity
         low, high = np.maximum(low, 2 * y - high), np.minimum(high, 2 * y - low)
     return low, high

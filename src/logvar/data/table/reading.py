@@ -53,12 +53,9 @@ def read_table(path: str | Path, header: str = "auto") -> Table:
 
 def _of_delimited(path: Path, header: str) -> Table:
     parts = delimited.read(path, header)
-    named = dict(zip(parts.names, parts.columns, strict=True))
-    if len(named) < len(parts.names):  # refused below, with the names that come twice
-        arrays = [pa.array(column) for column in parts.columns]
-        return as_table(pa.Table.from_arrays(arrays, list(parts.names)), str(path))
-    table = as_table(pa.table(named), str(path))
-    reads = [typed(column) for column in table.columns]
+    whole = pa.Table.from_arrays(list(parts.columns), list(parts.names))
+    table = as_table(whole, str(path))
+    reads = [typed(c) if pa.types.is_string(c.type) else Typed(c) for c in table.columns]
     if parts.delimiter == ";" or any("decimal commas" in read.note for read in reads):
         reads = [_with_commas(c, read) for c, read in zip(table.columns, reads, strict=True)]
     notes: dict[Name, str] = {}
@@ -76,8 +73,8 @@ def _of_delimited(path: Path, header: str) -> Table:
 
 def _with_commas(column: pa.ChunkedArray, read: Typed) -> Typed:
     """Read `1.234` and `1,234` as the file's other numbers with decimal commas say."""
-    plain_integers = pa.types.is_integer(read.column.type) and not read.note
-    return read if plain_integers else typed(column, decimal_commas=True)
+    integers = pa.types.is_integer(read.column.type) and not read.note
+    return read if integers or column is read.column else typed(column, decimal_commas=True)
 
 
 def _of_parquet(path: Path) -> Table:

@@ -157,16 +157,16 @@ def entries_of(text: str, where: str = "the schema") -> list[dict[str, Any]]:
         if entry["name"] in seen:
             raise LogvarError(f"{where} has the column {entry['name']!r} twice: remove one")
         seen.add(entry["name"])
-        check_fields(entry, f"{where}, column {entry['name']!r}")
-    return entries
+    return [checked(entry, f"{where}, column {entry['name']!r}") for entry in entries]
 
 
-def check_fields(entry: Mapping[str, Any], where: str) -> None:
-    """Check the names and types of a column's fields.
+def checked(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return a column's fields in the types of `Column`.
 
     Raises:
         LogvarError: a field is unknown or of the wrong type.
     """
+    fields: dict[str, Any] = {}
     for key, value in entry.items():
         if key not in FIELDS:
             raise LogvarError(f"{where}: {unknown_name('field', key, FIELDS)}")
@@ -180,13 +180,13 @@ def check_fields(entry: Mapping[str, Any], where: str) -> None:
         ):
             expected = "a text" if text else "a number" if number else "a list of levels"
             raise LogvarError(f"{where}: {key} is {value!r}: expected {expected}")
-    if "kind" in entry and entry["kind"] not in KINDS:
-        raise LogvarError(f"{where}: {unknown_name('kind of column', entry['kind'], KINDS)}")
+        fields[key] = tuple(value) if a_list else float(value) if number else value
+    if "kind" in fields and fields["kind"] not in KINDS:
+        raise LogvarError(f"{where}: {unknown_name('kind of column', fields['kind'], KINDS)}")
+    return fields
 
 
-def schema_given(
-    given: "str | Path | Mapping[Name, Any] | Schema | None", table: "Table"
-) -> Schema:
+def schema_given(given: Any, table: "Table") -> Schema:
     """Return the schema of a table: found, and as given where it is given.
 
     Args:

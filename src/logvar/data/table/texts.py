@@ -80,10 +80,12 @@ def without_marks(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, str]:
     """Return a column with null for each mark of a missing cell and each NaN, and which marks."""
     kind = family(column.type)
     if kind == "float":
-        if pa.types.is_float16(column.type):
-            column = column.cast(pa.float32())
-        bad = pc.is_nan(column)
-        return (pc.if_else(bad, None, column) if pc.any(bad).as_py() else column), ""
+        narrow = pa.types.is_float16(column.type)
+        bad = pc.is_nan(column.cast(pa.float32()) if narrow else column)
+        if pc.any(bad).as_py():
+            nothing = pa.scalar(None, column.type)
+            column = pc.if_else(bad, nothing, column)
+        return column, ""
     if kind != "text" and not (kind == "category" and is_text(column.type.value_type)):
         return column, ""
     values = plain(column)
@@ -217,13 +219,12 @@ def _numbers(texts: list[str], style: str) -> pa.Array | None:
 
 def _dates(texts: list[str]) -> tuple[pa.Array, str] | str | None:
     """Return dates and how they were written; in words why not; None if the texts are no dates."""
-    found = [_DATE.fullmatch(text) for text in texts]
-    if not all(found):
+    if not all(map(is_date, texts)):
         return None
-    parts = [match.groups() for match in found if match]
-    forms = {
-        (len(p[0]) == 4, len(p[3]) == 4, p[1]): text for p, text in zip(parts, texts, strict=True)
-    }
+    parts = [match.groups() for text in texts if (match := _DATE.fullmatch(text))]
+    forms: dict[tuple[bool, bool, str], str] = {}
+    for part, text in zip(parts, texts, strict=True):
+        forms.setdefault((len(part[0]) == 4, len(part[3]) == 4, part[1]), text)
     if any(year_first == year_last for year_first, year_last, _ in forms):
         return None
     year_first, _, separator = next(iter(forms))
@@ -268,6 +269,9 @@ def _moment(parts: tuple[str | None, ...], order: tuple[int, int, int]) -> datet
 def _problem(cells: Distinct, weak: np.ndarray) -> str:
     """Say which cells keep a column from being numbers or dates, if most of it is."""
     for what, matches in (("numbers", is_number), ("dates", is_date)):
+        some = cells.texts[:: max(1, len(cells.texts) // 200)]
+        if sum(map(matches, some)) < 0.5 * MOSTLY * len(some):
+            continue  # most columns of texts are told by a few of them
         good = np.array([matches(text) for text in cells.texts], bool)
         odd = ~good & ~weak
         n_good, n_odd = cells.cells(good), cells.cells(odd)

@@ -14,6 +14,8 @@ from logvar.data.table.warp import FRONTS
 from logvar.errors import LogvarError
 
 LEVELS, CONSTANT, NUMBER = "levels", "constant", "number"
+NO_TAIL = 1e9
+"""A normal score that no tail starts at."""
 FIELDS = 6
 """Numbers for each cell that a likelihood reads."""
 _KINDS = (LEVELS, CONSTANT, NUMBER)
@@ -143,7 +145,7 @@ class TableUnits:
             front, spline = number.warp.front, number.warp.spline.padded(knots)
             step = number.step / front.spread
             low, high = number.to_model(np.array([number.low, number.high]))
-            entries = {
+            entries: dict[str, Any] = {
                 "y": spline.y,
                 "s": spline.s,
                 "slope": spline.slope,
@@ -153,7 +155,14 @@ class TableUnits:
                 "phase": np.mod(front.centre / front.spread, step) if step else 0.0,
                 "low": low,
                 "high": high,
+                "reach": np.ones(2),
+                "tail_s": np.array([-NO_TAIL, NO_TAIL]),
+                "tail_slope": np.ones(2),
             }
+            for tail in number.warp.tails:
+                i = max(0, tail.side)
+                entries["reach"][i] = tail.reach
+                entries["tail_s"][i], entries["tail_slope"][i] = tail.s, tail.slope
             for name, value in entries.items():
                 rows.setdefault(name, []).append(value)
         return {name: np.array(values) for name, values in rows.items()}
@@ -166,12 +175,15 @@ class TableUnits:
         """Return everything as arrays, for saving."""
         kinds = [(_KINDS.index(kind), size, int(rounded)) for kind, size, rounded in self.forms]
         knots = max((len(number.warp.spline.y) for number in self.numbers), default=0)
-        splines = [number.warp.spline.padded(knots) for number in self.numbers]
+        splines = np.full((len(self.numbers), 3, knots), np.nan)
+        for row, number in zip(splines, self.numbers, strict=True):
+            spline = number.warp.spline
+            row[:, : len(spline.y)] = spline.y, spline.s, spline.slope
         return {
-            "forms": np.array(kinds, np.int64).reshape(-1, 3),
+            "forms": np.array(kinds, np.int64).reshape(len(kinds), 3),
             "counts": np.concatenate([*self.counts, np.zeros(0)]),
             "parameters": np.array([n.parameters() for n in self.numbers]).reshape(-1, 7),
-            "knots": np.array([[s.y, s.s, s.slope] for s in splines]).reshape(-1, 3, knots),
+            "knots": splines,
             "atoms": np.concatenate([*(n.atoms for n in self.numbers), np.zeros(0)]),
             "holes": self.holes.patterns.astype(float),
             "shares": self.holes.shares,
@@ -192,10 +204,11 @@ class TableUnits:
             start += length
             if kind == NUMBER:
                 number = len(numbers)
+                knots = arrays["knots"][number]
                 numbers.append(
                     NumberColumn.from_parameters(
                         arrays["parameters"][number],
-                        arrays["knots"][number],
+                        knots[:, ~np.isnan(knots[0])],
                         arrays["atoms"][atoms : atoms + size],
                         counts[-1],
                     )

@@ -1,11 +1,13 @@
 """A monotone map T of one number column to normal scores, with its exact slope and inverse.
 
 T is a spline of a front: the front is a fixed function that tames heavy tails and respects bounds,
-the spline is fitted to the training column (`logvar.data.table.density`). A value x has the score
-T(x), near N(0, 1) over the training column, and log p(x) = log p(T(x)) + log T′(x).
+the spline is fitted to the training column (`logvar.data.table.density`). Beyond the training
+column T goes on as straight lines, and far out as logarithms. A value x has the score T(x), near
+N(0, 1) over the training column, and log p(x) = log p(T(x)) + log T′(x).
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 from jaxtyping import Float
@@ -13,13 +15,15 @@ from jaxtyping import Float
 FRONTS = ("plain", "above", "between")
 FARTHEST = 1e30
 """In units of the column's spread: values beyond are scored as if they were here."""
+_REACH = 2.0
+"""The reach of a tail in u, times dy/du at its start."""
 
 Numbers = Float[np.ndarray, "*numbers"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Front:
-    """x ↦ y, before the spline, with u = (x − centre)/spread.
+    """u ↦ y, before the spline, with u = (x − centre)/spread.
 
     plain: y = asinh(u), which is u near the centre and ±log 2|u| in the tails.
     above: y = log(u + margin), for columns with a lower bound near their values; centre is the
@@ -50,39 +54,35 @@ class Front:
         if self.kind == "plain":
             return u
         # A value at a bound without margin is scored as one close to it.
-        near = 1e-30 if self.margin == 0 else 1e-9 * self.margin
-        top = FARTHEST if self.kind == "above" else 1 - max(near, 1e-15) + self.margin
-        return np.clip(u, near - self.margin, top)
+        beside = 1e-30 if self.margin == 0 else 1e-9 * self.margin
+        top = FARTHEST if self.kind == "above" else 1 + self.margin - max(beside, 1e-15)
+        return np.clip(u, beside - self.margin, top)
 
-    def forward(self, x: Numbers) -> Numbers:
-        """Return y."""
-        u = self.units(x)
+    def forward(self, u: Numbers) -> Numbers:
+        """Return y of u."""
         if self.kind == "plain":
             return np.arcsinh(u)
         if self.kind == "above":
             return np.log(u + self.margin)
         return np.log(u + self.margin) - np.log1p(self.margin - u)
 
-    def log_slope(self, x: Numbers) -> Numbers:
-        """log dy/dx."""
-        u, log_spread = self.units(x), np.log(self.spread)
+    def log_rise(self, u: Numbers) -> Numbers:
+        """log dy/du."""
         if self.kind == "plain":
-            return -np.log(np.hypot(1.0, u)) - log_spread
-        below = -np.log(u + self.margin) - log_spread
+            return -np.log(np.hypot(1.0, u))
+        below = -np.log(u + self.margin)
         if self.kind == "above":
             return below
         return below - np.log1p(self.margin - u) + np.log1p(2 * self.margin)
 
-    def inverse(self, y: Numbers) -> Numbers:
-        """Return x."""
+    def units_of(self, y: Numbers) -> Numbers:
+        """Return u of y."""
         y = np.clip(np.asarray(y, np.float64), -69.0, 69.0)
         if self.kind == "plain":
-            u = np.sinh(y)
-        elif self.kind == "above":
-            u = np.exp(y) - self.margin
-        else:
-            u = (1 + 2 * self.margin) / (1 + np.exp(-y)) - self.margin
-        return self.centre + self.spread * u
+            return np.sinh(y)
+        if self.kind == "above":
+            return np.exp(y) - self.margin
+        return (1 + 2 * self.margin) / (1 + np.exp(-y)) - self.margin
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -147,20 +147,94 @@ class Spline:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Tail:
+    """How T goes on beyond one end of the spline: s = s₁ ± slope·reach·asinh(|u − u₁|/reach).
+
+    That is a straight line over about `reach`, and a logarithm far beyond.
+
+    Args:
+        side: −1 for the lower end, 1 for the upper one.
+        u: where it starts.
+        s: T there.
+        slope: ds/du there.
+        reach: in units of u; twice the distance of the end from the column's centre or bound,
+            roughly.
+    """
+
+    side: int
+    u: float
+    s: float
+    slope: float
+    reach: float
+
+    def forward(self, u: Numbers) -> tuple[Numbers, Numbers]:
+        """Return what is added to s and to log ds/du."""
+        beyond = np.maximum(self.side * (u - self.u), 0.0) / self.reach
+        return (
+            self.side * self.slope * self.reach * np.arcsinh(beyond),
+            -np.log(np.hypot(1.0, beyond)),
+        )
+
+    def inverse(self, s: Numbers) -> Numbers:
+        """Return what is added to u."""
+        beyond = np.maximum(self.side * (s - self.s), 0.0) / (self.slope * self.reach)
+        return self.side * self.reach * np.sinh(np.minimum(beyond, 69.0))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Warp:
-    """T: a spline of a front."""
+    """T: a spline of a front, with a tail at each end that has no bound near it."""
 
     front: Front
     spline: Spline
 
+    @functools.cached_property
+    def tails(self) -> tuple[Tail, ...]:
+        """The tails; towards a bound of its front, the spline's straight line goes on instead."""
+        sides = {"plain": (-1, 1), "above": (1,), "between": ()}[self.front.kind]
+        return tuple(self._tail(side) for side in sides)
+
+    def _tail(self, side: int) -> Tail:
+        end = -1 if side > 0 else 0
+        u = self.front.units_of(self.spline.y[[end]])
+        rise = float(np.exp(self.front.log_rise(u))[0])
+        return Tail(
+            side,
+            float(u[0]),
+            float(self.spline.s[end]),
+            float(self.spline.slope[end]) * rise,
+            _REACH / rise,
+        )
+
+    def _within(self, values: Numbers, of: str) -> Numbers:
+        """Clip to the ends where tails start."""
+        for tail in self.tails:
+            end = getattr(tail, of)
+            values = np.minimum(values, end) if tail.side > 0 else np.maximum(values, end)
+        return values
+
     def score(self, x: Numbers) -> Numbers:
         """T(x), the normal score."""
-        return self.spline.forward(self.front.forward(x))[0]
+        return self._forward(x)[0]
 
     def log_slope(self, x: Numbers) -> Numbers:
         """log T′(x), in nats per unit of x."""
-        return self.spline.forward(self.front.forward(x))[1] + self.front.log_slope(x)
+        return self._forward(x)[1]
+
+    def _forward(self, x: Numbers) -> tuple[Numbers, Numbers]:
+        u = self.front.units(x)
+        inside = self._within(u, "u")
+        s, log_slope = self.spline.forward(self.front.forward(inside))
+        log_slope = log_slope + self.front.log_rise(inside) - np.log(self.front.spread)
+        for tail in self.tails:
+            more, log_less = tail.forward(u)
+            s, log_slope = s + more, log_slope + log_less
+        return s, log_slope
 
     def inverse(self, s: Numbers) -> Numbers:
         """T⁻¹(s)."""
-        return self.front.inverse(self.spline.inverse(s))
+        s = np.asarray(s, np.float64)
+        u = self.front.units_of(self.spline.inverse(self._within(s, "s")))
+        for tail in self.tails:
+            u = u + tail.inverse(s)
+        return self.front.centre + self.front.spread * np.clip(u, -FARTHEST, FARTHEST)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from logvar.data.table.arrow import family, plain, symbol_of, unit_of
+from logvar.data.table.arrow import family, symbol_of, unit_of
 from logvar.data.table.containers import arrow
 from logvar.data.table.frame import FILES, Table
 from logvar.errors import LogvarError
@@ -57,8 +57,7 @@ def _write_delimited(table: Table, buffer: io.BytesIO, delimiter: str) -> None:
 
 
 def _as_written(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return categories as their values, and moments without needless digits."""
-    column = plain(column)
+    """Return dates as texts, and moments without needless digits."""
     if pa.types.is_timestamp(column.type):
         unit, zone = unit_of(column), column.type.tz
         coarse = pa.timestamp(symbol_of(unit), zone)
