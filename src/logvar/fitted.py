@@ -14,7 +14,7 @@ from logvar import assembly
 from logvar.assembly import Own
 from logvar.assembly.decisions import Decisions
 from logvar.assembly.parts import get
-from logvar.assembly.tables import Intake
+from logvar.assembly.tables import ARRAY, Intake
 from logvar.data.examples import Examples, Units
 from logvar.data.images.writing import own_units
 from logvar.data.intake import read_as
