@@ -111,6 +111,14 @@ def test_atoms_are_values_repeated_far_above_chance(values, settings, atoms):
     assert NumberColumn.of_values(values.astype(float), **settings).atoms.tolist() == atoms
 
 
+@pytest.mark.parametrize("step", [0.0, 1.0])
+def test_a_column_may_have_one_value_beside_its_atoms(step):
+    """As one gain among zeros, or the only row that trains."""
+    for values in (np.r_[np.zeros(59), 5.0], np.array([72.0])):
+        column = NumberColumn.of_values(values, step, 0.0)
+        assert np.isfinite(column.warp.score(values)).all()
+
+
 def test_an_atom_is_found_by_its_value_and_not_by_its_last_bit():
     values = np.concatenate([np.full(30, 0.3), np.linspace(0, 1, 60)])
     number = NumberColumn.of_values(values, step=0.1)

@@ -91,7 +91,9 @@ def _rule_of_thumb(low: np.ndarray, high: np.ndarray) -> float:
     """Silverman's width, which is too wide for several peaks and never too narrow for one."""
     middle = 0.5 * (low + high)
     quarter, three = np.quantile(middle, [0.25, 0.75])
-    spread = min(s for s in (np.std(middle), (three - quarter) / 1.34, np.ptp(high)) if s > 0)
+    spreads = (np.std(middle), (three - quarter) / 1.34, np.ptp(high))
+    # All values may be the same rounded one, which is as wide as its interval.
+    spread = min((s for s in spreads if s > 0), default=np.max(high - low))
     return 0.9 * float(spread) * len(low) ** -0.2
 
 
