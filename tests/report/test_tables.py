@@ -194,7 +194,7 @@ def check(page):
     odd = page[page.index("<h2>Odd rows</h2>") :]
     first = re.search(r"<tr><td>(.*?)</tr>", odd, re.DOTALL)[1]
     assert first.startswith("row 40<")
-    assert "<b>y</b> 5000" in first
+    assert "<ul><li><b>y</b> 5000" in first
     assert not re.search(r"(src|href)=['\"]?(https?:)?//", page)
 
 
