@@ -201,7 +201,7 @@ def _atoms(x: Numbers, step: float, low: float, high: float) -> np.ndarray:
         for shift in (-2, -1, 1, 2):
             at = np.clip(np.searchsorted(index, index + shift), 0, len(index) - 1)
             beside = np.maximum(beside, np.where(index[at] == index + shift, counts[at], 0))
-        found = counts >= np.maximum(3 * beside + 6, 0.005 * len(x))
+        found = counts >= np.maximum(3 * beside + 6, 0.002 * len(x))
     if len(values) == 1:
         found[:] = len(x) > 1
     kept = np.flatnonzero(found)
