@@ -94,10 +94,11 @@ def test_what_scikit_learn_asks_of_it(fitted):
         logvar.VAE().get_feature_names_out()
 
 
-def test_columns_are_remembered_and_held_to(fitted):
+def test_columns_are_remembered_and_matched_by_name(fitted):
     assert list(fitted.feature_names_in_) == ["a", "b", "c"]
-    with pytest.raises(ValueError, match="feature names"):
-        fitted.transform(FRAME[["b", "a", "c"]])
+    np.testing.assert_array_equal(fitted.transform(FRAME[["b", "a", "c"]]), fitted.transform(FRAME))
+    with pytest.raises(ValueError, match="'c'"):
+        fitted.transform(FRAME[["a", "b"]])
     again = clone(fitted).fit(FRAME)
     again.fit(FRAME.to_numpy())
     assert not hasattr(again, "feature_names_in_")

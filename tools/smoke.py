@@ -55,7 +55,7 @@ def demo(folder):
     assert {*FINAL, "manifest.json", "report.html"} <= names, names
     finish(command(folder, "encode", "whole", "--out", "codes.csv"))
     rows = (folder / "codes.csv").read_text().splitlines()
-    assert rows[0] == '"latent0","latent1"' and len(rows) > 1000, rows[0]
+    assert rows[0] == '"z0","z1"' and len(rows) > 1000, rows[0]
 
 
 def resume(folder):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -60,7 +60,7 @@ def _warn(line: str) -> None:
     warnings.warn(line, stacklevel=4)  # at the call of `fit`
 
 
-class VAE(FittedMethods, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class VAE(FittedMethods, BaseEstimator):
     """A variational autoencoder.
 
     Examples x are rows of a table or images (rows, height, width[, channels]). All densities are

@@ -16,6 +16,7 @@ from logvar.assembly.decisions import Decisions
 from logvar.assembly.parts import get
 from logvar.assembly.tables import Intake
 from logvar.data.examples import Examples, Units
+from logvar.data.images.writing import own_units
 from logvar.data.intake import read_as
 from logvar.data.preparation import Preparation, as_float32, has_missing
 from logvar.data.table.form import TableForm
@@ -116,23 +117,28 @@ class Fitted:
         """Convert x from the model's units to the data's; pixels become uint8 again."""
         if self.units is not None:
             return self.units.to_user(values)
-        if self.dtype == "uint8" and self.preparation.divisor != 1:
-            return np.round(values * self.preparation.divisor).astype(np.uint8)
-        return values
+        return own_units(values, self.dtype, self.preparation.divisor)
 
-    def as_given(self, cells: np.ndarray, like: Table | None = None) -> Any:
+    def as_given(
+        self, cells: np.ndarray, like: Table | None = None, kept: np.ndarray | None = None
+    ) -> Any:
         """Return cells in the data's own units as the rows of `fit` came: a frame, or an array.
 
         Args:
             cells: (rows, *shape).
             like: the table they belong to, for its columns that are not modelled.
+            kept: (rows, *shape), which cells of that table stay as they are.
         """
         if self.table is None:
             return cells
         container = self.table.container if like is None else like.container
         from logvar.data.table.cells import table_of  # imports pyarrow
 
-        return back(table_of(cells, self.table.schema, container, like), container)
+        wide = np.asarray(cells, np.float64)
+        table = table_of(wide, self.table.schema, container, like, kept)
+        if container == ARRAY:
+            return np.column_stack([column.to_numpy() for column in table.columns])
+        return back(table, container)
 
     def given_back(self, values: np.ndarray, like: Table | None = None) -> Any:
         """Return x in the model's units as the rows of `fit` came."""

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jax.typing import ArrayLike
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from logvar.assembly.parts import get
@@ -39,7 +40,7 @@ class OddCell(NamedTuple):
     """How far that is below what is usual for the column, nats."""
 
 
-class FittedMethods(FittedAttributes):
+class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """The methods of an estimator that is trained."""
 
     def _posterior_of(self, X) -> Normal | Distribution:

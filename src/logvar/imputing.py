@@ -57,5 +57,5 @@ def imputed(fitted: Fitted, given: Intake, n_samples: int, draws: int, seed: int
             cells = missing[which]
             some[cells] = fitted.in_own_units(values)[cells]
             target[which] = some
-    back = [fitted.as_given(cells, given.table) for cells in (filled, *copies)]
+    back = [fitted.as_given(cells, given.table, ~missing) for cells in (filled, *copies)]
     return Imputation(back[0], back[1:], effective)

@@ -18,8 +18,8 @@ from logvar import likelihoods
 from logvar.data.examples import Examples
 from logvar.data.preparation import Preparation
 from logvar.evaluation.elbo import elbo_terms
-from logvar.evaluation.imputation import cell_log_likelihood, complete
 from logvar.evaluation.importance import importance_log_likelihood
+from logvar.evaluation.imputation import cell_log_likelihood, complete
 from logvar.likelihoods import LIKELIHOODS
 from logvar.models.batch import Batch
 from logvar.objectives import OBJECTIVES
@@ -37,7 +37,7 @@ def with_holes(likelihood="normal(noise=fixed, sigma=0.7)"):
     rng = np.random.default_rng(5)
     encoder = LinearEncoder(
         jnp.asarray(0.1 * rng.normal(size=(2 * FEATURES, 2)), jnp.float32),
-        jnp.asarray([0.1, 0.4], jnp.float32)  # σ = 1.5 is wider than any posterior here,
+        jnp.asarray([0.1, 0.4], jnp.float32),  # σ = 1.5 is wider than any posterior here,
     )
     return eqx.tree_at(lambda m: m.encoder, dataclasses.replace(model, missing=True), encoder)
 

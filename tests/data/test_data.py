@@ -12,7 +12,10 @@ import pytest
 from PIL import Image
 
 import logvar
-from logvar.data import idx, sources, tables
+from logvar.data import arrays, idx, sources
+from logvar.data.paths import TABLES
+from logvar.data.table.choices import Choices
+from logvar.data.table.frame import FILES, Table
 from logvar.data.order import taken
 from logvar.data.preparation import Preparation
 
@@ -26,15 +29,40 @@ def idx_bytes(array):
 def test_every_kind_of_table_reads_back(tmp_path):
     np.save(tmp_path / "a.npy", TABLE)
     np.savez(tmp_path / "a.npz", X=TABLE, y=np.zeros(20))
-    tables.write(tmp_path / "a.csv", TABLE)
-    tables.write(tmp_path / "a.parquet", TABLE)
-    for name in ("a.npy", "a.npz", "a.csv", "a.parquet"):
-        np.testing.assert_allclose(sources.load(str(tmp_path / name)).train, TABLE, rtol=1e-12)
+    for name in ("a.csv", "a.tsv.gz", "a.parquet", "a.feather"):
+        arrays.write(tmp_path / name, TABLE)
+    for name in ("a.npy", "a.npz", "a.csv", "a.tsv.gz", "a.parquet", "a.feather"):
+        found = sources.load(str(tmp_path / name))
+        rows = found.train
+        if isinstance(rows, Table):
+            assert rows.names == tuple(f"x{i}" for i in range(TABLE.shape[1]))
+            rows = np.column_stack([column.to_numpy() for column in rows.columns])
+        np.testing.assert_allclose(rows, TABLE, rtol=1e-12)
+        assert found.name == "a"
+
+
+def test_the_command_line_knows_the_endings_of_tables():
+    """They are listed there without importing what reads them."""
+    assert TABLES == FILES
 
 
 def test_a_csv_without_header_keeps_its_first_row(tmp_path):
     (tmp_path / "a.csv").write_text("1,2\n3,4\n")
-    np.testing.assert_array_equal(sources.load(str(tmp_path / "a.csv")).train, [[1, 2], [3, 4]])
+    table = sources.load(str(tmp_path / "a.csv")).train
+    assert [column.to_pylist() for column in table.columns] == [[1, 3], [2, 4]]
+    table = sources.load(str(tmp_path / "a.csv"), choices=Choices(header="yes")).train
+    assert table.names == ("1", "2") and len(table) == 1
+
+
+def test_a_table_of_pixels_gets_a_shape_and_keeps_its_label(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 6))
+    names = ["digit", *(f"p{i}" for i in range(6))]
+    arrays.write(tmp_path / "a.csv", np.column_stack([np.arange(5), pixels]), names)
+    found = sources.load(
+        str(tmp_path / "a.csv"), shape="2x3", choices=Choices(kinds={"digit": "label"})
+    )
+    assert found.train.dtype == np.uint8 and found.train_labels.tolist() == list("01234")
+    np.testing.assert_array_equal(found.train.reshape(5, 6), pixels)
 
 
 def test_digits_are_split_and_scaled():
@@ -114,7 +142,6 @@ def bad_files(folder):
     np.save(folder / "whole.npy", TABLE)
     pq.write_table(pa.table({"a": [1.0, 2.0]}), folder / "whole.parquet")
     np.save(folder / "objects.npy", np.array([{}, []], object), allow_pickle=True)
-    pq.write_table(pa.table({"a": [1.0, 2.0], "name": ["x", "y"]}), folder / "text.parquet")
     images = folder / "images"
     images.mkdir()
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40), dtype=np.uint8)).save(
@@ -127,12 +154,10 @@ def bad_files(folder):
     yield str(folder / "objects.npy"), "whole .npy file of numbers"
     yield file("cut.npz", b"PK\x03\x04 and no more"), "not a whole .npz archive"
     yield file("named.npz", (folder / "whole.npy").read_bytes()), "not a whole .npz archive"
-    yield file("cut.parquet", (folder / "whole.parquet").read_bytes()[:50]), "whole parquet file"
-    yield file("text.csv", b"a,b\n1,x\n2,y\n"), "column 'b' holds string, such as 'x'"
-    yield str(folder / "text.parquet"), "column 'name' holds string"
-    yield file("ragged.csv", b"a,b\n1,2\n3\n"), "same number of columns"
-    yield file("hole.csv", b"a,b\n1,2\n3,\n"), "empty cell at row 1, column 'b'"
-    yield file("header.csv", b"a,b\n"), "0 rows"
+    yield file("cut.parquet", (folder / "whole.parquet").read_bytes()[:50]), "a whole .parquet file"
+    yield file("ragged.csv", b"a,b\n1,2\n3\n"), "1 of 2 rows do not have 2 cells"
+    yield file("twice.csv", b"a,a\n1,2\n3,4\n"), "'a'"
+    yield file("header.csv", b"a,b\n"), "no rows|0 rows"
     yield file("data.xlsx", b"PK"), "has the ending '.xlsx'"
     yield str(folder / "missing.csv"), "no file or folder"
     yield "digit", "did you mean 'digits'"

@@ -52,9 +52,9 @@ def test_a_saved_standardization_is_the_same_to_the_bit(case, tmp_path):
     vae = logvar.VAE(**(QUICK | {"epochs": 1})).fit(X)
     again = logvar.load(vae.save(tmp_path / "run"))
     for name in ("shift", "factor", "low", "high"):
-        expected = getattr(vae.fitted_.standardization, name)
+        expected = getattr(vae.fitted_.units, name)
         assert expected.dtype == np.float64
-        np.testing.assert_array_equal(getattr(again.fitted_.standardization, name), expected)
+        np.testing.assert_array_equal(getattr(again.fitted_.units, name), expected)
     assert again.sample(3).dtype == vae.sample(3).dtype
     np.testing.assert_array_equal(again.elbo(X), vae.elbo(X))
 
@@ -120,7 +120,7 @@ def test_what_float64_cannot_resolve_is_named_as_constant():
     assert "column 1 (mean 0.1, spread 0)" in note and "column 3 (mean 0, spread 0)" in note
     assert "column 2 (mean 1e+08, spread 1" in note and "column 0" not in note
     assert vae.decisions_.notes == (note,)
-    np.testing.assert_array_equal(vae.fitted_.standardization.factor[1:], 1)
+    np.testing.assert_array_equal(vae.fitted_.units.factor[1:], 1)
     resolved = 1e8 + 1e-4 * rng.normal(size=(300, 1))
     assert Standardization.of_rows(resolved).factor[0] == pytest.approx(1e-4, rel=0.2)
     assert not Standardization.of_rows(resolved).note
@@ -158,7 +158,7 @@ def test_dequantization_adds_one_level_in_the_units_of_the_model():
 
     keys = jax.random.split(jax.random.key(0), 400)
     noisy = np.asarray(jax.vmap(run.prepared)(run.rows.values, keys), float)
-    added = noisy * run.standardization.factor + run.standardization.shift - integers
+    added = noisy * run.units.factor + run.units.shift - integers
     assert np.abs(added).max() <= 0.5 + 1e-4 and (np.abs(added).max(0) > 0.48).all()
     np.testing.assert_allclose(added.std(0), np.sqrt(1 / 12), rtol=0.1)
 

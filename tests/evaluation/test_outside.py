@@ -134,8 +134,8 @@ def test_far_rows_score_as_their_formula_in_float64_says(models):
     mean, sigma = np.asarray(q.mean, float), np.exp(np.asarray(q.raw, float) / 2)
     z = mean + sigma * eps
     noise = vae.model_.likelihood.noise
-    spread = float(noise.scale.sigma(noise.raw)) * vae.fitted_.standardization.factor
-    decoded = vae.fitted_.standardization.shift + vae.fitted_.standardization.factor * np.asarray(
+    spread = float(noise.scale.sigma(noise.raw)) * vae.fitted_.units.factor
+    decoded = vae.fitted_.units.shift + vae.fitted_.units.factor * np.asarray(
         [vae.model_.mean(jnp.asarray(latents, jnp.float32)) for latents in z], float
     )
     log_p = -0.5 * ((rows - decoded) / spread) ** 2 - np.log(spread) - 0.5 * np.log(2 * np.pi)
@@ -210,6 +210,6 @@ def test_figures_are_finite_where_squares_leave_float64():
     assert np.isfinite([figure.value, figure.standard_error]).all()
     assert "float64 cannot hold" in figure.how
     plain = logvar.VAE(**QUICK, epochs=1).fit(BASE).evaluate(BASE, n_importance=5)["squared_error"]
-    unit = vae.fitted_.standardization.factor.max() / 1e300
+    unit = vae.fitted_.units.factor.max() / 1e300
     assert figure.value * unit**2 == pytest.approx(plain.value, rel=1e-3)
     assert figure.standard_error * unit**2 == pytest.approx(plain.standard_error, rel=1e-3)

@@ -41,7 +41,7 @@ def test_it_is_saved_as_runs_are_now_and_its_training_can_go_on(tmp_path):
 def test_its_scores_far_out_are_finite_and_fall():
     """It does not say how far its training rows reached: no further than √n standard deviations."""
     vae = logvar.load(HERE / "run_0_1")
-    rows = vae.fitted_.standardization.shift + 10.0 ** np.arange(1, 31)[:, None]
+    rows = vae.fitted_.units.shift + 10.0 ** np.arange(1, 31)[:, None]
     with pytest.warns(logvar.errors.OutsideTrainingRange):
         scores = vae.score_samples(rows, 5)
     assert np.isfinite(scores).all() and (np.diff(scores) < 0).all()

@@ -218,7 +218,7 @@ def test_too_few_rows_are_refused():
 
 
 def test_the_command_line_has_the_same_settings_and_defaults():
-    from logvar.cli.main import ComparedSettings
+    from logvar.cli.arguments import ComparedSettings
 
     names = {field for field in ComparedSettings.__dataclass_fields__}
     # A schedule may give the shape of the learning rates that are compared.

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from logvar import scales
+from logvar.assembly.cautions import cautions
 from logvar.assembly.decisions import Decisions, decide
 from logvar.assembly.parts import Classes, check_fit, get, specs
 from logvar.backend.precision import Precision, products_round_on_request
@@ -293,6 +294,9 @@ def build_run(
     if recipe.training.match:
         model, in_coordinates = matched(model, recipe.training.match)
     objective: Objective = get("objective", recipe.objective.objective, own.classes)
+    some = 0 if validation is None else len(validation)
+    notes = (*decisions.notes, *cautions(recipe, objective, len(rows), some))
+    decisions = dataclasses.replace(decisions, notes=notes)
     plan = build_plan(recipe, prepared.after_fixing, objective, own)
     plan.optimizer.check(partition(model)[0])
     # Only fitting a closed-form noise needs noise that is keyed by the rows' bytes.

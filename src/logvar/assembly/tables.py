@@ -6,6 +6,7 @@ dates, integers, constants, holes in skewed columns) is modelled by `mixed`.
 """
 
 import dataclasses
+import datetime
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,8 @@ from logvar.data.table.schema import NUMBERS, Column, Schema, schema_given
 from logvar.errors import LogvarError
 
 MIXED = "mixed"
+ARRAY = "numbers"
+"""The container of an array of numbers, which is given back as such."""
 _PIXELS = 64
 """A two-dimensional array of uint8 with at least this many columns is read as pixels, if its values
 reach beyond half of their range."""
@@ -49,6 +52,8 @@ def taken_in(X: Any, likelihood: str, schema: Any = None, name: str = "X") -> In
         LogvarError: X cannot be read, or the likelihood cannot read its columns.
     """
     mixed, auto = likelihood.split("(")[0].strip() == MIXED, is_auto(likelihood)
+    if _is_numbers_as_objects(X):
+        X = dense_rows(X, name)
     if not is_table(X):
         rows = dense_rows(X, name)
         if rows.ndim != 2 or not (mixed or schema is not None or (auto and _is_mixed(rows))):
@@ -81,6 +86,8 @@ def taken_in_again(X: Any, form: TableForm | None, name: str = "X") -> Intake:
     Raises:
         LogvarError: X lacks a column, has another one, or a cell is not of its column's kind.
     """
+    if _is_numbers_as_objects(X):
+        X = dense_rows(X, name)
     if form is None:
         rows = dense_rows(_array_of(X, name) if is_table(X) else X, name)
         return Intake(rows, None)
@@ -119,6 +126,13 @@ def _is_odd(values: np.ndarray) -> bool:
         odd = abs(np.mean(z**3)) > _SKEWNESS or not np.mean(z**4) - 3 <= _KURTOSIS
     repeated = np.unique(values, return_counts=True)[1].max() / len(values)
     return bool(odd or repeated > 0.2)
+
+
+def _is_numbers_as_objects(X: Any) -> bool:
+    """Return whether X is an array of objects without texts and dates: numbers, or a mistake."""
+    if not isinstance(X, np.ndarray) or X.dtype != object or isinstance(X, np.ma.MaskedArray):
+        return False
+    return not any(isinstance(cell, str | bytes | datetime.date) for cell in X.flat)
 
 
 def _is_mixed(rows: np.ndarray) -> bool:
@@ -175,7 +189,7 @@ def _columns_of(rows: np.ndarray) -> Table:
     import pyarrow as pa
 
     columns = tuple(pa.chunked_array([pa.array(column, from_pandas=True)]) for column in rows.T)
-    return Table(tuple(range(rows.shape[1])), columns, "numbers")
+    return Table(tuple(range(rows.shape[1])), columns, ARRAY)
 
 
 def _array_of(X: Any, name: str) -> np.ndarray:

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from logvar.cli.console import console
+from logvar.cli.console import console, say
 from logvar.comparing import REPORT, VERDICTS, Comparison
 from logvar.comparing import compare as compare_scales
 from logvar.data import sources
+from logvar.data.table.choices import Choices
 from logvar.errors import LogvarError
 from logvar.storage.compiled import keep_compiled_programs
 from logvar.study.experiment import Unit
@@ -21,6 +22,8 @@ def compare(
     out: Path,
     overwrite: bool,
     settings: dict[str, Any],
+    images: dict[str, str],
+    choices: Choices,
 ) -> None:
     """Compare scales on a data set and print the verdicts."""
     keep_compiled_programs()
@@ -28,24 +31,26 @@ def compare(
         raise LogvarError(
             f"{out} already holds a comparison: give --overwrite to replace it, or another --out"
         )
-    how = {name: settings.pop(name, "") for name in ("resize", "shape")}
-    dataset = sources.load(data, data_dir, **how)
+    dataset = sources.load(data, data_dir, **images, choices=choices)
     for note in dataset.notes:
-        console.print(note, highlight=False, soft_wrap=True, markup=False)
+        say(note)
+    overrides = choices.overrides() if dataset.reading is None else {}
+    if overrides:
+        settings["schema"] = overrides
     with _Bar() as bar:
         result = compare_scales(
             dataset.train, test_data=dataset.test, out=out, overwrite=overwrite, name=data,
             progress=bar.on_unit, **settings,
         )  # fmt: skip
     _print(result)
-    console.print(f"report  {out / REPORT}", highlight=False, soft_wrap=True)
+    say(f"report  {out / REPORT}")
 
 
 def _print(result: Comparison) -> None:
     for line in [*result.conclusions, *(f"note: {note}" for note in result.notes)]:
-        console.print(f"{line}.", highlight=False, soft_wrap=True, markup=False)
+        say(f"{line}.")
     failed = int(np.sum([line["diverged"] for line in result.records]))
-    console.print(f"{len(result.records)} models, {failed} diverged", highlight=False)
+    say(f"{len(result.records)} models, {failed} diverged")
 
 
 class _Bar:

@@ -15,3 +15,18 @@ class _Console(Console):
 
 
 console = _Console()
+
+
+def say(line: str) -> None:
+    """Print a line as it is: names of columns and files may have brackets."""
+    console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number with its noun.
+
+    Example:
+        >>> counted(1, "row"), counted(1200, "row")
+        ('1 row', '1,200 rows')
+    """
+    return f"{number:,} {what}{'s' * (number != 1)}"

@@ -1,12 +1,12 @@
-"""Images in and out of the commands: how a run reads them, and the PNG files they become."""
+"""Images out of the commands: arrays in the data's own units, and PNG files."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from logvar.cli.console import console
-from logvar.data import sources, tables
+from logvar.cli.console import say
+from logvar.data import arrays
 from logvar.data.images import pixels, write_grid, write_pictures
 from logvar.data.images.reading import ImageReading
 from logvar.data.images.writing import are_images, check_empty, check_levels, own_units
@@ -15,43 +15,6 @@ from logvar.data.standardization import Standardization
 from logvar.errors import LogvarError
 from logvar.estimator import VAE
 from logvar.fitted import Fitted
-from logvar.recipe import Recipe
-
-
-def load_for(recipe: Recipe, data: str | None, data_dir: str | None) -> sources.Dataset:
-    """Load data for a run, its own or others, read as those it was fitted on.
-
-    Raises:
-        LogvarError: the data cannot be read this way, or the run does not know its own.
-    """
-    source = data or recipe.data.data
-    if not source:
-        raise LogvarError("this run does not say what data it was fitted on: give DATA")
-    dataset = sources.load(source, data_dir, reading=recipe.data.reading)
-    if data:
-        for note in dataset.notes:
-            _say(note)
-    return dataset
-
-
-def all_rows(
-    vae: VAE, data: str | None, data_dir: str | None, *, are_latents: bool = False
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return training and test rows together, and the files they come from."""
-    if are_latents:
-        return sources.load(str(data)).train, ()
-    dataset = load_for(vae.recipe_, data, data_dir)
-    if dataset.test is None:
-        return dataset.train, dataset.names
-    rows = np.concatenate([dataset.train, dataset.test])
-    return rows, dataset.names + dataset.test_names
-
-
-def source_of(recipe: Recipe, dataset: sources.Dataset) -> dict[str, str]:
-    """Return the recipe's settings of the source, with the reading that was found."""
-    reading = dataset.reading.as_text() if dataset.reading else ""
-    data = recipe.data
-    return {"data": data.data, "resize": data.resize, "shape": data.shape, "reading": reading}
 
 
 def check_images(vae: VAE, out: Path) -> bool:
@@ -69,7 +32,7 @@ def check_images(vae: VAE, out: Path) -> bool:
     if not are_images(fitted.shape):
         raise LogvarError(
             f"--out {out} is for PNG files, but this run has examples of shape {fitted.shape}, "
-            "which are no images: give a .npy, .csv or .parquet file"
+            "which are no images: give a .csv, .parquet or .npy file"
         )
     if out.suffix.lower() != ".png":
         check_empty(out)
@@ -84,7 +47,7 @@ def write(
 
     Args:
         vae: the model they come from.
-        out: a folder, a .png file, or a file for `tables.write`.
+        out: a folder, a .png file, or a file for `arrays.write`.
         values: (rows, …) in the model's units.
         names: the files that the rows come from, if they do.
         what: what they are, in words.
@@ -96,17 +59,17 @@ def write(
     if not is_of_pictures(out):
         if reading is not None and reading.channels_first and out.suffix.lower() == ".npy":
             values = np.moveaxis(values, -1, 1)
-        tables.write(out, values)
-        _say(f"{out}: {len(values):,} × {what}, each of shape {values.shape[1:]}, {values.dtype}")
+        arrays.write(out, values)
+        say(f"{out}: {len(values):,} × {what}, each of shape {values.shape[1:]}, {values.dtype}")
         return
     deep = reading is not None and reading.values == "16-bit"
     levels = pixels(values, *_limits(fitted), sixteen_bits=deep)
     if out.suffix.lower() == ".png":
         write_grid(out, levels)
-        _say(f"{out}: {len(levels):,} images in one, {what}, each of shape {shape}")
+        say(f"{out}: {len(levels):,} images in one, {what}, each of shape {shape}")
     else:
         write_pictures(out, levels, names)
-        _say(f"{out}: {len(levels):,} PNG files, {what}, each of shape {shape}")
+        say(f"{out}: {len(levels):,} PNG files, {what}, each of shape {shape}")
 
 
 def _limits(fitted: Fitted) -> tuple[float, float]:
@@ -127,7 +90,3 @@ def _limits(fitted: Fitted) -> tuple[float, float]:
 
 def _is_binary(fitted: Fitted) -> bool:
     return fitted.likelihood.reads_intensities and fitted.preparation.divisor == 1
-
-
-def _say(line: str) -> None:
-    console.print(line, highlight=False, soft_wrap=True, markup=False)

@@ -3,13 +3,15 @@
 Importing JAX takes seconds, and a mistyped path should be reported before that.
 """
 
+import os
 from pathlib import Path
 
 from logvar.errors import LogvarError, unknown_name
 
 BUILT_IN = ("digits", "mnist")
-READABLE = (".npy", ".npz", ".csv", ".parquet")
-WRITABLE = (".npy", ".csv", ".parquet")
+TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", ".arrow", ".feather")
+READABLE = (".npy", ".npz", *TABLES)
+WRITABLE = (".npy", *TABLES)
 
 
 def check_readable(source: str) -> None:
@@ -26,7 +28,7 @@ def check_readable(source: str) -> None:
         raise LogvarError(f"{error}; and no file or folder {source} exists")
     if path.stat().st_size == 0:
         raise LogvarError(f"{path} is empty (0 bytes): expected a table or array with rows")
-    if path.suffix.lower() not in READABLE:
+    if not ending(path, READABLE):
         raise LogvarError(
             f"{path} has the ending {path.suffix!r}: expected {', '.join(READABLE)}, a folder of "
             "images, a folder with IDX files, or one of the names digits and mnist"
@@ -45,12 +47,39 @@ def check_writable(path: Path, *, pictures: bool = False) -> None:
     """
     if pictures and is_of_pictures(path):
         return _check_parent(path)
-    if path.suffix.lower() not in WRITABLE:
+    if not ending(path, WRITABLE):
         also = ", .png, or a folder without ending" if pictures else ""
         raise LogvarError(
             f"--out {path} ends in {path.suffix!r}: expected {', '.join(WRITABLE)}{also}"
         )
     return _check_parent(path)
+
+
+def ending(path: str | Path, known: tuple[str, ...] = READABLE) -> str:
+    """Return the longest known ending that a path has, in small letters; "" if it has none.
+
+    Example:
+        >>> ending("adult.CSV.gz"), ending("notes.txt")
+        ('.csv.gz', '')
+    """
+    name = str(path).lower()
+    return max((one for one in known if name.endswith(one)), key=len, default="")
+
+
+def stem(path: str | Path) -> str:
+    """Return the last part of a path without its ending.
+
+    Example:
+        >>> stem("data/adult.csv.gz"), stem("digits"), stem("photos.2024/")
+        ('adult', 'digits', 'photos.2024')
+    """
+    name = Path(path).name
+    return name[: len(name) - len(ending(path))] or name
+
+
+def absolute(source: str) -> str:
+    """Return DATA so that it is found from any folder: a built-in name, or a whole path."""
+    return source if source in BUILT_IN else os.path.abspath(source)
 
 
 def is_of_pictures(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""DATA on the command line → arrays: built-in names and paths."""
+"""DATA on the command line → arrays or tables: built-in names and paths."""
 
 import dataclasses
 import hashlib
@@ -7,19 +7,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import DTypeLike
 
-from logvar.data import idx, tables
-from logvar.data.images import arrays
+from logvar.data import arrays, idx
+from logvar.data.images.arrays import read_as_images
 from logvar.data.images.reading import ImageReading, read_folder
-from logvar.data.paths import BUILT_IN, check_readable
+from logvar.data.paths import BUILT_IN, TABLES, check_readable, ending, stem
+from logvar.data.table.choices import Choices
+from logvar.data.table.frame import Table
+from logvar.data.table.pixels import pixels_of
+from logvar.data.table.reading import read_table
 from logvar.errors import LogvarError
 
 _ROWS_AT_ONCE = 4096
-_READERS = {
-    ".npy": tables.read_npy,
-    ".npz": tables.read_npz,
-    ".csv": tables.read_csv,
-    ".parquet": tables.read_parquet,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +25,7 @@ class Dataset:
     """Rows and their labels and test set, as far as the source has them."""
 
     name: str
-    train: np.ndarray
+    train: np.ndarray | Table
     test: np.ndarray | None = None
     """The source's own test set, if it has one; training never sees it."""
     train_labels: np.ndarray | None = None
@@ -47,16 +45,18 @@ def load(
     resize: str | int = "",
     shape: str = "",
     reading: str = "",
+    choices: Choices = Choices(),  # noqa: B008
 ) -> Dataset:
     """Load a data set.
 
     Args:
-        source: `digits`, `mnist`, or the path of a .npy, .npz, .csv or .parquet file, a folder of
-            images or a folder with IDX files.
+        source: `digits`, `mnist`, or the path of a .npy or .npz file, of a table (.csv, .tsv, .gz
+            or not, .parquet, .arrow, .feather), a folder of images or one with IDX files.
         data_dir: the folder to look for `mnist` in; otherwise the variable LOGVAR_DATA.
         resize: for a folder of images, the size to scale them to: "64", or "64x48" (width first).
         shape: for an array or a table of flat pixels, the shape of one example: "28x28".
         reading: `ImageReading.as_text()` of a fitted run: read as that run did.
+        choices: for a table, its header, and which of its columns are no pixels.
 
     Raises:
         LogvarError: the name is unknown, the file cannot be read in the format of its ending, or
@@ -79,13 +79,34 @@ def load(
         found = _from_idx("mnist", idx.mnist_folder(data_dir))
     elif path.is_dir():
         found = _from_idx(path.name, path)
+    elif ending(path, TABLES):
+        return _from_table(path, shape, fixed, choices)
     else:
-        found = Dataset(path.stem, _READERS[path.suffix.lower()](path))
-    rows, how, notes = arrays.read_as_images(found.train, shape, fixed, found.name)
+        read = arrays.read_npz if path.suffix.lower() == ".npz" else arrays.read_npy
+        found = Dataset(path.stem, read(path))
+    return _as_images(found, shape, fixed)
+
+
+def _as_images(found: Dataset, shape: str, reading: ImageReading | None) -> Dataset:
+    """Give the arrays of a source the shape of images, if something says that they are."""
+    assert isinstance(found.train, np.ndarray)
+    rows, how, notes = read_as_images(found.train, shape, reading, found.name)
     test = found.test
     if test is not None and how is not None:
-        test = arrays.read_as_images(test, shape, how, found.name)[0]
-    return dataclasses.replace(found, train=rows, test=test, reading=how, notes=notes)
+        test = read_as_images(test, shape, how, found.name)[0]
+    return dataclasses.replace(
+        found, train=rows, test=test, reading=how, notes=(*found.notes, *notes)
+    )
+
+
+def _from_table(path: Path, shape: str, reading: ImageReading | None, choices: Choices) -> Dataset:
+    """Return a table, or the images whose pixels are its columns."""
+    table = read_table(path, choices.header)
+    found = Dataset(stem(path), table, notes=table.remarks)
+    if not shape and reading is None:
+        return found
+    pixels, labels = pixels_of(table, choices.said(), str(path))
+    return _as_images(dataclasses.replace(found, train=pixels, train_labels=labels), shape, reading)
 
 
 def _from_images(

@@ -32,8 +32,8 @@ class ModelSettings:
     )
     likelihood: Annotated[
         str,
-        "auto, bernoulli, normal, laplace, student-t, discretized-logistic or categorical; with "
-        "settings, 'normal(noise=optimal)'; see `logvar parts likelihood`",
+        "auto, bernoulli, normal, laplace, student-t, discretized-logistic, categorical or mixed; "
+        "with settings, 'normal(noise=optimal)'; see `logvar parts likelihood`",
     ] = "auto"
     network: Annotated[
         str,
@@ -92,11 +92,16 @@ class DataSettings:
     ] = ""
     shape: Annotated[str, "of one example, in a file of flat pixels: 28x28 or 32x32x3"] = ""
     reading: Annotated[str, "how the images were read; scoring reads others the same way"] = ""
+    header: Annotated[str, "whether the first row of a .csv file has names: yes, no or auto"] = (
+        "auto"
+    )
+    schema: Annotated[str, "a schema.toml that says what some or all columns of a table are"] = ""
+    kinds: Annotated[str, "what columns of a table are, by name, as JSON"] = ""
     binarization: Annotated[str, "none, threshold, static or dynamic"] = "none"
     dequantize: Annotated[bool, "add uniform noise of one level to integer data"] = False
 
 
-OF_THE_SOURCE = ("data", "resize", "shape", "reading")
+OF_THE_SOURCE = ("data", "resize", "shape", "reading", "header", "schema", "kinds")
 """Settings that say where examples come from; an estimator in Python is given the examples."""
 
 

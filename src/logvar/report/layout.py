@@ -23,6 +23,7 @@ def page(title: str, subtitle: str, facts: list[str], sections: list[str]) -> st
         subtitle=html.escape(subtitle),
         facts="".join(f"<li>{html.escape(fact)}</li>" for fact in facts),
         sections="\n".join(sections),
+        tables=_TABLES,
     )
 
 
@@ -61,11 +62,52 @@ ul.verdicts.notes {{ color: #7a8794; margin-top: .8rem; }}
 p {{ margin: .2rem 0 .8rem; }}
 p.caption {{ color: #7a8794; font-size: .88rem; margin: .7rem 0 0; }}
 pre {{ margin: 0; font-size: .82rem; overflow-x: auto; }}
-</style></head><body>
+{tables}</style></head><body>
 <h1>{title} <small>{subtitle}</small></h1>
 <ul class="facts">{facts}</ul>
 <main>
 {sections}
 </main>
 </body></html>
+"""
+
+_TABLES = """h3 { font-size: .9rem; margin: 0 0 .4rem; }
+table.words, table.odd { font-size: .88rem; }
+table.words td, table.odd td { padding-top: .2rem; padding-bottom: .2rem; vertical-align: top; }
+table.words td:first-child { white-space: normal; }
+table.words td:last-child:not(.right) { white-space: normal; width: 60%; }
+table.odd td.cells, table.odd th.cells { width: 70%; padding-left: 1.4rem; white-space: normal; }
+h3.next { margin-top: 1.1rem; }
+table.odd ul { margin: 0; padding: 0; list-style: none; color: #1d2733; }
+table.odd span { color: #7a8794; }
+details { margin-top: .8rem; }
+details div.wide { max-height: 30rem; overflow-y: auto; margin-top: .5rem; }
+summary { cursor: pointer; color: #2463a8; }
+.head { display: flex; justify-content: space-between; flex-wrap: wrap; }
+p.key { margin: 0 0 .8rem; color: #4a5663; font-size: .88rem; }
+p.key svg { display: inline; vertical-align: -2px; margin-left: .8rem; }
+p.key svg:first-child { margin-left: 0; }
+svg.mark { width: 100%; overflow: visible; }
+svg.mark text { font: 11px system-ui, sans-serif; fill: #4a5663; }
+.panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(15.5rem, 1fr));
+  gap: 1.3rem 1.6rem; }
+.panel { min-width: 0; }
+.panel h3 { margin: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.panel p { margin: 0 0 .35rem; color: #7a8794; font-size: .8rem; line-height: 1.35;
+  white-space: pre-line; }
+.two { display: grid; grid-template-columns: repeat(auto-fit, minmax(24rem, 1fr)); gap: 1.4rem; }
+.two > * { min-width: 0; margin: 0; }
+figcaption { font-size: .9rem; font-weight: 600; margin-bottom: .4rem; }
+table.bars { font-size: .8rem; line-height: 1.3; table-layout: fixed; }
+table.bars td, table.bars th { border: 0; padding: .08rem .3rem .08rem 0; }
+table.bars th { width: 40%; color: #1d2733; }
+table.bars th span { display: block; overflow: hidden; text-overflow: ellipsis;
+  white-space: nowrap; }
+table.bars td { width: 2.4rem; text-align: right; color: #2463a8; }
+table.bars td.samples { color: #b95a1d; }
+table.bars td.bar { width: auto; }
+td.bar div { position: relative; height: .8rem; background: #f4f5f3; }
+td.bar b { position: absolute; inset: 0 auto 0 0; background: #2463a8; opacity: .45; }
+td.bar i { position: absolute; top: -1px; bottom: -1px; width: 2px; margin-left: -1px;
+  background: #d9722e; }
 """

@@ -3,7 +3,7 @@
 import html
 import statistics
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import ndtri
@@ -13,6 +13,8 @@ from logvar.evaluation.summary import Evaluation
 from logvar.recipe import CUSTOM
 from logvar.report import figures
 from logvar.report.layout import page, section
+from logvar.report.table_view import TableView
+from logvar.report.tables import table_sections
 from logvar.scales import describe
 from logvar.storage.files import write_atomically
 
@@ -36,11 +38,20 @@ def write_report(
     path: Path,
     vae: "VAE",
     evaluation: Evaluation,
-    rows: np.ndarray,
+    rows: Any,
     labels: np.ndarray | None,
     seconds: list[float] | None = None,
 ) -> Path:
-    """Write the report of a fitted estimator on the rows it was evaluated on."""
+    """Write the report of a fitted estimator on the rows it was evaluated on.
+
+    Args:
+        path: the HTML file.
+        vae: the estimator.
+        evaluation: its figures on these rows.
+        rows: an array; for an estimator fitted on a table, a table.
+        labels: a label for each row. A table's column of kind "label" is used without it.
+        seconds: how long each epoch took.
+    """
     write_atomically(path, _page(vae, evaluation, rows, labels, seconds or []))
     return path
 
@@ -48,19 +59,23 @@ def write_report(
 def _page(
     vae: "VAE",
     evaluation: Evaluation,
-    rows: np.ndarray,
+    rows: Any,
     labels: np.ndarray | None,
     seconds: list[float],
 ) -> str:
     recipe = vae.recipe_
     name = recipe.data.data or "data"
-    codes = vae.transform(rows[:5000])
+    view = None
+    if vae.fitted_.table is not None:
+        view = TableView.of(vae, rows, labels, evaluation.protocol.split)
+    codes = np.asarray(vae.transform(rows[:5000])) if view is None else view.codes
     by_latent = len(evaluation.kl_per_latent) == codes.shape[1]
     # Without a KL per latent, choose the latents whose means vary most between rows.
     importance = evaluation.kl_per_latent if by_latent else codes.var(axis=0)
     order = np.argsort(importance)[::-1]
     raw = evaluation.raw_outputs
-    shape = rows.shape[1:]
+    shape = rows.shape[1:] if view is None else vae.fitted_.shape
+    first, second = sorted(int(i) for i in [*order[:2], *order[:2]][:2])
     is_image = len(shape) in (2, 3) and (len(shape) == 2 or shape[2] in (1, 3))
     sections = [
         section("Numbers", _numbers(evaluation)),
@@ -70,7 +85,9 @@ def _page(
             _training_caption(vae.history_),
         ),
     ]
-    if is_image:
+    if view is not None:
+        sections += table_sections(view, (first, second) if codes.shape[1] >= 2 else None)
+    elif is_image:
         sections += _image_sections(vae, rows, shape)
     else:
         sections.append(
@@ -78,8 +95,7 @@ def _page(
                 "Reconstruction", figures.feature_fit(rows[:5000], vae.reconstruct(rows[:5000]))
             )
         )
-    if codes.shape[1] >= 2:
-        first, second = sorted(int(i) for i in order[:2])
+    if view is None and codes.shape[1] >= 2:
         shown = (first, second)
         picture = figures.latent_map(codes, None if labels is None else labels[:5000], shown)
         largest = "KL" if by_latent else "variance"
@@ -143,6 +159,8 @@ def _facts(
 ) -> list[str]:
     recipe = vae.recipe_
     size = " × ".join(str(n) for n in shape)
+    if vae.fitted_.table is not None:
+        size = f"{size} columns"
     parts = [
         f"{vae.data_['rows']:,} training examples of {size}",
         f"network {vae.decisions_.network}, {evaluation.latents} latents",

@@ -14,7 +14,7 @@ FAMILIES = (
 )  # fmt: skip
 PER_DAY = {"days": 1, "seconds": 86_400, "milliseconds": 86_400_000, "microseconds": 86_400_000_000}
 """Units of dates, times and durations; microseconds since 1970 are exact in float64 until 2255."""
-_SYMBOL = {"seconds": "s", "milliseconds": "ms", "microseconds": "us"}
+_SYMBOL = {"days": "s", "seconds": "s", "milliseconds": "ms", "microseconds": "us"}
 EXACT = 2**53
 """Integers up to this one are exact in float64."""
 
@@ -56,12 +56,14 @@ def type_of(text: str) -> pa.DataType:
 
 
 def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column of categories as its values, and any text as Arrow's plain string."""
+    """Return a column of categories as its values, in the types that all functions know."""
     kind = column.type
     if kinds.is_dictionary(kind):
         column = pa.chunked_array(
             [chunk.dictionary_decode() for chunk in column.chunks], kind.value_type
         )
+    if kinds.is_float16(column.type):  # few functions of Arrow know it
+        column = column.cast(pa.float32())
     if is_text(column.type) and not kinds.is_string(column.type):
         column = column.cast(pa.string())
     return column
@@ -100,6 +102,11 @@ def unit_of(column: pa.ChunkedArray) -> str:
         return "days"
     ticks = _ticks(column)
     return next(unit for unit in PER_DAY if not (ticks % _microseconds(unit)).any())
+
+
+def symbol_of(unit: str) -> str:
+    """Return Arrow's and NumPy's symbol of the unit that timestamps are kept in."""
+    return _SYMBOL[unit]
 
 
 def _counted(column: pa.ChunkedArray, unit: str) -> np.ndarray:
@@ -144,28 +151,32 @@ def from_numbers(values: np.ndarray, kind: pa.DataType, unit: str = "") -> pa.Ar
         whole = np.where(whole >= 2.0**63, np.nextafter(2.0**63, 0), whole)
         return pa.array(whole.astype(np.int64), mask=missing).cast(kind)
     if name == "decimal":
-        return pa.array(values, mask=missing).cast(kind, safe=False)
+        ten = 10.0 ** (kind.precision - kind.scale)
+        most = min(ten - 10.0**-kind.scale, np.nextafter(ten, 0))
+        whole = np.clip(values, -most, most)
+        return pa.array(whole, mask=missing).cast(kind, safe=False)
     if name == "boolean":
         return pa.array(values > 0.5, mask=missing)
-    return pa.array(values, mask=missing).cast(kind, safe=False)
+    largest = float(np.finfo(kind.to_pandas_dtype()).max)
+    return pa.array(np.clip(values, -largest, largest), mask=missing).cast(kind, safe=False)
 
 
 def _from_counted(
     values: np.ndarray, missing: np.ndarray, kind: pa.DataType, unit: str
 ) -> pa.Array:
-    ticks = np.rint(values * _microseconds(unit))
-    if getattr(kind, "unit", "us") == "ns":
-        ticks = np.clip(ticks, -9.2e15, 9.2e15)  # nanoseconds reach from 1678 to 2261
-    ticks = np.clip(ticks, -(2.0**62), 2.0**62)
-    whole = pa.array(ticks.astype(np.int64), mask=missing)
     name = family(kind)
+    if name == "time":
+        low, high = 0, PER_DAY["microseconds"] - 1
+    elif getattr(kind, "unit", "us") == "ns":
+        low, high = -9_200_000_000_000_000, 9_200_000_000_000_000  # from 1678 to 2261
+    else:
+        low, high = -62_135_596_800_000_000, 253_402_300_799_000_000  # the years 1 to 9999
+    ticks = np.clip(np.rint(values * _microseconds(unit)), low, high).astype(np.int64)
+    whole = pa.array(np.minimum(ticks, high), mask=missing)
     if name == "duration":
         return whole.cast(pa.duration("us")).cast(kind, safe=False)
     if name == "time":
-        day = PER_DAY["microseconds"] - 1
-        return pc.min_element_wise(pc.max_element_wise(whole, 0), day).cast(pa.time64("us")).cast(
-            kind, safe=False
-        )  # fmt: skip
+        return whole.cast(pa.time64("us")).cast(kind, safe=False)
     zone = getattr(kind, "tz", None)
     return whole.cast(pa.timestamp("us", zone)).cast(kind, safe=False)
 

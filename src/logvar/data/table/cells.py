@@ -1,24 +1,21 @@
 """Columns → cells, one float64 array with NaN for missing cells; and back to columns."""
 
-from typing import Literal
-
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from jaxtyping import Bool, Float
 
-from logvar.data.table.arrow import family, from_numbers, numbers, plain, type_of
+from logvar.data.table.arrow import family, from_numbers, numbers, plain, symbol_of, type_of
 from logvar.data.table.frame import Table
 from logvar.data.table.levels import codes_of
 from logvar.data.table.schema import WITH_LEVELS, Column, Name, Schema
-from logvar.data.table.texts import typed
+from logvar.data.table.texts import is_number, typed
 from logvar.errors import LogvarError
 
 Cells = Float[np.ndarray, "rows columns"]
 
 
-def cells_of(
-    table: Table, schema: Schema, name: str = "X", unknown: Literal["error", "level"] = "error"
-) -> Cells:
+def cells_of(table: Table, schema: Schema, name: str = "X", unknown: str = "error") -> Cells:
     """Return the cells of the modelled columns as numbers, NaN where one is missing.
 
     A level is its index, a date counts from 1970-01-01 in its unit, and a constant column has 0
@@ -90,23 +87,22 @@ def table_of(
 
 
 def as_numbers(column: pa.ChunkedArray, schema_column: Column) -> np.ndarray:
-    """Return a column as float64, from texts as well, NaN where missing; refuse anything else.
+    """Return a column as float64, NaN where missing; texts are read as numbers or dates.
 
     Raises:
         LogvarError: a cell is no number, is infinite, or is not of the column's kind.
     """
     kind = schema_column.kind
-    if family(plain(column).type) == "text":
+    column = plain(column)
+    if family(column.type) == "text":
         read = typed(column)
         if family(read.column.type) == "text":
-            raise LogvarError(f"is to be {kind} and holds {_first_text(column, read.problem)}")
+            raise LogvarError(f"is to be {kind} and holds {read.problem or _first_text(column)}")
         column = read.column
     dated = family(column.type) in ("date", "time", "duration")
     if family(column.type) == "other" or dated != bool(schema_column.unit):
-        raise LogvarError(
-            f"is to be {kind} and holds {column.type}: expected "
-            f"{'dates or times' if schema_column.unit else 'numbers'}"
-        )
+        expected = "dates or times" if schema_column.unit else "numbers"
+        raise LogvarError(f"is to be {kind} and holds {column.type}: expected {expected}")
     values = numbers(column, schema_column.unit)
     _check(values, schema_column)
     if pa.types.is_float32(column.type) and 0 < schema_column.step < 1:
@@ -114,44 +110,37 @@ def as_numbers(column: pa.ChunkedArray, schema_column: Column) -> np.ndarray:
     return values
 
 
-def _first_text(column: pa.ChunkedArray, problem: str) -> str:
-    if problem:
-        return f"{problem}; correct those cells, or leave them empty to be missing"
+def remedy(name: Name, kind: str) -> str:
+    """Say how to give a column another kind, in Python and on the command line."""
+    options = {"ignored": "--drop", "identifier": "--id", "label": "--label"}
+    option = f"{options[kind]} {name}" if kind in options else f"--kind {name}={kind}"
+    return f"schema={{{name!r}: {kind!r}}} ({option})"
+
+
+def _first_text(column: pa.ChunkedArray) -> str:
+    """Name the first cell that is neither a number nor a date."""
     cells = column.to_pylist()
-    row, text = (
-        next(
-            (row, cell)
-            for row, cell in enumerate(cells)
-            if cell is not None and not _is_number(cell)
-        )
-        if any(cell is not None and not _is_number(cell) for cell in cells)
-        else (0, cells[0])
-    )
-    return f"{text!r} at row {row}: expected numbers; correct it, or give the column another kind"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    odd = [row for row, cell in enumerate(cells) if cell is not None and not is_number(cell)]
+    row = odd[0] if odd else column.is_valid().index(True).as_py()
+    more = f" ({len(odd):,} such cells)" if len(odd) > 1 else ""
+    return f"{cells[row]!r} at row {row}{more}: expected a number; correct it, or leave it empty"
 
 
 def _check(values: np.ndarray, column: Column) -> None:
     with np.errstate(invalid="ignore"):
         bad, expected = np.isinf(values), "a finite number"
         if not bad.any() and column.kind == "count":
-            bad = (values < 0) | (values != np.rint(values)) & ~np.isnan(values)
+            bad = (values < 0) | ((values != np.rint(values)) & ~np.isnan(values))
             expected = "a whole number of at least 0, for it is a count"
         elif not bad.any() and column.kind == "positive":
             bad, expected = values <= 0, "a number above 0, for it is positive"
     if bad.any():
         row = int(np.argmax(bad))
         more = f" ({bad.sum():,} such cells)" if bad.sum() > 1 else ""
+        other = "" if np.isinf(values[row]) else f", or fit with {remedy(column.name, 'real')}"
         raise LogvarError(
-            f"is {values[row]:g} at row {row}{more}: expected {expected}; correct it, leave it empty "
-            f"to be missing, or fit with --kind {column.name}=real"
+            f"is {values[row]:g} at row {row}{more}: expected {expected}; correct it, leave it "
+            f"empty to be missing{other}"
         )
 
 
@@ -220,15 +209,15 @@ def _cells(column: pa.ChunkedArray, schema_column: Column, unknown: str) -> np.n
         return as_numbers(column, schema_column)
     codes = codes_of(column, schema_column.levels)
     if codes.unknown and unknown == "error":
-        level, (row, cells) = min(codes.unknown.items(), key=lambda item: item[1])
+        level, (row, _) = min(codes.unknown.items(), key=lambda item: item[1])
         total = sum(count for _, count in codes.unknown.values())
         more = f" ({total:,} such cells, {len(codes.unknown):,} such levels)" if total > 1 else ""
         levels = [str(one).strip() for one in schema_column.levels]
         shown = ", ".join(levels if len(levels) <= 6 else [*levels[:5], "…"])
         raise LogvarError(
-            f"has the level {str(level).strip()!r} at row {row}{more}, which was never seen: expected "
-            f'one of {len(levels)} levels ({shown}); correct it, or give unknown="level" to treat it '
-            "as missing"
+            f"has the level {str(level).strip()!r} at row {row}{more}, which the model never saw: "
+            f"expected one of {len(levels)} ({shown}); correct it, or give unknown='level' to "
+            "treat such cells as missing"
         )
     return codes.values
 
@@ -250,7 +239,8 @@ def _restored(values: np.ndarray, column: Column) -> pa.Array:
     if kind is None:
         kind = pa.timestamp("us") if column.unit else pa.float64()
     if family(kind) == "text":
-        inner = pa.date32() if column.unit == "days" else pa.timestamp("us")
+        unit = column.unit or "days"
+        inner = pa.date32() if unit == "days" else pa.timestamp(symbol_of(unit))
         whole = pa.int64() if column.step == 1 else pa.float64()
         made = from_numbers(values, inner if column.unit else whole, column.unit)
         return made.cast(kind)
@@ -278,8 +268,6 @@ def _of_levels(
 
 def _merged(made: pa.Array, own: pa.ChunkedArray, kept: np.ndarray) -> pa.Array:
     """Return the kept cells of one and the others of the other."""
-    import pyarrow.compute as pc
-
     if family(made.type) == "category":
         own = plain(own).cast(made.type.value_type)
         whole = pc.if_else(pa.array(kept), own.combine_chunks(), made.dictionary_decode())

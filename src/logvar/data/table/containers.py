@@ -27,7 +27,7 @@ def native(table: Table, container: str) -> Any:
     import narwhals as nw
 
     try:
-        return nw.from_arrow(arrow(table), backend=name).to_native()
+        return nw.from_arrow(arrow(table), backend=name).to_native()  # type: ignore[arg-type]
     except (ValueError, TypeError, AttributeError, ImportError) as error:
         raise LogvarError(
             f"tables cannot be given back as {container!r} ({error}): expected one of pandas, "
@@ -100,8 +100,12 @@ def _records(table: Table) -> list[dict[Any, Any]]:
     return [dict(zip(table.names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def _structured(table: Table) -> np.ndarray:
-    columns = [_numpy(column) for column in table.columns]
+def _rows(table: Table) -> list[list[Any]]:
+    return [list(row) for row in zip(*map(python_values, table.columns), strict=True)]
+
+
+def _structured(table: Table, masked: bool = False) -> np.ndarray:
+    columns = [_numpy(_filled(c) if masked else c) for c in table.columns]
     kinds = [
         np.dtype(own) if own else column.dtype
         for own, column in zip(table.natives, columns, strict=True)
@@ -111,8 +115,29 @@ def _structured(table: Table) -> np.ndarray:
     for name, column in zip(rows.dtype.names or (), columns, strict=True):
         if rows.dtype[name].kind in "US":
             column = np.array(["" if cell is None else cell for cell in column])
+        if rows.dtype[name].kind in "iub" and column.dtype.kind == "f":
+            raise LogvarError(
+                f"column {name!r} has missing cells, which {rows.dtype[name]} cannot hold: give X "
+                "as a masked array, or as a frame"
+            )
         rows[name] = column
     return rows
+
+
+def _masked_structured(table: Table) -> np.ndarray:
+    rows = _structured(table, masked=True)
+    mask = np.empty(len(table), [(name, bool) for name in rows.dtype.names or ()])
+    for name, column in zip(rows.dtype.names or (), table.columns, strict=True):
+        mask[name] = column.is_null().to_numpy()
+    return np.ma.MaskedArray(rows, mask)
+
+
+def _filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Fill what a mask will cover, where NumPy's type cannot hold a missing cell."""
+    kind = family(column.type)
+    if not column.null_count or kind not in ("integer", "boolean"):
+        return column
+    return pc.fill_null(column, False if kind == "boolean" else 0)
 
 
 def _recarray(table: Table) -> np.ndarray:
@@ -129,10 +154,7 @@ def _object(table: Table) -> np.ndarray:
 def _array(table: Table, dtype: str, masked: bool) -> np.ndarray:
     columns = []
     for column in table.columns:
-        filled = column
-        if masked and column.null_count and family(column.type) in ("integer", "boolean"):
-            filled = pc.fill_null(column, False if family(column.type) == "boolean" else 0)
-        columns.append(_numpy(filled).astype(dtype))
+        columns.append(_numpy(_filled(column) if masked else column).astype(dtype))
     rows = np.column_stack(columns)
     if not masked:
         return rows
@@ -151,5 +173,6 @@ def _numpy(column: pa.ChunkedArray) -> np.ndarray:
 
 _BUILDERS = {
     "polars": _polars, "arrow": arrow, "dict": _dict, "lists": _lists, "records": _records,
-    "structured": _structured, "recarray": _recarray, "object": _object,
+    "structured": _structured, "recarray": _recarray, "masked-structured": _masked_structured,
+    "object": _object, "rows": _rows,
 }  # fmt: skip

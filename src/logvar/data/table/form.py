@@ -1,7 +1,7 @@
 """What a fitted model keeps of its table: the schema, and the container that came in."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,9 +32,7 @@ class TableForm:
     schema: Schema
     container: str
 
-    def cells(
-        self, X: Any, name: str = "X", unknown: Literal["error", "level"] = "error"
-    ) -> "Cells":
+    def cells(self, X: Any, name: str = "X", unknown: str = "error") -> "Cells":
         """Return X's cells, its columns matched by name; see `cells_of`."""
         from logvar.data.table.cells import cells_of
 

@@ -1,6 +1,7 @@
 """Any container of a table → `Table`: named Arrow columns, in which null is a missing cell."""
 
 import dataclasses
+import datetime
 import numbers
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 
 FILES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", ".arrow", ".feather")
 """The endings of files that hold a table."""
+_NOT_NUMBERS = (str, bytes, datetime.date, datetime.time, datetime.timedelta, np.datetime64)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Table:
     """Columns of equal length with distinct names; a null is a missing cell."""
 
@@ -28,9 +30,13 @@ class Table:
     container: str
     """What it came as: pandas, polars, arrow, dict, lists, records, structured, object, …"""
     natives: tuple[str, ...] = ()
-    """For each column the container's own type, where it is not the usual one for the Arrow type."""
+    """For each column the container's own type, unless it is the usual one for the Arrow type."""
+    marks: Mapping[Name, str] = dataclasses.field(default_factory=dict)
+    """For some columns, the texts that were read as missing cells."""
     notes: Mapping[Name, str] = dataclasses.field(default_factory=dict)
     """For some columns, how their cells were read."""
+    remarks: tuple[str, ...] = ()
+    """What was remarkable about the file."""
     row_labels: tuple[Name, ...] = ()
     """Columns that are labels of rows in a file, such as pandas' index."""
     index: Any = None
@@ -39,6 +45,9 @@ class Table:
     def __post_init__(self) -> None:
         if not self.natives:
             object.__setattr__(self, "natives", ("",) * len(self.names))
+
+    def __repr__(self) -> str:
+        return f"<Table of {len(self):,} rows and {len(self.names):,} columns, {self.container}>"
 
     def __len__(self) -> int:
         return len(self.columns[0]) if self.columns else 0
@@ -51,7 +60,8 @@ def is_table(X: Any) -> bool:
     """Return whether X is a table with columns of its own rather than an array of numbers.
 
     Tables are frames (pandas, polars, Arrow, and what narwhals knows), dicts of columns, lists of
-    dicts, NumPy's structured, masked, object, text and date arrays, and paths of table files.
+    dicts, paths of table files, NumPy's structured arrays, and arrays of two axes that are masked
+    or have texts or dates among their cells, as lists of rows may have.
 
     Example:
         >>> is_table({"age": [39, None]}), is_table(np.zeros((3, 2)))
@@ -62,13 +72,18 @@ def is_table(X: Any) -> bool:
     if isinstance(X, str | Path):
         return str(X).lower().endswith(FILES)
     if isinstance(X, np.ndarray):
-        return (
-            X.dtype.names is not None
-            or isinstance(X, np.ma.MaskedArray)
-            or (X.ndim <= 2 and X.dtype.kind in "OUSTM")
-        )
+        if X.dtype.names is not None:
+            return True
+        if X.ndim != 2:
+            return False
+        if X.dtype.kind == "O":
+            return any(isinstance(cell, _NOT_NUMBERS) for cell in X.flat)
+        return X.dtype.kind in "USTM" or isinstance(X, np.ma.MaskedArray)
     if isinstance(X, list | tuple):
-        return len(X) > 0 and isinstance(X[0], Mapping)
+        if not X or isinstance(X[0], Mapping):
+            return len(X) > 0
+        rows = all(isinstance(row, list | tuple) for row in X)
+        return rows and any(isinstance(cell, _NOT_NUMBERS) for row in X for cell in row)
     if type(X).__module__.split(".")[0] in ("numpy", "jax", "jaxlib", "scipy"):
         return False
     return _is_frame(X)
@@ -112,11 +127,13 @@ def as_table(X: Any, name: str = "X") -> Table:
                 )
         names = list(dict.fromkeys(key for record in X for key in record))
         return _built(names, [[r.get(key) for r in X] for key in names], "records", name)
+    if isinstance(X, list | tuple) and X and isinstance(X[0], list | tuple):
+        return _of_rows(X, name)
     if not _is_frame(X):
         raise LogvarTypeError(
             f"{name} is a {type(X).__name__}: expected a table (a pandas, polars or Arrow frame, a "
-            "dict of columns, a list of dicts, a structured, object or masked array, or the path of "
-            "a table file)"
+            "dict of columns, a list of dicts, a structured, object or masked array, or the path "
+            "of a table file)"
         )
     return _of_frame(X, name)
 
@@ -155,8 +172,23 @@ def _of_frame(X: Any, name: str) -> Table:
         return _built(table.column_names, table.columns, "arrow", name)
     series = [frame.get_column(column) for column in frame.columns]
     natives = ["Enum" if isinstance(one.dtype, nw.Enum) else "" for one in series]
+    cells = [one.to_arrow() for one in series]
+    for i, own in enumerate(natives):
+        if own:  # as newer versions of polars say it themselves
+            kind = cells[i].type
+            cells[i] = cells[i].cast(pa.dictionary(kind.index_type, kind.value_type, True))
     container = "polars" if frame.implementation.is_polars() else frame.implementation.value
-    return _built(frame.columns, [one.to_arrow() for one in series], container, name, natives)
+    return _built(frame.columns, cells, container, name, natives)
+
+
+def _of_rows(X: Sequence[Sequence[Any]], name: str) -> Table:
+    width = len(X[0])
+    for row, cells in enumerate(X):
+        if not isinstance(cells, list | tuple) or len(cells) != width:
+            got = f"{len(cells)} cells" if isinstance(cells, list | tuple) else repr(cells)
+            raise LogvarError(f"{name} has {got} in row {row}: expected {width}, as in row 0")
+    columns = [[cells[i] for cells in X] for i in range(width)]
+    return _built(list(range(width)), columns, "rows", name)
 
 
 def _of_pandas(X: Any, name: str) -> Table:
@@ -164,17 +196,18 @@ def _of_pandas(X: Any, name: str) -> Table:
 
     if X.columns.nlevels > 1:
         raise LogvarError(
-            f"{name}'s columns have {X.columns.nlevels} levels of names: expected one; join them, as "
-            "in X.columns = ['_'.join(map(str, c)) for c in X.columns]"
+            f"{name}'s columns have {X.columns.nlevels} levels of names: expected one; join them, "
+            "as in X.columns = ['_'.join(map(str, c)) for c in X.columns]"
         )
     columns = [X.iloc[:, i] for i in range(X.shape[1])]
+    columns = [c.sparse.to_dense() if str(c.dtype).startswith("Sparse") else c for c in columns]
     table = _built(list(X.columns), columns, "pandas", name)
     own = [str(column.dtype) for column in columns]
     natives = tuple(
         "" if dtype == usual_pandas_type(column.type) else dtype
         for dtype, column in zip(own, table.columns, strict=True)
     )
-    plain = type(X.index).__name__ == "RangeIndex" and X.index.name is None
+    plain = X.index.name is None and X.index.equals(type(X)(index=range(len(X))).index)
     return dataclasses.replace(table, natives=natives, index=None if plain else X.index)
 
 
@@ -185,7 +218,9 @@ def _of_array(X: np.ndarray, name: str) -> Table:
                 f"{name} is a structured array of shape {X.shape}: expected (rows,); use X.ravel()"
             )
         names = list(X.dtype.names)
-        container = "recarray" if isinstance(X, np.recarray) else "structured"
+        masked = isinstance(X, np.ma.MaskedArray)
+        plain = "recarray" if isinstance(X, np.recarray) else "structured"
+        container = "masked-structured" if masked else plain
         natives = [X.dtype[field].str for field in names]
         return _built(names, [X[field] for field in names], container, name, natives)
     if X.ndim != 2:
@@ -198,7 +233,13 @@ def _of_array(X: np.ndarray, name: str) -> Table:
     else:
         container = f"array {X.dtype.str}" if X.dtype.kind == "M" else "object"
     columns = [X[:, i] for i in range(X.shape[1])]
-    return _built(list(range(X.shape[1])), columns, container, name)
+    table = _built(list(range(X.shape[1])), columns, container, name)
+    if X.dtype.kind not in "UST":
+        return table
+    from logvar.data.table.texts import typed
+
+    # NumPy made texts of all cells, numbers included.
+    return dataclasses.replace(table, columns=tuple(typed(c).column for c in table.columns))
 
 
 def _built(
@@ -234,9 +275,9 @@ def _built(
             f"{len(columns)})) while a minimum of 1 is required"
         )
     cleaned = [without_marks(column) for column in columns]
-    notes = {name: note for name, (_, note) in zip(names, cleaned, strict=True) if note}
+    marks = {name: seen for name, (_, seen) in zip(names, cleaned, strict=True) if seen}
     return Table(
-        tuple(names), tuple(column for column, _ in cleaned), container, tuple(natives), notes
+        tuple(names), tuple(column for column, _ in cleaned), container, tuple(natives), marks
     )
 
 
@@ -285,6 +326,8 @@ def _column(given: Any) -> "pa.ChunkedArray":
         column = pa.array(given, from_pandas=True, mask=mask)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, TypeError) as error:
         raise LogvarTypeError(_what_is_wrong(given, error)) from error
+    if pa.types.is_decimal(column.type):  # as Arrow infers it, 9.99 would be the largest number
+        column = column.cast(pa.decimal128(38, column.type.scale))
     return column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
 
 
@@ -293,9 +336,8 @@ def _what_is_wrong(given: Any, error: Exception) -> str:
     first: dict[str, str] = {}
     for row, cell in enumerate(given):
         if cell is not None and cell == cell:
-            first.setdefault(
-                type(cell).__name__, f"{type(cell).__name__} (row {row}: {cell!r:.40})"
-            )
+            name = type(cell).__name__
+            first.setdefault(name, f"{name} (row {row}: {cell!r:.40})")
     if len(first) > 1:
         return (
             f"mixes {' and '.join(first.values())}: expected one type; convert it, as in "

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from logvar.data.table.arrow import EXACT, family, numbers, plain, unit_of
-from logvar.data.table.cells import as_numbers
+from logvar.data.table.cells import as_numbers, remedy
 from logvar.data.table.frame import Table
-from logvar.data.table.levels import declared_levels, levels_of
+from logvar.data.table.levels import declared_levels, key_of, levels_of
 from logvar.data.table.schema import (
     KINDS,
     NUMBERS,
@@ -21,9 +21,9 @@ from logvar.data.table.schema import (
     Level,
     Name,
     Schema,
-    check_fields,
+    checked,
 )
-from logvar.data.table.texts import typed
+from logvar.data.table.texts import UNCLEAR, typed
 from logvar.errors import LogvarError, unknown_name
 
 FEW = 20
@@ -31,12 +31,14 @@ FEW = 20
 ROWS_PER_LEVEL = 5
 """More texts are categories if each has this number of rows on average."""
 MOST_LEVELS = 1000
+"""Still more are an identifier or free text, which a softmax would not learn."""
 DECIMALS = 6
 """Numbers with at most this many decimals have a step; others are continuous."""
 
 _ID = re.compile(
-    r"(?i)(row|record|.*[\W_])?(ids?|uuid|guid|index|idx|key|no|nr|number)|.*[a-z]I[Dd]"
+    r"(?i:(row|record|.*[\W_])?(ids?|uuid|guid|index|idx|key|no|nr|number))|.*[a-z](ID|Id)|"
 )
+_OF_THE_TABLE = ("dtype", "native", "declared")  # never taken from a schema of another table
 
 
 def found(table: Table, overrides: Mapping[Name, Any] = {}) -> Schema:
@@ -45,7 +47,7 @@ def found(table: Table, overrides: Mapping[Name, Any] = {}) -> Schema:
     Args:
         table: the table.
         overrides: for some columns their kind, a dict of a column's fields, or a whole `Column`,
-            whose levels, unit, value and types are found where it has none.
+            whose levels, unit, value and reason are found where it has none.
 
     Raises:
         LogvarError: an override names a column that is not there or does not fit the cells; a
@@ -66,18 +68,15 @@ def found(table: Table, overrides: Mapping[Name, Any] = {}) -> Schema:
         except LogvarError as error:
             problems.append(f"column {str(name).strip()!r} {error}")
     if problems:
-        raise LogvarError(f"{'; '.join(problems[:20])}{_more(len(problems) - 20)}")
+        more = f"; and {len(problems) - 20} more columns" if len(problems) > 20 else ""
+        raise LogvarError(f"{'; '.join(problems[:20])}{more}")
     if not any(column.is_modelled for column in columns):
         raise LogvarError(
             f"none of the {len(columns)} columns is to be modelled "
             f"({', '.join(f'{c.name}: {c.kind}' for c in columns[:5])}): give one of them another "
-            "kind, as in --kind NAME=categorical"
+            f"kind, as in {remedy(columns[0].name, 'categorical')}"
         )
     return Schema(tuple(columns))
-
-
-def _more(count: int) -> str:
-    return f"; and {count} more columns" if count > 0 else ""
 
 
 def _given(table: Table, overrides: Mapping[Name, Any]) -> dict[Name, dict[str, Any]]:
@@ -90,70 +89,74 @@ def _given(table: Table, overrides: Mapping[Name, Any]) -> dict[Name, dict[str, 
             error = unknown_name("column", asked, [str(n) for n in table.names[:50]])
             raise LogvarError(f"the schema names a column that is not in the table: {error}")
         if isinstance(what, Column):
-            fields = {f.name: getattr(what, f.name) for f in dataclasses.fields(Column)}
-            fields["whole"] = True
+            fields = {
+                field.name: getattr(what, field.name)
+                for field in dataclasses.fields(Column)
+                if field.name not in _OF_THE_TABLE
+            }
+            for field in ("levels", "unit", "value", "reason"):
+                if fields[field] in ((), "", None):
+                    del fields[field]
         elif isinstance(what, str):
             if what not in KINDS:
-                raise LogvarError(
-                    f"column {asked!r}: {unknown_name('kind of column', what, KINDS)}"
-                )
+                error = unknown_name("kind of column", what, KINDS)
+                raise LogvarError(f"column {asked!r}: {error}")
             fields = {"kind": what}
         elif isinstance(what, Mapping):
-            check_fields(what, f"column {asked!r}")
-            fields = dict(what)
+            fields = checked(what, f"column {asked!r}")
+            fields = {key: value for key, value in fields.items() if key not in _OF_THE_TABLE}
         else:
-            raise LogvarError(f"column {asked!r} is given as {what!r}: expected a kind, as text")
-        fields["name"] = name
-        given[name] = fields
+            raise LogvarError(
+                f"column {asked!r} is given as {what!r}: expected a kind, as text, a dict of "
+                "fields or a Column"
+            )
+        given[name] = fields | {"name": name}
     return given
 
 
 def _column(table: Table, i: int, given: dict[str, Any] | None) -> Column:
     name, column = table.names[i], table.columns[i]
-    fields = dict(given or {})
-    whole = fields.pop("whole", False)
+    fields = given or {}
     kind = fields.get("kind")
     base = Column(name, kind or "ignored", dtype=str(column.type), native=table.natives[i])
     if kind is None:
-        kind_found = _found(table, base, column)
-    elif kind not in NUMBERS + WITH_LEVELS + ("constant",):
-        kind_found = dataclasses.replace(base, reason="as given")
+        result = _found(table, base, column)
+    elif kind not in (*NUMBERS, *WITH_LEVELS, "constant"):
+        result = dataclasses.replace(base, reason="as given")
     else:
-        kind_found = _forced(base, column, kind)
-        kind_found = dataclasses.replace(kind_found, reason=f"as given; {kind_found.reason}")
-    notes = [table.notes[name]] if name in table.notes else []
+        result = _forced(base, column, kind)
+        result = dataclasses.replace(result, reason=f"as given; {result.reason}")
+    said = [result.reason]
+    if name in table.notes:
+        said.append(table.notes[name])
     if column.null_count:
-        notes.append(f"{column.null_count:,} of {len(column):,} cells missing")
-    result = dataclasses.replace(
-        kind_found, reason="; ".join([kind_found.reason, *notes]),
-        declared=_declared(column, kind_found),
-    )  # fmt: skip
-    if whole:  # what was given holds, and what it lacks is found
-        empty = {key for key in ("levels", "declared", "unit", "value", "dtype", "native", "reason")
-                 if not fields[key] and fields[key] is not False and fields[key] != 0}  # fmt: skip
-        fields = {key: value for key, value in fields.items() if key not in empty}
-    return dataclasses.replace(result, **fields)
-
-
-def _declared(column: pa.ChunkedArray, found: Column) -> tuple[Level, ...]:
+        marks = f" ({table.marks[name]})" if name in table.marks else ""
+        said.append(f"{column.null_count:,} of {len(column):,} cells missing{marks}")
+    if "levels" in fields:
+        fields["levels"] = _as_written(fields["levels"], result.levels)
+    result = dataclasses.replace(result, **{"reason": "; ".join(said), **fields})
     declared = declared_levels(column)
-    return declared if found.levels and set(declared) - set(found.levels) else ()
+    if result.levels and set(declared) - set(result.levels):
+        result = dataclasses.replace(result, declared=declared)
+    return result
+
+
+def _as_written(given: tuple[Level, ...], occurring: tuple[Level, ...]) -> tuple[Level, ...]:
+    """Return given levels as the table writes them: with its blanks, and of its type."""
+    own = {key_of(level): level for level in occurring}
+    return tuple(own.get(key_of(level), level) for level in given)
 
 
 def _found(table: Table, base: Column, column: pa.ChunkedArray) -> Column:
-    name, kind = base.name, family(column.type)
-    if name in table.row_labels:
+    if base.name in table.row_labels:
         return dataclasses.replace(base, kind="identifier", reason="labels of the file's rows")
     _check(base, column)
+    kind = family(column.type)
     if kind in ("text", "category"):
         return _of_texts(base, column)
-    levels = (
-        levels_of(column) if kind == "boolean" or pc.count_distinct(column).as_py() == 1 else ()
-    )
-    if len(levels) == 1:
-        return _constant(base, levels)
-    if kind == "boolean":
-        return _with_levels(base, "binary", levels)
+    if kind == "boolean" or pc.count_distinct(plain(column)).as_py() == 1:
+        levels = levels_of(column)
+        return _with_levels(base, "binary" if len(levels) == 2 else "constant", levels)
     if kind == "date":
         return _date(base, column)
     if kind in ("time", "duration"):
@@ -162,52 +165,51 @@ def _found(table: Table, base: Column, column: pa.ChunkedArray) -> Column:
 
 
 def _check(base: Column, column: pa.ChunkedArray) -> None:
+    """Refuse what no kind can model."""
     kind = family(column.type)
-    remedy = f"leave it out with --drop {base.name} (in Python schema={{{base.name!r}: 'ignored'}})"
+    leave_out = f"leave it out with {remedy(base.name, 'ignored')}"
     if kind == "other":
-        raise LogvarError(f"holds {column.type}: expected numbers, texts or dates; {remedy}")
+        raise LogvarError(f"holds {column.type}: expected numbers, texts or dates; {leave_out}")
     if column.null_count == len(column):
-        raise LogvarError(f"has only missing cells: expected some that are not; {remedy}")
+        raise LogvarError(f"has only missing cells: expected some others; {leave_out}")
     if kind == "float":
-        values = numbers(column)
-        bad = np.isinf(values)
-        if bad.any():
+        infinite = np.isinf(numbers(column))
+        if infinite.any():
             raise LogvarError(
-                f"has {bad.sum():,} infinite cells (the first at row {np.argmax(bad)}): expected "
-                "finite numbers; leave them empty to be missing, or correct them"
+                f"has {infinite.sum():,} infinite cells, the first at row {infinite.argmax()}: "
+                "expected finite numbers; correct them, or leave them empty to be missing"
             )
 
 
 def _of_texts(base: Column, column: pa.ChunkedArray) -> Column:
-    """Categories, an identifier, a constant, or dates."""
+    """Return categories, an identifier, a constant, or dates."""
     kind = family(column.type)
     hint = ""
     if kind == "text":
         read = typed(column)
-        if read.problem and "told apart" not in read.problem:
+        if read.problem == UNCLEAR:
+            hint = f"; {read.problem}: write them as 2020-01-31"
+        elif read.problem:
             raise LogvarError(
-                f"holds {read.problem}; correct those cells, leave them empty to be missing, or say "
-                f"--kind {base.name}=categorical"
+                f"holds {read.problem}; correct those cells, leave them empty to be missing, or "
+                f"keep texts with {remedy(base.name, 'categorical')}"
             )
-        hint = read.problem and f"; {read.problem}, so write them as 2020-01-31"
         if family(read.column.type) == "date" and pc.count_distinct(read.column).as_py() > 1:
             return _date(base, read.column)
         if family(read.column.type) in ("integer", "float"):
-            hint = f"; all are numbers: --kind {base.name}=real models them as such"
+            hint = f"; all are numbers: {remedy(base.name, 'real')} models them as such"
     levels = levels_of(column)
-    rows = len(column) - column.null_count
-    if len(levels) == 1:
-        return _constant(base, levels)
-    ordered = kind == "category" and column.type.ordered and base.native != "Enum"
-    if ordered:
+    number, rows = len(levels), len(column) - column.null_count
+    if number == 1:
+        return _with_levels(base, "constant", levels)
+    if kind == "category" and column.type.ordered and base.native != "Enum":
         return _with_levels(base, "ordinal", declared_levels(column))
-    number = len(levels)
     few = number <= FEW and (number < rows or number <= FEW // 2)
     if few or (number * ROWS_PER_LEVEL <= rows and number <= MOST_LEVELS):
-        column_found = _with_levels(base, "binary" if number == 2 else "categorical", levels)
-        return dataclasses.replace(column_found, reason=column_found.reason + hint)
-    what = f"{number:,} distinct texts in {rows:,} rows"
-    return dataclasses.replace(base, kind="identifier", reason=f"{what}, not modelled{hint}")
+        result = _with_levels(base, "binary" if number == 2 else "categorical", levels)
+        return dataclasses.replace(result, reason=result.reason + hint)
+    reason = f"{number:,} distinct texts in {rows:,} rows, so not modelled{hint}"
+    return dataclasses.replace(base, kind="identifier", reason=reason)
 
 
 def _of_numbers(base: Column, column: pa.ChunkedArray) -> Column:
@@ -217,38 +219,47 @@ def _of_numbers(base: Column, column: pa.ChunkedArray) -> Column:
     if several.tolist() == [0, 1]:
         return _with_levels(base, "binary", (0, 1))
     whole = bool((several == np.rint(several)).all())
-    if whole and _looks_like_identifier(base, column, values, several):
-        what = f"{len(several):,} distinct integers in {len(values):,} rows"
-        return dataclasses.replace(base, kind="identifier", reason=f"{what}, named like one")
-    if whole and np.abs(several).max() > EXACT and family(column.type) != "float":
+    integers = family(column.type) == "integer"
+    if integers and _ID.fullmatch(str(base.name).strip()) and len(several) > 0.5 * len(values):
+        reason = f"{len(several):,} distinct integers in {len(values):,} rows, named like one"
+        return dataclasses.replace(base, kind="identifier", reason=reason)
+    largest = float(np.abs(several).max())
+    if integers and largest > EXACT and len(several) == len(values):
+        reason = f"{len(several):,} distinct integers, too large to be counted"
+        return dataclasses.replace(base, kind="identifier", reason=reason)
+    if integers and largest > EXACT:
         raise LogvarError(
-            f"holds integers up to {several[np.abs(several).argmax()]:.6g}, beyond the "
-            f"{EXACT:,} that float64 counts exactly: say --id {base.name} if it is an identifier, or "
-            f"--kind {base.name}=categorical"
+            f"has integers up to {largest:.6g}, above the {EXACT:,} that float64 counts exactly: "
+            f"expected smaller ones; if they identify rows, give {remedy(base.name, 'identifier')}"
         )
-    if whole and several[0] >= 0 and several[-1] <= EXACT:
-        reason = _range("integers", several)
-        zeros = (values == 0).mean()
-        if zeros > 0.5:
-            reason += f", {zeros:.0%} of them 0"
-        if len(several) == len(values) > FEW and (np.diff(values) == 1).all():
-            reason += f"; each one more than the last: a row number? --id {base.name} leaves it out"
-        return dataclasses.replace(base, kind="count", reason=reason, step=1.0, low=0.0)
-    kind = "positive" if several[0] > 0 and _has_a_long_tail(values) else "real"
-    return _number(base, kind, values, column.type)
+    if whole and several[0] >= 0 and largest <= EXACT:
+        result = _number(base, "count", values, column.type)
+        counts_rows = len(several) == len(values) > FEW and (np.diff(values) == 1).all()
+        if counts_rows:
+            hint = (
+                f", each one more than the last: leave out with {remedy(base.name, 'identifier')}"
+            )
+            result = dataclasses.replace(result, reason=result.reason + hint)
+        return result
+    positive = several[0] > 0 and _reaches_to_zero(several) and _has_a_long_tail(values)
+    return _number(base, "positive" if positive else "real", values, column.type)
 
 
 def _number(base: Column, kind: str, values: np.ndarray, dtype: pa.DataType) -> Column:
     several = np.unique(values)
     step = 1.0 if kind == "count" else _step(several, dtype)
-    low = 0.0 if kind in ("count", "positive") or (kind == "real" and several[0] == 0) else None
+    bounded = kind in ("count", "positive") or _reaches_to_zero(several)
     reason = _range("integers" if step == 1 else "numbers", several)
     if 0 < step < 1:
         reason += f" in steps of {step:g}"
     if kind == "positive":
         reason += ", all above 0"
-    elif low == 0:
+    elif kind == "real" and bounded:
         reason += ", none below 0"
+    zeros = float((values == 0).mean())
+    if zeros > 0.5:
+        reason += f", {zeros:.0%} of them 0"
+    low = 0.0 if bounded else None
     return dataclasses.replace(base, kind=kind, reason=reason, step=step, low=low)
 
 
@@ -256,96 +267,30 @@ def _step(several: np.ndarray, dtype: pa.DataType) -> float:
     """Return 1, 0.1, 0.01 … if all numbers are written with so many decimals, else 0."""
     if np.abs(several).max() > 1e12:
         return 0.0
-    narrow = pa.types.is_float32(dtype)
+    narrow = np.float32 if pa.types.is_float32(dtype) else np.float64
+    same = several.astype(narrow)
     for decimals in range(DECIMALS + 1):
-        rounded = np.round(several, decimals)
-        if narrow:
-            rounded, same = rounded.astype(np.float32), several.astype(np.float32)
-        else:
-            same = several
-        if (rounded == same).all():
-            return float(10.0**-decimals) if decimals < 1 else float(f"1e-{decimals}")
+        if (np.round(several, decimals).astype(narrow) == same).all():
+            return float(f"1e-{decimals}")
     return 0.0
 
 
+def _reaches_to_zero(several: np.ndarray) -> bool:
+    """Return whether no number is below 0, and 0 is nearer to them than their range is wide."""
+    return bool(0 <= several[0] <= several[-1] - several[0])
+
+
 def _has_a_long_tail(values: np.ndarray) -> bool:
-    """Whether the numbers are skewed to the right, and their logarithms less so."""
-    return _skewness(values) > 0.5 and abs(_skewness(np.log(values))) < _skewness(values)
+    """Return whether the numbers are skewed to the right, and their logarithms less so."""
+    skewness = _skewness(values)
+    return skewness > 0.5 and abs(_skewness(np.log(values))) < skewness
 
 
 def _skewness(values: np.ndarray) -> float:
-    centred = values - values.mean()
+    largest = np.abs(values).max()
+    centred = values / largest - np.mean(values / largest)  # cubes of large numbers overflow
     spread = centred.std()
     return float(np.mean((centred / spread) ** 3)) if spread > 0 else 0.0
-
-
-def _looks_like_identifier(
-    base: Column, column: pa.ChunkedArray, values: np.ndarray, several: np.ndarray
-) -> bool:
-    named = str(base.name).strip() == "" or _ID.fullmatch(str(base.name).strip()) is not None
-    return named and family(column.type) == "integer" and len(several) > max(2, 0.5 * len(values))
-
-
-def _date(base: Column, column: pa.ChunkedArray) -> Column:
-    unit = unit_of(column)
-    ends = pc.min_max(plain(column)).as_py()
-    first, last = (str(ends[end])[: 10 if unit == "days" else 19] for end in ("min", "max"))
-    return dataclasses.replace(
-        base, kind="date", reason=f"{unit} from {first} to {last}", step=1.0, unit=unit
-    )
-
-
-def _span(base: Column, column: pa.ChunkedArray) -> Column:
-    unit = unit_of(column)
-    several = np.unique(numbers(column, unit)[~column.is_null().to_numpy()])
-    low = 0.0 if family(column.type) == "time" or several[0] >= 0 else None
-    reason = f"{family(column.type)}s in {_range(unit, several)}"
-    return dataclasses.replace(base, kind="real", reason=reason, step=1.0, unit=unit, low=low)
-
-
-def _constant(base: Column, levels: tuple[Level, ...]) -> Column:
-    shown = str(levels[0]).strip()
-    return dataclasses.replace(base, kind="constant", reason=f"always {shown}", value=levels[0])
-
-
-def _with_levels(base: Column, kind: str, levels: tuple[Level, ...]) -> Column:
-    shown = [str(level).strip() for level in levels]
-    if len(levels) == 2:
-        reason = " and ".join(shown)
-    elif kind == "ordinal":
-        reason = " < ".join(shown if len(shown) <= 6 else [*shown[:3], "…", shown[-1]])
-    else:
-        reason = f"{len(levels):,} levels, such as {', '.join(shown[:3])}"
-    return dataclasses.replace(base, kind=kind, reason=reason, levels=levels)
-
-
-def _forced(base: Column, column: pa.ChunkedArray, kind: str) -> Column:
-    """Return the column as the kind that was given, if its cells can be that."""
-    _check(base, column)
-    if kind in WITH_LEVELS + ("constant",):
-        levels = levels_of(column)
-        if kind == "ordinal" and pa.types.is_dictionary(column.type) and column.type.ordered:
-            levels = declared_levels(column)
-        if (kind == "constant" and len(levels) != 1) or (kind == "binary" and len(levels) > 2):
-            most = {"constant": 1, "binary": 2}[kind]
-            raise LogvarError(
-                f"is to be {kind} and has {len(levels):,} distinct values: expected {most}; give it "
-                "another kind"
-            )
-        return _constant(base, levels) if kind == "constant" else _with_levels(base, kind, levels)
-    if kind == "date":
-        read = typed(column).column if family(column.type) == "text" else column
-        if family(read.type) != "date":
-            raise LogvarError(
-                f"is to be a date and holds {column.type}, such as "
-                f"{column.drop_null()[0].as_py()!r}: expected dates, or texts like 2020-01-31"
-            )
-        return _date(base, read)
-    if family(column.type) in ("time", "duration"):
-        return _span(base, column)
-    values = as_numbers(column, dataclasses.replace(base, kind=kind))
-    values = values[~np.isnan(values)]
-    return _number(base, kind, values, column.type)
 
 
 def _range(what: str, several: np.ndarray) -> str:
@@ -355,3 +300,64 @@ def _range(what: str, several: np.ndarray) -> str:
         for end in (float(several[0]), float(several[-1]))
     )
     return f"{what} from {first} to {last}"
+
+
+def _date(base: Column, column: pa.ChunkedArray) -> Column:
+    unit = unit_of(column)
+    ends = pc.min_max(plain(column)).as_py()
+    first, last = (str(ends[end])[: 10 if unit == "days" else 19] for end in ("min", "max"))
+    reason = f"{unit} from {first} to {last}"
+    return dataclasses.replace(base, kind="date", reason=reason, step=1.0, unit=unit)
+
+
+def _span(base: Column, column: pa.ChunkedArray) -> Column:
+    """Return a time of day or a duration, as a number with its unit."""
+    unit = unit_of(column)
+    several = np.unique(numbers(column, unit)[~column.is_null().to_numpy()])
+    reason = f"{family(column.type)}s in {_range(unit, several)}"
+    low = 0.0 if several[0] >= 0 else None
+    return dataclasses.replace(base, kind="real", reason=reason, step=1.0, unit=unit, low=low)
+
+
+def _with_levels(base: Column, kind: str, levels: tuple[Level, ...]) -> Column:
+    """Return a column of levels, or of the one value of a constant."""
+    shown = [str(level).strip() for level in levels]
+    if kind == "constant":
+        reason = f"always {shown[0]}"
+        return dataclasses.replace(base, kind=kind, reason=reason, value=levels[0])
+    if kind == "ordinal":
+        reason = " < ".join(shown if len(shown) <= 6 else [*shown[:3], "…", shown[-1]])
+    elif len(levels) == 2:
+        reason = " and ".join(shown)
+    else:
+        reason = f"{len(levels):,} levels, such as {', '.join(shown[:3])}"
+    return dataclasses.replace(base, kind=kind, reason=reason, levels=levels)
+
+
+def _forced(base: Column, column: pa.ChunkedArray, kind: str) -> Column:
+    """Return the column as the kind that was given, if its cells can be that."""
+    _check(base, column)
+    if kind in (*WITH_LEVELS, "constant"):
+        levels = levels_of(column)
+        if kind == "ordinal" and pa.types.is_dictionary(column.type) and column.type.ordered:
+            levels = declared_levels(column)
+        most = {"constant": 1, "binary": 2}.get(kind, len(levels))
+        if len(levels) > most:
+            raise LogvarError(
+                f"is to be {kind} and has {len(levels):,} distinct values: expected {most}; give "
+                "it another kind"
+            )
+        return _with_levels(base, kind, levels)
+    if kind == "date":
+        read = typed(column) if family(column.type) == "text" else None
+        dates = read.column if read else column
+        if family(dates.type) != "date":
+            shown = (read.problem if read else "") or f"{str(column.drop_null()[0].as_py())!r}"
+            raise LogvarError(
+                f"is to be a date and holds {shown}: expected dates, or texts like 2020-01-31"
+            )
+        return _date(base, dates)
+    if family(column.type) in ("time", "duration"):
+        return _span(base, column)
+    values = as_numbers(column, dataclasses.replace(base, kind=kind))
+    return _number(base, kind, values[~np.isnan(values)], column.type)

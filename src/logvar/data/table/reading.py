@@ -1,36 +1,126 @@
-"""Files of tables, as people have them: .csv, .tsv, .parquet, .arrow."""
+"""Files of tables → `Table`: .csv and .tsv (.gz too), .parquet, .arrow and .feather."""
 
+import dataclasses
+import json
+import logging
 from pathlib import Path
 
 import pyarrow as pa
 
+from logvar.data.table import delimited
 from logvar.data.table.frame import FILES, Table, as_table
+from logvar.data.table.schema import Name
+from logvar.data.table.texts import Typed, typed
 from logvar.errors import LogvarError
+
+_log = logging.getLogger("logvar")
+_BROKEN = (
+    pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, OSError, UnicodeDecodeError,
+)  # fmt: skip
 
 
 def read_table(path: str | Path, header: str = "auto") -> Table:
-    """Read a table.
+    """Read a table from a file, in the format of its ending.
+
+    Of a .csv file the encoding, the delimiter, the header, decimal commas and dates are found;
+    what is remarkable is logged. A column of row labels, such as pandas' index, is known as such.
 
     Args:
-        path: a .csv or .tsv file (.gz or not), a .parquet, .arrow or .feather file.
-        header: whether the first row of a .csv file has the names: yes, no or auto.
+        path: a .csv, .tsv, .csv.gz, .tsv.gz, .parquet, .arrow or .feather file.
+        header: whether the first row of a .csv file has the columns' names: yes, no or auto.
+
+    Raises:
+        LogvarError: the ending is unknown, the file is broken or empty, its rows are of different
+            lengths, or a name comes twice.
     """
-    import dataclasses
-
-    from pyarrow import csv
-
-    from logvar.data.table.texts import typed
-
     path = Path(path)
+    if header not in ("yes", "no", "auto"):
+        raise LogvarError(f"header is {header!r}: expected 'yes', 'no' or 'auto'")
     if not str(path).lower().endswith(FILES):
         raise LogvarError(f"{path} ends in {path.suffix!r}: expected one of {', '.join(FILES)}")
-    table = as_table(csv.read_csv(path), str(path))
-    columns, notes = [], dict(table.notes)
-    for name, column in zip(table.names, table.columns, strict=True):
-        if pa.types.is_string(column.type):
-            read = typed(column)
-            column = read.column
-            if read.note:
-                notes[name] = read.note
-        columns.append(column)
-    return dataclasses.replace(table, columns=tuple(columns), notes=notes)
+    if not path.is_file():
+        raise LogvarError(f"there is no file {path}: check the path")
+    if path.suffix.lower() == ".parquet":
+        table = _of_parquet(path)
+    elif path.suffix.lower() in (".arrow", ".feather"):
+        table = _of_arrow(path)
+    else:
+        table = _of_delimited(path, header)
+    for remark in table.remarks:
+        _log.info("%s: %s", path, remark)
+    return table
+
+
+def _of_delimited(path: Path, header: str) -> Table:
+    parts = delimited.read(path, header)
+    whole = pa.Table.from_arrays(list(parts.columns), list(parts.names))
+    table = as_table(whole, str(path))
+    reads = [typed(c) if pa.types.is_string(c.type) else Typed(c) for c in table.columns]
+    if parts.delimiter == ";" or any("decimal commas" in read.note for read in reads):
+        reads = [_with_commas(c, read) for c, read in zip(table.columns, reads, strict=True)]
+    notes: dict[Name, str] = {}
+    marks = dict(table.marks)
+    for name, read in zip(table.names, reads, strict=True):
+        if read.note:
+            notes[name] = read.note
+        if read.marks:
+            marks[name] = ", ".join(filter(None, (marks.get(name, ""), read.marks)))
+    return dataclasses.replace(
+        table, columns=tuple(read.column for read in reads), notes=notes, marks=marks,
+        remarks=parts.remarks, row_labels=parts.row_labels,
+    )  # fmt: skip
+
+
+def _with_commas(column: pa.ChunkedArray, read: Typed) -> Typed:
+    """Read `1.234` and `1,234` as the file's other numbers with decimal commas say."""
+    integers = pa.types.is_integer(read.column.type) and not read.note
+    return read if integers or column is read.column else typed(column, decimal_commas=True)
+
+
+def _of_parquet(path: Path) -> Table:
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(path)
+        names = table.column_names  # decoding happens here
+    except _BROKEN as error:
+        raise _unreadable(path, error, "a whole .parquet file") from error
+    labels = tuple(name for name in _pandas_index(table.schema.metadata) if name in names)
+    return dataclasses.replace(as_table(table, str(path)), row_labels=labels)
+
+
+def _of_arrow(path: Path) -> Table:
+    content = path.read_bytes()
+    try:
+        if content.startswith(b"ARROW1"):
+            table = pa.ipc.open_file(content).read_all()
+        elif content.startswith(b"FEA1"):
+            from pyarrow import feather
+
+            table = feather.read_table(path)
+        else:
+            table = pa.ipc.open_stream(content).read_all()
+        names = table.column_names
+    except _BROKEN as error:
+        raise _unreadable(path, error, "a whole file in Arrow's format") from error
+    labels = tuple(name for name in _pandas_index(table.schema.metadata) if name in names)
+    return dataclasses.replace(as_table(table, str(path)), row_labels=labels)
+
+
+def _pandas_index(metadata: dict[bytes, bytes] | None) -> list[str]:
+    """Return the names of the columns that pandas wrote as a frame's index."""
+    if not metadata or b"pandas" not in metadata:
+        return []
+    try:
+        indices = json.loads(metadata[b"pandas"])["index_columns"]
+    except (ValueError, KeyError, TypeError):
+        return []
+    return [name for name in indices if isinstance(name, str)]
+
+
+def _unreadable(path: Path, error: Exception, expected: str) -> LogvarError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return LogvarError(
+        f"{path} cannot be read as its ending says ({reason}): expected {expected}; copy it again, "
+        "or give it the ending of what it is"
+    )

@@ -68,7 +68,7 @@ class Column:
 FIELDS = tuple(field.name for field in dataclasses.fields(Column))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Schema:
     """The columns of a table in their order.
 
@@ -108,11 +108,11 @@ class Schema:
     def __len__(self) -> int:
         return len(self.columns)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return "\n".join(lines_of(self))
 
     def as_toml(self) -> str:
-        """Return the schema as TOML, one `[[column]]` each; fields at their defaults are left out."""
+        """Return the schema as TOML, a `[[column]]` each, without the fields at their defaults."""
         import tomli_w
 
         return tomli_w.dumps({"column": [_entry(column) for column in self.columns]})
@@ -157,16 +157,16 @@ def entries_of(text: str, where: str = "the schema") -> list[dict[str, Any]]:
         if entry["name"] in seen:
             raise LogvarError(f"{where} has the column {entry['name']!r} twice: remove one")
         seen.add(entry["name"])
-        check_fields(entry, f"{where}, column {entry['name']!r}")
-    return entries
+    return [checked(entry, f"{where}, column {entry['name']!r}") for entry in entries]
 
 
-def check_fields(entry: Mapping[str, Any], where: str) -> None:
-    """Check the names and types of a column's fields.
+def checked(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return a column's fields in the types of `Column`.
 
     Raises:
         LogvarError: a field is unknown or of the wrong type.
     """
+    fields: dict[str, Any] = {}
     for key, value in entry.items():
         if key not in FIELDS:
             raise LogvarError(f"{where}: {unknown_name('field', key, FIELDS)}")
@@ -180,13 +180,13 @@ def check_fields(entry: Mapping[str, Any], where: str) -> None:
         ):
             expected = "a text" if text else "a number" if number else "a list of levels"
             raise LogvarError(f"{where}: {key} is {value!r}: expected {expected}")
-    if "kind" in entry and entry["kind"] not in KINDS:
-        raise LogvarError(f"{where}: {unknown_name('kind of column', entry['kind'], KINDS)}")
+        fields[key] = tuple(value) if a_list else float(value) if number else value
+    if "kind" in fields and fields["kind"] not in KINDS:
+        raise LogvarError(f"{where}: {unknown_name('kind of column', fields['kind'], KINDS)}")
+    return fields
 
 
-def schema_given(
-    given: "None | str | Path | Mapping[Name, Any] | Schema", table: "Table"
-) -> Schema:
+def schema_given(given: Any, table: "Table") -> Schema:
     """Return the schema of a table: found, and as given where it is given.
 
     Args:
@@ -200,16 +200,27 @@ def schema_given(
     """
     from logvar.data.table.kinds import found
 
+    if given is None:
+        return found(table)
     if isinstance(given, str | Path):
-        given = {entry["name"]: _whole(entry) for entry in _entries_of_file(Path(given))}
-    elif isinstance(given, Schema):
-        given = {column.name: column for column in given}
-    elif given is not None and not isinstance(given, Mapping):
-        raise LogvarError(
-            f"schema is {given!r}: expected the path of a TOML file, a dict from names of columns to "
-            "kinds, or a Schema"
-        )
-    return found(table, given or {})
+        return found(table, given_by_file(given))
+    if isinstance(given, Schema):
+        return found(table, {column.name: column for column in given})
+    if isinstance(given, Mapping):
+        return found(table, given)
+    raise LogvarError(
+        f"schema is {given!r}: expected the path of a TOML file, a dict from names of columns to "
+        "kinds, or a Schema"
+    )
+
+
+def given_by_file(path: str | Path) -> "dict[Name, Column | dict[str, Any]]":
+    """Return what a schema in TOML says of its columns, by name.
+
+    Raises:
+        LogvarError: the file cannot be read, or is no schema.
+    """
+    return {entry["name"]: _whole(entry) for entry in _entries_of_file(Path(path))}
 
 
 def _entries_of_file(path: Path) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from logvar.data.table.arrow import family, plain
+from logvar.data.table.arrow import family, is_text, plain
 
 MARKS = (
     "", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "nan", "NaN", "NAN", "null", "NULL", "NaT",
@@ -19,6 +19,8 @@ WEAK_MARKS = (
     "#DIV/0!", "#VALUE!", "#REF!", "#NUM!",
 )  # fmt: skip
 """Texts that mark one among numbers or dates, but may be a level among texts."""
+MIXED = "dates in mixed formats"
+UNCLEAR = "dates whose day and month cannot be told apart"
 MOSTLY = 0.8
 """From this share of numbers (or dates) on, a column's other texts are taken for mistakes."""
 
@@ -43,6 +45,8 @@ _STYLES = {
         " '’\u00a0\u202f", ".",
     ),
 }  # fmt: skip
+_SEPARATORS = ",. '’\u00a0\u202f"
+_NUMBER = re.compile("|".join(style[1] for style in _STYLES.values()))
 _DATE = re.compile(
     r"(\d{1,4})([-/.])(\d{1,2})\2(\d{1,4})"
     r"(?:[ T](\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?)? ?(Z|UTC|[+-]\d{2}:?\d{2})?"
@@ -58,108 +62,138 @@ class Typed(NamedTuple):
     """How its cells were read, if not plainly."""
     problem: str = ""
     """Why it stays a column of texts although most of it is numbers or dates."""
+    marks: str = ""
+    """Which texts are missing cells, beside those that mark one in every column."""
+
+
+def is_number(text: str) -> bool:
+    """Return whether a cell is a number, in whatever style it is written."""
+    return _NUMBER.fullmatch(text.removesuffix("%").rstrip()) is not None
+
+
+def is_date(text: str) -> bool:
+    """Return whether a cell looks like a date."""
+    return _DATE.fullmatch(text) is not None
 
 
 def without_marks(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, str]:
     """Return a column with null for each mark of a missing cell and each NaN, and which marks."""
     kind = family(column.type)
     if kind == "float":
-        if pa.types.is_float16(column.type):
-            column = column.cast(pa.float32())
-        bad = pc.is_nan(column)
-        return (pc.if_else(bad, None, column) if pc.any(bad).as_py() else column), ""
-    if kind != "text" and not (kind == "category" and family(column.type.value_type) == "text"):
+        narrow = pa.types.is_float16(column.type)
+        bad = pc.is_nan(column.cast(pa.float32()) if narrow else column)
+        if pc.any(bad).as_py():
+            nothing = pa.scalar(None, column.type)
+            column = pc.if_else(bad, nothing, column)
+        return column, ""
+    if kind != "text" and not (kind == "category" and is_text(column.type.value_type)):
         return column, ""
     values = plain(column)
     marks = pc.is_in(pc.utf8_trim_whitespace(values), pa.array(MARKS))
     if not pc.any(marks).as_py():
         return column, ""
-    seen = pc.unique(values.filter(marks)).to_pylist()
-    note = f"{' and '.join(repr(mark.strip()) for mark in sorted(seen))} as missing"
+    seen = {mark.strip() for mark in pc.unique(values.filter(marks)).to_pylist()}
+    note = _quoted(seen)
     if kind == "text":
         return pc.if_else(marks, pa.scalar(None, column.type), column), note
     whole = pa.concat_arrays(column.unify_dictionaries().chunks)
     indices = pc.if_else(marks.combine_chunks(), None, whole.indices)
-    restored = pa.DictionaryArray.from_arrays(
-        indices, whole.dictionary, ordered=column.type.ordered
-    )
-    return pa.chunked_array([restored]), note
+    return _of_codes(indices, whole.dictionary, column.type), note
+
+
+def _of_codes(indices: pa.Array, levels: pa.Array, kind: pa.DictionaryType) -> pa.ChunkedArray:
+    restored = pa.DictionaryArray.from_arrays(indices, levels, ordered=kind.ordered)
+    return pa.chunked_array([restored])
+
+
+def _quoted(marks: set[str]) -> str:
+    return ", ".join(repr(mark) if mark else "empty" for mark in sorted(marks))
 
 
 class Distinct(NamedTuple):
     """The distinct texts of a column, stripped of surrounding blanks, and where they are."""
 
     texts: list[str]
-    index: np.ndarray
+    places: np.ndarray
     """(rows,) which text, −1 where the cell is missing."""
 
     def column(self, values: pa.Array) -> pa.ChunkedArray:
         """Return the column with each text replaced by its value."""
-        index = pa.array(self.index, mask=self.index < 0)
-        return pa.chunked_array([values.take(index)])
+        return pa.chunked_array([values.take(pa.array(self.places, mask=self.places < 0))])
 
     def first(self, text: str) -> int:
         """Return the first row with a text."""
-        return int(np.argmax(self.index == self.texts.index(text)))
+        return int(np.argmax(self.places == self.texts.index(text)))
 
     def cells(self, chosen: np.ndarray) -> int:
         """Return how many cells hold one of the chosen texts."""
-        counts = np.bincount(self.index[self.index >= 0], minlength=len(self.texts))
+        counts = np.bincount(self.places[self.places >= 0], minlength=len(self.texts))
         return int(counts[chosen].sum())
 
 
 def distinct(column: pa.ChunkedArray) -> Distinct:
     """Return the distinct texts of a column of texts."""
-    stripped = pc.utf8_trim_whitespace(plain(column))
-    encoded = pc.dictionary_encode(stripped)
+    encoded = pc.dictionary_encode(pc.utf8_trim_whitespace(plain(column)))
     whole = pa.concat_arrays(encoded.unify_dictionaries().chunks)
-    index = pc.fill_null(whole.indices, -1).to_numpy(zero_copy_only=False)
-    return Distinct(whole.dictionary.to_pylist(), index.astype(np.int64))
-
-
-def has_decimal_commas(column: pa.ChunkedArray) -> bool:
-    """Return whether all cells are numbers, and only decimal commas explain them."""
-    texts = [text for text in distinct(column).texts if text not in WEAK_MARKS]
-    return bool(texts) and _style(texts, ("plain", "points", "commas", "spaces")) == "commas"
+    places = pc.fill_null(whole.indices, -1).to_numpy(zero_copy_only=False)
+    return Distinct(whole.dictionary.to_pylist(), places.astype(np.int64))
 
 
 def typed(column: pa.ChunkedArray, decimal_commas: bool = False) -> Typed:
     """Return a column of texts as numbers or dates if all its cells are.
 
     Whole numbers with leading zeros, such as postal codes, stay texts.
+
+    Args:
+        column: the column, null where missing.
+        decimal_commas: whether numbers are written with decimal commas where both can be.
     """
+    if not decimal_commas and (quick := _plain_numbers(column)) is not None:
+        return Typed(quick)
     cells = distinct(column)
-    texts = np.array(cells.texts, object)
-    weak = np.isin(texts, WEAK_MARKS) if len(texts) else np.zeros(0, bool)
+    weak = np.array([text in WEAK_MARKS for text in cells.texts], bool)
     rest = [text for text in cells.texts if text not in WEAK_MARKS]
     if not rest:
         return Typed(column)
-    marked = [text for text in cells.texts if text in WEAK_MARKS]
-    notes = [f"{' and '.join(map(repr, sorted(marked)))} as missing"] if marked else []
+    marks = _quoted({text for text in cells.texts if text in WEAK_MARKS})
     percent = all(text.endswith("%") for text in rest)
     bare = [text[:-1].rstrip() for text in rest] if percent else rest
-    order = ("plain", "points", "commas", "spaces")
-    style = _style(bare, ("commas", "plain", "points", "spaces") if decimal_commas else order)
+    first = ("commas",) if decimal_commas else ()
+    style = _style(bare, (*first, "plain", "points", "commas", "spaces"))
+    notes = []
     if style is not None:
-        if any(_LEADING_ZERO.fullmatch(text) for text in bare):
-            return Typed(column)
         values = _numbers(bare, style)
-        if values is None:
+        if values is None or any(_LEADING_ZERO.fullmatch(text) for text in bare):
             return Typed(column)
-        if _STYLES[style][0] and any(re.search(r"[,. '’\u00a0\u202f]", text) for text in bare):
+        if _STYLES[style][0] and any(set(text) & set(_SEPARATORS) for text in bare):
             notes.append(_STYLES[style][0])
-        notes += ["without their % signs"] * percent
+        notes += ["read without the % signs"] * percent
     else:
         dates = _dates(rest)
-        if isinstance(dates, str):
-            return Typed(column, problem=_problem(cells, weak) or dates)
-        if dates is None:
-            return Typed(column, problem=_problem(cells, weak))
+        if dates is None or isinstance(dates, str):
+            return Typed(column, problem=_problem(cells, weak) or dates or "")
         values, note = dates
         notes += [note] * bool(note)
     position = np.cumsum(~weak) - 1
-    index = np.where(cells.index < 0, -1, np.where(weak, -1, position)[cells.index])
-    return Typed(Distinct(rest, index).column(values), ", ".join(notes))
+    places = np.where(cells.places < 0, -1, np.where(weak, -1, position)[cells.places])
+    return Typed(Distinct(rest, places).column(values), ", ".join(notes), marks=marks)
+
+
+def _plain_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Return plainly written numbers, by Arrow's own fast reading, or None."""
+    texts = pc.utf8_trim_whitespace(plain(column))
+    if (
+        texts.null_count == len(texts)
+        or pc.any(
+            pc.match_substring_regex(texts, r"^[+-]?0\d|[xXnN]")  # codes; 0x10, and nan
+        ).as_py()
+    ):
+        return None
+    whole = not pc.any(pc.match_substring_regex(texts, r"[.eE]")).as_py()
+    try:
+        return texts.cast(pa.int64() if whole else pa.float64())
+    except pa.ArrowInvalid:
+        return None
 
 
 def _style(texts: list[str], order: tuple[str, ...]) -> str | None:
@@ -185,36 +219,31 @@ def _numbers(texts: list[str], style: str) -> pa.Array | None:
 
 def _dates(texts: list[str]) -> tuple[pa.Array, str] | str | None:
     """Return dates and how they were written; in words why not; None if the texts are no dates."""
-    found = [_DATE.fullmatch(text) for text in texts]
-    if not all(found):
+    if not all(map(is_date, texts)):
         return None
-    parts = [match.groups() for match in found if match]
-    forms = {
-        (len(p[0]) == 4, len(p[3]) == 4, p[1]): text for p, text in zip(parts, texts, strict=True)
-    }
-    if len(forms) > 1 or next(iter(forms))[0] == next(iter(forms))[1]:
-        return "dates in mixed formats, such as " + " and ".join(
-            map(repr, list(forms.values())[:3])
-        )
-    (year_first, _, separator), note = next(iter(forms)), ""
-    if year_first:
-        order = (0, 2, 3)
-    else:
-        order = (3, 2, 0)
-        firsts, seconds = [int(p[0]) for p in parts], [int(p[2]) for p in parts]
-        if separator == "." or max(firsts) > 12 >= max(seconds):
-            note = "dates written as day, month, year"
-        elif max(seconds) > 12 >= max(firsts):
-            order, note = (3, 0, 2), "dates written as month, day, year"
-        elif max(firsts) > 12:
-            return (
-                "dates in mixed formats: the first number is above 12 in some, the second in others"
-            )
-        else:
-            return "dates whose day and month cannot be told apart"
+    parts = [match.groups() for text in texts if (match := _DATE.fullmatch(text))]
+    forms: dict[tuple[bool, bool, str], str] = {}
+    for part, text in zip(parts, texts, strict=True):
+        forms.setdefault((len(part[0]) == 4, len(part[3]) == 4, part[1]), text)
+    if any(year_first == year_last for year_first, year_last, _ in forms):
+        return None
+    year_first, _, separator = next(iter(forms))
+    if len(forms) > 1:
+        shown = " and ".join(map(repr, list(forms.values())[:3]))
+        return f"{MIXED}, such as {shown}: expected one, such as 2020-01-31"
+    order, note = (0, 2, 3), ""
+    if not year_first:
+        order, note = (3, 2, 0), "dates read as day, month, year"
+        first, second = (max(int(p[i]) for p in parts) for i in (0, 2))
+        if separator != "." and first <= 12 < second:
+            order, note = (3, 0, 2), "dates read as month, day, year"
+        elif separator != "." and first > 12 and second > 12:
+            return f"{MIXED}: the first number is above 12 in some, the second in others"
+        elif separator != "." and first <= 12:
+            return UNCLEAR
     zoned = {p[8] is not None for p in parts}
     if len(zoned) > 1:
-        return "dates in mixed formats: some with and some without a time zone"
+        return f"{MIXED}: some with and some without a time zone"
     try:
         values = [_moment(p, order) for p in parts]
     except ValueError as error:
@@ -239,9 +268,11 @@ def _moment(parts: tuple[str | None, ...], order: tuple[int, int, int]) -> datet
 
 def _problem(cells: Distinct, weak: np.ndarray) -> str:
     """Say which cells keep a column from being numbers or dates, if most of it is."""
-    numeric = re.compile("|".join(style[1] for style in _STYLES.values())).fullmatch
-    for what, matches in (("numbers", numeric), ("dates", _DATE.fullmatch)):
-        good = np.array([bool(matches(text)) for text in cells.texts], bool)
+    for what, matches in (("numbers", is_number), ("dates", is_date)):
+        some = cells.texts[:: max(1, len(cells.texts) // 200)]
+        if sum(map(matches, some)) < 0.5 * MOSTLY * len(some):
+            continue  # most columns of texts are told by a few of them
+        good = np.array([matches(text) for text in cells.texts], bool)
         odd = ~good & ~weak
         n_good, n_odd = cells.cells(good), cells.cells(odd)
         if not odd.any() or good.sum() <= 10 or n_good < MOSTLY * (n_good + n_odd):

@@ -1,0 +1,134 @@
+"""`logvar encode`, `decode`, `reconstruct`, `sample`, `score` and `impute`: their flags."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from logvar.cli.arguments import DataDir, Out, OwnData, Pictures, Run, Seed
+from logvar.cli.terminal import check_given
+from logvar.data.paths import check_readable, check_writable
+
+
+def encode(run: Run, data: OwnData = None, /, *, out: Out, data_dir: DataDir = None) -> None:
+    """Write the posterior means of DATA, beside the identifiers and labels of a table.
+
+    Example: logvar encode runs/digits digits --out codes.csv
+    """
+    check_writable(out)
+    check_given(run, data)
+    from logvar.cli import results
+
+    results.encode(run, data, data_dir, out)
+
+
+def decode(
+    run: Run,
+    latents: Annotated[
+        Path, tyro.conf.Positional, tyro.conf.arg(metavar="LATENTS", help="as encode wrote them")
+    ],
+    /,
+    *,
+    out: Pictures,
+) -> None:
+    """Decode latents to E[x | z].
+
+    Example: logvar decode runs/digits codes.csv --out decoded.npy
+    """
+    check_writable(out, pictures=True)
+    check_given(run, str(latents))
+    from logvar.cli import results
+
+    results.decode(run, latents, out)
+
+
+def reconstruct(
+    run: Run, data: OwnData = None, /, *, out: Pictures, data_dir: DataDir = None
+) -> None:
+    """Encode and decode DATA; images may become PNG files in a folder, under their names.
+
+    Example: logvar reconstruct runs/digits digits --out reconstructions.npy
+    """
+    check_writable(out, pictures=True)
+    check_given(run, data)
+    from logvar.cli import results
+
+    results.reconstruct(run, data, data_dir, out)
+
+
+def sample(
+    run: Run,
+    /,
+    *,
+    out: Pictures,
+    n: Annotated[int, tyro.conf.arg(help="how many")] = 100,
+    mean: Annotated[bool, tyro.conf.arg(help="write E[x | z] instead of a draw of x")] = False,
+    missing: Annotated[
+        bool, tyro.conf.arg(help="leave cells of a table empty as those of the training rows are")
+    ] = False,
+    seed: Seed = None,
+) -> None:
+    """Draw new examples from the model; images may become PNG files in a folder, or one .png.
+
+    Example: logvar sample runs/adult --n 1000 --out new.csv
+    """
+    check_writable(out, pictures=True)
+    check_given(run)
+    from logvar.cli import results
+
+    results.sample(run, out, n, mean, missing, seed)
+
+
+def score(
+    run: Run,
+    data: OwnData = None,
+    /,
+    *,
+    out: Out,
+    explain: Annotated[
+        bool, tyro.conf.arg(help="add the three oddest cells of each row, in nats")
+    ] = False,
+    data_dir: DataDir = None,
+    importance_samples: Annotated[int, tyro.conf.arg(help="samples per row")] = 100,
+) -> None:
+    """Write each row's log-likelihood of DATA, in nats; anomalies have low values.
+
+    Missing cells are left out of it. Example: logvar score runs/adult new.csv --out scores.csv
+    """
+    check_writable(out)
+    check_given(run, data)
+    from logvar.cli import missing
+
+    missing.score(run, data, data_dir, out, explain, importance_samples)
+
+
+def impute(
+    run: Run,
+    data: Annotated[
+        str,
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="DATA", help="rows with missing cells: empty, ?, NA, NaN …"),
+    ],
+    /,
+    *,
+    out: Out,
+    draws: Annotated[
+        int,
+        tyro.conf.arg(
+            metavar="M", help="write M copies with random draws instead, FILE-1 … FILE-M"
+        ),
+    ] = 0,
+    samples: Annotated[int, tyro.conf.arg(metavar="N", help="samples of z per row")] = 1000,
+    data_dir: DataDir = None,
+    seed: Seed = None,
+) -> None:
+    """Fill the missing cells of DATA: with their means and likeliest levels, or with draws.
+
+    Example: logvar impute runs/adult holes.csv --out whole.csv
+    """
+    check_writable(out)
+    check_readable(data)
+    check_given(run)
+    from logvar.cli import missing
+
+    missing.impute(run, data, data_dir, out, draws, samples, seed)

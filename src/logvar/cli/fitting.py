@@ -1,0 +1,227 @@
+"""`logvar fit`: train with a progress bar, evaluate, write the run folder and its report."""
+
+import signal
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from logvar.assembly.parts import check_fit, specs, written
+from logvar.cli.console import console, counted, say
+from logvar.cli.inputs import Rows, Some, judged_rows
+from logvar.cli.judging import at_least_one, print_evaluation
+from logvar.data import sources
+from logvar.data.paths import absolute
+from logvar.data.table.choices import Choices
+from logvar.data.table.frame import Table
+from logvar.data.table.schema import Name, Schema
+from logvar.errors import LogvarError
+from logvar.estimator import VAE
+from logvar.evaluation.summary import Evaluation
+from logvar.recipe import Recipe
+from logvar.recipe.settings import OF_THE_SOURCE
+from logvar.report.page import write_report
+from logvar.runs.resuming import Checkpoints
+from logvar.signals import leaving_unheard
+from logvar.storage import run_folder
+from logvar.storage.checkpoints import FOLDER, newest_checkpoint
+from logvar.storage.compiled import keep_compiled_programs
+from logvar.storage.files import UnfinishedFolder, write_atomically, writing
+from logvar.training import schedules
+from logvar.training.loop import EpochMetrics
+from logvar.training.progress import ProgressBar
+
+
+class CheckpointFlags(NamedTuple):
+    """How often to write checkpoints, and whether to resume an earlier run."""
+
+    resume: bool = False
+    changes_allowed: bool = False
+    seconds: float = 60.0
+    epochs: int = 0
+
+
+def fit(
+    data: str,
+    settings: dict[str, Any],
+    out: Path,
+    overwrite: bool,
+    data_dir: str | None,
+    importance_samples: int,
+    checkpointing: CheckpointFlags = CheckpointFlags(),  # noqa: B008
+    choices: Choices = Choices(),  # noqa: B008
+) -> None:
+    """Fit on a data set, evaluate on rows not trained on, write run folder and report."""
+    keep_compiled_programs()
+    at_least_one("--importance-samples", importance_samples)
+    # From any folder, a run finds its data again, and reads them in the same way.
+    source = {"data": absolute(data), **choices.as_settings()}
+    recipe = Recipe().replace(**settings, **source).checked()
+    recipe = _as_written(recipe)
+    check_fit(specs(recipe))
+    if checkpointing.resume and _already_finished(out, recipe, choices):
+        return
+    dataset = sources.load(data, data_dir, recipe.data.resize, recipe.data.shape, choices=choices)
+    overrides = _overrides(choices, dataset)
+    folder = UnfinishedFolder(
+        out,
+        overwrite=overwrite or checkpointing.resume,
+        marker=run_folder.MANIFEST,
+        keep=checkpointing.resume,
+    )
+    try:
+        vae, seconds, problem = _fitted(recipe, dataset, folder, checkpointing, overrides)
+        vae.write_into(folder.path)
+    except BaseException:
+        # Keep what can be resumed; an unfinished folder without a checkpoint is useless.
+        found = newest_checkpoint(folder.path / FOLDER)[0]
+        folder.discard() if found is None else folder.leave()
+        raise
+    # From here on, no error loses the trained model.
+    if problem is not None:
+        say(f"run     {folder.publish()}")
+        if vae.ended_ == "interrupted":
+            say("saved; run the same command with --resume to continue")
+        raise problem
+    try:
+        judged = judged_rows(dataset, vae.fitted_)
+        evaluation = vae.evaluate(judged.rows, split=judged.split, n_importance=importance_samples)
+        _write_results(folder.path, vae, evaluation, judged, seconds)
+        print_evaluation(evaluation)
+    finally:
+        path = folder.publish()
+        say(f"run     {path}")
+    say(f"report  {path / run_folder.REPORT}")
+
+
+def _as_written(recipe: Recipe) -> Recipe:
+    """Return the recipe with its parts in the spelling of their registries."""
+    return recipe.replace(**written(recipe.flat()))
+
+
+def _overrides(choices: Choices, dataset: sources.Dataset) -> dict[Name, Any] | None:
+    """Return what is said of the columns of a table, if these examples are one.
+
+    Raises:
+        LogvarError: they have no columns.
+    """
+    overrides = choices.overrides()
+    if not overrides or dataset.reading is not None:
+        return None
+    if not isinstance(dataset.train, Table) and dataset.train.ndim != 2:
+        raise LogvarError(
+            f"{dataset.name} has examples of shape {dataset.train.shape[1:]}, and --kind, --drop, "
+            "--id, --label and --schema are for the columns of a table: leave them out"
+        )
+    return overrides
+
+
+def _size(rows: Some) -> str:
+    if isinstance(rows, Table):
+        return f"{counted(len(rows), 'row')} of {counted(len(rows.names), 'column')}"
+    return f"{len(rows):,} examples of shape {rows.shape[1:]}"
+
+
+def _source_of(recipe: Recipe, dataset: sources.Dataset) -> dict[str, str]:
+    """Return the recipe's settings of the source, with the reading that was found."""
+    settings = recipe.flat()
+    reading = dataset.reading.as_text() if dataset.reading else ""
+    return {name: settings[name] for name in OF_THE_SOURCE} | {"reading": reading}
+
+
+def _already_finished(out: Path, recipe: Recipe, choices: Choices) -> bool:
+    """Return whether the folder has this run, complete and evaluated; if so, print that."""
+    if not (out / run_folder.MANIFEST).is_file() or not (out / run_folder.EVALUATION).is_file():
+        return False
+    manifest = run_folder.read_manifest(out)
+    there = _as_written(Recipe.from_toml(run_folder.read_recipe(out)))
+    epochs = recipe.training.epochs
+    # The reading is found in the data, which are not read here; earlier versions kept the path as
+    # it was given.
+    there = there.replace(reading="", data=there.data.data and absolute(there.data.data))
+    same = there.replace(epochs=epochs) == recipe and _has_schema(out, choices)
+    if schedules.get(recipe.training.learning_rate).needs_epochs:
+        same = same and there == recipe
+    whole = manifest.ended == "stopped early" or (
+        manifest.ended == "finished" and manifest.epochs_run >= epochs
+    )
+    if same and whole:
+        say(f"{out} is already finished: {manifest.ended} after {manifest.epochs_run} epochs")
+    return same and whole
+
+
+def _has_schema(out: Path, choices: Choices) -> bool:
+    """Return whether a run's columns are what a schema's file says, which may say more by now."""
+    if not choices.schema or not (out / run_folder.SCHEMA).is_file():
+        return not choices.schema
+    text = (out / run_folder.SCHEMA).read_text(encoding="utf-8")
+    kinds = {str(column.name).strip(): column.kind for column in Schema.from_toml(text)}
+    said = choices.said()
+    return all(kinds.get(str(name).strip()) == kind for name, kind in said.items())
+
+
+def _fitted(
+    recipe: Recipe,
+    dataset: sources.Dataset,
+    folder: UnfinishedFolder,
+    checkpointing: CheckpointFlags,
+    overrides: dict[Name, Any] | None,
+) -> tuple[VAE, list[float], BaseException | None]:
+    """Train with a progress bar.
+
+    Returns the estimator, the seconds of each epoch, and the exception that ended training early
+    while the estimator keeps what it has learned: an interruption, or a number that is not finite.
+    """
+
+    def record(metrics: EpochMetrics) -> None:
+        # For `tail -f`; the complete file is written at the end.
+        path = folder.path / run_folder.METRICS
+        with writing(path), open(path, "a", encoding="utf-8") as file:
+            file.write(run_folder.to_json_line(metrics.as_dict()))
+
+    (folder.path / run_folder.METRICS).unlink(missing_ok=True)
+    checkpoints = Checkpoints(
+        folder.path / FOLDER,
+        checkpointing.seconds,
+        checkpointing.epochs,
+        checkpointing.changes_allowed,
+    )
+    settings = recipe.flat()
+    vae = VAE(**{name: settings[name] for name in Recipe.settings()}, schema=overrides)
+    say(
+        f"{dataset.name}: {_size(dataset.train)}, binarization {recipe.data.binarization}, scale "
+        f"{recipe.model.scale}"
+    )
+    for note in dataset.notes:
+        say(note)
+    problem: BaseException | None = None
+    bar = ProgressBar(console, recipe.training.epochs, len(dataset.train), record)
+    with bar, leaving_unheard(harmless=lambda: not bar.trained):
+        try:
+            vae.fit(
+                dataset.train,
+                watcher=bar,
+                source=_source_of(recipe, dataset),
+                announce=say,
+                checkpoints=checkpoints,
+                resume=[folder.final / FOLDER] if checkpointing.resume else False,
+            )
+        except (KeyboardInterrupt, LogvarError) as error:
+            ended = getattr(vae, "ended_", None)
+            if ended == "interrupted":
+                problem = SystemExit(128 + (vae.stopped_by_ or signal.SIGINT))
+            elif ended == "not finite":
+                problem = error
+            else:
+                raise
+    say(f"{vae.ended_} after {vae.n_iter_} epochs")
+    return vae, bar.epoch_seconds, problem
+
+
+def _write_results(
+    folder: Path, vae: VAE, evaluation: Evaluation, judged: Rows, seconds: list[float]
+) -> None:
+    clocks = [{"epoch": i + 1, "seconds": round(s, 4)} for i, s in enumerate(seconds)]
+    write_atomically(
+        folder / run_folder.TIMING, "".join(run_folder.to_json_line(line) for line in clocks)
+    )
+    write_atomically(folder / run_folder.EVALUATION, run_folder.to_json(evaluation.as_dict()))
+    write_report(folder / run_folder.REPORT, vae, evaluation, judged.rows, judged.labels, seconds)

@@ -1,0 +1,115 @@
+"""`logvar score` and `logvar impute`: what the observed cells of each row say."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from logvar.cli.console import counted, say
+from logvar.cli.inputs import all_rows, cells_of
+from logvar.cli.outputs import numbered, refuse_its_data, write_examples, write_numbers
+from logvar.data.table.schema import Name
+from logvar.errors import LogvarError
+from logvar.estimator import load
+from logvar.fitted_methods import OddCell
+from logvar.storage.compiled import keep_compiled_programs
+
+TOP = 3
+"""How many odd cells of a row are written."""
+
+
+def score(
+    run: Path,
+    data: str | None,
+    data_dir: str | None,
+    out: Path,
+    explain: bool,
+    importance_samples: int,
+) -> None:
+    """Write each row's log-likelihood beside its identifiers, and its oddest cells if asked."""
+    keep_compiled_programs()
+    vae = load(run)
+    refuse_its_data(out, data or vae.recipe_.data.data)
+    if explain and out.suffix.lower() == ".npy":
+        raise LogvarError(
+            f"--explain writes names and values, and --out {out} holds numbers alone: give a .csv "
+            "or .parquet file"
+        )
+    if explain and len(vae.fitted_.shape) != 1:
+        raise LogvarError(
+            f"--explain is for tables, and this run has examples of shape {vae.fitted_.shape}"
+        )
+    given = all_rows(vae, data, data_dir)
+    scores = vae.score_samples(given.rows, importance_samples)
+    odd = vae.explain(given.rows, TOP, importance_samples) if explain else []
+    write_numbers(
+        out, scores, ["log_likelihood"], given.identifiers, given.files,
+        _columns_of(odd) if explain else {},
+    )  # fmt: skip
+    if explain:
+        row = int(np.argmin(scores))
+        cells = ", ".join(
+            f"{_name(cell)} = {_text(cell.value)} ({cell.log_likelihood:.2f})" for cell in odd[row]
+        )
+        say(
+            f"the oddest is row {row}, log-likelihood {scores[row]:.2f} nats; cell by cell: {cells}"
+        )
+
+
+def impute(
+    run: Path,
+    data: str,
+    data_dir: str | None,
+    out: Path,
+    draws: int,
+    samples: int,
+    seed: int | None,
+) -> None:
+    """Fill the missing cells of a file, and say how many and how well determined they are."""
+    keep_compiled_programs()
+    if draws < 0 or samples < 1:
+        raise LogvarError(
+            f"--draws is {draws} and --samples {samples}: expected at least 0 and at least 1"
+        )
+    outs = numbered(out, draws) if draws else [out]
+    for path in outs:
+        refuse_its_data(path, data)
+    vae = load(run)
+    given = all_rows(vae, data, data_dir)
+    found = vae.imputation(given.rows, samples, draws=draws, random_state=seed)
+    what = "missing cells drawn" if draws else "missing cells filled"
+    for path, filled in zip(outs, found.draws if draws else [found.filled], strict=True):
+        write_examples(vae, path, filled, given.files, what)
+    say(_filled(cells_of(vae.fitted_, given.rows), found.effective_samples, samples))
+
+
+def _filled(cells: np.ndarray, effective: np.ndarray, samples: int) -> str:
+    holes = np.isnan(cells).reshape(len(cells), -1)
+    if not holes.any():
+        return f"no cell is missing in {counted(len(cells), 'row')}"
+    some = effective[np.isfinite(effective)]
+    return (
+        f"{counted(int(holes.sum()), 'cell')} in {holes.any(1).sum():,} of "
+        f"{counted(len(cells), 'row')} filled; effective "
+        f"samples of {samples:,}: median {np.median(some):,.0f}, lowest {some.min():,.1f}"
+    )
+
+
+def _columns_of(odd: Sequence[Sequence[OddCell]]) -> dict[Name, list[Any]]:
+    """Return the odd cells as three columns each: name, value, and surprise beyond the usual."""
+    columns: dict[Name, list[Any]] = {}
+    for i in range(TOP):
+        cells = [row[i] if i < len(row) else None for row in odd]
+        columns[f"odd{i + 1}"] = [cell and _name(cell) for cell in cells]
+        columns[f"odd{i + 1}_value"] = [cell and _text(cell.value) for cell in cells]
+        columns[f"odd{i + 1}_nats"] = [cell and round(cell.surprise, 3) for cell in cells]
+    return columns
+
+
+def _name(cell: OddCell) -> str:
+    return f"x{cell.column}" if isinstance(cell.column, int) else str(cell.column).strip()
+
+
+def _text(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value).strip()
