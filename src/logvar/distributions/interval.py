@@ -11,35 +11,32 @@ Values = Float[Array, "..."]
 
 _CENTRE = 3.5
 _LOG_MILLS = (
-    0.683768223345,
-    0.744425425124,
-    0.0576472167848,
-    -0.0051430273913,
-    -0.00223302379051,
-    -1.1850082786e-05,
-    9.94116765354e-05,
-    7.1901926299e-06,
-    -4.91709930598e-06,
-    -6.17759326871e-07,
-    2.63947843386e-07,
-    4.30634702416e-08,
-    -1.51590361449e-08,
-    -2.71936514788e-09,
-    9.71165333337e-10,
+    4.68905571627e-05,
+    0.000134672886058,
+    -0.00028713613302,
+    -0.000966063693018,
+    0.000945042871801,
+    0.00473453343289,
+    -0.0013182597746,
+    -0.0235278906704,
+    -0.0198482323004,
+    0.135118531026,
+    0.759738860502,
+    0.623783391021,
 )
-"""Chebyshev coefficients of log((a + 3.5)·Q(a)/φ(a)) in u = 2·3.5/(a + 3.5) − 1, for a ≥ 0: the
-interpolant of degree 14 through scipy's erfcx, within 3e-10."""
+"""Coefficients of a polynomial of degree 11 in u = 2·3.5/(a + 3.5) − 1, the highest first, for
+log((a + 3.5)·Q(a)/φ(a)) and a ≥ 0: through scipy's erfcx at Chebyshev's points, within 2e-8."""
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(6)
 
 
 @jax.custom_jvp
 def _log_mills(a: Values) -> Values:
-    """log(Q(a)/φ(a)) for a ≥ 0, by Clenshaw's recurrence."""
+    """log(Q(a)/φ(a)) for a ≥ 0."""
     u = 2 * _CENTRE / (a + _CENTRE) - 1
-    first, second = jnp.zeros_like(u), jnp.zeros_like(u)
-    for coefficient in reversed(_LOG_MILLS[1:]):
-        first, second = coefficient + 2 * u * first - second, first
-    return _LOG_MILLS[0] + u * first - second - jnp.log(a + _CENTRE)
+    value = jnp.full_like(u, _LOG_MILLS[0])
+    for coefficient in _LOG_MILLS[1:]:
+        value = value * u + coefficient
+    return value - jnp.log(a + _CENTRE)
 
 
 @_log_mills.defjvp
@@ -77,17 +74,17 @@ def log_normal_interval(end: Values, width: Values) -> Values:
     # φ(middle)·w times the mean of φ(middle + t)/φ(middle) over the interval, by Gauss–Legendre.
     small = jnp.where(narrow, w, 0.5)
     centre = jnp.where(narrow, middle, 0.0)
-    mean = jnp.zeros_like(centre)
-    for node, weight in zip(_NODES, _WEIGHTS, strict=True):
-        t = 0.5 * float(node) * small
-        mean = mean + 0.5 * float(weight) * jnp.exp(-t * (centre + 0.5 * t))
+    # One array with an axis of nodes is compiled several times faster than six terms.
+    t = 0.5 * jnp.asarray(_NODES, small.dtype) * small[..., None]
+    terms = jnp.exp(-t * (centre[..., None] + 0.5 * t))
+    mean = jnp.sum(jnp.asarray(0.5 * _WEIGHTS, small.dtype) * terms, axis=-1)
     inside = jnp.log(small) + jnp.log(mean) - 0.5 * jnp.square(centre) - HALF_LOG_TWO_PI
 
     # Q(a) − Q(b) = Q(a)·(1 − Q(b)/Q(a)), where the ratio is well below 1.
     wide = jnp.where(narrow, 2.0, w)
     start = jnp.where(narrow, 0.0, a)
     stop = start + wide
-    mills_start, mills_stop = _log_mills(jnp.abs(start)), _log_mills(stop)
+    mills_start, mills_stop = _log_mills(jnp.stack([jnp.abs(start), stop]))
     log_tail = mills_start - 0.5 * jnp.square(start) - HALF_LOG_TWO_PI
     log_before = jnp.log1p(-jnp.exp(log_tail))
     # For a ≥ 0, log(φ(b)/φ(a)) is a product: the difference of two large squares has no digits.

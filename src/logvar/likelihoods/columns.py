@@ -2,10 +2,13 @@
 
 import dataclasses
 import functools
+import itertools
+import math
 from collections.abc import Sequence
 
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Array, Bool, Float, Int
 
 LEVELS, CONSTANT, NUMBER = "levels", "constant", "number"
 Form = tuple[str, int, bool]
@@ -14,19 +17,49 @@ Form = tuple[str, int, bool]
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Columns that are computed together, because their arrays have one shape.
+    """Columns that are computed together: their logits are padded to one width.
 
     Args:
         columns: their indices in the table.
-        width: the logits of each.
+        widths: the number of logits of each, ascending; 0 for numbers without atoms.
     """
 
     columns: tuple[int, ...]
-    width: int
+    widths: tuple[int, ...]
+
+    @property
+    def width(self) -> int:
+        return max(self.widths)
 
     @property
     def size(self) -> int:
-        return len(self.columns) * self.width
+        """The number of logits of all."""
+        return sum(self.widths)
+
+    @functools.cached_property
+    def runs(self) -> tuple[tuple[int, int], ...]:
+        """(number of columns, their width) for each width, in order."""
+        return tuple((len(list(same)), width) for width, same in itertools.groupby(self.widths))
+
+    @functools.cached_property
+    def there(self) -> Bool[np.ndarray, "columns width"]:
+        """The logits that each column has."""
+        return np.arange(self.width) < np.asarray(self.widths)[:, None]
+
+    def padded(self, logits: Float[Array, "size"], value: float) -> Float[Array, "columns width"]:
+        """Return logits by column, with this value for those that a column does not have."""
+        ends = np.cumsum([count * width for count, width in self.runs])[:-1]
+        parts = [
+            jnp.pad(
+                part.reshape(count, width),
+                ((0, 0), (0, self.width - width)),
+                constant_values=value,
+            )
+            for part, (count, width) in zip(
+                jnp.split(logits, [int(end) for end in ends]), self.runs, strict=True
+            )
+        ]
+        return jnp.concatenate(parts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,20 +68,23 @@ class Layout:
 
     The order inside is: constants, levels by their number, continuous numbers by their atoms,
     rounded numbers by their atoms. Outputs are one location for each number, then the logits of
-    groups in that order.
+    groups in that order; a number with atoms has a logit for "none of them", then one for each.
     """
 
     forms: tuple[Form, ...]
 
     def _groups(self, kind: str, rounded: bool) -> tuple[Group, ...]:
-        found: dict[int, list[int]] = {}
+        """Widths within a factor of four share a group: few groups, and little is padded."""
+        found: dict[int, list[tuple[int, int]]] = {}
         for j, (its_kind, size, its_rounded) in enumerate(self.forms):
             if (its_kind, its_rounded) == (kind, rounded):
-                found.setdefault(size, []).append(j)
-        extra = kind == NUMBER  # the logit of "no atom"
+                width = size + 1 if kind == NUMBER and size else size
+                found.setdefault(math.ceil(math.log(width, 4)) if width else -1, []).append(
+                    (width, j)
+                )
         return tuple(
-            Group(tuple(found[size]), 0 if extra and not size else size + extra)
-            for size in sorted(found)
+            Group(tuple(j for _, j in group), tuple(width for width, _ in group))
+            for _, group in sorted((key, sorted(group)) for key, group in found.items())
         )
 
     @functools.cached_property

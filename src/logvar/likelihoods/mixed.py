@@ -31,9 +31,14 @@ from logvar.scales.registry import SCALES
 from logvar.trainable import frozen
 
 FIELDS = 6
-"""Numbers for each cell: code or atom, normal score, end and width of the rounding interval,
-the constant of the log-density, the value in model units."""
+"""Numbers for each cell: the code (of numbers 0 for no atom, otherwise the atom, from 1), the
+normal score, end and width of the rounding interval, the log-density's constant, the value in model
+units."""
 _CODE, _SCORE, _END, _WIDTH, _CONSTANT, _VALUE = range(FIELDS)
+_NEVER = -1e30
+"""The logit of a level that a column does not have: finite, so that no slope is NaN."""
+_NEAR = 0.5
+"""A number is reconstructed if it is off by at most this, in units of its column's spread."""
 _SEEN_TO = 5.0
 """The encoder sees normal scores up to this; a farther one is an odd value in any case."""
 
@@ -86,7 +91,10 @@ class Mixed(LikelihoodSpec):
         offset = np.zeros(layout.outputs)
         ends = [0, *layout.split_points()]
         for group, start in zip(layout.softmaxes, ends[1:], strict=False):
-            logits = [_log_shares(units.counts[j]) for j in group.columns]
+            counts = [units.counts[j] for j in group.columns]
+            if group in layout.numbers:  # "no atom" comes first
+                counts = [np.roll(each, 1) for each in counts]
+            logits = [_log_shares(each) for each in counts]
             offset[start : start + group.size] = np.concatenate(logits)
         warps = noise = None
         if numbers:
@@ -97,7 +105,7 @@ class Mixed(LikelihoodSpec):
             )
         succession = np.stack([constant + 1, np.ones_like(constant)], 1) / (constant + 2)[:, None]
         atoms = tuple(
-            _float32(np.stack([of_number[j] for j in group.columns]))
+            _float32(_padded([of_number[j] for j in group.columns]))
             for group in layout.numbers
             if group.width
         )
@@ -107,6 +115,12 @@ class Mixed(LikelihoodSpec):
 
 def _float32(array: np.ndarray) -> Array:
     return jnp.asarray(array, jnp.float32)
+
+
+def _padded(atoms: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the atoms of each column in a row, with zeros behind them."""
+    longest = max(len(each) for each in atoms)
+    return np.stack([np.pad(each, (0, longest - len(each))) for each in atoms])
 
 
 def _log_shares(counts: np.ndarray) -> np.ndarray:
@@ -156,7 +170,7 @@ class MixedColumns(Likelihood):
         shifted = outputs + self.offset
         locations, *logits = jnp.split(shifted, self.layout.split_points())[:-1]
         return locations, [
-            of.reshape(len(group.columns), group.width)
+            group.padded(of, _NEVER)
             for of, group in zip(logits, self.layout.softmaxes, strict=True)
         ]
 
@@ -237,9 +251,10 @@ class MixedColumns(Likelihood):
             code, known = inside[start:stop, _CODE], there[start:stop]
             if group.width:
                 is_level = code[:, None] == jnp.arange(group.width, dtype=code.dtype)
-                one_hot.append((is_level & known[:, None]).astype(jnp.float32).reshape(-1))
+                seen = (is_level & known[:, None]).astype(jnp.float32)
+                one_hot.append(seen[group.there])
             if group in layout.numbers:
-                is_rest = code == max(group.width - 1, 0)
+                is_rest = code == 0
                 score = jnp.clip(inside[start:stop, _SCORE], -_SEEN_TO, _SEEN_TO)
                 scores.append(jnp.where(known & is_rest, score, 0.0))
             start = stop
@@ -271,7 +286,7 @@ class MixedColumns(Likelihood):
                 of_rest = values[first:last]
                 if group.width:
                     atoms = next(atoms_left)
-                    both = jnp.concatenate([atoms, of_rest[:, None]], axis=1)
+                    both = jnp.concatenate([of_rest[:, None], atoms], axis=1)
                     of_rest = _picked(both, next(codes_left).astype(outputs.dtype))
                 found.append(of_rest)
                 first = last
@@ -301,7 +316,7 @@ class MixedColumns(Likelihood):
             of_rest = values[first:last]
             if group.width:
                 shares = jax.nn.softmax(next(logits_left), axis=-1)
-                both = jnp.concatenate([next(atoms_left), of_rest[:, None]], axis=1)
+                both = jnp.concatenate([of_rest[:, None], next(atoms_left)], axis=1)
                 of_rest = jnp.sum(shares * both, axis=-1)
             found.append(of_rest)
             first = last
@@ -315,7 +330,8 @@ class MixedColumns(Likelihood):
         by_column: dict[int, Array] = {}
         for group, of in zip(layout.levels, logits, strict=False):
             shares = jax.nn.softmax(of, axis=-1)
-            by_column |= {j: shares[i] for i, j in enumerate(group.columns)}
+            sizes = zip(group.columns, group.widths, strict=True)
+            by_column |= {j: shares[i, :width] for i, (j, width) in enumerate(sizes)}
         means = self._means(locations, logits)
         by_column |= {j: means[i : i + 1] for i, j in enumerate(layout.of_numbers)}
         parts = [by_column[j] for j in range(len(layout.forms)) if j in by_column]
@@ -335,14 +351,13 @@ class MixedColumns(Likelihood):
                 cells.append(jnp.zeros((), expectation.dtype))
         return jnp.stack(cells)
 
-    error_name: ClassVar[str] = "error"
+    error_name: ClassVar[str] = "wrong_cells"
 
     def errors(self, mean: ByColumn, x: Row, unit: ArrayLike = 1.0) -> ByColumn:
-        """Return squared errors of numbers in units of their spread, and 1 for a wrong level."""
+        """Return 1 for a wrong level, and for a number that is off by over half a spread."""
         is_number = np.array([kind == NUMBER for kind, _, _ in self.layout.forms])
-        difference = mean - self.value(x)
-        wrong = (difference != 0).astype(mean.dtype)
-        return jnp.where(is_number, jnp.square(difference), wrong)
+        allowed = jnp.where(is_number, _NEAR, 0.0)
+        return (jnp.abs(mean - self.value(x)) > allowed).astype(mean.dtype)
 
 
 def _picked(values: Float[Array, "group width"], code: Float[Array, "group"]) -> Array:
@@ -358,8 +373,8 @@ def _with_atoms(
     rounded: bool,
 ) -> Float[Array, "group"]:
     """Return log p of numbers with atoms; a rounded draw of the rest may be an atom's value."""
-    is_rest = code == log_probs.shape[1] - 1
-    other = log_probs[:, -1] + of_rest
+    is_rest = code == 0
+    other = log_probs[:, 0] + of_rest
     atom = _picked(log_probs, code)
     if not rounded:
         return jnp.where(is_rest, other, atom)

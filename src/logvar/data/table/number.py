@@ -77,12 +77,13 @@ class NumberColumn:
     def encoded(self, x: Numbers) -> Float[np.ndarray, "rows six"]:
         """Return what the likelihood needs of each value.
 
-        Columns: the atom's index, the normal score, one end of the rounding interval in normal
-        scores, its signed width (±`OPEN` for open intervals), the log-density's constant (log T′(x)
-        for continuous values, −log step for rounded ones), and x in model units.
+        Columns: 0 for no atom, otherwise its number from 1; the normal score; one end of the
+        rounding interval in normal scores; its signed width (±`OPEN` for open intervals); the
+        log-density's constant (log T′(x) for continuous values, −log step for rounded ones); and x
+        in model units.
         """
         x = np.clip(rounded(np.asarray(x, np.float64), self.step), self.low, self.high)
-        score, atom = self.warp.score(x), self.which(x)
+        score, atom = self.warp.score(x), (self.which(x) + 1) % (len(self.atoms) + 1)
         if self.step:
             end, width = self._intervals(x, score)
             constant = np.full(len(x), -np.log(self.step))
@@ -201,7 +202,7 @@ def _atoms(x: Numbers, step: float, low: float, high: float) -> np.ndarray:
         for shift in (-2, -1, 1, 2):
             at = np.clip(np.searchsorted(index, index + shift), 0, len(index) - 1)
             beside = np.maximum(beside, np.where(index[at] == index + shift, counts[at], 0))
-        found = counts >= np.maximum(3 * beside + 6, 0.005 * len(x))
+        found = counts >= np.maximum(3 * beside + 6, 0.002 * len(x))
     if len(values) == 1:
         found[:] = len(x) > 1
     kept = np.flatnonzero(found)
