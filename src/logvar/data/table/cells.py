@@ -208,7 +208,7 @@ def _cells(column: pa.ChunkedArray, schema_column: Column, unknown: str) -> np.n
     if kind not in WITH_LEVELS:
         return as_numbers(column, schema_column)
     codes = codes_of(column, schema_column.levels)
-    if codes.unknown and unknown == "error":
+    if codes.unknown and unknown == schema_column.unknown == "error":
         level, (row, _) = min(codes.unknown.items(), key=lambda item: item[1])
         total = sum(count for _, count in codes.unknown.values())
         more = f" ({total:,} such cells, {len(codes.unknown):,} such levels)" if total > 1 else ""
@@ -216,8 +216,8 @@ def _cells(column: pa.ChunkedArray, schema_column: Column, unknown: str) -> np.n
         shown = ", ".join(levels if len(levels) <= 6 else [*levels[:5], "…"])
         raise LogvarError(
             f"has the level {str(level).strip()!r} at row {row}{more}, which the model never saw: "
-            f"expected one of {len(levels)} ({shown}); correct it, or give unknown='level' to "
-            "treat such cells as missing"
+            f"expected one of {len(levels)} ({shown}); correct it, or fit with unknown = "
+            "'level' for that column in the schema, which treats such cells as missing"
         )
     return codes.values
 

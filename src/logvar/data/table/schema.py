@@ -17,6 +17,7 @@ KINDS = (
 )  # fmt: skip
 MODELLED = KINDS[:8]
 WITH_LEVELS = ("categorical", "ordinal", "binary")
+UNKNOWN = ("error", "level")
 NUMBERS = ("real", "positive", "count", "date")
 
 Name = str | int | float
@@ -52,10 +53,14 @@ class Column:
     """The container's own type, where it is not the usual one for the Arrow type."""
     declared: tuple[Level, ...] = ()
     """All levels of the container's type, where some of them never occur."""
+    unknown: str = "error"
+    """What a level that the model never saw is: an "error", or with "level" a missing cell."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise unknown_name("kind of column", self.kind, KINDS)
+        if self.unknown not in UNKNOWN:
+            raise unknown_name("treatment of unknown levels", self.unknown, UNKNOWN)
         object.__setattr__(self, "levels", tuple(self.levels))
         object.__setattr__(self, "declared", tuple(self.declared))
 
@@ -170,7 +175,7 @@ def checked(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
     for key, value in entry.items():
         if key not in FIELDS:
             raise LogvarError(f"{where}: {unknown_name('field', key, FIELDS)}")
-        text = key in ("kind", "reason", "unit", "dtype", "native")
+        text = key in ("kind", "reason", "unit", "dtype", "native", "unknown")
         number = key in ("step", "low", "high")
         a_list = key in ("levels", "declared")
         if (
