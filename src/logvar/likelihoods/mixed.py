@@ -31,8 +31,9 @@ from logvar.scales.registry import SCALES
 from logvar.trainable import frozen
 
 FIELDS = 6
-"""Numbers for each cell: the code (of numbers 0 for no atom, otherwise the atom, from 1), the normal
-score, end and width of the rounding interval, the log-density's constant, the value in model units."""
+"""Numbers for each cell: the code (of a number 0 for no atom, otherwise its atom, from 1), the
+normal score, end and width of the rounding interval, the log-density's constant, and the value in
+model units."""
 _CODE, _SCORE, _END, _WIDTH, _CONSTANT, _VALUE = range(FIELDS)
 _NEVER = -1e30
 """The logit of a level that a column does not have: finite, so that no slope is NaN."""
