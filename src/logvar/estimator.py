@@ -106,6 +106,7 @@ class VAE(FittedMethods, BaseEstimator):
     Attributes:
         fitted_: the result of training: the model and everything needed to use it.
         model_: the trained model.
+        schema_: for a table, the kind of each column and why.
         history_: one dict per epoch, as in metrics.jsonl.
         decisions_: what "auto" chose, and why.
         n_iter_: epochs run.

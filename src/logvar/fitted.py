@@ -14,13 +14,14 @@ from logvar import assembly
 from logvar.assembly import Own
 from logvar.assembly.decisions import Decisions
 from logvar.assembly.parts import get
-from logvar.assembly.tables import Intake
+from logvar.assembly.tables import ARRAY, Intake
 from logvar.data.examples import Examples, Units
 from logvar.data.images.writing import own_units
 from logvar.data.intake import read_as
 from logvar.data.preparation import Preparation, as_float32, has_missing
 from logvar.data.table.form import TableForm
 from logvar.data.table.frame import Table, back
+from logvar.data.table.schema import Schema
 from logvar.data.table.units import TableUnits
 from logvar.errors import LogvarError
 from logvar.evaluation.coding import draw
@@ -192,6 +193,11 @@ class FittedAttributes:
     @property
     def decisions_(self) -> Decisions:
         return self.fitted_.decisions
+
+    @property
+    def schema_(self) -> Schema | None:
+        """The kinds of the columns and why; None if X was no table."""
+        return None if self.fitted_.table is None else self.fitted_.table.schema
 
     @property
     def history_(self) -> list[dict[str, Any]]:

@@ -259,7 +259,7 @@ def test_flags_are_the_recipes_settings():
     import dataclasses
 
     settings = {f.name: f.default for f in dataclasses.fields(Settings)}
-    assert settings == Recipe.settings() | {"resize": "", "shape": ""}  # of the source
+    assert settings == Recipe.settings()
 
 
 def test_a_schedule_on_the_command_line_is_not_resumed_with_more_epochs(place):
@@ -390,7 +390,9 @@ def fit_in_this_process(out, monkeypatch, resume=False, **settings):
 
     monkeypatch.setenv("LOGVAR_CACHE", "")
     monkeypatch.setattr(signal, "signal", lambda *arguments: None)
-    monkeypatch.setattr(sources, "load", lambda *arguments, **choices: sources.Dataset("table", TABLE))
+    monkeypatch.setattr(
+        sources, "load", lambda *arguments, **choices: sources.Dataset("table", TABLE)
+    )
     chosen = (
         Recipe.settings() | {"epochs": 3, "latent_dim": 2, "network": "mlp(hidden=[8])"} | settings
     )

@@ -13,11 +13,11 @@ from PIL import Image
 
 import logvar
 from logvar.data import arrays, idx, sources
+from logvar.data.order import taken
 from logvar.data.paths import TABLES
+from logvar.data.preparation import Preparation
 from logvar.data.table.choices import Choices
 from logvar.data.table.frame import FILES, Table
-from logvar.data.order import taken
-from logvar.data.preparation import Preparation
 
 TABLE = np.random.default_rng(0).normal(size=(20, 3))
 

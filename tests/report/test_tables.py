@@ -1,6 +1,9 @@
 """The report of a table: its numbers against pandas and SciPy, and that the page holds them."""
 
+import dataclasses
 import re
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -8,13 +11,20 @@ import pytest
 from scipy import stats
 
 import logvar
-from logvar.data.table.schema import Column
+from logvar.data.table.cells import cells_of
+from logvar.data.table.form import TableForm
+from logvar.data.table.frame import as_table
+from logvar.data.table.schema import Column, schema_given
+from logvar.fitted import Fitted
+from logvar.report import layout, table_odd
 from logvar.report.page import write_report
 from logvar.report.table_association import associations, largest_differences
 from logvar.report.table_columns import LEVELS, distance, level_lines, picture
-from logvar.report.table_map import separation
+from logvar.report.table_map import coloured_map, separation
 from logvar.report.table_marks import distinct
 from logvar.report.table_missing import missing_together
+from logvar.report.table_view import TableView
+from logvar.report.tables import table_sections
 
 RNG = np.random.default_rng(0)
 ROWS = 400
@@ -159,30 +169,20 @@ def test_shortened_names_stay_distinct():
     assert "105" in short[2]
 
 
-@pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    frame = pd.DataFrame(
-        {
-            "name": [f"row {i}" for i in range(80)],
-            "x": X[:80],
-            "y": Y[:80].astype(int),
-            "colour": np.array(COLUMNS[2].levels)[COLOUR[:80].astype(int)],
-            "kind <b>": np.where(X[:80] > 0, "high", "low"),
-        }
-    )
-    frame.loc[:9, "x"] = np.nan
-    frame.loc[40, "y"] = 5000
-    schema = {"name": "identifier", "kind <b>": "label"}
-    vae = logvar.VAE(latent_dim=2, epochs=2, schema=schema, network="mlp(hidden=[8])")
-    vae.fit(frame)
-    # Columns in another order: they are matched by name.
-    rows = frame.iloc[:, ::-1]
-    evaluation = vae.evaluate(rows, n_importance=2)
-    path = tmp_path_factory.mktemp("report") / "report.html"
-    return write_report(path, vae, evaluation, rows, None).read_text(encoding="utf-8")
+FRAME = pd.DataFrame(
+    {
+        "name": [f"row {i}" for i in range(80)],
+        "x": np.where(np.arange(80) < 10, np.nan, X[:80]),
+        "y": np.where(np.arange(80) == 40, 5000, Y[:80].astype(int)),
+        "colour": np.array(COLUMNS[2].levels)[COLOUR[:80].astype(int)],
+        "kind <b>": np.where(X[:80] > 0, "high", "low"),
+    }
+)
+SCHEMA = {"name": "identifier", "kind <b>": "label"}
 
 
-def test_the_page_has_every_section_with_its_protocol(page):
+def check(page):
+    """Check a page of FRAME: every section with its protocol, the odd row with its cell."""
     for title in (
         "Columns", "Data and samples, column by column", "Which columns go together",
         "Missing cells", "Odd rows", "Latent map",
@@ -191,14 +191,67 @@ def test_the_page_has_every_section_with_its_protocol(page):
     assert "Data: 80 rows (given); samples: 1,000 samples (seed 0)" in page
     assert "Coloured by the label, kind &lt;b&gt;." in page
     assert "kind <b>" not in page
-
-
-def test_the_odd_row_is_named_with_its_cell(page):
     odd = page[page.index("<h2>Odd rows</h2>") :]
     first = re.search(r"<tr><td>(.*?)</tr>", odd, re.DOTALL)[1]
     assert first.startswith("row 40<")
-    assert "<b>y</b> 5000" in first
-
-
-def test_the_page_needs_no_network(page):
+    assert "<ul><li><b>y</b> 5000" in first
     assert not re.search(r"(src|href)=['\"]?(https?:)?//", page)
+
+
+def fake_fitted():
+    """Return what stands for a fitted model, so that nothing is compiled."""
+    table = as_table(FRAME)
+    fitted = Mock(spec=Fitted)
+    fitted.table = TableForm(schema_given(SCHEMA, table), table.container)
+    fitted.units = fitted.model = None
+    fitted.usual_cells = np.zeros(3)
+    fitted.read = lambda cells: (cells, None)
+    fitted.in_own_units = lambda cells: cells
+    return fitted
+
+
+def test_the_sections_of_a_table(monkeypatch):
+    def squares(model, cells, *_):
+        return -(cells**2)
+
+    monkeypatch.setattr(table_odd, "cell_log_likelihood", squares)
+    monkeypatch.setattr(
+        table_odd,
+        "importance_log_likelihood",
+        lambda *given: SimpleNamespace(log_likelihood=np.nansum(squares(*given), axis=1)),
+    )
+    monkeypatch.setattr(
+        table_odd, "complete", lambda _, cells, *__: SimpleNamespace(mean=np.ones(cells.shape))
+    )
+    fitted = fake_fitted()
+    codes = np.stack([X[:80], COLOUR[:80]], axis=1)
+    vae = SimpleNamespace(fitted_=fitted, transform=lambda table: codes)
+    cells = cells_of(as_table(FRAME), fitted.table.schema)
+    samples = np.repeat(cells, 13, axis=0)[:1000]
+    labels = FRAME["kind <b>"].to_numpy(object)
+    view = TableView(
+        vae, as_table(FRAME), cells, samples, cells, np.arange(80), 80, "given", labels,
+        "kind <b>", 0,
+    )  # fmt: skip
+    page = layout.page("rows", "", [], table_sections(view, (0, 1)))
+    check(page)
+    # The control is the data themselves here, so the two means are one.
+    found = re.search(r"pairs ([\d.]+) \(([\d.]+) by chance", page)
+    assert found[1] == found[2]
+    unlabelled = dataclasses.replace(view, labels=None)
+    assert "Coloured by colour, the column that this map separates best" in coloured(unlabelled)
+
+
+def coloured(view):
+    return coloured_map(view, (0, 1)).colouring
+
+
+@pytest.mark.slow
+def test_the_report_of_a_fitted_table(tmp_path):
+    vae = logvar.VAE(latent_dim=2, epochs=2, schema=SCHEMA, network="mlp(hidden=[8])")
+    vae.fit(FRAME)
+    # Columns in another order: they are matched by name.
+    rows = FRAME.iloc[:, ::-1]
+    evaluation = vae.evaluate(rows, n_importance=2)
+    path = write_report(tmp_path / "report.html", vae, evaluation, rows, None)
+    check(path.read_text(encoding="utf-8"))

@@ -25,6 +25,7 @@ ARRAY = "numbers"
 _PIXELS = 64
 """A two-dimensional array of uint8 with at least this many columns is read as pixels, if its values
 reach beyond half of their range."""
+_ENOUGH = 5000
 _SKEWNESS, _KURTOSIS = 1.0, 3.0
 """A column whose skewness or excess kurtosis is beyond these does not look like a bell."""
 
@@ -110,7 +111,8 @@ def likelihood_of(table: TableForm, rows: np.ndarray) -> tuple[str, str] | None:
 
 def far_from_a_bell(rows: np.ndarray) -> np.ndarray:
     """Return the columns whose histogram does not look like a bell: skewed, heavy-tailed, or with
-    many equal values."""
+    many equal values. Of many rows, every so many are looked at."""
+    rows = rows[:: max(1, len(rows) // _ENOUGH)]
     return np.array([j for j in range(rows.shape[1]) if _is_odd(rows[:, j])], int)
 
 
@@ -138,7 +140,7 @@ def _is_numbers_as_objects(X: Any) -> bool:
 def _is_mixed(rows: np.ndarray) -> bool:
     """Return whether an array of numbers needs a likelihood for each column."""
     if rows.dtype == np.uint8:
-        return rows.shape[1] < _PIXELS or rows.max() < 128
+        return rows.max() > 1 and (rows.shape[1] < _PIXELS or rows.max() < 128)
     holes = has_missing(rows)
     with np.errstate(invalid="ignore"):
         whole = np.array([_is_whole(rows[:, j]) for j in range(rows.shape[1])])

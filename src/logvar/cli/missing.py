@@ -49,11 +49,10 @@ def score(
     )  # fmt: skip
     if explain:
         row = int(np.argmin(scores))
-        cells = ", ".join(
-            f"{_name(cell)} = {_text(cell.value)} ({cell.log_likelihood:.2f})" for cell in odd[row]
-        )
+        cells = ", ".join(f"{_name(c)} = {_text(c.value)} ({c.surprise:.1f})" for c in odd[row])
         say(
-            f"the oddest is row {row}, log-likelihood {scores[row]:.2f} nats; cell by cell: {cells}"
+            f"lowest: row {row} with {scores[row]:.2f} nats; its oddest cells, and how many "
+            f"nats less likely each is than usual for its column: {cells or 'none'}"
         )
 
 

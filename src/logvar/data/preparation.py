@@ -124,7 +124,14 @@ def as_rows(X: object, name: str = "X", *, missing: bool = False) -> np.ndarray:
     """
     if isinstance(X, np.ma.MaskedArray):
         X = np.where(np.ma.getmaskarray(X), np.nan, X.data) if X.mask.any() else X.data
-    array = np.asarray(X)
+    try:
+        array = np.asarray(X)
+    except ValueError as error:  # NumPy's own words are of "inhomogeneous" parts
+        raise LogvarError(
+            f"{name} is ragged ({error}): expected the same number of values in each row"
+        ) from error
+    if array.dtype.name.startswith(("bfloat16", "float8")):
+        array = array.astype(np.float32)  # types of ml_dtypes, which NumPy does not compute with
     if array.dtype == object:
         try:
             array = array.astype(np.float64)

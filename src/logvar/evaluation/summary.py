@@ -271,4 +271,5 @@ def _mean_error(
     if example.observed is None:
         return jnp.mean(errors)
     observed = model.likelihood.cells(example.observed)
-    return jnp.sum(jnp.where(observed, errors, 0)) / jnp.maximum(jnp.sum(observed), 1)
+    number = jnp.maximum(jnp.sum(observed, dtype=errors.dtype), 1)
+    return jnp.sum(jnp.where(observed, errors, 0)) / number

@@ -67,7 +67,7 @@ def _inline(png: io.BytesIO, kind: str) -> str:
 
 def curves(history: list[dict]) -> str:
     """Plot ELBO, reconstruction and KL over epochs, with the best held-out epoch marked."""
-    figure, axes = _new(9, 2.7, 3)
+    figure, axes = _new(9.0, 2.7, 3)
     epochs = [line["epoch"] for line in history]
     for ax, term, title in zip(
         axes, ("elbo", "reconstruction", "kl"), ("ELBO", "log p(x | z)", "KL"), strict=True
@@ -182,7 +182,7 @@ def feature_fit(rows: np.ndarray, decoded: np.ndarray) -> str:
     spread = flat.var(0)
     explained = 1 - np.square(flat - other).mean(0) / np.where(spread > 0, spread, np.inf)
     shown = explained[:60]
-    figure, (ax,) = _new(9, 2.4)
+    figure, (ax,) = _new(9.0, 2.4)
     ax.bar(range(len(shown)), shown, color=BLUE, width=0.7)
     ax.set_ylim(min(0, float(shown.min())) - 0.02, 1.02)
     if len(shown) <= 20:

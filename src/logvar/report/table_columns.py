@@ -175,6 +175,9 @@ def _ticks(low: float, high: float, column: Column, on_log: bool) -> list[tuple[
         return [(p, short(p)) for p in powers[::every]]
     if column.kind == "date":
         places = [low + share * (high - low) for share in (0.06, 0.5, 0.94)]
+        if column.step:  # a place between two days would be written as the first of them
+            first = low + column.step / 2
+            places = [first + column.step * round((p - first) / column.step) for p in places]
         return [(place, date_text(place, column, high - low)) for place in places]
     whole = column.step == 1
     nice = MaxNLocator(4, integer=whole, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)

@@ -72,7 +72,7 @@ def coloured_map(view: TableView, axes_shown: tuple[int, int]) -> Map:
     if view.labels is not None:
         shown = np.array([_label(label) for label in view.labels], object)
         _categories(ax, places[at], shown[at])
-        words = f"Coloured by the label, {view.label_name}."
+        words = f"Coloured by the label{', ' + view.label_name if view.label_name else ''}."
     else:
         best, share = best_separated(view, places)
         column, values = view.columns[best], view.cells[:, best]

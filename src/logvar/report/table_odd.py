@@ -116,8 +116,9 @@ def odd_section(view: TableView) -> tuple[str, str]:
         f"{'' if marks_of else ', numbered from 0'}: log p of the observed cells, "
         f"importance-weighted with {_SCORED_DRAWS} draws, and how far it is below the "
         "median row (a missing cell counts as one that is as probable as usual), in nats. Of each, "
-        f"the {CELLS} cells whose log p given the row's other cells is farthest below what is usual for their column, and what the others let one expect "
-        f"there ({DRAWS:,} draws; usual: rows drawn from the model; seed {view.seed})."
+        f"the {CELLS} cells whose log p given the row's other cells is farthest "
+        "below what is usual for their column, and what the others let one expect there "
+        f"({DRAWS:,} draws; usual: rows drawn from the model; seed {view.seed})."
     )
     return f"<div class=wide><table class=odd>{head}{''.join(lines)}</table></div>", caption
 

@@ -59,12 +59,11 @@ class TableView:
         count = max(len(places), FEWEST_SAMPLES)
         drawn = draw(vae.model_, count + len(places), fitted.seed, mean=False)
         names = [column.name for column in fitted.table.schema if column.kind == "label"]
-        label_name = "label"
+        label_name = text_of(names[0]) if names else ""
         if labels is not None:
             labels = np.asarray(labels)[places]
         elif names and names[0] in table.names:
             labels = np.array(table[names[0]].to_pylist(), object)
-            label_name = str(names[0]).strip()
         cells = np.asarray(taken.rows[places], np.float64)
         samples = np.asarray(fitted.in_own_units(drawn), np.float64)
         control = np.where(np.isnan(cells), np.nan, samples[count:])

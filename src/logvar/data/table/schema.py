@@ -131,7 +131,7 @@ class Schema:
                     f"the schema's column {entry['name']!r} has no kind: expected one of "
                     f"{', '.join(KINDS)}"
                 )
-        return Schema(tuple(Column(**entry) for entry in entries))
+        return Schema(tuple(map(_column, entries)))
 
 
 def entries_of(text: str, where: str = "the schema") -> list[dict[str, Any]]:
@@ -237,8 +237,15 @@ def _entries_of_file(path: Path) -> list[dict[str, Any]]:
 def _whole(entry: dict[str, Any]) -> "Column | dict[str, Any]":
     """An entry with a dtype was written by `as_toml`, so that what it leaves out is a default."""
     if "kind" in entry and "dtype" in entry:
-        return Column(**entry)
+        return _column(entry)
     return {key: value for key, value in entry.items() if key != "name"}
+
+
+def _column(entry: Mapping[str, Any]) -> Column:
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()
+    }
+    return Column(**values)
 
 
 def _entry(column: Column) -> dict[str, Any]:
