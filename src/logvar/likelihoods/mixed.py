@@ -31,12 +31,14 @@ from logvar.scales.registry import SCALES
 from logvar.trainable import frozen
 
 FIELDS = 6
-"""Numbers for each cell: the code (of a number 0 for no atom, otherwise its atom, from 1), the
-normal score, end and width of the rounding interval, the log-density's constant, and the value in
-model units."""
+"""Numbers for each cell: the code (of numbers 0 for no atom, otherwise the atom, from 1), the
+normal score, end and width of the rounding interval, the log-density's constant, the value in model
+units."""
 _CODE, _SCORE, _END, _WIDTH, _CONSTANT, _VALUE = range(FIELDS)
 _NEVER = -1e30
 """The logit of a level that a column does not have: finite, so that no slope is NaN."""
+_NEAR = 0.5
+"""A number is reconstructed if it is off by at most this, in units of its column's spread."""
 _SEEN_TO = 5.0
 """The encoder sees normal scores up to this; a farther one is an odd value in any case."""
 
@@ -349,14 +351,13 @@ class MixedColumns(Likelihood):
                 cells.append(jnp.zeros((), expectation.dtype))
         return jnp.stack(cells)
 
-    error_name: ClassVar[str] = "error"
+    error_name: ClassVar[str] = "wrong_cells"
 
     def errors(self, mean: ByColumn, x: Row, unit: ArrayLike = 1.0) -> ByColumn:
-        """Return squared errors of numbers in units of their spread, and 1 for a wrong level."""
+        """Return 1 for a wrong level, and for a number that is off by over half a spread."""
         is_number = np.array([kind == NUMBER for kind, _, _ in self.layout.forms])
-        difference = mean - self.value(x)
-        wrong = (difference != 0).astype(mean.dtype)
-        return jnp.where(is_number, jnp.square(difference), wrong)
+        allowed = jnp.where(is_number, _NEAR, 0.0)
+        return (jnp.abs(mean - self.value(x)) > allowed).astype(mean.dtype)
 
 
 def _picked(values: Float[Array, "group width"], code: Float[Array, "group"]) -> Array:

@@ -29,6 +29,7 @@ _NAMES = {
     "kl": "KL",
     "squared_error": "squared error",
     "error_rate": "error rate",
+    "wrong_cells": "wrong cells",
     "elbo_by_batches": "ELBO, the tutorial's metric",
 }
 _SHOWN = 12
