@@ -29,6 +29,7 @@ class Warps(eqx.Module):
         phase: what is added to u before rounding to whole steps.
         low: the smallest u.
         high: the largest u.
+        ends: the normal scores of the ends of the training column.
         reach: how far each tail is nearly straight, in units of u.
         tail_s: the normal scores where the lower and the upper tail start; ∓1e9 for none.
         tail_slope: ds/du there.
@@ -43,6 +44,7 @@ class Warps(eqx.Module):
     phase: Float[Array, "numbers"] = frozen()
     low: Float[Array, "numbers"] = frozen()
     high: Float[Array, "numbers"] = frozen()
+    ends: Float[Array, "numbers 2"] = frozen()
     reach: Float[Array, "numbers 2"] = frozen()
     tail_s: Float[Array, "numbers 2"] = frozen()
     tail_slope: Float[Array, "numbers 2"] = frozen()
@@ -87,8 +89,8 @@ class Warps(eqx.Module):
     def means(self, sigma: Float[Array, "numbers"], location: Numbers) -> Numbers:
         """E[T⁻¹(location + σε)] with ε ~ N(0, 1), rounded as values are.
 
-        Values beyond the outermost knots, the ends of the training column, count as if they were
-        there: a rare draw from a heavy tail would otherwise outweigh all the others.
+        Values beyond the ends of the training column count as if they were there: a rare draw from
+        a heavy tail would otherwise outweigh all the others.
 
         An integral over 161 points, tabulated for 257 locations. The table does not depend on the
         location, so it is computed once for all rows and draws.
@@ -100,7 +102,7 @@ class Warps(eqx.Module):
 
         def means_at(location: Float[Array, ""]) -> Float[Array, "numbers"]:
             scores = location + sigma * jnp.asarray(eps, sigma.dtype)[:, None]
-            draws = self.inverse(jnp.clip(scores, self.s[:, 0], self.s[:, -1]))
+            draws = self.inverse(jnp.clip(scores, self.ends[:, 0], self.ends[:, 1]))
             return jnp.asarray(weight, sigma.dtype) @ self.rounded(draws)
 
         table = jax.lax.map(means_at, grid)

@@ -155,6 +155,7 @@ class TableUnits:
                 "phase": np.mod(front.centre / front.spread, step) if step else 0.0,
                 "low": low,
                 "high": high,
+                "ends": number.warp.spline.s[[0, -1]],
                 "reach": np.ones(2),
                 "tail_s": np.array([-NO_TAIL, NO_TAIL]),
                 "tail_slope": np.ones(2),
