@@ -5,7 +5,7 @@ import pytest
 
 import logvar
 from logvar.assembly.decisions import decide
-from logvar.data import sources, tables
+from logvar.data import arrays, sources
 from logvar.data.images.shapes import fitting
 from logvar.recipe import Recipe
 
@@ -13,17 +13,17 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (5, 12))
 
 
 def test_a_csv_of_pixels_gets_a_shape_and_is_read_the_same_way_later(tmp_path):
-    tables.write(tmp_path / "a.csv", PIXELS)
+    arrays.write(tmp_path / "a.csv", PIXELS)
     data = sources.load(str(tmp_path / "a.csv"), None, "", "4x3")
     assert data.train.shape == (5, 4, 3) and data.train.dtype == np.uint8
     np.testing.assert_array_equal(data.train.reshape(5, -1), PIXELS)
     assert any("pixels" in note for note in data.notes)
     # A row of 0 and 1 alone is two dark levels, as it would be beside the others.
-    tables.write(tmp_path / "dark.csv", PIXELS[:1] % 2)
+    arrays.write(tmp_path / "dark.csv", PIXELS[:1] % 2)
     reading = data.reading.as_text()
     dark = sources.load(str(tmp_path / "dark.csv"), reading=reading)
     assert dark.train.dtype == np.uint8 and dark.train.shape == (1, 4, 3)
-    tables.write(tmp_path / "bad.csv", PIXELS[:1] + 0.5)
+    arrays.write(tmp_path / "bad.csv", PIXELS[:1] + 0.5)
     with pytest.raises(logvar.LogvarError, match="this run reads pixels, integers from 0 to 255"):
         sources.load(str(tmp_path / "bad.csv"), reading=reading)
 
