@@ -56,7 +56,7 @@ def pixels_of(table: Table, said: Mapping[Name, str], name: str) -> Pixels:
         )
     if not pixels:
         raise LogvarError(
-            f"{name} has no columns for pixels, for all are labels, identifiers or ignored: expected "
-            "some others; drop fewer"
+            f"{name} has no column for pixels, for all are labels, identifiers or ignored: "
+            "expected some others; drop fewer"
         )
     return Pixels(np.column_stack(pixels), labels)
