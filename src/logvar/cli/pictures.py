@@ -55,9 +55,7 @@ def write(
     """
     fitted = vae.fitted_
     reading = ImageReading.from_text(fitted.recipe.data.reading)
-    values = own_units(
-        values, fitted.dtype, fitted.preparation.divisor, binary=fitted.is_binary
-    )
+    values = own_units(values, fitted.dtype, fitted.preparation.divisor, binary=fitted.is_binary)
     shape = values.shape[1:]
     if not is_of_pictures(out):
         if reading is not None and reading.channels_first and out.suffix.lower() == ".npy":
