@@ -77,7 +77,7 @@ def coloured_map(view: TableView, axes_shown: tuple[int, int]) -> Map:
         best, share = best_separated(view, places)
         column, values = view.columns[best], view.cells[:, best]
         if not np.isfinite(share):
-            ax.scatter(*places[at].T, s=9, color=MUTED, lw=0)
+            ax.scatter(places[at, 0], places[at, 1], s=9, color=MUTED, lw=0)
         elif column.levels:
             named = [str(level).strip() for level in column.levels]
             shown = np.array(["" if np.isnan(v) else named[int(v)] for v in values], object)
