@@ -114,11 +114,20 @@ class Fitted:
         missing = preparation.missing or has_missing(rows)
         return examples, dataclasses.replace(preparation, missing=missing).after_fixing
 
+    @property
+    def is_binary(self) -> bool:
+        """Whether examples are uint8 of 0 and 1, of which the model gives probabilities."""
+        return (
+            self.dtype == "uint8"
+            and self.likelihood.reads_intensities
+            and self.preparation.divisor == 1
+        )
+
     def in_own_units(self, values: np.ndarray) -> np.ndarray:
         """Convert x from the model's units to the data's; pixels become uint8 again."""
         if self.units is not None:
             return self.units.to_user(values)
-        return own_units(values, self.dtype, self.preparation.divisor)
+        return own_units(values, self.dtype, self.preparation.divisor, binary=self.is_binary)
 
     def as_given(
         self, cells: np.ndarray, like: Table | None = None, kept: np.ndarray | None = None

@@ -37,10 +37,12 @@ def imputed(fitted: Fitted, given: Intake, n_samples: int, draws: int, seed: int
         LogvarError: a column is not modelled, so that its missing cells cannot be filled.
     """
     rows = given.rows
+    intensities = fitted.likelihood.reads_intensities
     if rows.dtype == np.uint8:
+        expected = "intensities in [0, 1]" if intensities else "floating-point numbers"
         raise LogvarError(
-            "X is uint8, which has no missing cells: give X as floating-point numbers with NaN for "
-            "each missing cell"
+            f"X is uint8, which has no missing cells: give X as {expected} with NaN for each "
+            "missing cell"
         )
     missing = np.isnan(rows)
     which = np.flatnonzero(missing.reshape(len(rows), -1).any(1))
@@ -55,7 +57,8 @@ def imputed(fitted: Fitted, given: Intake, n_samples: int, draws: int, seed: int
         ):
             some = target[which]
             cells = missing[which]
-            some[cells] = fitted.in_own_units(values)[cells]
+            # Beside observed intensities the filled ones are intensities, too, and not pixels.
+            some[cells] = (values if intensities else fitted.in_own_units(values))[cells]
             target[which] = some
     back = [fitted.as_given(cells, given.table, ~missing) for cells in (filled, *copies)]
     return Imputation(back[0], back[1:], effective)

@@ -14,10 +14,9 @@ from PIL import Image
 import logvar
 from logvar.data import arrays, idx, sources
 from logvar.data.order import taken
-from logvar.data.paths import TABLES
 from logvar.data.preparation import Preparation
 from logvar.data.table.choices import Choices
-from logvar.data.table.frame import FILES, Table
+from logvar.data.table.frame import Table
 
 TABLE = np.random.default_rng(0).normal(size=(20, 3))
 
@@ -39,11 +38,6 @@ def test_every_kind_of_table_reads_back(tmp_path):
             rows = np.column_stack([column.to_numpy() for column in rows.columns])
         np.testing.assert_allclose(rows, TABLE, rtol=1e-12)
         assert found.name == "a"
-
-
-def test_the_command_line_knows_the_endings_of_tables():
-    """They are listed there without importing what reads them."""
-    assert TABLES == FILES
 
 
 def test_a_csv_without_header_keeps_its_first_row(tmp_path):

@@ -57,8 +57,10 @@ def test_pixels_come_back_as_pixels(tmp_path):
     # A likelihood of levels gives levels, and one of real values may leave their range.
     found = own_units(np.array([-3.0, 7.4, 300.0]), "uint8", 1.0)
     assert found.tolist() == [0, 7, 255] and found.dtype == np.uint8
+    # Of levels, a dark image is as much an image of levels as one beside it.
+    assert own_units(np.array([0.2, 1.0]), "uint8", 1.0).dtype == np.uint8
     # Binary data: probabilities.
-    assert own_units(UNIT, "uint8", 1.0) is UNIT
+    assert own_units(UNIT, "uint8", 1.0, binary=True) is UNIT
     assert own_units(found, "uint8", 255.0) is found
 
 

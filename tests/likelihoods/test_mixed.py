@@ -9,6 +9,7 @@ from scipy import integrate, stats
 
 import logvar
 from logvar.data.table.units import TableUnits
+from logvar.likelihoods.mixed import _with_atoms
 from logvar.trainable import trainable
 from tests.data.table.columns import COLUMNS, table
 
@@ -61,6 +62,15 @@ def test_rounded_reals_have_a_bounded_density_that_adds_up():
     logs = at(SHARE, np.arange(101) / 100)
     np.testing.assert_allclose(np.exp(logs).sum() * 0.01, 1, rtol=1e-5)
     assert logs.max() <= np.log(100)
+
+
+def test_an_atom_among_rounded_numbers_has_a_probability():
+    """Three values a tenth apart, of which the second is an atom: all of them together are sure."""
+    rest = np.array([0.2, 0.5, 0.3])
+    x = jnp.zeros((3, 6)).at[1, 0].set(1).at[:, 4].set(-np.log(0.1))
+    log_shares = jnp.log(jnp.tile(jnp.asarray([0.6, 0.4]), (3, 1)))
+    logs = _with_atoms(log_shares, x, jnp.log(rest / 0.1), rounded=True)
+    np.testing.assert_allclose(np.exp(logs) @ np.array([0.1, 1, 0.1]), 1, rtol=1e-5)
 
 
 @pytest.mark.parametrize("column", [TAIL, ZEROS])

@@ -7,6 +7,7 @@ dates, integers, constants, holes in skewed columns) is modelled by `mixed`.
 
 import dataclasses
 import datetime
+from collections import Counter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,7 +38,7 @@ class Intake(NamedTuple):
     form: TableForm | None
     """The form of the table; None for an array of numbers."""
     table: Table | None = None
-    """X itself, if it is a table."""
+    """X itself, if it is a table; its columns have the names of the schema."""
 
 
 def taken_in(X: Any, likelihood: str, schema: Any = None, name: str = "X") -> Intake:
@@ -82,7 +83,8 @@ def taken_in(X: Any, likelihood: str, schema: Any = None, name: str = "X") -> In
 def taken_in_again(X: Any, form: TableForm | None, name: str = "X") -> Intake:
     """Return X as rows for a model that was trained on rows of this form.
 
-    Columns are matched by their names, in any order. An array without names is matched by position.
+    Columns are matched by their names, in any order; 2019 and " 2019" are one name. An array, or a
+    frame whose columns are called 0, 1, 2 …, has no names and is matched by position.
 
     Raises:
         LogvarError: X lacks a column, has another one, or a cell is not of its column's kind.
@@ -95,8 +97,11 @@ def taken_in_again(X: Any, form: TableForm | None, name: str = "X") -> Intake:
     if not is_table(X):
         X = _columns_of(dense_rows(X, name))
     table = as_table(X, name)
-    if all(isinstance(n, int) for n in table.names) and set(table.names) != set(form.schema.names):
+    unnamed = table.names == tuple(range(len(table.names)))
+    if unnamed and set(table.names) != set(form.schema.names):
         table = _renamed(table, form.schema, name)
+    else:
+        table = _spelled_alike(table, form.schema)
     return Intake(_cells(table, form.schema, name), form, table)
 
 
@@ -195,16 +200,13 @@ def _columns_of(rows: np.ndarray) -> Table:
 
 
 def _array_of(X: Any, name: str) -> np.ndarray:
-    """Return a table as the array that a model without a schema reads."""
+    """Return a table as the array that a model without a schema reads.
+
+    Its columns are numbers whatever is in these rows: in one row, every column is constant.
+    """
     table = as_table(X, name)
-    numbers = _as_numbers(schema_given(None, table))
-    for column in numbers:
-        if column.kind != "real":
-            raise LogvarError(
-                f"{name}: column {column.name!r} is {column.kind} ({column.reason}), and the model "
-                "was fitted on an array of numbers: give such an array"
-            )
-    return _cells(table, numbers, name)
+    columns = [Column(each, "real") for each in table.names if each not in table.row_labels]
+    return _cells(table, Schema(tuple(columns)), name)
 
 
 def _renamed(table: Table, schema: Schema, name: str) -> Table:
@@ -214,6 +216,17 @@ def _renamed(table: Table, schema: Schema, name: str) -> Table:
             f"as input ({', '.join(str(n) for n in schema.names[:5])} …): give the same columns"
         )
     return dataclasses.replace(table, names=schema.names)
+
+
+def _spelled_alike(table: Table, schema: Schema) -> Table:
+    """Return the table with names as the schema writes them: 2019 for "2019", "age" for " age"."""
+    texts = [str(name).strip() for name in table.names]
+    times, own = Counter(texts), {str(name).strip(): name for name in schema.names}
+    names = tuple(
+        name if name in schema.names or times[text] > 1 else own.get(text, name)
+        for text, name in zip(texts, table.names, strict=True)
+    )
+    return table if names == table.names else dataclasses.replace(table, names=names)
 
 
 def _cells(table: Table, schema: Schema, name: str) -> np.ndarray:

@@ -48,13 +48,14 @@ def write(
     Args:
         vae: the model they come from.
         out: a folder, a .png file, or a file for `arrays.write`.
-        values: (rows, …) in the model's units.
+        values: rows as `VAE` returns them. Filled images are intensities beside the observed ones:
+            of a model of pixels, they become pixels here.
         names: the files that the rows come from, if they do.
         what: what they are, in words.
     """
     fitted = vae.fitted_
     reading = ImageReading.from_text(fitted.recipe.data.reading)
-    values = own_units(values, fitted.dtype, fitted.preparation.divisor)
+    values = own_units(values, fitted.dtype, fitted.preparation.divisor, binary=fitted.is_binary)
     shape = values.shape[1:]
     if not is_of_pictures(out):
         if reading is not None and reading.channels_first and out.suffix.lower() == ".npy":
@@ -75,7 +76,7 @@ def write(
 def _limits(fitted: Fitted) -> tuple[float, float]:
     """The range of the training data in their own units, as far as it decides what a level is."""
     if fitted.dtype == "uint8":
-        return (0.0, 1.0) if _is_binary(fitted) else (0.0, 255.0)
+        return (0.0, 1.0) if fitted.is_binary else (0.0, 255.0)
     found = fitted.units
     if not isinstance(found, Standardization):
         return (0.0, 1.0)
@@ -86,7 +87,3 @@ def _limits(fitted: Fitted) -> tuple[float, float]:
     low, high = (round(float(end), 6) for end in (smallest.min(), largest.max()))
     check_levels(low, high)
     return low, high
-
-
-def _is_binary(fitted: Fitted) -> bool:
-    return fitted.likelihood.reads_intensities and fitted.preparation.divisor == 1

@@ -140,8 +140,8 @@ def read_as(preparation: Preparation, rows: np.ndarray, *, bits: bool) -> Prepar
         bits: whether all training rows were 0 or 1; then uint8 are 0 or 1, too.
     """
     pixels = rows.dtype == np.uint8 and not bits
-    low, high = np.nanmin(rows), np.nanmax(rows)
-    if not pixels and (low < 0 or high > 1):
+    if not pixels and ((rows < 0) | (rows > 1)).any():  # neither is true of a missing cell
+        low, high = np.nanmin(rows), np.nanmax(rows)
         expected = "0 and 1, as it was fitted on" if bits else "intensities in [0, 1]"
         raise LogvarError(
             f"X has values from {low:g} to {high:g}: a Bernoulli model expects {expected}, or "
@@ -160,7 +160,7 @@ def warn_of_outside(examples: Examples) -> None:
     ):
         return
     first, row = examples.actual[0], int(examples.outside[0])
-    feature = int(np.argmax(np.abs(first - examples.values[row])))
+    feature = int(np.nanargmax(np.abs(first - examples.values[row])))  # NaN is a missing cell
     value, low, high = (
         float((found.shift + found.factor * end).reshape(-1)[feature])
         for end in (first, found.low, found.high)

@@ -39,8 +39,8 @@ class Discretized(WithNoise, LikelihoodSpec):
         check_integers(rows, "discretized-logistic", LEVELS)
 
     def check_new(self, rows: np.ndarray) -> None:
-        low, high = np.nanmin(rows), np.nanmax(rows)
-        if low < 0 or high > LEVELS - 1:
+        if ((rows < 0) | (rows > LEVELS - 1)).any():  # neither is true of a missing cell
+            low, high = np.nanmin(rows), np.nanmax(rows)
             raise LogvarError(
                 f"X has values from {low:g} to {high:g}: a discretized logistic model "
                 f"expects levels from 0 to {LEVELS - 1}; rescale X"

@@ -213,10 +213,10 @@ class MixedColumns(Likelihood):
                 last = first + len(group.columns)
                 of_rest = densities[first:last]
                 if group.width:
-                    code = x[start + first : start + last, _CODE]
+                    inside = x[start + first : start + last]
                     rounded = layout.forms[group.columns[0]][2]
                     log_probs = jax.nn.log_softmax(next(logits_left), axis=-1)
-                    of_rest = _with_atoms(log_probs, code, of_rest, rounded)
+                    of_rest = _with_atoms(log_probs, inside, of_rest, rounded)
                 found.append(of_rest)
                 first = last
         return jnp.concatenate(found)
@@ -368,14 +368,18 @@ def _picked(values: Float[Array, "group width"], code: Float[Array, "group"]) ->
 
 def _with_atoms(
     log_probs: Float[Array, "group width"],
-    code: Float[Array, "group"],
+    x: Float[Array, "group six"],
     of_rest: Float[Array, "group"],
     rounded: bool,
 ) -> Float[Array, "group"]:
-    """Return log p of numbers with atoms; a rounded draw of the rest may be an atom's value."""
+    """Return log p of numbers with atoms; a rounded draw of the rest may be an atom's value.
+
+    An atom has a probability, so what the rest adds to it is one, too, and not divided by the step.
+    """
+    code = x[:, _CODE]
     is_rest = code == 0
     other = log_probs[:, 0] + of_rest
     atom = _picked(log_probs, code)
     if not rounded:
         return jnp.where(is_rest, other, atom)
-    return jnp.where(is_rest, other, jnp.logaddexp(atom, other))
+    return jnp.where(is_rest, other, jnp.logaddexp(atom, other - x[:, _CONSTANT]))

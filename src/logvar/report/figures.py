@@ -177,10 +177,16 @@ def tiles(images: np.ndarray, columns: int, gap: int = 1) -> str:
 
 
 def feature_fit(rows: np.ndarray, decoded: np.ndarray) -> str:
-    """Plot the share of each feature's variance that the reconstruction explains, for tables."""
-    flat, other = rows.reshape(len(rows), -1), decoded.reshape(len(rows), -1)
-    spread = flat.var(0)
-    explained = 1 - np.square(flat - other).mean(0) / np.where(spread > 0, spread, np.inf)
+    """Plot the share of each feature's variance that the reconstruction explains, over its
+    observed cells."""
+    # In float64: the difference of two uint8 is taken modulo 256.
+    flat, other = (np.asarray(x, np.float64).reshape(len(rows), -1) for x in (rows, decoded))
+    there = ~np.isnan(flat)
+    number = np.maximum(there.sum(0), 1)
+    mean = np.where(there, flat, 0).sum(0) / number
+    spread = np.where(there, np.square(flat - mean), 0).sum(0)
+    error = np.where(there, np.square(flat - other), 0).sum(0)
+    explained = 1 - error / np.where(spread > 0, spread, np.inf)
     shown = explained[:60]
     figure, (ax,) = _new(9.0, 2.4)
     ax.bar(range(len(shown)), shown, color=BLUE, width=0.7)

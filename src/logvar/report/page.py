@@ -217,16 +217,15 @@ def _numbers(evaluation: Evaluation) -> str:
 
 def _image_sections(vae: "VAE", rows: np.ndarray, shape: tuple[int, ...]) -> list[str]:
     chosen = rows[np.linspace(0, len(rows) - 1, min(_SHOWN, len(rows))).astype(int)]
-    decoded = vae.reconstruct(chosen)
-    drawn = vae.sample(3 * _SHOWN, mean=True)
-    scaled = chosen.astype(np.float32) / (255 if rows.dtype == np.uint8 and rows.max() > 1 else 1)
-    low, high = (0.0, 1.0) if _intensities(vae) else _limits(scaled)
+    decoded, drawn = vae.reconstruct(chosen), vae.sample(3 * _SHOWN, mean=True)
+    low, high = (0.0, 1.0) if _intensities(vae) else _limits(_scaled(vae, chosen))
 
     def images(array: np.ndarray) -> np.ndarray:
-        as_unit = (array - low) / (high - low)
+        as_unit = (_scaled(vae, array) - low) / (high - low)
+        as_unit = np.where(np.isnan(as_unit), 0.5, as_unit)  # missing cells are grey
         return as_unit.reshape(-1, shape[0], shape[1], shape[2] if len(shape) == 3 else 1)
 
-    pairs = np.concatenate([images(scaled), images(decoded)])
+    pairs = np.concatenate([images(chosen), images(decoded)])
     return [
         section(
             "Reconstructions",
@@ -241,13 +240,19 @@ def _image_sections(vae: "VAE", rows: np.ndarray, shape: tuple[int, ...]) -> lis
     ]
 
 
+def _scaled(vae: "VAE", images: np.ndarray) -> np.ndarray:
+    """Return images as float32, pixels stored as uint8 as intensities in [0, 1]."""
+    are_pixels = images.dtype == np.uint8 and not vae.fitted_.is_binary
+    return images.astype(np.float32) / (255 if are_pixels else 1)
+
+
 def _intensities(vae: "VAE") -> bool:
     """Whether pixels are in [0, 1]."""
     return vae.fitted_.likelihood.reads_intensities
 
 
 def _limits(array: np.ndarray) -> tuple[float, float]:
-    low, high = float(array.min()), float(array.max())
+    low, high = float(np.nanmin(array)), float(np.nanmax(array))
     return low, high if high > low else low + 1
 
 
@@ -256,7 +261,7 @@ def _manifold(vae: "VAE", shape: tuple[int, ...]) -> str:
     positions = ndtri(np.linspace(0.05, 0.95, n))
     # Row 0 is the top: the second latent grows upwards, as on the latent map.
     grid = np.array([(x, y) for y in positions[::-1] for x in positions], np.float32)
-    decoded = vae.inverse_transform(grid)
+    decoded = _scaled(vae, vae.inverse_transform(grid))
     low, high = (0.0, 1.0) if _intensities(vae) else _limits(decoded)
     images = (decoded - low) / (high - low)
     channels = shape[2] if len(shape) == 3 else 1

@@ -76,17 +76,21 @@ def coloured_map(view: TableView, axes_shown: tuple[int, int]) -> Map:
     else:
         best, share = best_separated(view, places)
         column, values = view.columns[best], view.cells[:, best]
-        if column.levels:
+        if not np.isfinite(share):
+            ax.scatter(places[at, 0], places[at, 1], s=9, color=MUTED, lw=0)
+        elif column.levels:
             named = [str(level).strip() for level in column.levels]
             shown = np.array(["" if np.isnan(v) else named[int(v)] for v in values], object)
             _categories(ax, places[at], shown[at])
         else:
             _numbers(figure, ax, places[at], values[at], column)
-        words = (
-            f"Coloured by {view.names[best]}, the column that this map separates best: a row's "
-            f"{NEIGHBOURS} neighbours predict {max(share, 0):.0%} of the variance of its "
-            f"{'ranks' if has_order(column) else 'levels'}."
-        )
+        words = "Not coloured: these rows are too few to tell what the map separates."
+        if np.isfinite(share):
+            words = (
+                f"Coloured by {view.names[best]}, the column that this map separates best: a row's "
+                f"{NEIGHBOURS} neighbours predict {max(share, 0):.0%} of the variance of its "
+                f"{'ranks' if has_order(column) else 'levels'}."
+            )
     ax.set_xlabel(f"latent {axes_shown[0]}", fontsize=9)
     ax.set_ylabel(f"latent {axes_shown[1]}", fontsize=9)
     ax.set_aspect("equal", adjustable="datalim")

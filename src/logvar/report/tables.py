@@ -5,7 +5,13 @@ import numpy as np
 from logvar.data.table.schema import KINDS, Schema
 from logvar.report import table_marks as marks
 from logvar.report.layout import section
-from logvar.report.table_association import Pair, associations, has_order, largest_differences
+from logvar.report.table_association import (
+    FEWEST,
+    Pair,
+    associations,
+    has_order,
+    largest_differences,
+)
 from logvar.report.table_columns import distance, picture
 from logvar.report.table_map import coloured_map
 from logvar.report.table_missing import missing_section
@@ -96,6 +102,10 @@ def _associations(view: TableView) -> tuple[str, str]:
     varies = np.flatnonzero(np.isfinite(data).any(1) | np.isfinite(samples).any(1))
     if len(varies) < 2:
         return "<p>Fewer than two columns vary.</p>", view.which_rows
+    known, by_chance = (_of_pairs(found - samples) for found in (data, control))
+    if not len(known):
+        few = f"No two columns vary in {FEWEST} rows with both cells observed."
+        return f"<p>{few}</p>", view.which_rows
     shown = varies
     left_out = ""
     if len(varies) > MATRIX:
@@ -106,19 +116,6 @@ def _associations(view: TableView) -> tuple[str, str]:
             f"The maps show the {MATRIX} of {len(varies):,} columns with the strongest "
             "associations in the data; the table is from all. "
         )
-    grid = np.ix_(shown, shown)
-    names = [view.names[j] for j in shown]
-    gap = samples - data
-    largest = float(np.nanmax(np.abs(gap[grid]))) if np.isfinite(gap[grid]).any() else 0.2
-    limit = max(0.2, np.ceil(10 * largest) / 10)
-    key = [(1.0, "+1"), (0.5, "+0.5"), (0.0, "0"), (-0.5, "−0.5"), (-1.0, "−1")]
-    key_gap = [(v, marks.signed(v)) for v in (limit, limit / 2, 0.0, -limit / 2, -limit)]
-    plain, scaled = marks.diverging(1.0), marks.diverging(limit)
-    maps = [
-        marks.matrix(data[grid], names, plain, "Data", key),
-        marks.matrix(samples[grid], names, plain, "Samples", key),
-        marks.matrix(gap[grid], names, scaled, "Samples − data", key_gap),
-    ]
     pairs = largest_differences(data, samples, PAIRS)
     lines = [
         [
@@ -130,13 +127,10 @@ def _associations(view: TableView) -> tuple[str, str]:
         for p in pairs
     ]
     table = marks.words(["pair", "data", "samples", "difference"], lines, right=1)
-    known, by_chance = (_of_pairs(found - samples) for found in (data, control))
-    words = (
-        f"<p>Mean absolute difference over {len(known):,} pairs {known.mean():.3f} "
-        f"({by_chance.mean():.3f} by chance)</p>"
-    )
+    chance = f" ({by_chance.mean():.3f} by chance)" if len(by_chance) else ""
+    words = f"<p>Mean absolute difference over {len(known):,} pairs {known.mean():.3f}{chance}</p>"
     body = (
-        f"<div class=head>{words}</div><div class=two>{''.join(maps)}"
+        f"<div class=head>{words}</div><div class=two>{_matrices(view, data, samples, shown)}"
         f"<div><h3>Largest differences</h3>{table}</div></div>"
     )
     caption = (
@@ -145,18 +139,39 @@ def _associations(view: TableView) -> tuple[str, str]:
         "Between categories: Cramér's V. All three are the root mean square of the canonical "
         "correlations of ranks and indicators; η and V are corrected for the number of levels. "
         f"Over rows with both cells observed. Data: {view.which_rows}; samples: "
-        f"{view.which_samples}. By chance: between these samples and as many further ones as there "
-        f"are rows, with the same holes; the largest difference of a pair is then "
-        f"{by_chance.max():.2f}."
+        f"{view.which_samples}."
     )
+    if len(by_chance):
+        caption += (
+            " By chance: between these samples and as many further ones as there are rows, with "
+            f"the same holes; the largest difference of a pair is then {by_chance.max():.2f}."
+        )
     return body, caption
+
+
+def _matrices(view: TableView, data: np.ndarray, samples: np.ndarray, shown: np.ndarray) -> str:
+    """Draw the associations of some columns in data and samples, and the differences."""
+    grid = np.ix_(shown, shown)
+    names = [view.names[j] for j in shown]
+    gap = samples[grid] - data[grid]
+    largest = float(np.nanmax(np.abs(gap))) if np.isfinite(gap).any() else 0.2
+    limit = max(0.2, np.ceil(10 * largest) / 10)
+    key = [(1.0, "+1"), (0.5, "+0.5"), (0.0, "0"), (-0.5, "−0.5"), (-1.0, "−1")]
+    key_gap = [(v, marks.signed(v)) for v in (limit, limit / 2, 0.0, -limit / 2, -limit)]
+    plain, scaled = marks.diverging(1.0), marks.diverging(limit)
+    return "".join(
+        [
+            marks.matrix(data[grid], names, plain, "Data", key),
+            marks.matrix(samples[grid], names, plain, "Samples", key),
+            marks.matrix(gap, names, scaled, "Samples − data", key_gap),
+        ]
+    )
 
 
 def _of_pairs(gap: np.ndarray) -> np.ndarray:
     """The absolute differences of all pairs that have one."""
     lower = np.abs(gap[np.tril_indices(len(gap), -1)])
-    lower = lower[np.isfinite(lower)]
-    return lower if len(lower) else np.array([np.nan])
+    return lower[np.isfinite(lower)]
 
 
 def _association(view: TableView, pair: Pair, value: float) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from logvar import scales
-from logvar.data.intake import dense_rows
+from logvar.assembly.tables import taken_in_again
+from logvar.data.images.shapes import fitting
 from logvar.evaluation.elbo import elbo_terms
 from logvar.fitted import Fitted
 from logvar.recipe import Recipe
@@ -50,7 +51,8 @@ def convert(vae: Any, scale: str | Scale, X: Any, *, match: bool = True) -> tupl
     Args:
         vae: a fitted estimator.
         scale: the new scale.
-        X: the rows to fit the match on and to measure the change on; usually the training rows.
+        X: the rows to fit the match on and to measure the change on, as for `fit`; usually the
+            training rows.
         match: within the log family, keep training as under the old scale; False moves the
             optimizer's state to the new scale's own coordinates.
 
@@ -68,7 +70,7 @@ def convert(vae: Any, scale: str | Scale, X: Any, *, match: bool = True) -> tupl
         ('bitwise', 0.0)
     """
     fitted: Fitted = vae.fitted_
-    rows = dense_rows(X).reshape(-1, *fitted.shape)
+    rows = fitting(taken_in_again(X, fitted.table).rows, fitted.shape)
     moved, change = convert_fitted(fitted, scale, rows, match=match)
     return type(vae).of(moved), change
 

@@ -4,7 +4,8 @@ recipe.toml           everything needed to repeat the run
 weights.safetensors   the best weights
 standardization.safetensors
                       for real values: what was subtracted and divided by, in float64
-schema.toml           for a table: the kind of each column and why; may be edited and used again
+schema.toml           for a table: the kind of each column and why; an edited copy of it may be
+                      given to the next run
 table.safetensors     for a mixed likelihood: the maps of its columns, in float64
 metrics.jsonl         one line per epoch, without clocks: the same run gives the same bytes
 timing.jsonl          the clocks
@@ -157,10 +158,7 @@ def _check_manifest_types(path: Path, content: dict[str, Any]) -> None:
         and {RECIPE, WEIGHTS} <= content["hashes"].keys()
         and all(isinstance(content.get(key, {}), dict) for key in ("custom", "data", "versions"))
         and all(isinstance(v, str) for v in content.get("custom", {}).values())
-        and all(
-            isinstance(content.get(key, ""), str)
-            for key in ("ended", "diagnosis", "scale", "container")
-        )
+        and all(isinstance(content.get(key, ""), str) for key in ("ended", "diagnosis", "scale"))
         and type(content.get("epochs_run", 0)) is int
         and all(isinstance(content.get(key, False), bool) for key in ("missing", "bits"))
         and isinstance(content.get("rescues", []), list)

@@ -138,3 +138,9 @@ def test_steps_of_large_integers_keep_their_probability(log):
     x = np.round(np.exp(log + np.linspace(-2, 2, 50)))
     width = number.encoded(x)[:, 3].astype(np.float32)
     np.testing.assert_allclose(width, np.exp(number.warp.log_slope(x)), rtol=1e-3)
+
+
+def test_a_number_beyond_its_bound_is_not_taken_for_the_atom_there():
+    number = NumberColumn.of_values(np.concatenate([np.zeros(40), np.linspace(0.1, 9, 60)]), 0, 0)
+    zero, below = number.encoded(np.array([0.0, -62.0]))
+    assert zero[0] == 1 and below[0] == 0 and below[1] < -10

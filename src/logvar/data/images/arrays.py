@@ -59,6 +59,11 @@ def _again(rows: np.ndarray, reading: ImageReading, name: str) -> np.ndarray:
     images = shaped(rows, reading.shape, name)
     if reading.values != "8-bit" or images.dtype == np.uint8:
         return images
+    if images.dtype.kind == "f" and np.isnan(images).any():
+        raise LogvarError(
+            f"{name} has missing cells, and this run reads pixels (uint8), which have none: fill "
+            "them, or leave these rows out"
+        )
     # Whatever the rows beside it: a row of 0 and 1 holds two dark levels, not black and white.
     if not _within(images, 255.0) or (images != np.round(images)).any():
         raise LogvarError(

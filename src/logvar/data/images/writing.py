@@ -1,5 +1,6 @@
 """Images out: arrays in the data's own units, folders of PNG files, one PNG of all."""
 
+import collections
 import io
 import math
 import os
@@ -30,25 +31,24 @@ def are_images(shape: tuple[int, ...]) -> bool:
     return len(shape) in (2, 3) and (len(shape) == 2 or shape[2] in _COLOURS)
 
 
-def own_units(values: np.ndarray, dtype: str, divisor: float) -> np.ndarray:
+def own_units(
+    values: np.ndarray, dtype: str, divisor: float, *, binary: bool = False
+) -> np.ndarray:
     """Return what a model gives in the units and the dtype of its data.
 
     Args:
         values: x or E[x | z] in the model's units.
         dtype: the dtype of the data.
         divisor: 255 if the model read pixels x as intensities x / 255; otherwise 1.
+        binary: whether all data are 0 or 1: then a model gives their probabilities, which stay.
 
     Example:
         >>> own_units(np.array([0.0, 0.5, 1.0]), "uint8", 255.0)
         array([  0, 128, 255], dtype=uint8)
     """
-    if dtype != "uint8" or values.dtype == np.uint8:
+    if dtype != "uint8" or values.dtype == np.uint8 or binary:
         return values
-    scaled = np.asarray(values, np.float64) * divisor
-    # Binary data stay as they are: what a model gives for 0 and 1 are probabilities.
-    if divisor == 1 and scaled.min() >= 0 and scaled.max() <= 1:
-        return values
-    return np.round(scaled).clip(0, 255).astype(np.uint8)
+    return np.round(np.asarray(values, np.float64) * divisor).clip(0, 255).astype(np.uint8)
 
 
 def pixels(
@@ -168,7 +168,7 @@ def file_names(rows: int, names: Sequence[str] = ()) -> list[str]:
     if len(names) != rows:
         return [f"{i:05d}{ENDING}" for i in range(rows)]
     found = [str(PurePosixPath(name).with_suffix(ENDING)) for name in names]
-    twice = {name for name in found if found.count(name) > 1} if len(set(found)) < rows else set()
+    times = collections.Counter(found)
     return [
-        f"{name}{ENDING}" if new in twice else new for name, new in zip(names, found, strict=True)
+        f"{name}{ENDING}" if times[new] > 1 else new for name, new in zip(names, found, strict=True)
     ]

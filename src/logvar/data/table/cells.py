@@ -1,5 +1,7 @@
 """Columns → cells, one float64 array with NaN for missing cells; and back to columns."""
 
+import datetime
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -256,7 +258,7 @@ def _of_levels(
     if kind is None:
         return pa.array(levels).take(index)
     if family(kind) != "category":
-        return pa.array(levels).cast(kind, safe=False).take(index)
+        return _typed_levels(levels, kind).take(index)
     declared = column.declared or levels
     place = np.array([declared.index(level) for level in levels], np.int32)[codes]
     return pa.DictionaryArray.from_arrays(
@@ -266,6 +268,16 @@ def _of_levels(
     ).cast(pa.dictionary(pa.int32(), kind.value_type, kind.ordered))
 
 
+def _typed_levels(levels: tuple, kind: pa.DataType) -> pa.Array:
+    """Return levels in the type of their column; Arrow reads no times and durations from texts."""
+    if family(kind) == "time":
+        levels = tuple(datetime.time.fromisoformat(str(level)) for level in levels)
+    elif family(kind) == "duration":
+        seconds = (float(str(level).removesuffix(" s")) for level in levels)
+        levels = tuple(datetime.timedelta(seconds=each) for each in seconds)
+    return pa.array(levels).cast(kind, safe=False)
+
+
 def _merged(made: pa.Array, own: pa.ChunkedArray, kept: np.ndarray) -> pa.Array:
     """Return the kept cells of one and the others of the other."""
     if family(made.type) == "category":
@@ -273,7 +285,12 @@ def _merged(made: pa.Array, own: pa.ChunkedArray, kept: np.ndarray) -> pa.Array:
         whole = pc.if_else(pa.array(kept), own.combine_chunks(), made.dictionary_decode())
         index = pc.index_in(whole, made.dictionary)
         return pa.DictionaryArray.from_arrays(index, made.dictionary, ordered=made.type.ordered)
-    own = plain(own).cast(made.type, safe=False)
+    own = plain(own)
+    if family(own.type) == "text" != family(made.type):
+        own = typed(own).column  # numbers that came as texts
+        if family(own.type) == "text":
+            return made  # levels, which are the same there
+    own = own.cast(made.type, safe=False)
     return pc.if_else(pa.array(kept), own.combine_chunks(), made)
 
 

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from logvar.data.paths import TABLES, ending
 from logvar.data.table.schema import Name
 from logvar.errors import LogvarError, LogvarTypeError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FILES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", ".arrow", ".feather")
-"""The endings of files that hold a table."""
 _NOT_NUMBERS = (str, bytes, datetime.date, datetime.time, datetime.timedelta, np.datetime64)
 
 
@@ -70,7 +69,7 @@ def is_table(X: Any) -> bool:
     if isinstance(X, Table | Mapping):
         return True
     if isinstance(X, str | Path):
-        return str(X).lower().endswith(FILES)
+        return bool(ending(X, TABLES))
     if isinstance(X, np.ndarray):
         if X.dtype.names is not None:
             return True

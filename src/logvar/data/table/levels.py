@@ -57,7 +57,7 @@ def codes_of(column: pa.ChunkedArray, levels: tuple[Level, ...]) -> Codes:
     known = {key_of(level): i for i, level in enumerate(levels)}
     encoded = pc.dictionary_encode(plain(column))
     whole = pa.concat_arrays(encoded.unify_dictionaries().chunks)
-    keys = [_level(value) for value in whole.dictionary.to_pylist()]
+    keys = _levels_in(whole.dictionary)
     code_of = np.array([*(known.get(key_of(key), np.nan) for key in keys), np.nan], np.float64)
     index = pc.fill_null(whole.indices, len(keys)).to_numpy(zero_copy_only=False)
     unknown = {}
@@ -79,8 +79,14 @@ def key_of(value: Level) -> str:
 
 def _counted(column: pa.ChunkedArray) -> tuple[list[Level], list[int]]:
     counts = pc.value_counts(plain(column).drop_null())
-    values = [_level(value) for value in counts.field(0).to_pylist()]
-    return values, counts.field(1).to_pylist()
+    return _levels_in(counts.field(0)), counts.field(1).to_pylist()
+
+
+def _levels_in(values: pa.Array) -> list[Level]:
+    """Return values as levels; float32's 0.1 is 0.1, as in any other type."""
+    if pa.types.is_float32(values.type):
+        return [float(str(value)) for value in values.to_numpy(zero_copy_only=False)]
+    return [_level(value) for value in values.to_pylist()]
 
 
 def _level(value: Any) -> Level:
@@ -90,6 +96,8 @@ def _level(value: Any) -> Level:
         return float(value)
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
+    if isinstance(value, datetime.timedelta):
+        return f"{value.total_seconds():.15g} s"
     return str(value)
 
 

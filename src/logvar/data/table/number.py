@@ -80,9 +80,9 @@ class NumberColumn:
         Columns: 0 for no atom, otherwise its number from 1; the normal score; one end of the
         rounding interval in normal scores; its signed width (±`OPEN` for open intervals); the
         log-density's constant (log T′(x) for continuous values, −log step for rounded ones); and x
-        in model units.
+        in model units. A value beyond a bound is scored as what it is, far out and no atom.
         """
-        x = np.clip(rounded(np.asarray(x, np.float64), self.step), self.low, self.high)
+        x = rounded(np.asarray(x, np.float64), self.step)
         score, atom = self.warp.score(x), (self.which(x) + 1) % (len(self.atoms) + 1)
         if self.step:
             end, width = self._intervals(x, score)

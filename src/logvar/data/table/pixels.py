@@ -49,9 +49,14 @@ def pixels_of(table: Table, said: Mapping[Name, str], name: str) -> Pixels:
             pixels.append(numbers(column))
         else:
             texts.append(str(column_name))
-    if texts or not pixels:
+    if texts:
         raise LogvarError(
             f"{name}: {len(texts)} columns hold no numbers ({', '.join(texts[:5])}), and its "
             "columns are to be pixels: leave them out with --drop, or say --label"
+        )
+    if not pixels:
+        raise LogvarError(
+            f"{name} has no column for pixels, for all are labels, identifiers or ignored: "
+            "expected some others; drop fewer"
         )
     return Pixels(np.column_stack(pixels), labels)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from logvar.data.paths import TABLES, ending
 from logvar.data.table import delimited
-from logvar.data.table.frame import FILES, Table, as_table
+from logvar.data.table.choices import HEADERS
+from logvar.data.table.frame import Table, as_table
 from logvar.data.table.schema import Name
 from logvar.data.table.texts import Typed, typed
 from logvar.errors import LogvarError
@@ -34,10 +36,10 @@ def read_table(path: str | Path, header: str = "auto") -> Table:
             lengths, or a name comes twice.
     """
     path = Path(path)
-    if header not in ("yes", "no", "auto"):
-        raise LogvarError(f"header is {header!r}: expected 'yes', 'no' or 'auto'")
-    if not str(path).lower().endswith(FILES):
-        raise LogvarError(f"{path} ends in {path.suffix!r}: expected one of {', '.join(FILES)}")
+    if header not in HEADERS:
+        raise LogvarError(f"header is {header!r}: expected one of {', '.join(HEADERS)}")
+    if not ending(path, TABLES):
+        raise LogvarError(f"{path} ends in {path.suffix!r}: expected one of {', '.join(TABLES)}")
     if not path.is_file():
         raise LogvarError(f"there is no file {path}: check the path")
     if path.suffix.lower() == ".parquet":

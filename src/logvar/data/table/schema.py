@@ -28,6 +28,8 @@ Level = str | int | float | bool
 class Column:
     """One column: its kind, and what its cells may be.
 
+    A count has a step of 1 and a count or a positive number a `low` of 0, unless others are given.
+
     Raises:
         LogvarError: the kind is unknown.
     """
@@ -61,6 +63,10 @@ class Column:
             raise unknown_name("kind of column", self.kind, KINDS)
         if self.unknown not in UNKNOWN:
             raise unknown_name("treatment of unknown levels", self.unknown, UNKNOWN)
+        if self.kind == "count" and not self.step:
+            object.__setattr__(self, "step", 1.0)
+        if self.kind in ("count", "positive") and self.low is None:
+            object.__setattr__(self, "low", 0.0)
         object.__setattr__(self, "levels", tuple(self.levels))
         object.__setattr__(self, "declared", tuple(self.declared))
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from logvar.data.paths import TABLES, ending
 from logvar.data.table.arrow import family, symbol_of, unit_of
 from logvar.data.table.containers import arrow
-from logvar.data.table.frame import FILES, Table
+from logvar.data.table.frame import Table
 from logvar.errors import LogvarError
 from logvar.storage.files import write_atomically
 
@@ -20,21 +21,21 @@ def write_table(table: Table, path: str | Path) -> None:
         LogvarError: the ending is unknown, a column's type cannot be written, or the disk is full.
     """
     path = Path(path)
-    ending = next((e for e in sorted(FILES, key=len)[::-1] if str(path).lower().endswith(e)), None)
-    if ending is None:
-        raise LogvarError(f"{path} ends in {path.suffix!r}: expected one of {', '.join(FILES)}")
+    form = ending(path, TABLES)
+    if not form:
+        raise LogvarError(f"{path} ends in {path.suffix!r}: expected one of {', '.join(TABLES)}")
     buffer = io.BytesIO()
     try:
-        if ending == ".parquet":
+        if form == ".parquet":
             from pyarrow import parquet
 
             parquet.write_table(arrow(table), buffer)
-        elif ending in (".arrow", ".feather"):
+        elif form in (".arrow", ".feather"):
             whole = arrow(table)
             with pa.ipc.new_file(buffer, whole.schema) as writer:
                 writer.write_table(whole)
         else:
-            _write_delimited(table, buffer, "\t" if ".tsv" in ending else ",")
+            _write_delimited(table, buffer, "\t" if ".tsv" in form else ",")
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
         reason = str(error).splitlines()[0]
         raise LogvarError(
@@ -42,7 +43,7 @@ def write_table(table: Table, path: str | Path) -> None:
             ".parquet"
         ) from error
     content = buffer.getvalue()
-    if ending.endswith(".gz"):
+    if form.endswith(".gz"):
         content = gzip.compress(content, mtime=0)  # the same table, the same bytes
     write_atomically(path, content)
 
