@@ -166,7 +166,7 @@ def compare(
     test = None if test_data is None else taken_in_again(test_data, table, "test_data").rows
     if test is not None and test.shape[1:] != rows.shape[1:]:
         raise LogvarError(f"test_data has examples of {test.shape[1:]}, X of {rows.shape[1:]}")
-    chosen = None if table is None or not is_auto(text) else likelihood_of(table, rows)
+    chosen = None if table is None or not is_auto(text) else likelihood_of(table)
     if chosen is not None:  # from all rows: a split may look otherwise
         settings["likelihood"] = resolved("likelihood", text, *chosen)
     own = own_classes(list(settings.values()))

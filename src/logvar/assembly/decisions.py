@@ -66,7 +66,7 @@ def decide(
     why = []
     text, reason = recipe.model.likelihood, ""
     if is_auto(text):
-        of_table = None if table is None else likelihood_of(table, rows)
+        of_table = None if table is None else likelihood_of(table)
         name, reason = of_table or _likelihood_of(rows)
         text = resolved("likelihood", text, name, reason)
         why.append(f"likelihood {text}: {reason}")
@@ -98,12 +98,15 @@ def _check_columns(spec: LikelihoodSpec, table: TableForm | None, tables: list[n
         return
     empty = np.argwhere(np.isnan(rows).all(0))
     if len(empty):
-        names = None if table is None else table.schema.modelled
-        at = int(empty[0][0]) if len(empty[0]) == 1 else tuple(map(int, empty[0]))
-        which = repr(names[at].name) if names is not None and isinstance(at, int) else f"{at}"
+        columns = None if table is None else table.schema.modelled
+        named = [
+            columns[at[0]].name if columns else at[0] if len(at) == 1 else tuple(at)
+            for at in empty[:10].tolist()
+        ]
+        which = ", ".join(map(repr, named)) + (", …" if len(empty) > 10 else "")
         raise LogvarError(
-            f"column {which} has no value in the {len(rows):,} training rows "
-            f"({len(empty):,} such column{'s' * (len(empty) > 1)}): drop it"
+            f"no value in the {len(rows):,} training rows in column {which}: drop "
+            f"{'them' if len(empty) > 1 else 'it'}, or hold out other rows"
         )
 
 

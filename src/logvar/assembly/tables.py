@@ -76,7 +76,7 @@ def taken_in(X: Any, likelihood: str, schema: Any = None, name: str = "X") -> In
         elif _all_numbers(numbers):
             cells = _cells(table, numbers, name)
             if schema is None and not _is_mixed(cells) and not len(far_from_a_bell(cells)):
-                return Intake(cells, TableForm(numbers, table.container), table)
+                return Intake(cells, TableForm(numbers, table.container, plain=True), table)
     return Intake(_cells(table, found, name), TableForm(found, table.container), table)
 
 
@@ -105,13 +105,10 @@ def taken_in_again(X: Any, form: TableForm | None, name: str = "X") -> Intake:
     return Intake(_cells(table, form.schema, name), form, table)
 
 
-def likelihood_of(table: TableForm, rows: np.ndarray) -> tuple[str, str] | None:
+def likelihood_of(table: TableForm) -> tuple[str, str] | None:
     """Return the likelihood for a table's cells and why; None if they are plain real numbers."""
-    columns = table.schema.modelled
-    plain = all(c.kind == "real" and not c.step and c.low is None for c in columns)
-    if plain and not len(far_from_a_bell(rows)):
-        return None
-    return MIXED, f"a table; each of its {len(columns)} columns by its kind"
+    columns = len(table.schema.modelled)
+    return None if table.plain else (MIXED, f"a table; each of its {columns} columns by its kind")
 
 
 def far_from_a_bell(rows: np.ndarray) -> np.ndarray:
@@ -151,6 +148,8 @@ def _is_mixed(rows: np.ndarray) -> bool:
         whole = np.array([_is_whole(rows[:, j]) for j in range(rows.shape[1])])
     if whole.all() and np.isin(rows[~np.isnan(rows)], (0, 1)).all():
         return False  # bits, for the Bernoulli
+    if rows.shape[1] >= _PIXELS and np.nanmin(rows) >= 0 and np.nanmax(rows) <= 1:
+        return False  # intensities of flattened images, of which some pixels never vary
     return bool(whole.any() or (holes and len(far_from_a_bell(rows))))
 
 

@@ -5,6 +5,7 @@ from the encoder give in expectation, however rough q is (Mattei & Frellsen 2019
 Weights are added up a few draws at a time, so memory does not grow with the number of draws.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -19,7 +20,8 @@ from logvar.data.examples import Examples
 from logvar.data.preparation import Preparation
 from logvar.evaluation.blocks import in_blocks
 from logvar.evaluation.importance import AT_ONCE, NUMBERS_AT_ONCE
-from logvar.models.base import Trace
+from logvar.evaluation.outside import Wide, in_dtype, in_float64
+from logvar.models.base import Code, Trace
 from logvar.models.batch import Batch
 from logvar.models.vae import VAEModel
 from logvar.randomness import Purpose, noise, row_key
@@ -89,10 +91,15 @@ def cell_log_likelihood(
     """Return log p(x_j | the other observed cells) of each cell, nats; NaN where it is missing.
 
     Without cell j, the weight of a draw is w/p(x_j | z). So
-    p(x_j | x_others) ≈ Σ w / Σ (w/p(x_j | z)) over draws of z from q(z | x).
+    p(x_j | x_others) ≈ Σ w / Σ (w/p(x_j | z)) over draws of z from q(z | x). Rows outside the
+    training range are scored as they are, in float64.
     """
     task = _Task(model, preparation, host_int(seed), host_int(n_samples), 0)
-    return in_blocks(_cells, task, examples.values, examples.words).astype(np.float64)
+    found = in_blocks(_cells, task, examples.values, examples.words).astype(np.float64)
+    if len(examples.outside):
+        wide = Wide.of(model), task._replace(model=None)
+        found[examples.outside] = in_float64(_cells_outside, wide, examples, examples.outside)
+    return found
 
 
 def _completed(task: _Task, rows: Array, words: Array) -> tuple[Array, Array, Array]:
@@ -100,7 +107,8 @@ def _completed(task: _Task, rows: Array, words: Array) -> tuple[Array, Array, Ar
     model, likelihood = task.model, task.model.likelihood
 
     def of_row(row: Array, word: Array) -> tuple[Array, Array, Array]:
-        _, trace, log_weights = _draws(task, row, word)
+        example = _example(task, row, word)
+        trace, log_weights = _draws(task, example, model.encode(example), word)
         gumbel, of_x = jax.random.split(row_key(task.seed, Purpose.IMPUTATION, word))
         shapes = jax.eval_shape(lambda: trace(jnp.zeros((), jnp.int32)))
         expected = jax.eval_shape(likelihood.expectation, shapes.outputs)
@@ -150,51 +158,68 @@ def _completed(task: _Task, rows: Array, words: Array) -> tuple[Array, Array, Ar
 
 
 def _cells(task: _Task, rows: Array, words: Array) -> Array:
-    at_once = _at_once(rows)
-    likelihood = task.model.likelihood
-
     def of_row(row: Array, word: Array) -> Array:
-        example, trace, log_weights = _draws(task, row, word)
-
-        def of_draw(found: Trace) -> Array:
-            return likelihood.log_prob(example.x, found.outputs)
-
-        def add(group: Array, sums: tuple[Array, Array]) -> tuple[Array, Array]:
-            j = group * at_once + jnp.arange(at_once, dtype=jnp.int32)
-            found = jax.vmap(trace)(j)
-            log_w = jnp.where(j < task.n_samples, log_weights(found), -jnp.inf)
-            each = jax.vmap(of_draw)(found)
-            without = log_w.reshape(-1, *(1,) * (each.ndim - 1)) - each
-            return (
-                jnp.logaddexp(sums[0], logsumexp(log_w)),
-                jnp.logaddexp(sums[1], logsumexp(without, axis=0)),
-            )
-
-        shape = jax.eval_shape(lambda: of_draw(trace(jnp.zeros((), jnp.int32)))).shape
-        start = jnp.asarray(-jnp.inf), jnp.full(shape, -jnp.inf)
-        groups = (task.n_samples + at_once - 1) // at_once
-        whole, without = lax.fori_loop(0, groups, add, start)
-        if example.observed is None:
-            return whole - without
-        return jnp.where(likelihood.cells(example.observed), whole - without, jnp.nan)
+        example = _example(task, row, word)
+        return _cells_of(task, example, task.model.encode(example), word, _at_once(rows))
 
     return jax.vmap(of_row)(rows, words)
+
+
+def _cells_outside(wide: tuple[Wide, _Task], seen: Array, words: Array, actual: Array) -> Array:
+    task = wide[1]._replace(model=wide[0].model)
+
+    def of_row(seen: Array, word: Array, actual: Array) -> Array:
+        code = wide[0].encode(_example(task, seen, word))
+        return _cells_of(task, _example(task, actual, word), code, word, _at_once(seen))
+
+    return jax.vmap(of_row)(seen, words, actual)
+
+
+def _cells_of(task: _Task, example: Batch, code: Code, word: Array, at_once: int) -> Array:
+    """Return log p of each cell of a row given the others."""
+    likelihood = task.model.likelihood
+    trace, log_weights = _draws(task, example, code, word)
+
+    def of_draw(found: Trace) -> Array:
+        return likelihood.log_prob(example.x, found.outputs)
+
+    def add(group: Array, sums: tuple[Array, Array]) -> tuple[Array, Array]:
+        j = group * at_once + jnp.arange(at_once, dtype=jnp.int32)
+        found = jax.vmap(trace)(j)
+        log_w = jnp.where(j < task.n_samples, log_weights(found), -jnp.inf)
+        each = jax.vmap(of_draw)(found)
+        without = log_w.reshape(-1, *(1,) * (each.ndim - 1)) - each
+        return (
+            jnp.logaddexp(sums[0], logsumexp(log_w)),
+            jnp.logaddexp(sums[1], logsumexp(without, axis=0)),
+        )
+
+    shape = jax.eval_shape(lambda: of_draw(trace(jnp.zeros((), jnp.int32)))).shape
+    start = jnp.asarray(-jnp.inf), jnp.full(shape, -jnp.inf)
+    groups = (task.n_samples + at_once - 1) // at_once
+    whole, without = lax.fori_loop(0, groups, add, start)
+    if example.observed is None:
+        return whole - without
+    return jnp.where(likelihood.cells(example.observed), whole - without, jnp.nan)
 
 
 def _at_once(rows: Array) -> int:
     return max(1, min(AT_ONCE, NUMBERS_AT_ONCE // rows.size))
 
 
-def _draws(task: _Task, row: Array, word: Array):
-    """Return the example, draw j of z as a function of j, and the log-weights of draws."""
-    model = task.model
+def _example(task: _Task, row: Array, word: Array) -> Batch:
+    return Batch(*task.preparation.parts(row, row_key(task.seed, Purpose.BINARIZATION, word)))
+
+
+def _draws(
+    task: _Task, example: Batch, code: Code, word: Array
+) -> tuple[Callable[[Array], Trace], Callable[[Trace], Float[Array, "draws"]]]:
+    """Return draw j of z as a function of j, and the log-weights of draws."""
+    model, prior = task.model, task.model.prior_given()
     key: PRNGKeyArray = row_key(task.seed, Purpose.IMPORTANCE, word)
-    binarization = row_key(task.seed, Purpose.BINARIZATION, word)
-    example = Batch(*task.preparation.parts(row, binarization))
-    code, prior = model.encode(example), model.prior_given()
 
     def trace(j: Array) -> Trace:
-        eps = noise(model.noise_like(), jax.random.fold_in(key, j))
+        eps = in_dtype(noise(model.noise_like(), jax.random.fold_in(key, j)), example.x.dtype)
         return model.trace(example, code, eps, prior)
 
     def log_weights(found: Trace) -> Float[Array, "draws"]:
@@ -203,4 +228,4 @@ def _draws(task: _Task, row: Array, word: Array):
         )(found.outputs)
         return log_likelihood - jnp.sum(found.kl(False), axis=-1)
 
-    return example, trace, log_weights
+    return trace, log_weights

@@ -1,7 +1,6 @@
 """The figures of a report, each with its protocol."""
 
 import dataclasses
-import math
 from typing import Any
 
 import jax
@@ -143,9 +142,9 @@ def evaluate(
         ),
         _mean(
             "bits_per_dimension",
-            bits_per_dimension(likelihood.log_likelihood, dimensions),
+            bits_per_dimension(likelihood.log_likelihood / dimensions, 1),
             "",
-            f"−log p(x)/(D·log 2), D = {dimensions}; log p: {meaning}",
+            f"−log p(x)/(D·log 2), {_told(dimensions)}; log p: {meaning}",
         ),
         _mean("reconstruction", row_terms.log_likelihood, nats, "log p(x | z), one sample per row"),
         _mean("kl", row_terms.kl.sum(-1), nats, f"KL(q(z | x) ‖ p(z)) {how_kl}"),
@@ -170,10 +169,16 @@ def evaluate(
     )
 
 
-def _dimensions(model: VAEModel, rows: Examples) -> int:
-    """Return the number of cells of a row."""
-    row = jax.ShapeDtypeStruct(rows.shape[1:], bool)
-    return math.prod(jax.eval_shape(model.likelihood.cells, row).shape)
+def _dimensions(model: VAEModel, rows: Examples) -> Float[np.ndarray, "rows"]:
+    """Return the number of observed cells of each row, but at least 1."""
+    observed = np.isfinite(rows.values)
+    cells = np.asarray(model.likelihood.cells(observed)).reshape(len(rows), -1)
+    return np.maximum(cells.sum(1), 1).astype(np.float64)
+
+
+def _told(dimensions: Float[np.ndarray, "rows"]) -> str:
+    same = dimensions.min() == dimensions.max()
+    return f"D = {dimensions[0]:.0f}" if same else "D = the observed cells of each row"
 
 
 def active_latents(means: Float[np.ndarray, "rows latent"]) -> Bool[np.ndarray, "latent"]:

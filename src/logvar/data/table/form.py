@@ -31,6 +31,8 @@ class TableForm:
 
     schema: Schema
     container: str
+    plain: bool = False
+    """Whether all columns are real numbers shaped like a bell, which one Normal models as well."""
 
     def cells(self, X: Any, name: str = "X", unknown: str = "error") -> "Cells":
         """Return X's cells, its columns matched by name; see `cells_of`."""
