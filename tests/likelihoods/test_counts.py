@@ -1,0 +1,232 @@
+"""Counts: log p and its slopes against mpmath, libraries, draws, and rows that are refused."""
+
+import itertools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+from scipy import stats
+
+import logvar
+from logvar import likelihoods
+from logvar.distributions.counts import (
+    Positive,
+    negative_binomial_log_prob,
+    poisson_log_prob,
+    sample_negative_binomial,
+    sample_poisson,
+    zero_inflated_log_prob,
+)
+
+NAMES = ("poisson", "negative-binomial", "zero-inflated-negative-binomial")
+COUNTS = (0, 1, 2, 7, 300, 99_999, 1_000_000)
+NUMBERS = np.float32([1e-8, 1e-4, 0.03, 0.9, 2.5, 40, 1e3, 0.97e6, 1e6, 1e8])
+GRID = np.array(list(itertools.product(COUNTS, NUMBERS, NUMBERS)), np.float32).T
+"""Counts, means and inverse dispersions. mpmath sees the same float32 numbers."""
+ROWS = np.random.default_rng(0).poisson(4.0, size=(40, 5)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def exact():
+    """log p, its slope in log m and its slope in log θ, (3, cases), and Poisson's log p."""
+    with mpmath.workdps(50):
+        found = []
+        for x, m, t in GRID.T:
+            x, m, t = (mpmath.mpf(float(v)) for v in (x, m, t))
+            factorial, share = mpmath.loggamma(x + 1), mpmath.log(t / (t + m))
+            log_p = mpmath.loggamma(x + t) - mpmath.loggamma(t) - factorial
+            log_p += t * share + x * mpmath.log(m / (t + m))
+            psi = mpmath.psi(0, x + t) - mpmath.psi(0, t)
+            slope = t * (psi + share + (m - x) / (t + m))
+            poisson = x * mpmath.log(m) - m - factorial
+            found.append([float(v) for v in (log_p, (x - m) * t / (t + m), slope, poisson)])
+    return np.array(found).T
+
+
+def positive(value):
+    return Positive(jnp.asarray(value), jnp.log(jnp.asarray(value)))
+
+
+def close(found, expected):
+    """Within 1e-5, relative, or absolute for numbers below 1."""
+    error = np.abs(np.asarray(found, float) - expected) / np.maximum(np.abs(expected), 1)
+    assert error.max() < 1e-5, (error.max(), GRID[:, error.argmax()])
+
+
+def test_log_p_and_its_slopes_equal_mpmath_s_in_float32(exact):
+    x, m, t = map(jnp.asarray, GRID)
+
+    def total(log_m, log_t):
+        each = negative_binomial_log_prob(x, Positive(m, log_m), Positive(t, log_t))
+        return each.sum(), each
+
+    of_both = jax.value_and_grad(total, (0, 1), has_aux=True)
+    (_, log_p), slopes = jax.jit(of_both)(jnp.log(m), jnp.log(t))
+    for found, expected in zip((log_p, *slopes), exact, strict=False):
+        close(found, expected)
+    close(jax.jit(poisson_log_prob)(x, positive(m)), exact[3])
+    slope = jax.grad(lambda log_m: poisson_log_prob(x, Positive(m, log_m)).sum())(jnp.log(m))
+    close(slope, (GRID[0] - GRID[1]).astype(float))
+
+
+def test_poisson_is_the_limit_and_nothing_is_infinite_beyond_the_range():
+    x = jnp.asarray([0.0, 3.0, 500.0])
+    limit = negative_binomial_log_prob(x, positive(jnp.full(3, 20.0)), positive(jnp.float32(1e15)))
+    np.testing.assert_allclose(limit, stats.poisson.logpmf(x, 20), rtol=1e-5)
+    # Where m or θ underflows, log p is still the one of its logarithm.
+    tiny, one = Positive(jnp.zeros(3), jnp.full(3, -200.0)), positive(jnp.ones(3))
+    for log_p, slope in (
+        (poisson_log_prob(x, tiny), -200.0),
+        (negative_binomial_log_prob(x, tiny, one), -200.0),
+    ):
+        expected = x * slope
+        np.testing.assert_allclose(log_p[1:], expected[1:], rtol=0.04)
+        assert log_p[0] == 0 or abs(log_p[0]) < 1e-12
+    few = negative_binomial_log_prob(x, one, Positive(jnp.zeros(()), jnp.asarray(-200.0)))
+    np.testing.assert_allclose(few, [0, -200 - np.log(3) - 3 * 0, -200 - np.log(500)], atol=1)
+    logits = jnp.asarray([-200.0, 200.0])
+
+    def every(raw):
+        m, t = Positive(jnp.exp(raw), raw), Positive(jnp.exp(-raw), -raw)
+        log_p = negative_binomial_log_prob(x[:2], m, t)
+        zero = negative_binomial_log_prob(jnp.zeros(2), m, t)
+        return zero_inflated_log_prob(x[:2], log_p, zero, raw).sum()
+
+    assert all(np.isfinite(g).all() for g in jax.value_and_grad(every)(logits))
+
+
+@pytest.mark.parametrize("mean", [1e-7, 0.3, 50.0])
+def test_zero_inflation_equals_its_sum(mean):
+    logits = np.linspace(-30, 30, 13)
+    m, t = positive(jnp.float32(mean)), positive(jnp.float32(2.0))
+    with mpmath.workdps(40):
+        zero = (2 / (2 + mpmath.mpf(float(np.float32(mean))))) ** 2
+        shares = [1 / (1 + mpmath.exp(-l)) for l in logits]
+        expected = [float(mpmath.log(s + (1 - s) * zero)) for s in shares]
+        slopes = [float(s * (1 - s) * (1 - zero) / (s + (1 - s) * zero)) for s in shares]
+
+    def log_p(logit, x=0.0):
+        at = [negative_binomial_log_prob(jnp.full_like(logit, v), m, t) for v in (x, 0.0)]
+        return zero_inflated_log_prob(jnp.full_like(logit, x), *at, logit)
+
+    logit = jnp.asarray(logits, jnp.float32)
+    np.testing.assert_allclose(log_p(logit), expected, rtol=1e-5, atol=1e-37)
+    np.testing.assert_allclose(jax.grad(lambda l: log_p(l).sum())(logit), slopes, rtol=1e-5)
+    shifted = stats.nbinom.logpmf(4, 2, 2 / (2 + mean)) - np.logaddexp(0, logits)
+    np.testing.assert_allclose(log_p(logit, 4.0), shifted, rtol=1e-5)
+
+
+def built(name, **settings):
+    spec = likelihoods.get(name, **settings).decided(ROWS)
+    return spec.build(ROWS.shape[1:])
+
+
+def some_outputs(likelihood):
+    return jax.random.normal(jax.random.key(3), likelihood.output_shape((5,)))
+
+
+@pytest.mark.parametrize("dispersion", ["shared", "per-feature", "per-example"])
+def test_the_mean_is_the_row_s_total_times_a_softmax(dispersion):
+    likelihood = built("negative-binomial", dispersion=dispersion, inverse_dispersion=3.0)
+    outputs = some_outputs(likelihood)
+    mean = np.asarray(jax.nn.softmax(outputs[0] if dispersion == "per-example" else outputs))
+    theta = 3 * np.exp(outputs[1]) if dispersion == "per-example" else np.full(5, 3.0)
+    x = ROWS[7]
+    expected = stats.nbinom.logpmf(x, theta, theta / (theta + x.sum() * mean))
+    np.testing.assert_allclose(likelihood.log_prob(jnp.asarray(x), outputs), expected, rtol=1e-4)
+    shape = {"shared": (), "per-feature": (5,), "per-example": ()}[dispersion]
+    assert likelihood.dispersion.raw.shape == shape
+    assert likelihood.dispersion.trains == (dispersion != "per-example")
+    # Without x, the library is the median of the training rows; or the one that is given.
+    median = np.median(ROWS.sum(1))
+    np.testing.assert_allclose(likelihood.mean(outputs), median * mean, rtol=1e-5)
+    np.testing.assert_allclose(likelihood.with_library(9).mean(outputs), 9 * mean, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_library_is_the_total_of_the_observed_cells(name):
+    likelihood, observed = built(name), jnp.asarray([True, False, True, True, True])
+    outputs, x = some_outputs(likelihood), jnp.asarray(ROWS[3])
+    without = jnp.where(observed, x, 0)
+    expected = jnp.where(observed, likelihood.log_prob(without, outputs), 0).sum()
+    for placeholder in (0.0, 7.0, 1e6):
+        other = jnp.where(observed, x, placeholder)
+        assert likelihood.total(other, outputs, observed) == pytest.approx(float(expected), 1e-6)
+        seen = likelihood.encoder_input(other, observed)
+        np.testing.assert_allclose(seen, np.log1p(without), rtol=1e-6)
+    slope = jax.grad(lambda x: likelihood.total(x, outputs, observed))(x)
+    assert slope[1] == 0
+    nothing = likelihood.total(x, outputs, jnp.zeros(5, bool))
+    assert nothing == 0
+    slopes = jax.grad(lambda o: likelihood.total(jnp.zeros(5), o))(outputs)
+    assert np.isfinite(slopes).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_a_library_means_start_at_the_training_rows(name):
+    likelihood = built(name, library="none", scale="softplus")
+    start = np.median(ROWS.sum(1)) / 5
+    zeros = jnp.zeros(likelihood.output_shape((5,)))
+    zeros = zeros.at[-1].set(-30) if name.startswith("zero") else zeros
+    np.testing.assert_allclose(likelihood.mean(zeros), start, rtol=1e-5)
+    one, other = jnp.asarray(ROWS[0]), jnp.asarray(ROWS[0]).at[0].add(5)
+    outputs = some_outputs(likelihood)
+    same = [likelihood.log_prob(x, outputs)[1:] for x in (one, other)]
+    np.testing.assert_array_equal(*same)
+
+
+@pytest.mark.parametrize(
+    ("mean", "theta"), [(1e-3, 1e-2), (3.0, 0.5), (3e4, 200.0), (1e6, 1e8), (1e12, 10.0)]
+)
+def test_draws_have_the_mean_and_variance_of_the_density(mean, theta):
+    n = 20_000
+    m, t = positive(jnp.full(n, mean)), positive(jnp.full(n, theta))
+    drawn = np.asarray(sample_negative_binomial(jax.random.key(1), m, t), float)
+    assert np.isfinite(drawn).all() and (drawn >= 0).all()
+    np.testing.assert_array_equal(drawn, np.round(drawn))
+    variance = mean + mean**2 / theta
+    assert abs(drawn.mean() - mean) < 5 * np.sqrt(variance / n)
+    if mean >= 1:  # with fewer counts the variance is that of a handful of draws
+        np.testing.assert_allclose(drawn.var(), variance, rtol=0.12)
+    rate = jnp.asarray([9_999.0, 10_001.0, 1e12, 1e30])
+    each = np.asarray(sample_poisson(jax.random.key(2), rate), float)
+    assert (np.abs(each - rate) < 6 * np.sqrt(rate) + 1e-6 * np.asarray(rate)).all()
+
+
+def test_rows_that_are_no_counts_are_refused_with_their_place():
+    rows = ROWS.copy()
+    rows[4, 2] = -1
+    spec = likelihoods.get("negative-binomial")
+    with pytest.raises(logvar.LogvarError, match=r"got -1 at row 4, column 2 .*0, 1, 2"):
+        spec.decided(rows)
+    rows[4, 2] = 1.5
+    with pytest.raises(logvar.LogvarError, match=r"got 1.5 at row 4, column 2"):
+        spec.decided(ROWS).check_new(rows)
+    rows[4, 2] = np.nan
+    spec.decided(rows)
+    rows[4] = [0, 0, np.nan, 0, 0]
+    with pytest.raises(logvar.LogvarError, match=r"row 4 .*without a count \(1 such row\)"):
+        spec.check_new(rows)
+    free = likelihoods.get("negative-binomial", library="none")
+    free.check_new(rows)
+    with pytest.raises(logvar.LogvarError, match="40 training rows without a count"):
+        free.decided(0 * ROWS)
+    with pytest.raises(logvar.LogvarError, match="no typical library yet"):
+        spec.build((5,))
+
+
+def test_a_small_fit_learns_the_dispersion_and_draws_counts():
+    vae = logvar.VAE(
+        latent_dim=1, network="mlp(hidden=[4])", likelihood="zero-inflated-negative-binomial",
+        epochs=2, batch_size=20, validation_fraction=0.0, random_state=0,
+    ).fit(ROWS)  # fmt: skip
+    theta = vae.model_.likelihood.dispersion
+    assert not np.allclose(theta.raw, 0) and theta.raw.shape == (5,)
+    drawn = vae.sample(30)
+    assert (drawn == np.round(drawn)).all() and drawn.sum() > 0
+    assert np.isfinite(vae.score_samples(ROWS[:5], n_samples=3)).all()
+    leaves = eqx.filter(vae.model_.likelihood.rates, eqx.is_array)
+    assert float(leaves.library) == np.median(ROWS.sum(1))
