@@ -87,7 +87,7 @@ def negative_binomial_log_prob(x: Values, mean: Positive, inverse_dispersion: Po
     # Beyond the bounds, log p is linear in log m and log θ.
     some += x * jnp.minimum(mean.log - _LOW, 0.0) + jnp.minimum(inverse_dispersion.log - _LOW, 0.0)
     log_p = jnp.where(x > 0, some, -theta * jnp.log1p(m / theta))
-    return log_p - (x + theta) * jnp.maximum(mean.log - _HIGH, 0.0)
+    return log_p - theta * jnp.maximum(mean.log - _HIGH, 0.0)
 
 
 @negative_binomial_log_prob.defjvp
@@ -103,6 +103,23 @@ def _negative_binomial_jvp(primals, tangents):
     return negative_binomial_log_prob(x, mean, inverse), tangent
 
 
+@jax.custom_jvp
+def negative_binomial_log_prob_zero(mean: Positive, inverse_dispersion: Positive) -> Values:
+    """log p(0) = −θ·log(1 + m/θ) of the negative binomial, in nats."""
+    m, theta = _bounded(mean), _bounded(inverse_dispersion)
+    return -theta * (jnp.log1p(m / theta) + jnp.maximum(mean.log - _HIGH, 0.0))
+
+
+@negative_binomial_log_prob_zero.defjvp
+def _negative_binomial_zero_jvp(primals, tangents):
+    (mean, inverse), (of_mean, of_inverse) = primals, tangents
+    m, theta = _bounded(mean), _bounded(inverse)
+    u = -m / (m + theta)
+    slope = -theta * _log_residue(u, theta / (m + theta))
+    tangent = theta * u * of_mean.log + slope * of_inverse.log
+    return negative_binomial_log_prob_zero(mean, inverse), tangent
+
+
 def zero_inflated_log_prob(x: Values, log_p: Values, log_p_zero: Values, logit: Values) -> Values:
     """log p where x is 0 with probability π = sigmoid(logit), and a count otherwise.
 
@@ -112,11 +129,10 @@ def zero_inflated_log_prob(x: Values, log_p: Values, log_p_zero: Values, logit: 
         log_p_zero: log p(0) of the count.
         logit: log(π/(1 − π)).
     """
-    # p(0) = 1 − (1 − π)·(1 − p₀): by log1p while that is near 1, otherwise by log-sum-exp.
-    missing = jax.nn.sigmoid(-logit) * -jnp.expm1(log_p_zero)
-    near = missing < 0.5
-    by_difference = jnp.log1p(-jnp.where(near, missing, 0.0))
+    # p(0) = 1 − (1 − π)·(1 − p₀): by log1p while p₀ is near 1, otherwise by log-sum-exp.
     log_count = jax.nn.log_sigmoid(-logit)
+    near = log_p_zero > -1
+    by_difference = jnp.log1p(jnp.exp(log_count) * jnp.expm1(jnp.where(near, log_p_zero, 0.0)))
     by_sum = jnp.logaddexp(jax.nn.log_sigmoid(logit), log_count + log_p_zero)
     return jnp.where(x > 0, log_count + log_p, jnp.where(near, by_difference, by_sum))
 

@@ -21,6 +21,7 @@ from logvar import scales
 from logvar.distributions.counts import (
     Positive,
     negative_binomial_log_prob,
+    negative_binomial_log_prob_zero,
     poisson_log_prob,
     sample_negative_binomial,
     sample_poisson,
@@ -313,7 +314,7 @@ class ZeroInflatedCounts(NegativeBinomialCounts):
     def log_prob(self, x: Example, outputs: Outputs) -> Example:
         mean, theta = self.rates(self.location(outputs), x), self.theta(outputs)
         log_p = negative_binomial_log_prob(x, mean, theta)
-        at_zero = negative_binomial_log_prob(jnp.zeros_like(x), mean, theta)
+        at_zero = negative_binomial_log_prob_zero(mean, theta)
         return zero_inflated_log_prob(x, log_p, at_zero, outputs[-1])
 
     def mean(self, outputs: Outputs) -> Example:

@@ -66,4 +66,4 @@ def check_totals(rows: np.ndarray, likelihood: str) -> None:
 
 def totals(rows: np.ndarray) -> np.ndarray:
     """Return the total of each row over its observed cells, in float64."""
-    return np.nansum(rows.reshape(len(rows), -1), axis=1, dtype=np.float64)
+    return np.asarray(np.nansum(rows.reshape(len(rows), -1), axis=1, dtype=np.float64))
