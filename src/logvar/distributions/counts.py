@@ -205,7 +205,7 @@ def _remainder(z: Values) -> Values:
     few, shift = z < steps, jnp.zeros_like(z)
     for k in range(steps):
         y = jnp.where(few, z + k, 1.0)
-        shift += (y + 0.5) * jnp.log1p(1 / y) - 1
+        shift += (y + 0.5) * jnp.log(1 + 1 / y) - 1
     return jnp.where(few, shift, 0.0) + _fraction(jnp.where(few, z + steps, z))
 
 
@@ -216,7 +216,7 @@ def _remainder_slope(z: Values) -> Values:
     for k in range(steps):
         small = jnp.where(few, z, 1.0)
         y = small + k
-        shift += small * jnp.log1p(1 / y) - (y + 0.5) / (y + 1) * (small / y)
+        shift += small * jnp.log(1 + 1 / y) - (y + 0.5) / (y + 1) * (small / y)
     high = jnp.where(few, z + steps, z)
     slope = jax.jvp(_fraction, (high,), (jnp.ones_like(high),))[1]
     return jnp.where(few, shift, 0.0) + z * slope
