@@ -17,7 +17,6 @@ from logvar.distributions.counts import (
     negative_binomial_log_prob,
     negative_binomial_log_prob_zero,
     poisson_log_prob,
-    sample_negative_binomial,
     zero_inflated_log_prob,
 )
 from tests.cases import slow
@@ -191,12 +190,17 @@ def test_without_a_library_means_start_at_the_training_rows(name):
 
 def test_draws_have_the_mean_and_variance_of_the_density():
     cases = np.array([(1e-3, 1e-2), (3.0, 0.5), (3e4, 200.0), (1e6, 1e8), (1e12, 10.0)])
-    mean, theta, n = *cases.T, 2_000
-    m, t = (positive(jnp.full((n, 5), value)) for value in (mean, theta))
-    drawn = np.asarray(jax.jit(sample_negative_binomial)(jax.random.key(1), m, t), float)
+    n, zeros, (mean, theta) = 2_000, np.array([0.4, 0.4, 1e-9, 1e-9, 0.1]), cases.T
+    settings = {"library": "none", "typical_library": 5.0 * n, "dispersion": "per-example"}
+    likelihood = likelihoods.get(NAMES[2], **settings).build((n, 5))
+    raw = np.log([mean, theta, zeros / (1 - zeros)])
+    outputs = jnp.asarray(np.repeat(raw[:, None], n, 1), jnp.float32)
+    drawn = np.asarray(eqx.filter_jit(likelihood.sample)(outputs, jax.random.key(1)), float)
     assert np.isfinite(drawn).all() and (drawn >= 0).all() and (drawn == np.round(drawn)).all()
-    variance = mean + mean**2 / theta
-    assert (np.abs(drawn.mean(0) - mean) < 5 * np.sqrt(variance / n)).all()
+    expected = (1 - zeros) * mean
+    np.testing.assert_allclose(likelihood.mean(outputs)[0], expected, rtol=1e-4)
+    variance = (1 - zeros) * (mean + mean**2 / theta + zeros * mean**2)
+    assert (np.abs(drawn.mean(0) - expected) < 5 * np.sqrt(variance / n) + 1e-5 * mean).all()
     # With a mean of 1e-3, the variance is that of a handful of draws.
     np.testing.assert_allclose(drawn[:, 1:].var(0), variance[1:], rtol=0.2)
 
