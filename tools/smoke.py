@@ -24,6 +24,13 @@ from logvar.likelihoods import LIKELIHOODS
 
 IRIS = load_iris().data
 SMALL = {"latent_dim": 2, "network": "mlp(hidden=[8])", "epochs": 2}
+INTEGERS = (
+    "discretized-logistic",
+    "categorical",
+    "poisson",
+    "negative-binomial",
+    "zero-inflated-negative-binomial",
+)
 STOCHASTIC = {"check_sample_weight_equivalence_on_dense_data": "noise and order differ"}
 FINAL = ("weights.safetensors", "metrics.jsonl", "evaluation.json", "recipe.toml")
 
@@ -91,7 +98,7 @@ def likelihoods(folder):
     for name in LIKELIHOODS.names():
         if name == "mixed":  # for tables with a schema
             continue
-        rows = np.round(IRIS * 10) if name in ("discretized-logistic", "categorical") else IRIS
+        rows = np.round(IRIS * 10) if name in INTEGERS else IRIS
         rows = IRIS / 10 if name == "bernoulli" else rows
         vae = logvar.VAE(**SMALL, likelihood=name).fit(rows)
         scores = vae.score_samples(rows, n_samples=3)

@@ -72,8 +72,9 @@ class VAE(FittedMethods, BaseEstimator):
         posterior: the family of q(z | x): "diagonal" or "full"; see `logvar.posteriors`.
         prior: p(z): "standard", "mixture(components=10)" or one of your own; see `logvar.priors`.
         likelihood: "bernoulli" for values in [0, 1]; "normal", "laplace" or "student-t" for real
-            values; "discretized-logistic" for pixels; "categorical" for integer codes; "mixed" for
-            the columns of a table, each by its kind; "auto"; or one of your own. With settings,
+            values; "discretized-logistic" for pixels; "categorical" for integer codes; "poisson",
+            "negative-binomial" or "zero-inflated-negative-binomial" for counts; "mixed" for the
+            columns of a table, each by its kind; "auto"; or one of your own. With settings,
             "normal(noise=per-feature)"; see `logvar.likelihoods`.
         network: "mlp", "conv", "tutorial" or "auto"; with settings, "mlp(hidden=[256, 128])".
         objective: "elbo" or "iwae", with settings, "elbo(beta=4, warmup=20)" or

@@ -13,15 +13,17 @@ import logvar
 from logvar import likelihoods
 from logvar.likelihoods import LIKELIHOODS
 from logvar.likelihoods.noise import MODES
+from tests.cases import slow
 
 ROWS = np.random.default_rng(0).integers(0, 256, size=(50, 3)).astype(np.float32)
 LEVELS = (2, 5, 3)
 """Of the columns of codes, whose last levels all appear in `rows_of`."""
+COUNTS = ("poisson", "negative-binomial", "zero-inflated-negative-binomial")
 DISCRETE = {
     "bernoulli": np.arange(2.0),
     "discretized-logistic": np.arange(256.0),
     "categorical": np.arange(float(max(LEVELS))),
-}
+} | dict.fromkeys(COUNTS, np.arange(400.0))
 NAMES = [name for name in LIKELIHOODS if name != "mixed"]
 """`mixed` is not for arrays: tests/likelihoods/test_mixed.py holds it to the same."""
 WITH_NOISE = [name for name in NAMES if "noise" in LIKELIHOODS.settings(name)]
@@ -33,10 +35,14 @@ def rows_of(name):
     """Rows that a likelihood of this name scores."""
     if name == "categorical":
         return ROWS % np.asarray(LEVELS, np.float32)
+    if name in COUNTS:
+        return ROWS % 5
     return ROWS % 2 if name == "bernoulli" else ROWS
 
 
 def built(name, **settings):
+    if name in COUNTS:  # given its total, a row of counts has no probability of its own
+        settings["library"] = "none"
     spec = likelihoods.get(name, **settings).decided(rows_of(name))
     likelihood = spec.build(ROWS.shape[1:], LOG_FACTOR if spec.standardizes else 0.0)
     wide = jnp.zeros(()).dtype if jax.config.jax_enable_x64 else jnp.float32
@@ -109,7 +115,9 @@ def test_probabilities_add_up_to_one(name, mode, float64):
     np.testing.assert_allclose(integral, 1, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("name", "mode"), CASES)
+@pytest.mark.parametrize(
+    ("name", "mode"), [slow(*case) if case[0] in COUNTS else case for case in CASES]
+)
 def test_draws_follow_the_density(name, mode):
     """The probability-integral transform of 2,000 draws, or their mean and level, fits."""
     likelihood = case(name, mode)

@@ -3,6 +3,11 @@
 from logvar.likelihoods.base import LikelihoodSpec
 from logvar.likelihoods.bernoulli import Bernoulli
 from logvar.likelihoods.categorical import Categorical
+from logvar.likelihoods.counts import (
+    NegativeBinomial,
+    Poisson,
+    ZeroInflatedNegativeBinomial,
+)
 from logvar.likelihoods.discretized import Discretized
 from logvar.likelihoods.location_scale import Laplace, Normal, StudentT
 from logvar.likelihoods.mixed import Mixed
@@ -22,6 +27,15 @@ LIKELIHOODS = Registry(
             Discretized, "log(F((x + ½ − m)/s) − F((x − ½ − m)/s))", "Kingma et al. 2016"
         ),
         "categorical": Entry(Categorical, "log softmax(logits)ₓ", "Kingma et al. 2014"),
+        "poisson": Entry(Poisson, "x·log m − m − log x!", "Poisson 1837"),
+        "negative-binomial": Entry(
+            NegativeBinomial,
+            "log Γ(x+θ)/(Γ(θ)·x!) + θ·log(θ/(θ+m)) + x·log(m/(θ+m))",
+            "Lopez et al. 2018",
+        ),
+        "zero-inflated-negative-binomial": Entry(
+            ZeroInflatedNegativeBinomial, "log(π·[x = 0] + (1 − π)·NB(x))", "Lopez et al. 2018"
+        ),
         "mixed": Entry(
             Mixed,
             "by column: log softmax, or log N(T(x); location, σ²) + log T′(x)",

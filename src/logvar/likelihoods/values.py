@@ -4,6 +4,9 @@ import numpy as np
 
 from logvar.errors import LogvarError
 
+MOST_COUNTS = 2**24
+"""The largest count: float32 holds all integers up to it."""
+
 
 def place(at: np.ndarray) -> str:
     """Describe the position of a value."""
@@ -26,3 +29,41 @@ def check_integers(rows: np.ndarray, likelihood: str, levels: int) -> None:
             f"likelihood {likelihood!r} got {rows[tuple(at)]:g} at {place(at)}: expected integers "
             f"from 0 to {levels - 1}; give pixels as uint8, or use another likelihood"
         )
+
+
+def check_counts(rows: np.ndarray, likelihood: str) -> None:
+    """Check that all values are counts 0, 1, 2, … that float32 holds exactly.
+
+    Raises:
+        LogvarError: one is not; the message says where.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        off = (rows != np.round(rows)) | (rows < 0) | (rows > MOST_COUNTS)
+        off &= rows == rows  # a missing cell has no value to check
+    if off.any():
+        at = np.argwhere(off)[0]
+        raise LogvarError(
+            f"likelihood {likelihood!r} got {rows[tuple(at)]:g} at {place(at)}: expected a count "
+            f"0, 1, 2, … up to {MOST_COUNTS:,}; give counts as they were measured, not normalized "
+            "or logarithms of them, or use likelihood='normal'"
+        )
+
+
+def check_totals(rows: np.ndarray, likelihood: str) -> None:
+    """Check that no row is without counts, so that its total can be its library size.
+
+    Raises:
+        LogvarError: one is; the message says which, and how many there are.
+    """
+    empty = np.flatnonzero(totals(rows) == 0)
+    if len(empty):
+        raise LogvarError(
+            f"likelihood {likelihood!r} got row {empty[0]} (counting from 0) without a count "
+            f"({len(empty):,} such row{'s' * (len(empty) > 1)}): expected a total above 0, which "
+            "is the row's library size; drop such rows, or set library=none"
+        )
+
+
+def totals(rows: np.ndarray) -> np.ndarray:
+    """Return the total of each row over its observed cells, in float64."""
+    return np.asarray(np.nansum(rows.reshape(len(rows), -1), axis=1, dtype=np.float64))

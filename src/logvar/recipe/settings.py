@@ -32,7 +32,8 @@ class ModelSettings:
     )
     likelihood: Annotated[
         str,
-        "auto, bernoulli, normal, laplace, student-t, discretized-logistic, categorical or mixed; "
+        "auto, bernoulli, normal, laplace, student-t, discretized-logistic, categorical, poisson, "
+        "negative-binomial, zero-inflated-negative-binomial or mixed; "
         "with settings, 'normal(noise=optimal)'; see `logvar parts likelihood`",
     ] = "auto"
     network: Annotated[

@@ -1,0 +1,326 @@
+"""Counts: Poisson, negative binomial and zero-inflated negative binomial.
+
+The mean of a row's counts is m = library · softmax(outputs), with the row's own total as its
+library size, as for cells in scvi-tools (Lopez et al. 2018, doi 10.1038/s41592-018-0229-2). Without
+a library, each feature has a mean of its own through a scale.
+"""
+
+import abc
+import dataclasses
+import math
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from logvar import scales
+from logvar.distributions.counts import (
+    Positive,
+    negative_binomial_log_prob,
+    negative_binomial_log_prob_zero,
+    poisson_log_prob,
+    sample_negative_binomial,
+    sample_poisson,
+    zero_inflated_log_prob,
+)
+from logvar.errors import LogvarError
+from logvar.likelihoods.base import (
+    Example,
+    Likelihood,
+    LikelihoodSpec,
+    Observed,
+    Outputs,
+    Shape,
+)
+from logvar.likelihoods.values import check_counts, check_totals, totals
+from logvar.registry import setting
+from logvar.scales import Scale
+from logvar.scales.registry import SCALES
+from logvar.trainable import frozen
+
+LIBRARIES = ("observed", "none")
+"""observed: the row's total over its observed cells. none: each feature has its own mean."""
+DISPERSIONS = ("shared", "per-feature", "per-example")
+"""shared: one learned θ. per-feature: one for each feature. per-example: a further output of the
+decoder for each example and feature."""
+
+
+class OfCounts(LikelihoodSpec):
+    """The settings of a likelihood of counts."""
+
+    library: str = setting(
+        "observed", help="the size of a row: its total, or none", choices=LIBRARIES
+    )
+    typical_library: float = setting(
+        0.0,
+        help="total where a row's own is not known; 0 takes the training rows' median",
+        at_least=0,
+        below=math.inf,
+    )
+    scale: Scale = setting(
+        scales.get("log-std"), help="the scale of every positive quantity", part=SCALES
+    )
+    name: ClassVar[str]
+    """The name in the registry."""
+
+    def decided(self, *tables: np.ndarray) -> "OfCounts":
+        for rows in tables:
+            self.check(rows)
+        if self.typical_library:
+            return self
+        of_rows = totals(tables[0])
+        if not (of_rows > 0).any():
+            raise LogvarError(
+                f"likelihood {self.name!r} got {len(of_rows):,} training rows without a count: "
+                "expected counts above 0; check that X is the table of counts"
+            )
+        return dataclasses.replace(self, typical_library=float(np.median(of_rows[of_rows > 0])))
+
+    def check(self, rows: np.ndarray) -> None:
+        check_counts(rows, self.name)
+        if self.library == "observed":
+            check_totals(rows, self.name)
+
+    def check_new(self, rows: np.ndarray) -> None:
+        self.check(rows)
+
+    def meaning(self, *, binarized: bool, dequantized: bool) -> str:
+        if self.library == "observed":
+            return "probability of the counts, given the row's total as its library size"
+        return "probability of the counts"
+
+    def rates(self, shape: Shape) -> "Rates":
+        """Return the means for examples of this shape.
+
+        Raises:
+            LogvarError: the typical library is still to be taken from rows.
+        """
+        if not self.typical_library:
+            raise LogvarError(
+                f"likelihood {self.name!r} has no typical library yet: call decided(rows) before "
+                "build, or set typical_library"
+            )
+        start = self.typical_library / max(1, math.prod(shape))
+        offset = 0.0 if self.library == "observed" else self.scale.raw(start)
+        return Rates(
+            self.scale,
+            self.library == "observed",
+            jnp.asarray(self.typical_library, jnp.float32),
+            jnp.asarray(offset, jnp.float32),
+        )
+
+
+class WithDispersion(OfCounts):
+    """The settings of a negative binomial."""
+
+    dispersion: str = setting(
+        "per-feature", help="where the inverse dispersion θ comes from", choices=DISPERSIONS
+    )
+    inverse_dispersion: float = setting(
+        1.0, help="its start; the variance is m + m²/θ", above=0, below=math.inf
+    )
+
+    def thetas(self, shape: Shape) -> "InverseDispersion":
+        """Return θ for examples of this shape.
+
+        Raises:
+            LogvarError: the scale cannot reach its start.
+        """
+        raw = jnp.asarray(self.scale.raw(self.inverse_dispersion), jnp.float32)
+        raw = jnp.full(shape, raw) if self.dispersion == "per-feature" else raw
+        return InverseDispersion(raw, self.scale, self.dispersion)
+
+
+class Poisson(OfCounts):
+    """Counts whose variance is their mean."""
+
+    name: ClassVar[str] = "poisson"
+
+    def build(self, shape: Shape, log_factor: ArrayLike = 0.0) -> "PoissonCounts":
+        return PoissonCounts(self.rates(shape))
+
+
+class NegativeBinomial(WithDispersion):
+    """Counts with mean m and variance m + m²/θ."""
+
+    name: ClassVar[str] = "negative-binomial"
+
+    def build(self, shape: Shape, log_factor: ArrayLike = 0.0) -> "NegativeBinomialCounts":
+        return NegativeBinomialCounts(self.rates(shape), self.thetas(shape))
+
+
+class ZeroInflatedNegativeBinomial(WithDispersion):
+    """Counts that are 0 with a probability of their own, and otherwise negative binomial."""
+
+    name: ClassVar[str] = "zero-inflated-negative-binomial"
+
+    def build(self, shape: Shape, log_factor: ArrayLike = 0.0) -> "ZeroInflatedCounts":
+        return ZeroInflatedCounts(self.rates(shape), self.thetas(shape))
+
+
+class Rates(eqx.Module):
+    """The mean m of each count, from the decoder's outputs.
+
+    Args:
+        scale: how m is learned without a library.
+        of_library: whether m = library · softmax(outputs); otherwise m = σ(start + outputs).
+        library: the library size of a row whose own is not known.
+        start: an offset that makes means start at that library, shared equally by the features.
+    """
+
+    scale: Scale
+    of_library: bool = eqx.field(static=True)
+    library: Float[Array, ""] = frozen()
+    start: Float[Array, ""] = frozen()
+
+    def __call__(self, outputs: Outputs, x: Example | None = None) -> Positive:
+        """Return m; the library is the total of x, or the typical one without x."""
+        if not self.of_library:
+            raw = outputs + self.start
+            return Positive(self.scale.sigma(raw), self.scale.log_sigma(raw))
+        library = self.library if x is None else jnp.sum(x)
+        # A row without counts has m ≈ 0, where x = 0 has probability 1, and finite gradients.
+        library = jnp.maximum(library.astype(outputs.dtype), 1e-12)
+        log_share = jax.nn.log_softmax(outputs, axis=None)
+        return Positive(library * jnp.exp(log_share), jnp.log(library) + log_share)
+
+
+class InverseDispersion(eqx.Module):
+    """θ of a negative binomial: the variance is m + m²/θ.
+
+    Args:
+        raw: the raw value: one number, one for each feature, or an offset of the decoder's output
+            that makes training start at the requested θ.
+        scale: how raw becomes θ.
+        mode: one of `DISPERSIONS`.
+    """
+
+    raw: Float[Array, "..."]
+    scale: Scale
+    mode: str = eqx.field(static=True)
+
+    @property
+    def heads(self) -> int:
+        """The number of decoder outputs for it, per feature."""
+        return 1 if self.mode == "per-example" else 0
+
+    @property
+    def trains(self) -> bool:
+        return self.mode != "per-example"
+
+    def __call__(self, outputs: Outputs) -> Positive:
+        """Return θ, given the decoder's output for it where the mode has one."""
+        raw = outputs + self.raw if self.mode == "per-example" else self.raw
+        return Positive(self.scale.sigma(raw), self.scale.log_sigma(raw))
+
+
+class Counts(Likelihood):
+    """Counts x = 0, 1, 2, … around a mean m; the encoder reads log(1 + x).
+
+    With a library, the decoder outputs the logits of each feature's share of the row's total:
+    m = library · softmax(outputs), and log p is that of the counts given the total. The total is
+    over the observed cells. `mean`, `expectation` and `sample` do not see x: they are those of a
+    row of the typical library size, the median of the training rows. `with_library` gives them
+    another one.
+    """
+
+    rates: Rates
+
+    def with_library(self, library: ArrayLike) -> "Counts":
+        """Return this likelihood with means and draws for rows of this library size.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import logvar
+            >>> spec = logvar.likelihoods.get("poisson", typical_library=10.0)
+            >>> poisson = spec.build((2,))
+            >>> poisson.mean(jnp.zeros(2)).tolist()
+            [5.0, 5.0]
+            >>> poisson.with_library(300).mean(jnp.zeros(2)).tolist()
+            [150.0, 150.0]
+        """
+        value = jnp.asarray(library, self.rates.library.dtype)
+        return eqx.tree_at(lambda likelihood: likelihood.rates.library, self, value)
+
+    def total(
+        self, x: Example, outputs: Outputs, observed: Observed | None = None
+    ) -> Float[Array, ""]:
+        # The library is the total of the observed cells, whatever stands in the others.
+        if observed is not None:
+            x = jnp.where(observed, x, 0)
+        return super().total(x, outputs, observed)
+
+    def encoder_input(self, x: Example, observed: Observed | None = None) -> Example:
+        return super().encoder_input(jnp.log1p(x), observed)
+
+    def location(self, outputs: Outputs) -> Outputs:
+        """Return the decoder's outputs for the mean."""
+        return outputs if self.heads == 1 else outputs[0]
+
+    def mean(self, outputs: Outputs) -> Example:
+        return self.rates(self.location(outputs)).value
+
+    @abc.abstractmethod
+    def log_prob(self, x: Example, outputs: Outputs) -> Example:
+        """log p(x | outputs) for each feature; cells that are not observed count as 0 counts."""
+
+
+class PoissonCounts(Counts):
+    """log p(x) = x·log m − m − log x!."""
+
+    def log_prob(self, x: Example, outputs: Outputs) -> Example:
+        return poisson_log_prob(x, self.rates(outputs, x))
+
+    def sample(self, outputs: Outputs, key: PRNGKeyArray) -> Example:
+        return sample_poisson(key, self.mean(outputs))
+
+
+class NegativeBinomialCounts(Counts):
+    """log p(x) = log Γ(x+θ)/(Γ(θ)·x!) + θ·log(θ/(θ+m)) + x·log(m/(θ+m)); variance m + m²/θ."""
+
+    dispersion: InverseDispersion
+
+    @property
+    def heads(self) -> int:
+        return 1 + self.dispersion.heads
+
+    def theta(self, outputs: Outputs) -> Positive:
+        """Return the inverse dispersion θ."""
+        return self.dispersion(outputs[1] if self.dispersion.heads else outputs)
+
+    def log_prob(self, x: Example, outputs: Outputs) -> Example:
+        mean = self.rates(self.location(outputs), x)
+        return negative_binomial_log_prob(x, mean, self.theta(outputs))
+
+    def sample(self, outputs: Outputs, key: PRNGKeyArray) -> Example:
+        mean = self.rates(self.location(outputs))
+        return sample_negative_binomial(key, mean, self.theta(outputs))
+
+
+class ZeroInflatedCounts(NegativeBinomialCounts):
+    """p(0) = π + (1 − π)·NB(0) and p(x) = (1 − π)·NB(x) otherwise; the mean is (1 − π)·m.
+
+    The decoder's last output is the logit of π.
+    """
+
+    @property
+    def heads(self) -> int:
+        return 2 + self.dispersion.heads
+
+    def log_prob(self, x: Example, outputs: Outputs) -> Example:
+        mean, theta = self.rates(self.location(outputs), x), self.theta(outputs)
+        log_p = negative_binomial_log_prob(x, mean, theta)
+        at_zero = negative_binomial_log_prob_zero(mean, theta)
+        return zero_inflated_log_prob(x, log_p, at_zero, outputs[-1])
+
+    def mean(self, outputs: Outputs) -> Example:
+        return jax.nn.sigmoid(-outputs[-1]) * super().mean(outputs)
+
+    def sample(self, outputs: Outputs, key: PRNGKeyArray) -> Example:
+        of_count, of_zero = jax.random.split(key)
+        counted = jax.random.bernoulli(of_zero, jax.nn.sigmoid(-outputs[-1]))
+        return jnp.where(counted, super().sample(outputs, of_count), 0)
