@@ -27,6 +27,8 @@ _PIXELS = 64
 """A two-dimensional array of uint8 with at least this many columns is read as pixels, if its values
 reach beyond half of their range."""
 _ENOUGH = 5000
+_EXACT = 2.0**53
+"""From here on every float64 is an integer."""
 _SKEWNESS, _KURTOSIS = 1.0, 3.0
 """A column whose skewness or excess kurtosis is beyond these does not look like a bell."""
 
@@ -122,12 +124,12 @@ def _is_odd(values: np.ndarray) -> bool:
     values = values[~np.isnan(values)].astype(np.float64)
     if len(values) < 20:
         return False
+    values = values / max(np.abs(values).max(), np.finfo(np.float64).tiny)  # squares stay finite
     spread = values.std()
-    if not 0 < spread < np.inf:
+    if spread == 0:
         return True
-    with np.errstate(over="ignore", invalid="ignore"):
-        z = (values - values.mean()) / spread
-        odd = abs(np.mean(z**3)) > _SKEWNESS or not np.mean(z**4) - 3 <= _KURTOSIS
+    z = (values - values.mean()) / spread
+    odd = abs(np.mean(z**3)) > _SKEWNESS or np.mean(z**4) - 3 > _KURTOSIS
     repeated = np.unique(values, return_counts=True)[1].max() / len(values)
     return bool(odd or repeated > 0.2)
 
@@ -156,7 +158,9 @@ def _is_mixed(rows: np.ndarray) -> bool:
 def _is_whole(column: np.ndarray) -> bool:
     """Return whether a column holds integers alone, or one value."""
     values = column[~np.isnan(column)]
-    return bool(len(values) and ((values == np.round(values)).all() or np.ptp(values) == 0))
+    if not len(values) or np.abs(values).max() >= _EXACT:
+        return False
+    return bool((values == np.round(values)).all() or np.ptp(values) == 0)
 
 
 def _as_numbers(schema: Schema) -> Schema:
