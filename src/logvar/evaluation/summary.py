@@ -171,8 +171,8 @@ def evaluate(
 
 def _dimensions(model: VAEModel, rows: Examples) -> Float[np.ndarray, "rows"]:
     """Return the number of observed cells of each row, but at least 1."""
-    observed = np.isfinite(rows.values)
-    cells = np.asarray(model.likelihood.cells(observed)).reshape(len(rows), -1)
+    observed = jnp.asarray(np.isfinite(rows.values))
+    cells = np.asarray(jax.vmap(model.likelihood.cells)(observed)).reshape(len(rows), -1)
     return np.maximum(cells.sum(1), 1).astype(np.float64)
 
 
