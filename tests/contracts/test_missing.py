@@ -128,8 +128,8 @@ def test_scores_are_of_the_observed_cells(exact):
 
 def test_completed_cells_and_their_draws_are_those_of_the_exact_conditional(exact):
     model, examples, b, covariance = exact
-    found = complete(model, examples, MISSING, 0, 4000, draws=100)
-    assert ((found.effective_samples > 200) & (found.effective_samples <= 4000)).all()
+    found = complete(model, examples, MISSING, 0, 2000, draws=100)
+    assert ((found.effective_samples > 200) & (found.effective_samples <= 2000)).all()
     for row, mean, drawn in zip(examples.values[:3], found.mean, found.drawn, strict=False):
         missing = np.isnan(row)
         expected, spread = conditional(b, covariance, row.astype(float), missing)
@@ -138,8 +138,6 @@ def test_completed_cells_and_their_draws_are_those_of_the_exact_conditional(exac
         off = drawn[:, missing].mean(0) - expected
         assert (np.abs(off) < 5 * deviation / np.sqrt(100)).all()
         np.testing.assert_allclose(drawn[:, missing].std(0), deviation, rtol=0.35)
-    again = complete(model, examples, MISSING, 0, 4000, draws=2)
-    np.testing.assert_array_equal(again.mean, found.mean)
 
 
 def test_cells_are_scored_given_the_others(exact):

@@ -12,7 +12,7 @@ from sklearn.datasets import load_iris
 import logvar
 from logvar import scales
 from logvar.errors import OutsideTrainingRange
-from tests.cases import some
+from tests.cases import every_value_once, some
 
 IRIS = load_iris().data
 BASE = np.random.default_rng(0).normal(size=(300, 3))
@@ -72,8 +72,7 @@ def test_even_where_raw_outputs_leave_the_safe_range(scale, models):
     check_ray(under(models["normal"], scale, grown=3000.0), DECADES[:, None] * RAY, ordered=False)
 
 
-@pytest.mark.parametrize("likelihood", REAL)
-@pytest.mark.parametrize("noise", ["shared", "per-example"])
+@pytest.mark.parametrize(("likelihood", "noise"), every_value_once(REAL, ["shared", "per-example"]))
 def test_scores_along_a_ray_are_finite_and_fall_under_every_likelihood(likelihood, noise, models):
     vae = models[likelihood] if noise == "shared" else fitted(f"{likelihood}(noise={noise})")
     rows = DECADES[:, None] * RAY
