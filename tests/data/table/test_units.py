@@ -141,6 +141,7 @@ def test_steps_of_large_integers_keep_their_probability(log):
 
 
 def test_a_number_beyond_its_bound_is_not_taken_for_the_atom_there():
-    number = NumberColumn.of_values(np.concatenate([np.zeros(40), np.linspace(0.1, 9, 60)]), 0, 0)
+    values = np.concatenate([np.zeros(40), np.linspace(0.1, 9, 60)])
+    number = NumberColumn.of_values(values, 0.0, 0.0)
     zero, below = number.encoded(np.array([0.0, -62.0]))
     assert zero[0] == 1 and below[0] == 0 and below[1] < -10
