@@ -250,13 +250,13 @@ PRESETS: typing.Mapping[str, dict[str, Any]] = types.MappingProxyType(
             "validation_fraction": 0.0,
             "patience": 0,
         },
-        # Mattei & Frellsen 2019 (arXiv 1812.02633), with our likelihood for tables and fewer
-        # epochs at a higher rate.
+        # Mattei & Frellsen 2019 (arXiv 1812.02633), with our likelihood for tables, two layers, and
+        # a fifth of their 1,001 epochs at five times their rate.
         "missing-iwae": {
             "latent_dim": 10,
-            "network": "mlp(hidden=[128, 128, 128])",
+            "network": "mlp(hidden=[128, 128])",
             "objective": "iwae(samples=20)",
-            "epochs": 500,
+            "epochs": 200,
             "batch_size": 32,
             "learning_rate": 1e-3,
             "validation_fraction": 0.0,
