@@ -56,7 +56,12 @@ def statistics(table):
     found = {f"share of {level}": (segment == level).mean() for level in SEGMENTS}
     means = [score[segment == level].mean() for level in SEGMENTS]
     found |= {f"mean score in {s}": m for s, m in zip(SEGMENTS, means, strict=True)}
-    between = np.sum([(segment == s).mean() * (m - score.mean()) ** 2 for s, m in zip(SEGMENTS, means, strict=True)])
+    between = np.sum(
+        [
+            (segment == s).mean() * (m - score.mean()) ** 2
+            for s, m in zip(SEGMENTS, means, strict=True)
+        ]
+    )
     found["correlation ratio of score and segment"] = np.sqrt(between / score.var(ddof=0))
     found["share of losses of 0"] = (loss == 0).mean()
     found["the same in segment b"] = (loss[segment == "b"] == 0).mean()
@@ -98,7 +103,13 @@ def main(given):
         sampled.append(statistics(sample))
     trained, sampled = pd.DataFrame(trained).mean(), pd.DataFrame(sampled).mean()
     found = pd.DataFrame(
-        {"true": truth, "training": trained, "sample": sampled, "error": error, "off": (sampled - truth) / error}
+        {
+            "true": truth,
+            "training": trained,
+            "sample": sampled,
+            "error": error,
+            "off": (sampled - truth) / error,
+        }
     )
     print(f"{'':40}{'true':>10}{'training':>10}{'sample':>10}{'error':>9}{'off by':>8}")
     for name, row in found.iterrows():
@@ -113,12 +124,20 @@ def main(given):
 if __name__ == "__main__":
     parser = arguments(__doc__)
     parser.add_argument("--rows", type=int, default=5000)
-    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of VAE")
+    parser.add_argument(
+        "--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of VAE"
+    )
     given = parser.parse_args()
     given.settings = {}
     for text in given.set:
         name, value = text.split("=", 1)
-        given.settings[name] = float(value) if "." in value or "e-" in value else int(value) if value.isdigit() else value
+        given.settings[name] = (
+            float(value)
+            if "." in value or "e-" in value
+            else int(value)
+            if value.isdigit()
+            else value
+        )
     found = main(given)
     if not given.settings:
         keep("known", found)

@@ -148,7 +148,11 @@ def wine_tables(given, seeds, only):
             for k, kind in enumerate(("positive", "count", "category")):
                 mean, error = with_error(kinds[:, k])
                 error = float(np.hypot(of_rows[0][k], error if np.isfinite(error) else 0))
-                entry[kind] = {"mean": mean, "standard_error": error, "by_seed": kinds[:, k].tolist()}
+                entry[kind] = {
+                    "mean": mean,
+                    "standard_error": error,
+                    "by_seed": kinds[:, k].tolist(),
+                }
                 line += f"  {kind} {figure(mean, error, 4)}"
             result[f"{share} % {name}"] = entry
             print(line, flush=True)
