@@ -48,33 +48,17 @@ def synthetic_rows(method, training, texts, seed, epochs):
         folder = Path(folder)
         training.to_csv(folder / "training.csv", index=False)
         (folder / "texts.json").write_text(json.dumps(texts))
-        python = PEERS if method == "tvae" else sys.executable
-        command = [
-            python,
-            HERE / "worker.py",
-            method,
-            "training.csv",
-            "texts.json",
-            "out.csv",
-            str(seed),
-            str(epochs),
-        ]
+        python = PEERS if method == "tvae" else Path(sys.executable)
+        command = [python.absolute(), (HERE / "worker.py").absolute(), method]
+        command += ["training.csv", "texts.json", "out.csv", str(seed), str(epochs)]
         environment = os.environ | ONE_THREAD
         if path := environment.get("PYTHONPATH"):
             environment["PYTHONPATH"] = os.path.abspath(path)
-        command = [
-            str(part if str(part).endswith((".csv", ".json")) else _absolute(part))
-            for part in command
-        ]
         done = subprocess.run(
             command, cwd=folder, env=environment, check=True, capture_output=True, text=True
         )
         said = json.loads(done.stdout.strip().splitlines()[-1])
         return pd.read_csv(folder / "out.csv", keep_default_na=False), said
-
-
-def _absolute(part):
-    return os.path.abspath(part) if isinstance(part, Path) else part
 
 
 def figures_of(synthetic, training, held_out, texts, seed):
@@ -116,6 +100,8 @@ def _bootstrap(synthetic, held_out, texts, right, scores, seed, times=50):
 
 
 def main(given):
+    if "tvae" in given.methods and not PEERS.exists():
+        sys.exit("TVAE is not installed: run `make tables-peers`, or choose --methods copy logvar")
     table, texts = adult(given.data)
     if given.rows:
         table = table.iloc[: given.rows]
