@@ -9,7 +9,7 @@ RUN = .venv/bin/python
 SOURCES := $(shell find src -name '*.py')
 KERNELS := $(shell find kernels/src kernels/hatch_build.py -name '*.py' -o -name '*.[ch]')
 
-.PHONY: demo test test-all test-newest test-lowest test-kernels smoke check crash bench kernels clean
+.PHONY: demo test test-all test-newest test-lowest test-kernels smoke check crash bench tables-peers kernels clean
 
 demo: .venv/installed
 	$(RUN) -m logvar fit digits --latent-dim 2 --out runs/demo --overwrite
@@ -69,6 +69,15 @@ benchmarks/.venv/peers: benchmarks/peers.txt
 	benchmarks/.venv/bin/python -m pip install --quiet --requirement benchmarks/peers.txt
 	touch benchmarks/.venv/peers
 
+# What benchmarks/tables/synthetic.py compares with. PyTorch first: ctgan alone may bring one with CUDA.
+tables-peers: benchmarks/tables/.venv/peers
+
+benchmarks/tables/.venv/peers: benchmarks/tables/peers.txt
+	"$(PYTHON)" tools/make_venv.py benchmarks/tables/.venv
+	benchmarks/tables/.venv/bin/python -m pip install --quiet torch==2.13.0
+	benchmarks/tables/.venv/bin/python -m pip install --quiet --requirement benchmarks/tables/peers.txt
+	touch benchmarks/tables/.venv/peers
+
 # In an environment of their own, so that the one logvar is tested in stays without them. JAX 0.10, because
 # with any other they are inert and nearly all of their tests are skipped.
 kernels: kernels/.venv/installed
@@ -100,4 +109,4 @@ check: .venv/tested
 	touch .venv/tested
 
 clean:
-	rm -rf .venv .venvs dist benchmarks/.venv kernels/.venv runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venvs dist benchmarks/.venv benchmarks/tables/.venv kernels/.venv runs .pytest_cache .mypy_cache .ruff_cache
