@@ -133,7 +133,8 @@ def wine_tables(given, seeds, only):
                 elif "logvar" in name:
                     filled = fill(holes, seed)
                 else:
-                    filled = holes * 0 + fill(holes.to_numpy(), seed)
+                    filled = holes.copy()
+                    filled[:] = fill(holes.to_numpy(), seed)
                     filled["colour"] = filled["colour"].clip(1, 2).round()
                 filled = np.asarray(filled, float)
                 squares = ((filled - table.to_numpy()) / wide.to_numpy()) ** 2

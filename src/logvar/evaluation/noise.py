@@ -55,7 +55,7 @@ def _statistics(task: tuple, rows: Array, words: Array) -> Array:
 
 @dataclasses.dataclass(frozen=True)
 class NoiseSummary:
-    """A summary of the observation noise, in standardized units."""
+    """A summary of the observation noise."""
 
     mode: str
     quantiles: dict[str, float]
@@ -63,13 +63,14 @@ class NoiseSummary:
     share_at_floor: float
     """The share of examples and features within a tenth of the floor: their density is bounded by
     the floor, not by the data."""
+    unit: str = "standardized units"
 
     def __str__(self) -> str:
         low, middle, high = (self.quantiles[q] for q in ("0", "0.5", "1"))
         if low == high:
-            text = f"{self.mode}, σ {middle:.4g} in standardized units"
+            text = f"{self.mode}, σ {middle:.4g} in {self.unit}"
         else:
-            text = f"{self.mode}, σ {low:.3g} … {middle:.3g} … {high:.3g} in standardized units"
+            text = f"{self.mode}, σ {low:.3g} … {middle:.3g} … {high:.3g} in {self.unit}"
         if self.share_at_floor:
             text += (
                 f"; {self.share_at_floor:.1%} at the floor {self.floor:g}, which bounds their "
@@ -95,7 +96,8 @@ def summarize_noise(
         sigma = np.asarray(noise.scale.sigma(noise.raw)).ravel()
     at = (0.0, 0.5, 1.0)
     quantiles = dict(zip((f"{q:g}" for q in at), map(float, np.quantile(sigma, at)), strict=True))
-    return NoiseSummary(noise.mode, quantiles, noise.floor, noise.share_at_floor(sigma))
+    at_floor, unit = noise.share_at_floor(sigma), model.likelihood.noise_unit
+    return NoiseSummary(noise.mode, quantiles, noise.floor, at_floor, unit)
 
 
 def _sigmas(task: tuple, rows: Array, words: Array) -> Array:

@@ -156,6 +156,9 @@ class Likelihood(LikelihoodSpec):
         """Return x as the encoder sees it, with zeros for cells that are not observed."""
         return x if observed is None else jnp.where(observed, x, 0)
 
+    noise_unit: ClassVar[str] = "standardized units"
+    """The unit of a learned noise."""
+
     def sigma(self, outputs: Outputs) -> Example | None:
         """Return the observation noise σ in the units of x, or None if there is none."""
         return None

@@ -351,6 +351,7 @@ class MixedColumns(Likelihood):
                 cells.append(jnp.zeros((), expectation.dtype))
         return jnp.stack(cells)
 
+    noise_unit: ClassVar[str] = "normal scores"
     error_name: ClassVar[str] = "wrong_cells"
 
     def errors(self, mean: ByColumn, x: Row, unit: ArrayLike = 1.0) -> ByColumn:
