@@ -8,6 +8,7 @@ import pytest
 from scipy import integrate, stats
 
 import logvar
+from logvar.data.table.schema import Column
 from logvar.data.table.units import TableUnits
 from logvar.likelihoods.mixed import _with_atoms
 from logvar.trainable import trainable
@@ -29,6 +30,15 @@ OUTPUTS = jnp.asarray(
     np.random.default_rng(0).normal(size=LIKELIHOOD.output_shape((9,))) * 0.7, jnp.float32
 )
 ZERO = jnp.zeros_like(OUTPUTS)
+
+
+def test_groups_of_atoms_have_sizes_of_their_own():
+    """Types are checked for an entry at random, so a rule that ties groups together fails at times."""
+    cells = np.random.default_rng(1).normal(size=(400, 2))
+    cells[:200, 0], cells[:200, 1] = 0, np.repeat([0, 1, 2, 3], 50)
+    units = TableUnits.of_cells(cells, [Column("one", "real"), Column("four", "real")])
+    for _ in range(20):
+        assert {atoms.shape for atoms in built(units).atoms} == {(1, 1), (1, 4)}
 
 
 @eqx.filter_jit

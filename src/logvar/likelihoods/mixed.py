@@ -149,7 +149,7 @@ class MixedColumns(Likelihood):
     layout: Layout = eqx.field(static=True)
     offset: Float[Array, "outputs"] = frozen()
     constant_log_probs: Float[Array, "constants 2"] = frozen()
-    atoms: tuple[Float[Array, "group atoms"], ...] = frozen()
+    atoms: tuple[Float[Array, "_ _"], ...] = frozen()  # each group has its own shape
     warps: Warps | None = frozen()
     normalized: ClassVar[str] = Mixed.normalized
 
@@ -165,7 +165,7 @@ class MixedColumns(Likelihood):
     def output_shape(self, shape: Shape) -> Shape:
         return (self.layout.outputs,)
 
-    def _parts(self, outputs: Outputs) -> tuple[Outputs, list[Float[Array, "group width"]]]:
+    def _parts(self, outputs: Outputs) -> tuple[Outputs, list[Float[Array, "_ _"]]]:
         """Return the locations of numbers and the logits of each group with logits."""
         shifted = outputs + self.offset
         locations, *logits = jnp.split(shifted, self.layout.split_points())[:-1]
