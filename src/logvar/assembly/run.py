@@ -168,8 +168,10 @@ def _model(
     if own.encoder is not None and own.decoder is not None:
         encoder, decoder = own.encoder, own.decoder
         latent_dim = check_encoder(encoder, seen, parts.posterior.heads)
+        parts.posterior.check(latent_dim)
         check_decoder(decoder, latent_dim + condition_size, likelihood.output_shape(shape), shape)
     else:
+        parts.posterior.check(latent_dim)
         outputs = sum(parts.posterior.heads(latent_dim).values())
         decoded = latent_dim + condition_size
         shapes = Shapes(seen, outputs, decoded, likelihood.output_shape(shape), x)
