@@ -18,7 +18,7 @@ from logvar.distributions.base import Distribution
 from logvar.distributions.multivariate import DiagonalNormal
 from logvar.distributions.normal import Normal
 from logvar.errors import LogvarError
-from logvar.evaluation.coding import decode, draw, encode
+from logvar.evaluation.coding import decode, draw, encode, reconstruct
 from logvar.evaluation.elbo import elbo_terms
 from logvar.evaluation.importance import importance_log_likelihood
 from logvar.evaluation.imputation import cell_log_likelihood
@@ -74,10 +74,14 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
         return self.fitted_.given_back(decode(self.model_, Z))
 
     def reconstruct(self, X) -> Any:
-        """Encode and decode X: E[x | z] at the posterior mean, as X came."""
+        """Encode and decode X: E[x | z] at the posterior mean, as X came.
+
+        Counts are at the library size of the row: with its total as the library, means over its
+        observed cells add up to that total.
+        """
         check_is_fitted(self, "model_")
         given = self._taken_in(X)
-        means = decode(self.model_, self._embeddings(X))
+        means = reconstruct(self.model_, *self._stored(X), self.fitted_.seed)
         return self.fitted_.given_back(means, given.table)
 
     def impute(self, X, n_samples: int = 1000, *, draws: int = 0, random_state=None) -> Any:

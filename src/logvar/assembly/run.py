@@ -150,14 +150,17 @@ def _model(
     else:
         likelihood = spec.build(shape, 0.0 if units is None else units.log_factor)
     seen = encoder_shape(likelihood, shape, decisions.missing)
-    seed, latent_dim = recipe.training.random_state, recipe.model.latent_dim
+    # The decoder does not see the latents that the likelihood reads itself.
+    seed, own_latents = recipe.training.random_state, likelihood.latents
+    latent_dim = recipe.model.latent_dim + own_latents
     if own.encoder is not None and own.decoder is not None:
         encoder, decoder = own.encoder, own.decoder
         latent_dim = check_encoder(encoder, seen, parts.posterior.heads)
-        check_decoder(decoder, latent_dim, likelihood.output_shape(shape), shape)
+        check_decoder(decoder, latent_dim - own_latents, likelihood.output_shape(shape), shape)
     else:
         outputs = sum(parts.posterior.heads(latent_dim).values())
-        shapes = Shapes(seen, outputs, latent_dim, likelihood.output_shape(shape))
+        decoded = likelihood.output_shape(shape)
+        shapes = Shapes(seen, outputs, recipe.model.latent_dim, decoded)
         network = get("network", decisions.network, own.classes)
         build = functools.partial(network.build, shapes, stream(seed, Purpose.WEIGHTS))
         encoder, decoder = build() if drawn else eqx.filter_eval_shape(build)

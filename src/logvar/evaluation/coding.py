@@ -31,6 +31,18 @@ def decode(model: Model, latents: np.ndarray) -> np.ndarray:
     return in_blocks(_decode, model, latents)
 
 
+def reconstruct(
+    model: Model, rows: np.ndarray | Examples, preparation: Preparation, seed: int
+) -> np.ndarray:
+    """Return E[x | z] at the posterior mean of each row, in the units that the model sees x in.
+
+    Counts are at the row's own library size.
+    """
+    examples = examples_of(rows)
+    words = examples.words if preparation.draws else np.zeros((len(examples), 2), np.uint32)
+    return in_blocks(_reconstruct, (model, preparation, host_int(seed)), examples.values, words)
+
+
 def draw(model: Model, n: int, seed: int, *, mean: bool) -> np.ndarray:
     """Draw x, or E[x | z], n times from the model; draw i is a function of (seed, i)."""
     task = (model, host_int(seed))
@@ -44,6 +56,17 @@ def _encode(task: tuple, rows: Array, words: Array):
     def row(row: Array, word: Array):
         key = row_key(seed, Purpose.BINARIZATION, word)
         return model.encode(Batch(*preparation.parts(row, key)))
+
+    return jax.vmap(row)(rows, words)
+
+
+def _reconstruct(task: tuple, rows: Array, words: Array):
+    model, preparation, seed = task
+
+    def row(row: Array, word: Array):
+        key = row_key(seed, Purpose.BINARIZATION, word)
+        example = Batch(*preparation.parts(row, key))
+        return model.mean(model.embedding(model.encode(example)), example)
 
     return jax.vmap(row)(rows, words)
 

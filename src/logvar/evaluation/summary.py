@@ -248,7 +248,7 @@ def _error(task: tuple, rows: Array, words: Array) -> Float[Array, "block"]:
 
     def row(row: Array, word: Array) -> Array:
         example = Batch(*preparation.parts(row, row_key(seed, Purpose.BINARIZATION, word)))
-        mean = model.mean(model.embedding(model.encode(example)))
+        mean = model.mean(model.embedding(model.encode(example)), example)
         return _mean_error(model, mean, example, relative)
 
     return jax.vmap(row)(rows, words)
@@ -260,8 +260,8 @@ def _error_outside(task: tuple, seen: Array, words: Array, actual: Array) -> Flo
     def row(seen: Array, word: Array, actual: Array) -> Array:
         key = row_key(seed, Purpose.BINARIZATION, word)
         code = wide.encode(Batch(*preparation.parts(seen, key)))
-        mean = wide.model.mean(wide.model.embedding(code))
         example = Batch(*preparation.parts(actual, key))
+        mean = wide.model.mean(wide.model.embedding(code), example)
         return _mean_error(wide.model, mean, example, relative)
 
     return jax.vmap(row)(seen, words, actual)

@@ -100,6 +100,25 @@ class Likelihood(LikelihoodSpec):
         """Return the shape of the decoder's outputs for an example."""
         return shape if self.heads == 1 else (self.heads, *shape)
 
+    # What the likelihood of a row takes from elsewhere than the decoder.
+
+    @property
+    def latents(self) -> int:
+        """The number of latents that the likelihood reads itself: the last ones, which the decoder
+        does not see."""
+        return 0
+
+    def with_latents(self, outputs: Outputs, own: Float[Array, "own"]) -> Outputs:
+        """Return the decoder's outputs with those latents worked into them."""
+        raise NotImplementedError(f"{type(self).__name__} reads no latents")
+
+    def given(self, x: Example, observed: Observed | None = None) -> "Likelihood":
+        """Return the likelihood of one example with what it takes from that row itself.
+
+        Counts take the row's library size, so that means and draws are at the row's own.
+        """
+        return self
+
     @abc.abstractmethod
     def log_prob(self, x: Example, outputs: Outputs) -> Example:
         """log p(x | outputs) for each feature."""

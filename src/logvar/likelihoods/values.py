@@ -64,6 +64,15 @@ def check_totals(rows: np.ndarray, likelihood: str) -> None:
         )
 
 
-def totals(rows: np.ndarray) -> np.ndarray:
-    """Return the total of each row over its observed cells, in float64."""
-    return np.asarray(np.nansum(rows.reshape(len(rows), -1), axis=1, dtype=np.float64))
+def totals(rows: np.ndarray, *, whole: bool = False) -> np.ndarray:
+    """Return the total of each row over its observed cells, in float64.
+
+    Args:
+        rows: counts.
+        whole: for the total of a row with missing cells if those had the mean of its others.
+    """
+    flat = rows.reshape(len(rows), -1)
+    found = np.asarray(np.nansum(flat, axis=1, dtype=np.float64))
+    if whole and flat.dtype.kind == "f":
+        found *= flat.shape[1] / np.maximum((flat == flat).sum(1), 1)
+    return found

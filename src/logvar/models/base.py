@@ -106,9 +106,17 @@ class Model(eqx.Module):
     def has_closed_kl(self) -> bool:
         """Whether KL(q ‖ p) has a closed form."""
 
-    def mean(self, z: Latents) -> Any:
-        """Return E[x | z], in the units that the model sees x in."""
-        return self.likelihood.mean(self.decode(z))
+    def mean(self, z: Latents, example: Batch | None = None) -> Any:
+        """Return E[x | z], in the units that the model sees x in.
+
+        Args:
+            z: the latents.
+            example: the row that they belong to, for a likelihood that takes something from it.
+        """
+        likelihood = self.likelihood
+        if example is not None:
+            likelihood = likelihood.given(example.x, example.observed)
+        return likelihood.mean(self.decode(z))
 
 
 def in_groups(

@@ -108,8 +108,10 @@ class VAEModel(Model):
 
     def decode(self, z: Latents) -> Outputs:
         """Return the decoder's outputs for one example's latents; two heads form one array."""
-        outputs: Any = self.decoder(z)
-        return jnp.stack(outputs) if isinstance(outputs, (tuple, list)) else outputs
+        own = self.likelihood.latents
+        outputs: Any = self.decoder(z[:-own] if own else z)
+        outputs = jnp.stack(outputs) if isinstance(outputs, (tuple, list)) else outputs
+        return self.likelihood.with_latents(outputs, z[-own:]) if own else outputs
 
     def embedding(self, code: Code) -> Any:
         return self.posterior.embedding(code)
