@@ -91,3 +91,22 @@ def test_text_builds_the_same_network_again(text):
     network = logvar.networks.get(text)
     assert logvar.networks.get(logvar.networks.describe(network)) == network
     assert not [leaf for leaf in jax.tree.leaves(network) if eqx.is_array(leaf)]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_mask_or_a_condition_beside_x_changes_no_output(text):
+    """The encoder sees further channels, or a longer row; the decoder's image stays as it is."""
+    wider = {"table": (9,), "image": (28, 28, 3), "channels": (9, 12, 5)}
+    for name, example in EXAMPLES.items():
+        if not fits(text, example):
+            continue
+        shapes = Shapes(wider[name], 7, 4, (2, *example), example)
+        if text == "tutorial":
+            with pytest.raises(logvar.LogvarError, match="missing pixels or a condition"):
+                build(text, shapes)
+            continue
+        encoder, decoder = build(text, shapes)
+        seen = jax.ShapeDtypeStruct(wider[name], jnp.float32)
+        z = jax.ShapeDtypeStruct((4,), jnp.float32)
+        assert eqx.filter_eval_shape(encoder, seen).shape == (7,)
+        assert eqx.filter_eval_shape(decoder, z).shape == (2, *example)

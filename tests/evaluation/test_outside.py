@@ -116,10 +116,10 @@ def test_a_typical_row_scores_the_same_beside_any_other(models):
     examples, preparation = vae._stored(typical)
     assert not len(examples.outside)
     task = importance._Task(vae.model_, preparation, zero, jnp.asarray(100))
-    plain = importance.in_blocks(importance._block, task, examples.values, examples.words)
+    plain = importance.in_blocks(importance._block, task, examples.stored, examples.words)
     np.testing.assert_array_equal(plain.log_likelihood, vae.score_samples(typical))
     task = elbo._Task(vae.model_, preparation, zero, True, 1)
-    plain = elbo.in_blocks(elbo._keyed_block, task, examples.values, examples.words)
+    plain = elbo.in_blocks(elbo._keyed_block, task, examples.stored, examples.words)
     expected = vae.elbo(typical, analytic_kl=True)
     np.testing.assert_array_equal(plain.log_likelihood - plain.kl.sum(-1), expected)
 

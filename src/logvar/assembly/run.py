@@ -24,7 +24,7 @@ from logvar.errors import LogvarError
 from logvar.likelihoods import Likelihood
 from logvar.likelihoods.mixed import Mixed
 from logvar.models.heads import with_later_heads_at_zero
-from logvar.models.vae import VAEModel, with_mask
+from logvar.models.vae import VAEModel, with_condition, with_mask
 from logvar.networks import Network, Shapes
 from logvar.networks.checks import check_decoder, check_encoder
 from logvar.objectives import Objective
@@ -101,13 +101,22 @@ def build_model(
     own: Own = Own(),
     *,
     units: Units | None = None,
+    condition_size: int = 0,
 ) -> VAEModel:
     """Build the untrained model; its weights are a function of the recipe's seed.
+
+    Args:
+        recipe: the recipe of the run.
+        decisions: the choices of "auto".
+        shape: the shape of one example.
+        own: parts passed as objects.
+        units: how the model reads rows.
+        condition_size: the number of values in a condition; 0 if there is none.
 
     Raises:
         LogvarError: the user's own network does not fit the data, or parts do not fit together.
     """
-    model = _model(recipe, decisions, shape, own, units)
+    model = _model(recipe, decisions, shape, own, units, condition_size)
     model = eqx.tree_at(
         lambda model: model.encoder,
         model,
@@ -129,9 +138,10 @@ def skeleton(
     shape: tuple[int, ...],
     own: Own = Own(),
     units: Units | None = None,
+    condition_size: int = 0,
 ) -> VAEModel:
     """Return the model with shapes instead of its networks' weights, to be filled from a file."""
-    return _model(recipe, decisions, shape, own, units, drawn=False)
+    return _model(recipe, decisions, shape, own, units, condition_size, drawn=False)
 
 
 def _model(
@@ -140,6 +150,7 @@ def _model(
     shape: tuple[int, ...],
     own: Own,
     units: Units | None,
+    condition_size: int,
     drawn: bool = True,
 ) -> VAEModel:
     parts = specs(recipe, own.classes)
@@ -149,18 +160,19 @@ def _model(
         likelihood: Likelihood = spec.build_for(units)
     else:
         likelihood = spec.build(shape, 0.0 if units is None else units.log_factor)
-    seen = encoder_shape(likelihood, shape, decisions.missing)
-    # The decoder does not see the latents that the likelihood reads itself.
-    seed, own_latents = recipe.training.random_state, likelihood.latents
-    latent_dim = recipe.model.latent_dim + own_latents
+    seen = encoder_shape(likelihood, shape, decisions.missing, condition_size)
+    # What the decoder's outputs are shaped like: an image stays one beside a mask or a condition.
+    x = encoder_shape(likelihood, shape, missing=False)
+    # The decoder sees the condition, and not the latents that the likelihood reads itself.
+    seed, further = recipe.training.random_state, condition_size - likelihood.latents
+    latent_dim = recipe.model.latent_dim + likelihood.latents
     if own.encoder is not None and own.decoder is not None:
         encoder, decoder = own.encoder, own.decoder
         latent_dim = check_encoder(encoder, seen, parts.posterior.heads)
-        check_decoder(decoder, latent_dim - own_latents, likelihood.output_shape(shape), shape)
+        check_decoder(decoder, latent_dim + further, likelihood.output_shape(shape), shape)
     else:
         outputs = sum(parts.posterior.heads(latent_dim).values())
-        decoded = likelihood.output_shape(shape)
-        shapes = Shapes(seen, outputs, recipe.model.latent_dim, decoded)
+        shapes = Shapes(seen, outputs, latent_dim + further, likelihood.output_shape(shape), x)
         network = get("network", decisions.network, own.classes)
         build = functools.partial(network.build, shapes, stream(seed, Purpose.WEIGHTS))
         encoder, decoder = build() if drawn else eqx.filter_eval_shape(build)
@@ -173,17 +185,23 @@ def _model(
         posterior=parts.posterior,
         latent_dim=latent_dim,
         missing=decisions.missing,
+        condition_size=condition_size,
     )
 
 
-def encoder_shape(likelihood: Likelihood, shape: tuple[int, ...], missing: bool) -> tuple[int, ...]:
-    """Return the shape of what the encoder reads, with the mask if rows have missing cells."""
-    if not missing:
+def encoder_shape(
+    likelihood: Likelihood, shape: tuple[int, ...], missing: bool, condition_size: int = 0
+) -> tuple[int, ...]:
+    """Return the shape of what the encoder reads, with mask and condition if there are any."""
+    if not missing and not condition_size:
         return likelihood.encoder_shape(shape)
 
     def read(x: Array) -> Array:
         observed = jnp.ones(x.shape, bool)
-        return with_mask(likelihood.encoder_input(x, observed), likelihood.cells(observed))
+        seen = likelihood.encoder_input(x, observed if missing else None)
+        if missing:
+            seen = with_mask(seen, likelihood.cells(observed))
+        return with_condition(seen, jnp.zeros(condition_size)) if condition_size else seen
 
     x = jax.ShapeDtypeStruct(likelihood.example_shape(shape), jnp.float32)
     return jax.eval_shape(read, x).shape
@@ -262,6 +280,8 @@ def build_run(
     sample_weight: np.ndarray | None = None,
     held_out_weight: np.ndarray | None = None,
     table: TableForm | None = None,
+    condition: np.ndarray | None = None,
+    held_out_condition: np.ndarray | None = None,
 ) -> Run:
     """Build a run.
 
@@ -273,6 +293,8 @@ def build_run(
         sample_weight: (rows,), how much each row counts in the loss.
         held_out_weight: the same for the held-out ELBO.
         table: the form of the table that the rows are cells of, if they are.
+        condition: (rows, size) float32, what the model is told of each row.
+        held_out_condition: the same for the held-out rows.
 
     Raises:
         LogvarError: the data or a setting is invalid.
@@ -291,7 +313,8 @@ def build_run(
     if isinstance(found, Standardization) and found.note:
         decisions = dataclasses.replace(decisions, notes=(*decisions.notes, found.note))
     prepared = preparation(recipe, decisions, found)
-    model = build_model(recipe, decisions, rows.shape[1:], own, units=found)
+    size = 0 if condition is None else condition.shape[1]
+    model = build_model(recipe, decisions, rows.shape[1:], own, units=found, condition_size=size)
     seed = recipe.training.random_state
     in_coordinates = coordinates(model)
     if recipe.training.match:
@@ -304,10 +327,13 @@ def build_run(
     plan.optimizer.check(partition(model)[0])
     # Only fitting a closed-form noise needs noise that is keyed by the rows' bytes.
     examples = read(rows, prepared, seed, found, keyed=model.likelihood.has_statistic)
+    examples = dataclasses.replace(examples, weight=sample_weight, condition=condition)
     held_out = None
     if validation is not None:
         held_out = read(validation, prepared, seed, found)
-        held_out = dataclasses.replace(held_out, weight=held_out_weight)
+        held_out = dataclasses.replace(
+            held_out, weight=held_out_weight, condition=held_out_condition
+        )
     return Run(
         recipe,
         decisions,
@@ -315,7 +341,7 @@ def build_run(
         model,
         in_coordinates,
         found,
-        dataclasses.replace(examples, weight=sample_weight),
+        examples,
         held_out,
         with_inputs(objective),
         plan,

@@ -8,6 +8,7 @@ from jaxtyping import UInt32
 
 from logvar.data.standardization import Standardization
 from logvar.data.table.units import TableUnits
+from logvar.models.batch import Batch
 from logvar.randomness import row_words
 
 _ROWS_AT_ONCE = 4096
@@ -37,9 +38,18 @@ class Examples:
     """(outside, *shape), float64: those rows, not clipped."""
     weight: np.ndarray | None = None
     """(rows,) float32: how much each row counts in training; None if all count the same."""
+    condition: np.ndarray | None = None
+    """(rows, size) float32: what a conditional model is told of each row."""
+    label: np.ndarray | None = None
+    """(rows,) int32: the class of each row, −1 where it is unknown."""
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @property
+    def stored(self) -> Batch:
+        """The rows as compiled programs take them, without their weights and labels."""
+        return Batch(self.values, condition=self.condition)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -57,6 +67,8 @@ class Examples:
         if len(self.outside) and self.units is not None:
             cut = self.units.to_user(self.values[self.outside])
             words[self.outside] = row_words(self._keyed_by(cut))
+        if self.condition is not None:
+            words = row_words(np.column_stack([words, (self.condition + 0).view(np.uint32)]))
         return words
 
     def as_they_are(self, which: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from logvar.data.order import aligned
 from logvar.errors import LogvarError, LogvarTypeError, unknown_name
+from logvar.models.batch import Batch
 from logvar.randomness import Purpose, host_stream, row_words
 
 _NARROW = (np.dtype(np.float16), np.dtype(np.float32))
@@ -81,6 +82,11 @@ class Preparation:
         observed = ~jnp.isnan(row)
         x = self(jnp.where(observed, row, 0), key)
         return jnp.where(observed, x, jnp.asarray(self.placeholder, x.dtype)), observed
+
+    def batch(self, stored: Batch, key: PRNGKeyArray) -> Batch:
+        """Convert stored rows (or one of them) to the model's input, with what belongs to them."""
+        x, observed = self.parts(stored.x, key)
+        return dataclasses.replace(stored, x=x, observed=observed)
 
     def fix(self, rows: np.ndarray, seed: int) -> np.ndarray:
         """Draw static binarization once: rows of 0 and 1 as uint8; other modes change nothing.

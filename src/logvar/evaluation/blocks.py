@@ -22,24 +22,24 @@ BLOCK = 128
 BLOCKS_AT_ONCE = 32
 
 
-def in_blocks(function: Callable, arguments: PyTree, *rowwise: np.ndarray) -> PyTree:
+def in_blocks(function: Callable, arguments: PyTree, *rowwise: PyTree) -> PyTree:
     """Return function(arguments, *rows) for all rows, as NumPy arrays.
 
     Args:
-        function: a module-level function of (arguments, *block of each rowwise array) that
+        function: a module-level function of (arguments, *block of each rowwise tree) that
             returns arrays with the block as first axis. It must be the same object each time, so
             that its compiled form is found again.
         arguments: passed to every block, such as the model.
-        rowwise: arrays with one entry per row.
+        rowwise: NumPy arrays with one entry per row, or trees of them.
     """
-    n = len(rowwise[0])
+    n = len(jax.tree.leaves(rowwise)[0])
     if n == 0:
         raise ValueError("in_blocks needs at least one row")
 
     def of_rows(span: slice) -> PyTree:
-        some = [array[span] for array in rowwise]
-        size = len(some[0])
-        out = _map_blocks(function, arguments, [_blocks(rows) for rows in some], alone)
+        stacked = jax.tree.map(lambda array: _blocks(array[span]), list(rowwise))
+        size = min(span.stop, n) - span.start
+        out = _map_blocks(function, arguments, stacked, alone)
         return jax.tree.map(lambda a: _flat(np.asarray(a))[:size], out)
 
     many = BLOCK * BLOCKS_AT_ONCE
@@ -68,4 +68,4 @@ def _blocks(rows: np.ndarray) -> np.ndarray:
 def _map_blocks(function: Callable, arguments: PyTree, stacked: list, alone: bool) -> PyTree:
     of_block = optimized(lambda block: function(arguments, *block))
     with on_one_core(alone):
-        return lax.map(of_block, [jnp.asarray(a) for a in stacked])
+        return lax.map(of_block, jax.tree.map(jnp.asarray, stacked))

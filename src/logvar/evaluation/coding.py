@@ -23,12 +23,18 @@ def encode(
     examples = examples_of(rows)
     # Hashing rows for noise that is never drawn would take a fifth of the time.
     words = examples.words if preparation.draws else np.zeros((len(examples), 2), np.uint32)
-    return in_blocks(_encode, (model, preparation, host_int(seed)), examples.values, words)
+    return in_blocks(_encode, (model, preparation, host_int(seed)), examples.stored, words)
 
 
-def decode(model: Model, latents: np.ndarray) -> np.ndarray:
-    """Return E[x | z] for each row of latents, in the units that the model sees x in."""
-    return in_blocks(_decode, model, latents)
+def decode(model: Model, latents: np.ndarray, condition: np.ndarray | None = None) -> np.ndarray:
+    """Return E[x | z] for each row of latents, in the units that the model sees x in.
+
+    Args:
+        model: the model.
+        latents: (rows, latent).
+        condition: (rows, size), for a conditional model.
+    """
+    return in_blocks(_decode, model, latents, condition)
 
 
 def reconstruct(
@@ -40,53 +46,64 @@ def reconstruct(
     """
     examples = examples_of(rows)
     words = examples.words if preparation.draws else np.zeros((len(examples), 2), np.uint32)
-    return in_blocks(_reconstruct, (model, preparation, host_int(seed)), examples.values, words)
+    return in_blocks(_reconstruct, (model, preparation, host_int(seed)), examples.stored, words)
 
 
-def draw(model: Model, n: int, seed: int, *, mean: bool) -> np.ndarray:
-    """Draw x, or E[x | z], n times from the model; draw i is a function of (seed, i)."""
+def draw(
+    model: Model, n: int, seed: int, *, mean: bool, condition: np.ndarray | None = None
+) -> np.ndarray:
+    """Draw x, or E[x | z], n times from the model; draw i is a function of (seed, i, condition).
+
+    Args:
+        model: the model.
+        n: how many.
+        seed: the seed of the draws.
+        mean: whether to return E[x | z].
+        condition: (n, size), for a conditional model.
+    """
     task = (model, host_int(seed))
     indices = np.arange(n, dtype=np.uint32)
-    return in_blocks(_sample_means if mean else _samples, task, indices)
+    return in_blocks(_sample_means if mean else _samples, task, indices, condition)
 
 
-def _encode(task: tuple, rows: Array, words: Array):
+def _encode(task: tuple, rows: Batch, words: Array):
     model, preparation, seed = task
 
-    def row(row: Array, word: Array):
-        key = row_key(seed, Purpose.BINARIZATION, word)
-        return model.encode(Batch(*preparation.parts(row, key)))
+    def row(row: Batch, word: Array):
+        return model.encode(preparation.batch(row, row_key(seed, Purpose.BINARIZATION, word)))
 
     return jax.vmap(row)(rows, words)
 
 
-def _reconstruct(task: tuple, rows: Array, words: Array):
+def _reconstruct(task: tuple, rows: Batch, words: Array) -> Array:
     model, preparation, seed = task
 
-    def row(row: Array, word: Array):
-        key = row_key(seed, Purpose.BINARIZATION, word)
-        example = Batch(*preparation.parts(row, key))
-        return model.mean(model.embedding(model.encode(example)), example)
+    def row(row: Batch, word: Array) -> Array:
+        example = preparation.batch(row, row_key(seed, Purpose.BINARIZATION, word))
+        return model.reconstruction(example, model.encode(example))
 
     return jax.vmap(row)(rows, words)
 
 
-def _decode(model: Model, latents: Array) -> Array:
-    return jax.vmap(model.mean)(latents)
+def _decode(model: Model, latents: Array, condition: Array | None) -> Array:
+    return jax.vmap(model.mean)(latents, condition)
 
 
-def _latents(task: tuple, indices: Array) -> Array:
+def _latents(task: tuple, indices: Array, condition: Array | None) -> Array:
     model, seed = task
-    of_draw = jax.vmap(lambda i: model.sample_latents(stream(seed, Purpose.SAMPLE, i, 0)))
-    return of_draw(indices)
+
+    def of_draw(i: Array, given: Array | None) -> Array:
+        return model.sample_latents(stream(seed, Purpose.SAMPLE, i, 0), given)
+
+    return jax.vmap(of_draw)(indices, condition)
 
 
-def _sample_means(task: tuple, indices: Array) -> Array:
-    return jax.vmap(task[0].mean)(_latents(task, indices))
+def _sample_means(task: tuple, indices: Array, condition: Array | None) -> Array:
+    return _decode(task[0], _latents(task, indices, condition), condition)
 
 
-def _samples(task: tuple, indices: Array) -> Array:
+def _samples(task: tuple, indices: Array, condition: Array | None) -> Array:
     model, seed = task
-    outputs = jax.vmap(model.decode)(_latents(task, indices))
+    outputs = jax.vmap(model.decode)(_latents(task, indices, condition), condition)
     keys = jax.vmap(lambda i: stream(seed, Purpose.SAMPLE, i, 1))(indices)
     return jax.vmap(model.likelihood.sample)(outputs, keys)

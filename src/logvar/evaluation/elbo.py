@@ -1,5 +1,6 @@
 """The ELBO of each row, and of a held-out set on the device during training."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -86,7 +87,7 @@ def elbo_terms(
     examples = examples_of(rows)
     given = () if eps is None else (eps,)
     block = _keyed_block if eps is None else _given_block
-    found = in_blocks(block, task, examples.values, examples.words, *given)
+    found = in_blocks(block, task, examples.stored, examples.words, *given)
     elbo = (found.log_likelihood - found.kl.sum(-1)).astype(np.float64)
     result = RowTerms(
         found.log_likelihood.astype(np.float64), found.kl, found.mean, found.raw, elbo
@@ -108,7 +109,7 @@ def elbo_terms(
     return result
 
 
-def _keyed_block(task: _Task, rows: Array, words: Array, seen: Array | None = None) -> _Block:
+def _keyed_block(task: _Task, rows: Batch, words: Array, seen: Array | None = None) -> _Block:
     prior = task.model.prior_given()
     if seen is None:
         return jax.vmap(lambda row, word: _row(task, prior, row, word, None))(rows, words)
@@ -116,29 +117,31 @@ def _keyed_block(task: _Task, rows: Array, words: Array, seen: Array | None = No
     return of_row(rows, words, seen)
 
 
-def _given_block(task: _Task, rows: Array, words: Array, eps: PyTree) -> _Block:
+def _given_block(task: _Task, rows: Batch, words: Array, eps: PyTree) -> _Block:
     prior = task.model.prior_given()
     return jax.vmap(lambda row, word, e: _row(task, prior, row, word, e))(rows, words, eps)
 
 
 def _row(
-    task: _Task, prior: Any, row: Array, words: Array, eps: PyTree, seen: Array | None = None
+    task: _Task, prior: Any, row: Batch, words: Array, eps: PyTree, seen: Array | None = None
 ) -> _Block:
     """Compute one row; if `seen` is given, the encoder reads it instead of the row."""
     key = row_key(task.seed, Purpose.BINARIZATION, words)
-    x = Batch(*task.preparation.parts(row, key))
-    code = task.model.encode(x if seen is None else Batch(*task.preparation.parts(seen, key)))
+    x = read = task.preparation.batch(row, key)
+    if seen is not None:
+        read = task.preparation.batch(dataclasses.replace(row, x=seen), key)
+    code = task.model.encode(read)
     return _averaged(task, task.model, prior, x, code, words, eps)
 
 
-def _keyed_outside(wide: tuple[Wide, _Task], seen: Array, words: Array, actual: Array) -> _Block:
+def _keyed_outside(wide: tuple[Wide, _Task], seen: Batch, words: Array, actual: Batch) -> _Block:
     prior = wide[0].model.prior_given()
     of_row = jax.vmap(lambda s, w, x: _row_outside(*wide, prior, s, w, x, None))
     return of_row(seen, words, actual)
 
 
 def _given_outside(
-    wide: tuple[Wide, _Task], seen: Array, words: Array, actual: Array, eps: PyTree
+    wide: tuple[Wide, _Task], seen: Batch, words: Array, actual: Batch, eps: PyTree
 ) -> _Block:
     prior = wide[0].model.prior_given()
     of_row = jax.vmap(lambda s, w, x, e: _row_outside(*wide, prior, s, w, x, e))
@@ -146,11 +149,11 @@ def _given_outside(
 
 
 def _row_outside(
-    wide: Wide, task: _Task, prior: Any, seen: Array, words: Array, actual: Array, eps: PyTree
+    wide: Wide, task: _Task, prior: Any, seen: Batch, words: Array, actual: Batch, eps: PyTree
 ) -> _Block:
     key = row_key(task.seed, Purpose.BINARIZATION, words)
-    code = wide.encode(Batch(*task.preparation.parts(seen, key)))
-    x = Batch(*task.preparation.parts(actual, key))
+    code = wide.encode(task.preparation.batch(seen, key))
+    x = task.preparation.batch(actual, key)
     return _averaged(task, wide.model, prior, x, code, words, eps)
 
 
@@ -175,7 +178,7 @@ class HeldOut(NamedTuple):
     more rows are blocks of equal size, a multiple of 16. Empty blocks after them are skipped.
     """
 
-    rows: Array
+    rows: Batch
     words: Array
     weight: Float[Array, "blocks block"]
     seen: Array | None = None
@@ -192,7 +195,9 @@ class HeldOut(NamedTuple):
         index = np.arange(blocks * block)
         taken = np.where(index < n, index, 0)
         words = examples.words[taken].reshape(blocks, block, 2)
-        stacked = examples.values[taken].reshape(blocks, block, *examples.shape[1:])
+        stacked = jax.tree.map(
+            lambda array: array.reshape(blocks, block, *array.shape[1:]), examples.stored[taken]
+        )
         weight = (index < n).astype(np.float32)
         if examples.weight is not None:
             weight *= examples.weight[taken]
@@ -201,8 +206,9 @@ class HeldOut(NamedTuple):
             return cls(*jax.device_put((stacked, words, weight)))  # jnp.asarray would compile
         actual = np.clip(examples.as_they_are(taken), -_FARTHEST_HELD_OUT, _FARTHEST_HELD_OUT)
         actual = actual.astype(np.float32)
-        stacked, seen = actual.reshape(stacked.shape), stacked
-        return cls(*jax.device_put((stacked, words, weight, seen)))
+        seen = stacked.x
+        rows = dataclasses.replace(stacked, x=actual.reshape(seen.shape))
+        return cls(*jax.device_put((rows, words, weight, seen)))
 
 
 def held_out_rows(
@@ -215,7 +221,7 @@ def held_out_rows(
     """
     task = _Task(eqx.combine(params, static), preparation, seed, True, 1)
 
-    def block(of_block: tuple[Array, Array, Array, Array | None]) -> tuple[Terms, Any]:
+    def block(of_block: tuple[Batch, Array, Array, Array | None]) -> tuple[Terms, Any]:
         rows, words, weight, seen = of_block
         out = _keyed_block(task, rows, words, seen)
         return Terms(jnp.dot(weight, out.log_likelihood), weight @ out.kl), out.raw
@@ -226,7 +232,7 @@ def held_out_rows(
     )
 
     def block_with_rows(
-        of_block: tuple[Array, Array, Array, Array | None],
+        of_block: tuple[Batch, Array, Array, Array | None],
     ) -> tuple[Terms, Any]:
         has_rows = jnp.any(of_block[2] > 0)
         return lax.cond(has_rows, optimized(block), lambda _: nothing, of_block)

@@ -60,7 +60,7 @@ def importance_log_likelihood(
     count = host_int(n_samples)
     task = _Task(model, preparation, host_int(seed), count)
     examples = examples_of(rows)
-    found = in_blocks(_block, task, examples.values, examples.words)
+    found = in_blocks(_block, task, examples.stored, examples.words)
     result = RowLikelihood(*(array.astype(np.float64) for array in found))
     again = to_repeat(examples, result.log_likelihood)
     if len(again):
@@ -72,21 +72,21 @@ def importance_log_likelihood(
     return result
 
 
-def _block(task: _Task, rows: Array, words: Array) -> RowLikelihood:
+def _block(task: _Task, rows: Batch, words: Array) -> RowLikelihood:
     x = _prepared(task, rows, words)
     return _estimate(task, *_sums(task, x, jax.vmap(task.model.encode)(x), words))
 
 
-def _outside(wide: tuple[Wide, _Task], seen: Array, words: Array, actual: Array) -> RowLikelihood:
+def _outside(wide: tuple[Wide, _Task], seen: Batch, words: Array, actual: Batch) -> RowLikelihood:
     model, task = wide[0].model, wide[1]
     codes = jax.vmap(wide[0].encode)(_prepared(task, seen, words))
     x = _prepared(task, actual, words)
     return _estimate(task, *_sums(task._replace(model=model), x, codes, words))
 
 
-def _prepared(task: _Task, rows: Array, words: Array) -> Batch:
+def _prepared(task: _Task, rows: Batch, words: Array) -> Batch:
     keys = jax.vmap(lambda word: row_key(task.seed, Purpose.BINARIZATION, word))(words)
-    return Batch(*jax.vmap(task.preparation.parts)(rows, keys))
+    return jax.vmap(task.preparation.batch)(rows, keys)
 
 
 def _sums(task: _Task, x: Batch, codes: Code, words: Array) -> tuple[Array, Array]:

@@ -81,7 +81,7 @@ def complete(
         draws: draws of x for each row.
     """
     task = _Task(model, preparation, host_int(seed), host_int(n_samples), draws)
-    mean, drawn, effective = in_blocks(_completed, task, examples.values, examples.words)
+    mean, drawn, effective = in_blocks(_completed, task, examples.stored, examples.words)
     return Completed(mean, drawn, effective)
 
 
@@ -95,18 +95,18 @@ def cell_log_likelihood(
     training range are scored as they are, in float64.
     """
     task = _Task(model, preparation, host_int(seed), host_int(n_samples), 0)
-    found = in_blocks(_cells, task, examples.values, examples.words).astype(np.float64)
+    found = in_blocks(_cells, task, examples.stored, examples.words).astype(np.float64)
     if len(examples.outside):
         wide = Wide.of(model), task._replace(model=None)
         found[examples.outside] = in_float64(_cells_outside, wide, examples, examples.outside)
     return found
 
 
-def _completed(task: _Task, rows: Array, words: Array) -> tuple[Array, Array, Array]:
+def _completed(task: _Task, rows: Batch, words: Array) -> tuple[Array, Array, Array]:
     at_once = _at_once(rows)
     model = task.model
 
-    def of_row(row: Array, word: Array) -> tuple[Array, Array, Array]:
+    def of_row(row: Batch, word: Array) -> tuple[Array, Array, Array]:
         example = _example(task, row, word)
         likelihood = model.likelihood.given(example.x, example.observed)
         trace, log_weights = _draws(task, example, model.encode(example), word)
@@ -152,24 +152,26 @@ def _completed(task: _Task, rows: Array, words: Array) -> tuple[Array, Array, Ar
         drawn = jnp.zeros((0, *mean.shape), mean.dtype)
         if task.draws:
             keys = jax.random.split(of_x, task.draws)
-            drawn = jax.vmap(lambda z, k: likelihood.sample(model.decode(z), k))(sums.z, keys)
+            drawn = jax.vmap(lambda z, k: likelihood.sample(model.decode(z, example.condition), k))(
+                sums.z, keys
+            )
         return mean, drawn, sums.weight**2 / sums.squared
 
     return jax.vmap(of_row)(rows, words)
 
 
-def _cells(task: _Task, rows: Array, words: Array) -> Array:
-    def of_row(row: Array, word: Array) -> Array:
+def _cells(task: _Task, rows: Batch, words: Array) -> Array:
+    def of_row(row: Batch, word: Array) -> Array:
         example = _example(task, row, word)
         return _cells_of(task, example, task.model.encode(example), word, _at_once(rows))
 
     return jax.vmap(of_row)(rows, words)
 
 
-def _cells_outside(wide: tuple[Wide, _Task], seen: Array, words: Array, actual: Array) -> Array:
+def _cells_outside(wide: tuple[Wide, _Task], seen: Batch, words: Array, actual: Batch) -> Array:
     task = wide[1]._replace(model=wide[0].model)
 
-    def of_row(seen: Array, word: Array, actual: Array) -> Array:
+    def of_row(seen: Batch, word: Array, actual: Batch) -> Array:
         code = wide[0].encode(_example(task, seen, word))
         return _cells_of(task, _example(task, actual, word), code, word, _at_once(seen))
 
@@ -204,12 +206,12 @@ def _cells_of(task: _Task, example: Batch, code: Code, word: Array, at_once: int
     return jnp.where(likelihood.cells(example.observed), whole - without, jnp.nan)
 
 
-def _at_once(rows: Array) -> int:
-    return max(1, min(AT_ONCE, NUMBERS_AT_ONCE // rows.size))
+def _at_once(rows: Batch) -> int:
+    return max(1, min(AT_ONCE, NUMBERS_AT_ONCE // rows.x.size))
 
 
-def _example(task: _Task, row: Array, word: Array) -> Batch:
-    return Batch(*task.preparation.parts(row, row_key(task.seed, Purpose.BINARIZATION, word)))
+def _example(task: _Task, row: Batch, word: Array) -> Batch:
+    return task.preparation.batch(row, row_key(task.seed, Purpose.BINARIZATION, word))
 
 
 def _draws(

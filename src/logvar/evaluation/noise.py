@@ -30,7 +30,7 @@ def fit_noise(
         return model
     task = (model, preparation, host_int(seed))
     examples = examples_of(rows)
-    statistics = in_blocks(_statistics, task, examples.values, examples.words)
+    statistics = in_blocks(_statistics, task, examples.stored, examples.words)
     mean = from_host(_mean(statistics, examples.weight).astype(np.float32))
     return eqx.tree_at(lambda model: model.likelihood, model, model.likelihood.fitted(mean))
 
@@ -40,14 +40,14 @@ def _mean(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
     return np.asarray(np.average(values.astype(np.float64), axis=0, weights=wide))
 
 
-def _statistics(task: tuple, rows: Array, words: Array) -> Array:
+def _statistics(task: tuple, rows: Batch, words: Array) -> Array:
     model, preparation, seed = task
 
-    def one(row: Array, word: Array) -> Array:
-        example = Batch(*preparation.parts(row, row_key(seed, Purpose.BINARIZATION, word)))
+    def one(row: Batch, word: Array) -> Array:
+        example = preparation.batch(row, row_key(seed, Purpose.BINARIZATION, word))
         code = model.encode(example)
         eps = jax.tree.map(lambda leaf: leaf[0], row_noise(seed, word, 1, model.noise_like()))
-        outputs = model.decode(model.draw(code, eps))
+        outputs = model.decode(model.draw(code, eps), example.condition)
         return model.likelihood.statistic(example.x, outputs, example.observed)
 
     return jax.vmap(one)(rows, words)
@@ -91,7 +91,7 @@ def summarize_noise(
         # A thousand rows are enough for quantiles of σ; a million would only cost memory.
         examples, some = examples_of(rows), slice(0, 1024)
         task = (model, preparation, host_int(seed))
-        sigma = in_blocks(_sigmas, task, examples.values[some], examples.words[some]).ravel()
+        sigma = in_blocks(_sigmas, task, examples.stored[some], examples.words[some]).ravel()
     else:
         sigma = np.asarray(noise.scale.sigma(noise.raw)).ravel()
     at = (0.0, 0.5, 1.0)
@@ -100,13 +100,13 @@ def summarize_noise(
     return NoiseSummary(noise.mode, quantiles, noise.floor, at_floor, unit)
 
 
-def _sigmas(task: tuple, rows: Array, words: Array) -> Array:
+def _sigmas(task: tuple, rows: Batch, words: Array) -> Array:
     model, preparation, seed = task
     noise = model.likelihood.noise
 
-    def one(row: Array, word: Array) -> Array:
-        example = Batch(*preparation.parts(row, row_key(seed, Purpose.BINARIZATION, word)))
-        decoded = model.decode(model.embedding(model.encode(example)))
+    def one(row: Batch, word: Array) -> Array:
+        example = preparation.batch(row, row_key(seed, Purpose.BINARIZATION, word))
+        decoded = model.decode(model.embedding(model.encode(example)), example.condition)
         return noise.scale.sigma(noise.split(decoded)[1])
 
     return jax.vmap(one)(rows, words)

@@ -6,6 +6,7 @@ is clipped to the training range (`logvar.data.examples`), so its networks compu
 any other row. Everything after the networks (likelihood, KL, sums) is in float64.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -46,6 +47,7 @@ class Wide(eqx.Module):
             posterior=posterior,
             latent_dim=model.latent_dim,
             missing=model.missing,
+            condition_size=model.condition_size,
         )
         return cls(whole, safe)
 
@@ -64,7 +66,7 @@ class _InFloat32(eqx.Module):
 
 
 def in_float64(
-    function: Callable, arguments: PyTree, examples: Examples, which: np.ndarray, *more: np.ndarray
+    function: Callable, arguments: PyTree, examples: Examples, which: np.ndarray, *more: PyTree
 ) -> PyTree:
     """Return function(arguments, seen, words, actual, *more) of some rows, in blocks, in NumPy.
 
@@ -73,13 +75,12 @@ def in_float64(
         arguments: passed to every block.
         examples: all rows.
         which: the rows to apply it to.
-        more: further arrays with one entry for each of those rows.
+        more: further trees of arrays with one entry for each of those rows.
     """
-    actual = examples.as_they_are(which)
+    seen = examples.stored[which]
+    actual = dataclasses.replace(seen, x=examples.as_they_are(which))
     with jax.enable_x64(True):
-        return in_blocks(
-            function, arguments, examples.values[which], examples.words[which], actual, *more
-        )
+        return in_blocks(function, arguments, seen, examples.words[which], actual, *more)
 
 
 def to_repeat(examples: Examples, scores: np.ndarray) -> np.ndarray:

@@ -231,7 +231,7 @@ def _errors(
         unit = float(factor.max())
         relative = (factor / unit).astype(np.float32)
     task = (model, preparation, jnp.asarray(seed), relative)
-    found = in_blocks(_error, task, examples.values, examples.words).astype(np.float64)
+    found = in_blocks(_error, task, examples.stored, examples.words).astype(np.float64)
     again = to_repeat(examples, found)
     if len(again):
         wide = (Wide.of(model), *task[1:])
@@ -243,25 +243,25 @@ def _errors(
     return found, f"{how}, in units of {unit:.6g}², which float64 cannot hold"
 
 
-def _error(task: tuple, rows: Array, words: Array) -> Float[Array, "block"]:
+def _error(task: tuple, rows: Batch, words: Array) -> Float[Array, "block"]:
     model, preparation, seed, relative = task
 
-    def row(row: Array, word: Array) -> Array:
-        example = Batch(*preparation.parts(row, row_key(seed, Purpose.BINARIZATION, word)))
-        mean = model.mean(model.embedding(model.encode(example)), example)
+    def row(row: Batch, word: Array) -> Array:
+        example = preparation.batch(row, row_key(seed, Purpose.BINARIZATION, word))
+        mean = model.reconstruction(example, model.encode(example))
         return _mean_error(model, mean, example, relative)
 
     return jax.vmap(row)(rows, words)
 
 
-def _error_outside(task: tuple, seen: Array, words: Array, actual: Array) -> Float[Array, "block"]:
+def _error_outside(task: tuple, seen: Batch, words: Array, actual: Batch) -> Float[Array, "block"]:
     wide, preparation, seed, relative = task
 
-    def row(seen: Array, word: Array, actual: Array) -> Array:
+    def row(seen: Batch, word: Array, actual: Batch) -> Array:
         key = row_key(seed, Purpose.BINARIZATION, word)
-        code = wide.encode(Batch(*preparation.parts(seen, key)))
-        example = Batch(*preparation.parts(actual, key))
-        mean = wide.model.mean(wide.model.embedding(code), example)
+        code = wide.encode(preparation.batch(seen, key))
+        example = preparation.batch(actual, key)
+        mean = wide.model.reconstruction(example, code)
         return _mean_error(wide.model, mean, example, relative)
 
     return jax.vmap(row)(seen, words, actual)

@@ -5,11 +5,15 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from logvar.distributions.base import Distribution, Groups, Latents, total
 from logvar.likelihoods.base import Likelihood, Outputs
 from logvar.models.batch import Batch
+
+Condition = Float[Array | np.ndarray, "size"]
+"""What a conditional model is told of an example: levels as 0 and 1, and numbers."""
 
 Code = Any
 """The encoder's outputs for an example: a pytree that only its model interprets."""
@@ -63,9 +67,13 @@ class Model(eqx.Module):
         """Return the encoder's outputs for one example."""
 
     @abc.abstractmethod
-    def prior_given(self, condition: Any = None) -> Any:
-        """Return the prior of an example with this condition; computed once per batch if examples
-        share it."""
+    def prior_given(self, condition: Condition | None = None) -> Any:
+        """Return the prior that the examples of a batch share, computed once for all of them.
+
+        With a condition, return the prior of an example that has it. If the prior depends on the
+        condition, examples share nothing, so that None is returned without one; `trace` then
+        computes the prior of its example.
+        """
 
     @abc.abstractmethod
     def draw(self, code: Code, noise: PyTree) -> Latents:
@@ -80,12 +88,12 @@ class Model(eqx.Module):
         """Do the same at a given z; `trace` has the more accurate log q for narrow posteriors."""
 
     @abc.abstractmethod
-    def sample_latents(self, key: PRNGKeyArray, condition: Any = None) -> Latents:
+    def sample_latents(self, key: PRNGKeyArray, condition: Condition | None = None) -> Latents:
         """Draw z from the prior."""
 
     @abc.abstractmethod
-    def decode(self, z: Latents) -> Outputs:
-        """Return the decoder's outputs for one example's latents."""
+    def decode(self, z: Latents, condition: Condition | None = None) -> Outputs:
+        """Return the decoder's outputs for one example's latents, and its condition if any."""
 
     @abc.abstractmethod
     def embedding(self, code: Code) -> Any:
@@ -106,17 +114,14 @@ class Model(eqx.Module):
     def has_closed_kl(self) -> bool:
         """Whether KL(q ‖ p) has a closed form."""
 
-    def mean(self, z: Latents, example: Batch | None = None) -> Any:
-        """Return E[x | z], in the units that the model sees x in.
+    def mean(self, z: Latents, condition: Condition | None = None) -> Any:
+        """Return E[x | z], in the units that the model sees x in."""
+        return self.likelihood.mean(self.decode(z, condition))
 
-        Args:
-            z: the latents.
-            example: the row that they belong to, for a likelihood that takes something from it.
-        """
-        likelihood = self.likelihood
-        if example is not None:
-            likelihood = likelihood.given(example.x, example.observed)
-        return likelihood.mean(self.decode(z))
+    def reconstruction(self, example: Batch, code: Code) -> Any:
+        """Return E[x | z] at the posterior mean of an example, with what its row itself tells."""
+        likelihood = self.likelihood.given(example.x, example.observed)
+        return likelihood.mean(self.decode(self.embedding(code), example.condition))
 
 
 def in_groups(

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 
 class Batch(eqx.Module):
@@ -20,10 +20,10 @@ class Batch(eqx.Module):
     """(rows, *shape); missing cells hold a placeholder."""
     observed: Any = None
     """Structured like x: which cells are observed; None if all are."""
-    condition: Any = None
-    """The condition of each example, for a conditional model."""
-    label: Any = None
-    """The labels, for a semi-supervised model."""
+    condition: Float[Array | np.ndarray, "*rows size"] | None = None
+    """What a conditional model is told of each example: levels as 0 and 1, and numbers."""
+    label: Int[Array | np.ndarray, "*rows"] | None = None
+    """The class of each example, for a model that learns to tell it; −1 where it is unknown."""
     weight: Float[Array | np.ndarray, "*rows"] | None = None
     """(rows,) how much each example counts: 0 for padding, otherwise its sample weight."""
 
@@ -32,7 +32,11 @@ class Batch(eqx.Module):
         """The weights; 1 for each example if none were given."""
         if self.weight is not None:
             return self.weight
-        return jnp.ones(len(jax.tree.leaves(self.x)[0]), jnp.float32)
+        return jnp.ones(len(self), jnp.float32)
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return len(jax.tree.leaves(self.x)[0])
 
     def __getitem__(self, rows: Any) -> "Batch":
         """Return the rows of an index, a slice or a mask."""

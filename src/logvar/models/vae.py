@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 from logvar.distributions.base import Distribution, Latents
 from logvar.distributions.kl import has_closed_form, kl
 from logvar.likelihoods.base import Likelihood, Outputs
-from logvar.models.base import Model, Trace, in_groups
+from logvar.models.base import Condition, Model, Trace, in_groups
 from logvar.models.batch import Batch
 from logvar.networks.base import Network
 from logvar.posteriors.base import Code, Posterior
@@ -33,6 +33,9 @@ class VAEModel(Model):
     missing: bool = eqx.field(static=True, default=False)
     """Whether the training rows have missing cells. If so, the encoder also sees which cells are
     observed."""
+    condition_size: int = eqx.field(static=True, default=0)
+    """The number of values in a condition, which encoder and decoder read beside x and z; 0 if the
+    model is not conditional."""
 
     @property
     def scale(self) -> Scale:
@@ -53,6 +56,8 @@ class VAEModel(Model):
             if observed is None:
                 observed = jnp.ones(example.x.shape, bool)
             x = with_mask(x, self.likelihood.cells(observed))
+        if self.condition_size:
+            x = with_condition(x, self._checked(example.condition))
         outputs: Any = self.encoder(x)
         heads = self.posterior.heads(self.latent_dim)
         if isinstance(outputs, dict):
@@ -65,26 +70,36 @@ class VAEModel(Model):
         """Return q(z | x) for one example."""
         return self.posterior.distribution(self.encode(example))
 
-    def prior_given(self, condition: Any = None) -> Distribution:
-        return self.prior.given(self.latent_dim, self.posterior_of, condition)
+    def prior_given(self, condition: Condition | None = None) -> Distribution | None:
+        if self.prior.is_conditional and condition is None:
+            return None
+        given: Any = condition
+        return self.prior.given(self.latent_dim, self.posterior_of, given)
 
     def draw(self, code: Code, noise: PyTree) -> Latents:
         return self.posterior.distribution(code).draw(noise)
 
-    def trace(self, example: Batch, code: Code, noise: PyTree, prior: Distribution) -> Trace:
+    def trace(self, example: Batch, code: Code, noise: PyTree, prior: Distribution | None) -> Trace:
         q = self.posterior.distribution(code)
         z = q.draw(noise)
-        return self._trace(q, prior, z, q.log_prob_groups_of_noise(noise))
+        return self._trace(q, prior, z, q.log_prob_groups_of_noise(noise), example.condition)
 
-    def trace_at(self, example: Batch, code: Code, z: Latents, prior: Distribution) -> Trace:
+    def trace_at(self, example: Batch, code: Code, z: Latents, prior: Distribution | None) -> Trace:
         q = self.posterior.distribution(code)
-        return self._trace(q, prior, z, q.log_prob_groups(z))
+        return self._trace(q, prior, z, q.log_prob_groups(z), example.condition)
 
     def _trace(
-        self, q: Distribution, p: Distribution, z: Latents, log_q: Float[Array, "groups"]
+        self,
+        q: Distribution,
+        shared: Distribution | None,
+        z: Latents,
+        log_q: Float[Array, "groups"],
+        condition: Condition | None,
     ) -> Trace:
+        p = self.prior_given(self._checked(condition)) if shared is None else shared
+        assert p is not None  # a prior without a condition is shared
         log_q, log_p = in_groups(q, log_q, p, p.log_prob_groups(z))
-        return Trace(z, self.decode(z), log_q, log_p, kl(q, p))
+        return Trace(z, self.decode(z, condition), log_q, log_p, kl(q, p))
 
     @property
     def groups(self) -> int:
@@ -101,20 +116,35 @@ class VAEModel(Model):
         heads = self.posterior.heads(self.latent_dim).items()
         code = {name: jax.ShapeDtypeStruct((size,), jnp.float32) for name, size in heads}
         q = eqx.filter_eval_shape(self.posterior.distribution, code)
-        return type(q), type(eqx.filter_eval_shape(self.prior_given))
+        condition = jax.ShapeDtypeStruct((self.condition_size,), jnp.float32)
+        given = condition if self.prior.is_conditional else None
+        return type(q), type(eqx.filter_eval_shape(self.prior_given, given))
 
-    def sample_latents(self, key: PRNGKeyArray, condition: Any = None) -> Latents:
-        return self.prior_given(condition).sample(key)
+    def sample_latents(self, key: PRNGKeyArray, condition: Condition | None = None) -> Latents:
+        if self.condition_size:
+            condition = self._checked(condition)
+        prior = self.prior_given(condition)
+        assert prior is not None
+        return prior.sample(key)
 
-    def decode(self, z: Latents) -> Outputs:
+    def decode(self, z: Latents, condition: Condition | None = None) -> Outputs:
         """Return the decoder's outputs for one example's latents; two heads form one array."""
         own = self.likelihood.latents
-        outputs: Any = self.decoder(z[:-own] if own else z)
+        seen = z[:-own] if own else z
+        if self.condition_size:
+            seen = jnp.concatenate([seen, self._checked(condition).astype(z.dtype)])
+        outputs: Any = self.decoder(seen)
         outputs = jnp.stack(outputs) if isinstance(outputs, (tuple, list)) else outputs
         return self.likelihood.with_latents(outputs, z[-own:]) if own else outputs
 
     def embedding(self, code: Code) -> Any:
         return self.posterior.embedding(code)
+
+    def _checked(self, condition: Condition | None) -> Condition:
+        if condition is None or condition.shape != (self.condition_size,):
+            got = "none" if condition is None else f"shape {condition.shape}"
+            raise ValueError(f"the model needs a condition of {self.condition_size} values: {got}")
+        return condition
 
 
 def with_mask(x: Float[Array, "..."], observed: Bool[Array, "..."]) -> Float[Array, "..."]:
@@ -134,6 +164,23 @@ def with_mask(x: Float[Array, "..."], observed: Bool[Array, "..."]) -> Float[Arr
     if x.ndim == 2:
         return jnp.stack([x, mask], axis=-1)
     return jnp.concatenate([x, mask], axis=-1)
+
+
+def with_condition(x: Float[Array, "..."], condition: Condition) -> Float[Array, "..."]:
+    """Return the encoder's input with a condition: further numbers, or channels of an image.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from logvar.models.vae import with_condition
+        >>> with_condition(jnp.asarray([0.5, 0.0]), jnp.asarray([1.0])).tolist()
+        [0.5, 0.0, 1.0]
+    """
+    condition = condition.astype(x.dtype)
+    if x.ndim < 2:
+        return jnp.concatenate([x, condition])
+    image = x[..., None] if x.ndim == 2 else x
+    channels = jnp.broadcast_to(condition, (*image.shape[:-1], len(condition)))
+    return jnp.concatenate([image, channels], axis=-1)
 
 
 def split_by_head(

@@ -21,8 +21,16 @@ class Shapes(NamedTuple):
     encoder_outputs: int
     """The number of outputs of all heads of the posterior together."""
     latent_dim: int
+    """The number of values that the decoder reads: the latents, and the condition if any."""
     outputs: Shape
     """The shape of the decoder's outputs: that of an example, or with a leading axis of heads."""
+    modelled: Shape | None = None
+    """The shape of x, where the encoder sees more than that: a mask, a condition."""
+
+    @property
+    def x(self) -> Shape:
+        """The shape of x."""
+        return self.example if self.modelled is None else self.modelled
 
     def image_heads(self, network: str) -> int:
         """Return the number of heads of a decoder of images.
@@ -30,12 +38,12 @@ class Shapes(NamedTuple):
         Raises:
             LogvarError: the likelihood's outputs are no image.
         """
-        if self.outputs == self.example:
+        if self.outputs == self.x:
             return 1
-        if self.outputs[1:] == self.example:
+        if self.outputs[1:] == self.x:
             return self.outputs[0]
         raise LogvarError(
-            f"network {network!r} makes outputs in the shape of an example, {self.example}, and "
+            f"network {network!r} makes outputs in the shape of an example, {self.x}, and "
             f"the likelihood needs {self.outputs}: use network='mlp'"
         )
 

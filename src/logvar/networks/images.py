@@ -92,15 +92,16 @@ class Conv(NetworkSpec):
     """Convolutions for images of at least 8 × 8."""
 
     def build(self, shapes: Shapes, key: PRNGKeyArray) -> tuple[Network, Network]:
-        shape, heads = shapes.example, shapes.image_heads("conv")
+        shape, heads = shapes.x, shapes.image_heads("conv")
         if len(shape) not in (2, 3) or min(shape[:2]) < 8:
             raise LogvarError(
                 f"network 'conv' got examples of shape {shape}: expected images (height, width) "
                 "or (height, width, channels) of at least 8 × 8; reshape X, or use network='mlp'"
             )
         image = (shape[0], shape[1], shape[2] if len(shape) == 3 else 1)
+        seen = (*image[:2], shapes.example[2] if len(shapes.example) == 3 else 1)
         keys = keys_of(key, 2)
         return (
-            ImageEncoder(image, shapes.encoder_outputs, key=keys[0]),
+            ImageEncoder(seen, shapes.encoder_outputs, key=keys[0]),
             ImageDecoder(image, shape, shapes.latent_dim, heads, key=keys[1]),
         )

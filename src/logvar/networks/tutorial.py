@@ -71,11 +71,16 @@ class Tutorial(NetworkSpec):
     """The pair of networks of the TensorFlow CVAE tutorial, for 28 × 28 images."""
 
     def build(self, shapes: Shapes, key: PRNGKeyArray) -> tuple[Network, Network]:
-        shape, heads = shapes.example, shapes.image_heads("tutorial")
+        shape, heads = shapes.x, shapes.image_heads("tutorial")
         if shape not in (IMAGE, IMAGE[:2], (28 * 28,)):
             raise LogvarError(
                 f"network 'tutorial' got examples of shape {shape}: expected 28 × 28 images with "
                 "one channel, as the tutorial has; use network='conv' for other sizes"
+            )
+        if shapes.example != shape:
+            raise LogvarError(
+                "network 'tutorial' reads 28 × 28 images alone, and these have missing pixels or a "
+                "condition: use network='conv'"
             )
         keys = keys_of(key, 2)
         return (

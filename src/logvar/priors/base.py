@@ -18,6 +18,8 @@ class PriorSpec(eqx.Module):
 
     support: ClassVar[str] = "real"
     """The set that z lies in, which the posterior must share."""
+    is_conditional: ClassVar[bool] = False
+    """Whether p(z) depends on an example's condition."""
 
     @abc.abstractmethod
     def build(self, latent_dim: int, key: PRNGKeyArray) -> "Prior":

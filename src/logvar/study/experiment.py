@@ -15,7 +15,6 @@ from logvar.data.examples import Examples
 from logvar.data.order import split
 from logvar.data.table.form import TableForm
 from logvar.errors import LogvarError, unknown_name
-from logvar.models.batch import Batch
 from logvar.recipe import Recipe
 from logvar.study.arms import ARMS, AS_IS, MATCHED, first_raw, start_arm
 from logvar.study.measuring import Measured, measure
@@ -292,8 +291,8 @@ def _bytes_of_a_member(run: assembly.Run) -> int:
     task = Task(static, run.objective, plan.optimizer, run.coordinates, hyper, plan.fixed)
     state = initial_state(run.model, plan.optimizer, run.coordinates)
     size = plan.fixed.batch_size
-    x = jnp.zeros((size, *run.rows.shape[1:]), run.rows.values.dtype)
-    batch = Batch(x, weight=jnp.ones(size))
+    of_rows = jax.tree.map(lambda a: jnp.zeros((size, *a.shape[1:]), a.dtype), run.rows.stored)
+    batch = dataclasses.replace(of_rows, weight=jnp.ones(size))
     keys = Keys.of_epoch(hyper.seed, jnp.asarray(0))
     epoch = Epoch(batch, jnp.arange(size), jnp.asarray(size), jnp.asarray(0))
     one = jax.jit(lambda state, batch: step(state, batch, keys, task, epoch))

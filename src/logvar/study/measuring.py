@@ -96,7 +96,7 @@ def measure(
         objective,
         preparation,
         analytic_kl,
-        jnp.asarray(rows.values[:ROWS]),
+        jax.tree.map(jnp.asarray, rows.stored[:ROWS]),
         jnp.asarray(rows.words[:ROWS]),
         jnp.asarray(seed, jnp.int32),  # an array, so that another seed compiles nothing
     )
@@ -139,13 +139,13 @@ def _gradients(
     objective: Objective,
     preparation: Preparation,
     analytic_kl: bool,
-    rows: Array,
+    rows: Batch,
     words: Array,
     seed: Int[Array, ""],
 ) -> _Gradients:
     model: VAEModel = eqx.combine(params, static)
     keys = jax.vmap(lambda word: row_key(seed, Purpose.BINARIZATION, word))(words)
-    x = Batch(*jax.vmap(preparation.parts)(rows, keys))
+    x = jax.vmap(preparation.batch)(rows, keys)
     codes = jax.vmap(model.encode)(x)
     prior, like, raw = model.prior_given(), model.noise_like(), codes["raw"]
     eps = jax.vmap(lambda word: row_noise(seed, word, DRAWS, like))(words)

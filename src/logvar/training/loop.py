@@ -169,8 +169,11 @@ def train(
 
 def on_device(examples: Examples) -> Batch:
     """Move training rows to the device, padded so that similar numbers share a compiled program."""
-    weight = None if examples.weight is None else padded(examples.weight)
-    return Batch(*jax.device_put((padded(examples.values), None, None, None, weight)))
+    return jax.device_put(jax.tree.map(padded, _training_rows(examples)))
+
+
+def _training_rows(examples: Examples) -> Batch:
+    return dataclasses.replace(examples.stored, label=examples.label, weight=examples.weight)
 
 
 def _run_epoch(
@@ -215,9 +218,10 @@ def _diagnosis(state: TrainState, examples: Examples, task: Task, plan: Plan) ->
     indices = order[t * batch_size : (t + 1) * batch_size]
     valid = indices[: n - t * batch_size]
     weight = (np.arange(len(indices)) < len(valid)).astype(np.float32)
-    if examples.weight is not None:
-        weight = weight * examples.weight[indices]
-    batch = Batch(examples.values[indices], weight=weight)
+    batch = _training_rows(examples)[indices]
+    if batch.weight is not None:
+        weight = weight * batch.weight
+    batch = dataclasses.replace(batch, weight=weight)
     epoch = Epoch(batch, order, host_int(n), host_int(number))
     return diagnose(state, batch, valid, (epoch, t), task)
 

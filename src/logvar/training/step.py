@@ -138,8 +138,7 @@ def loss_function(
     """Return the loss of a step as a function of the weights: a step differentiates it, and a
     diagnosis repeats it."""
     fixed, objective = task.fixed, task.objective
-    x, observed = fixed.preparation.parts(batch.x, keys.binarization)
-    batch = dataclasses.replace(batch, x=x, observed=observed)
+    batch = fixed.preparation.batch(batch, keys.binarization)
     steps_per_epoch = (position.n + fixed.batch_size - 1) // fixed.batch_size
     moment = Moment(steps, position.number, position.n, steps_per_epoch, keys.objective)
     like = static.noise_like()  # reads no weights

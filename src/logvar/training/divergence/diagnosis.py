@@ -120,7 +120,7 @@ def _computed(
 ) -> tuple[tuple[Array, ...], PyTree]:
     fixed, samples = task.fixed, task.objective.samples
     keys = Keys.of_epoch(task.hyper.seed, epoch.number).at(t)
-    x = Batch(*fixed.preparation.parts(batch.x, keys.binarization))
+    x = dataclasses.replace(fixed.preparation.batch(batch, keys.binarization), weight=None)
 
     def forward(params: PyTree) -> tuple[Array, ...]:
         model: VAEModel = in_training(eqx.combine(params, task.static), fixed.precision)
