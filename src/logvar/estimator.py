@@ -245,6 +245,9 @@ class VAE(FittedMethods, BaseEstimator):
                 validation_data[0] if pair else validation_data, form, "validation_data"
             ).rows
         rows, weight = counted(given.rows, sample_weight)
+        all_count = len(rows) == len(given.rows)
+        with given.naming(None if all_count else np.flatnonzero(sample_weight)):
+            assembly.check_values(recipe, rows, own.classes)
         rows, validation, weight, held_out_weight = held_out_of(
             rows, weight, validation_data, recipe.training
         )

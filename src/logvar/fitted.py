@@ -15,9 +15,10 @@ from logvar.assembly import Own
 from logvar.assembly.decisions import Decisions
 from logvar.assembly.parts import get
 from logvar.assembly.tables import ARRAY, Intake
+from logvar.backend.sparse import Rows, SparseRows
 from logvar.data.examples import Examples, Units
 from logvar.data.images.writing import own_units
-from logvar.data.intake import read_as
+from logvar.data.intake import dense_rows, read_as
 from logvar.data.preparation import Preparation, as_float32, has_missing
 from logvar.data.table.form import TableForm
 from logvar.data.table.frame import Table, back
@@ -100,12 +101,14 @@ class Fitted:
         """The specification of the likelihood, with its settings from the data."""
         return get("likelihood", self.decisions.likelihood, self.own.classes)
 
-    def read(self, rows: np.ndarray) -> tuple[Examples, Preparation]:
+    def read(self, rows: Rows) -> tuple[Examples, Preparation]:
         """Return rows in the data's own units as the model reads them, and the preparation.
 
         Raises:
             LogvarError: the likelihood cannot score a value.
         """
+        if isinstance(rows, SparseRows) and not self.likelihood.reads_sparse:
+            dense_rows(rows)
         preparation = self.preparation
         if self.likelihood.reads_intensities:
             preparation = read_as(preparation, as_float32(rows), bits=self.decisions.bits)
@@ -164,7 +167,8 @@ class Fitted:
     def value_of(self, given: Intake, row: int, column: int) -> Any:
         """Return a cell as it was given."""
         if given.table is None:
-            return given.rows[row, column].item()
+            one = given.rows[row : row + 1]
+            return (one.dense() if isinstance(one, SparseRows) else one)[0, column].item()
         value = given.table[self.column_names[column]][row].as_py()
         return value.strip() if isinstance(value, str) else value
 

@@ -258,7 +258,9 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
         """Return X as the fitted model reads it, and the preparation left to do per batch."""
         check_is_fitted(self, "model_")
         keep_compiled_programs()
-        examples, preparation = self.fitted_.read(self._taken_in(X).rows)
+        given = self._taken_in(X)
+        with given.naming():
+            examples, preparation = self.fitted_.read(given.rows)
         warn_of_outside(examples)
         return examples, preparation
 

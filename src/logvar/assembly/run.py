@@ -15,6 +15,7 @@ from logvar.assembly.cautions import cautions
 from logvar.assembly.decisions import Decisions, decide
 from logvar.assembly.parts import Classes, check_fit, get, specs
 from logvar.backend.precision import Precision, products_round_on_request
+from logvar.backend.sparse import Rows, array_of
 from logvar.data.examples import Examples, Units, examples_of, in_units
 from logvar.data.preparation import Preparation, as_float32
 from logvar.data.standardization import Standardization
@@ -64,7 +65,7 @@ class Own:
 def units_of(
     recipe: Recipe,
     decisions: Decisions,
-    rows: np.ndarray,
+    rows: Rows,
     own: Classes = (),
     table: TableForm | None = None,
 ) -> Units | None:
@@ -73,10 +74,10 @@ def units_of(
     spec = get("likelihood", decisions.likelihood, own)
     if isinstance(spec, Mixed):
         assert table is not None  # `decide` has checked it
-        return TableUnits.of_cells(rows, table.schema.modelled)
+        return TableUnits.of_cells(array_of(rows), table.schema.modelled)
     if not spec.standardizes:
         return None
-    return Standardization.of_rows(rows, noise=0.5 if recipe.data.dequantize else 0.0)
+    return Standardization.of_rows(array_of(rows), noise=0.5 if recipe.data.dequantize else 0.0)
 
 
 def preparation(recipe: Recipe, decisions: Decisions, units: Units | None = None) -> Preparation:
@@ -273,8 +274,8 @@ class Run:
 
 def build_run(
     recipe: Recipe,
-    rows: np.ndarray,
-    validation: np.ndarray | None,
+    rows: Rows,
+    validation: Rows | None,
     own: Own = Own(),
     *,
     sample_weight: np.ndarray | None = None,
@@ -351,14 +352,14 @@ def build_run(
     )
 
 
-def _dtype(rows: np.ndarray, units: Units | None) -> str:
+def _dtype(rows: Rows, units: Units | None) -> str:
     if rows.dtype == np.uint8:
         return "uint8"
     return "float32" if units is None else np.dtype(units.dtype).name
 
 
 def read(
-    rows: np.ndarray,
+    rows: Rows,
     prepared: Preparation,
     seed: int,
     units: Units | None,
@@ -378,5 +379,5 @@ def read(
         LogvarError: a value is too large for a model that does not standardize.
     """
     if units is not None:
-        return in_units(rows, units, keyed=keyed)
+        return in_units(array_of(rows), units, keyed=keyed)
     return examples_of(prepared.fix(as_float32(rows), seed))

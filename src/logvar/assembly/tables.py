@@ -5,20 +5,24 @@ frame of them, as long as their histograms look like bells. Whatever else a tabl
 dates, integers, constants, holes in skewed columns) is modelled by `mixed`.
 """
 
+import contextlib
 import dataclasses
 import datetime
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from logvar.assembly.parts import is_auto
+from logvar.assembly.parts import KINDS, is_auto
+from logvar.backend.sparse import Rows
 from logvar.data.intake import dense_rows
 from logvar.data.preparation import has_missing
+from logvar.data.sparse import is_sparse, sparse_rows
 from logvar.data.table.form import TableForm
 from logvar.data.table.frame import Table, as_table, is_table
 from logvar.data.table.schema import NUMBERS, Column, Schema, schema_given
-from logvar.errors import LogvarError
+from logvar.errors import BadCell, LogvarError
 
 MIXED = "mixed"
 ARRAY = "numbers"
@@ -36,11 +40,36 @@ _SKEWNESS, _KURTOSIS = 1.0, 3.0
 class Intake(NamedTuple):
     """X as rows of numbers; for a table, its cells."""
 
-    rows: np.ndarray
+    rows: Rows
     form: TableForm | None
     """The form of the table; None for an array of numbers."""
     table: Table | None = None
     """X itself, if it is a table; its columns have the names of the schema."""
+    row_names: Sequence[str] | None = None
+    """The name of each row, if each has one."""
+    features: tuple[str, ...] | None = None
+    """The name of each column, if X is no table and yet has names."""
+
+    @contextlib.contextmanager
+    def naming(self, kept: np.ndarray | None = None) -> Iterator[None]:
+        """Put the names of row and column into an error that is of one cell.
+
+        Args:
+            kept: the number in X of each row that is checked, if some are left out.
+        """
+        try:
+            yield
+        except BadCell as error:
+            row = error.row if kept is None else int(kept[error.row])
+            columns: Sequence[Any] | None = self.features
+            if self.form is not None:
+                columns = [column.name for column in self.form.schema.modelled]
+            at = error.column
+            raise error.named(
+                None if self.row_names is None else self.row_names[row],
+                columns[at] if columns and isinstance(at, int) and columns[at] != at else None,
+                row,
+            ) from None
 
 
 def taken_in(X: Any, likelihood: str, schema: Any = None, name: str = "X") -> Intake:
@@ -55,7 +84,10 @@ def taken_in(X: Any, likelihood: str, schema: Any = None, name: str = "X") -> In
     Raises:
         LogvarError: X cannot be read, or the likelihood cannot read its columns.
     """
-    mixed, auto = likelihood.split("(")[0].strip() == MIXED, is_auto(likelihood)
+    named = likelihood.split("(")[0].strip()
+    if is_sparse(X) and reads_sparse(named):
+        return Intake(sparse_rows(X, name), None)
+    mixed, auto = named == MIXED, is_auto(likelihood)
     if _is_numbers_as_objects(X):
         X = dense_rows(X, name)
     if not is_table(X):
@@ -91,6 +123,8 @@ def taken_in_again(X: Any, form: TableForm | None, name: str = "X") -> Intake:
     Raises:
         LogvarError: X lacks a column, has another one, or a cell is not of its column's kind.
     """
+    if is_sparse(X) and form is None:
+        return Intake(sparse_rows(X, name), None)
     if _is_numbers_as_objects(X):
         X = dense_rows(X, name)
     if form is None:
@@ -105,6 +139,12 @@ def taken_in_again(X: Any, form: TableForm | None, name: str = "X") -> Intake:
     else:
         table = _spelled_alike(table, form.schema)
     return Intake(_cells(table, form.schema, name), form, table)
+
+
+def reads_sparse(likelihood: str) -> bool:
+    """Return whether the likelihood of this name may be given a sparse matrix."""
+    entry = KINDS["likelihood"].entries.get(likelihood)
+    return entry is not None and bool(getattr(entry.build, "reads_sparse", False))
 
 
 def likelihood_of(table: TableForm) -> tuple[str, str] | None:

@@ -2,13 +2,14 @@
 
 import dataclasses
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from logvar.assembly.tables import taken_in_again
 from logvar.cli.console import say
 from logvar.data import sources
+from logvar.data.images.shapes import fitting
 from logvar.data.order import split
 from logvar.data.paths import BUILT_IN, TABLES, ending
 from logvar.data.sources import Dataset
@@ -92,10 +93,9 @@ def all_rows(vae: VAE, data: str | None, data_dir: str | None) -> Given:
     return Given(together, dataset.names + dataset.test_names, None, None)
 
 
-def cells_of(fitted: Fitted, rows: Some) -> np.ndarray:
+def cells_of(fitted: Fitted, rows: Some) -> Any:
     """Return rows as the numbers that a fitted model is given: of a table, its cells."""
-    found = taken_in_again(rows, fitted.table).rows
-    return found.reshape(-1, *fitted.shape)
+    return fitting(taken_in_again(rows, fitted.table).rows, fitted.shape)
 
 
 def split_of(dataset: Dataset, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:

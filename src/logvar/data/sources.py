@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import DTypeLike
 
+from logvar.backend.sparse import Rows, SparseRows
 from logvar.data import arrays, idx
 from logvar.data.images.arrays import read_as_images
 from logvar.data.images.reading import ImageReading, read_folder
@@ -131,11 +132,18 @@ def _from_images(
     )
 
 
-def fingerprint(rows: np.ndarray) -> str:
+def fingerprint(rows: Rows) -> str:
     """Return SHA-256 over kind, shape and values; the same data have the same hash in any dtype.
 
-    Real numbers that float32 can represent are hashed as float32, others as float64.
+    Real numbers that float32 can represent are hashed as float32, others as float64. Sparse rows
+    have a hash of their own, over the values that they store.
     """
+    if isinstance(rows, SparseRows):
+        digest = hashlib.sha256(f"sparse {rows.shape}".encode())
+        for array in (rows.starts, rows.columns):
+            digest.update(np.ascontiguousarray(array).data)
+        digest.update(fingerprint(rows.values[:, None]).encode())
+        return digest.hexdigest()
     if rows.dtype == np.uint8:
         return _digest(rows, np.uint8)
     spans = [slice(i, i + _ROWS_AT_ONCE) for i in range(0, len(rows), _ROWS_AT_ONCE)]
@@ -144,8 +152,10 @@ def fingerprint(rows: np.ndarray) -> str:
     return _digest(rows, np.float32 if narrow else np.float64)
 
 
-def fingerprints(rows: np.ndarray) -> set[str]:
+def fingerprints(rows: Rows) -> set[str]:
     """Return all hashes these data may have: logvar 0.1 rounded real numbers to float32."""
+    if isinstance(rows, SparseRows):
+        return {fingerprint(rows)}
     return {fingerprint(rows)} | ({_digest(rows, np.float32)} if rows.dtype != np.uint8 else set())
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from jaxtyping import Array
 
 from logvar.backend.compiling import host_int
+from logvar.backend.sparse import Rows
 from logvar.data.examples import Examples, examples_of
 from logvar.data.preparation import Preparation
 from logvar.evaluation.blocks import in_blocks
@@ -14,7 +15,7 @@ from logvar.randomness import Purpose, row_key, stream
 
 
 def encode(
-    model: Model, rows: np.ndarray | Examples, preparation: Preparation, seed: int
+    model: Model, rows: Rows | Examples, preparation: Preparation, seed: int
 ) -> dict[str, np.ndarray]:
     """Return the code of each row: the encoder's outputs by head.
 
@@ -38,7 +39,7 @@ def decode(model: Model, latents: np.ndarray, condition: np.ndarray | None = Non
 
 
 def reconstruct(
-    model: Model, rows: np.ndarray | Examples, preparation: Preparation, seed: int
+    model: Model, rows: Rows | Examples, preparation: Preparation, seed: int
 ) -> np.ndarray:
     """Return E[x | z] at the posterior mean of each row, in the units that the model sees x in.
 

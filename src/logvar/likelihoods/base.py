@@ -1,11 +1,10 @@
 """The contract of a likelihood: p(x) of one example, given a decoder's outputs."""
 
 import abc
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
@@ -26,10 +25,12 @@ class LikelihoodSpec(eqx.Module):
     """Whether rows are standardized per feature: true for densities of real values."""
     reads_intensities: ClassVar[bool] = False
     """Whether uint8 pixels are read as x/255 and may be binarized."""
+    reads_sparse: ClassVar[bool] = False
+    """Whether rows may be a sparse matrix."""
     normalized: ClassVar[str] = "density in the data's own units"
     """The meaning of log p(x), printed beside every number."""
 
-    def decided(self, *tables: np.ndarray) -> "LikelihoodSpec":
+    def decided(self, *tables: Any) -> "LikelihoodSpec":
         """Return this likelihood with settings taken from these training (and held-out) rows.
 
         Raises:
@@ -39,14 +40,14 @@ class LikelihoodSpec(eqx.Module):
             self.check(rows)
         return self
 
-    def check(self, rows: np.ndarray) -> None:
+    def check(self, rows: Any) -> None:
         """Check that the likelihood can be trained on these rows.
 
         Raises:
             LogvarError: it cannot; the message names the first bad value.
         """
 
-    def check_new(self, rows: np.ndarray) -> None:
+    def check_new(self, rows: Any) -> None:
         """Check that the likelihood can score these rows.
 
         Raises:

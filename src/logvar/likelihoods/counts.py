@@ -17,6 +17,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from logvar import scales
+from logvar.backend.sparse import Rows
 from logvar.distributions.counts import (
     Positive,
     negative_binomial_log_prob,
@@ -77,8 +78,9 @@ class OfCounts(LikelihoodSpec):
     )
     name: ClassVar[str]
     """The name in the registry."""
+    reads_sparse: ClassVar[bool] = True
 
-    def decided(self, *tables: np.ndarray) -> "OfCounts":
+    def decided(self, *tables: Rows) -> "OfCounts":
         for rows in tables:
             self.check(rows)
         learned = self.library == LEARNED
@@ -99,12 +101,12 @@ class OfCounts(LikelihoodSpec):
             library_spread=self.library_spread or max(float(logs.std()), LEAST_SPREAD),
         )
 
-    def check(self, rows: np.ndarray) -> None:
+    def check(self, rows: Rows) -> None:
         check_counts(rows, self.name)
         if self.library == OBSERVED:
             check_totals(rows, self.name)
 
-    def check_new(self, rows: np.ndarray) -> None:
+    def check_new(self, rows: Rows) -> None:
         self.check(rows)
 
     def meaning(self, *, binarized: bool, dequantized: bool) -> str:
