@@ -198,13 +198,15 @@ class VAE(FittedMethods, BaseEstimator):
         announce: Callable[[str], None] | None = None,
         checkpoints: Checkpoints | str | os.PathLike | None = None,
         resume: Resume = False,
+        layer: str = "",
     ):
         """Train on X.
 
         Args:
             X: a table (a pandas, polars or Arrow frame, a dict of columns, a structured, object or
                 masked array, the path of a table file); or an array (rows, features) or (rows,
-                height, width[, channels]), in which uint8 are pixels. NaN is a missing cell.
+                height, width[, channels]), in which uint8 are pixels. NaN is a missing cell. For
+                likelihoods of counts also a sparse matrix of SciPy or an AnnData object.
             y: ignored; scikit-learn passes it.
             sample_weight: (rows,), how much each row counts: in the loss, and in the held-out ELBO.
                 A row of weight 0 is left out.
@@ -219,6 +221,8 @@ class VAE(FittedMethods, BaseEstimator):
                 an uninterrupted run; start over if there is none. If libraries, processor or
                 kernels have changed, one line says so (a warning if `announce` is not given).
                 Instead of True, pass further folders to search.
+            layer: of an AnnData object, the layer to read instead of its X, here and in all later
+                calls.
 
         Returns:
             self.
@@ -232,17 +236,23 @@ class VAE(FittedMethods, BaseEstimator):
             checkpoints = Checkpoints(checkpoints)
         own = self._own()
         source = {"data": source} if isinstance(source, str) else source
-        recipe = self._recipe(own).replace(**source)
+        recipe = self._recipe(own).replace(**source, **({"layer": layer} if layer else {}))
         tell = announce or _log
-        given = self._first_rows(X, recipe.model.likelihood)
+        given = self._first_rows(X, recipe)
         form = given.form
+        if given.repeated:
+            tell(f"{given.repeated:,} names of columns repeat and have got a number: NAME-1, …")
         if form is not None:
             for line in str(form.schema).splitlines():
                 tell(line)
         if validation_data is not None:
             pair = isinstance(validation_data, tuple)
             validation_data = taken_in_again(
-                validation_data[0] if pair else validation_data, form, "validation_data"
+                validation_data[0] if pair else validation_data,
+                form,
+                "validation_data",
+                features=given.features,
+                layer=recipe.data.layer,
             ).rows
         rows, weight = counted(given.rows, sample_weight)
         all_count = len(rows) == len(given.rows)
@@ -265,6 +275,7 @@ class VAE(FittedMethods, BaseEstimator):
         for note in run.decisions.notes:
             tell(note)
         this = identity(recipe, data_of(rows, validation, weight, held_out_weight, form))
+        features = given.features
         del rows, validation, given  # the run has them as its model reads them
         state, history = starting_state(
             run, this, checkpoints, resume, tell, announce or _warn, own.classes
@@ -287,7 +298,7 @@ class VAE(FittedMethods, BaseEstimator):
                 state=state,
                 history=history,
             )
-        self._wrap(Fitted.of_run(run, trained, this.data, own))
+        self._wrap(Fitted.of_run(run, trained, this.data, own, features))
         self.stopped_by_ = interrupt.requested
         for diagnosis in trained.rescues:
             tell(f"rescued: {diagnosis}")
@@ -342,6 +353,8 @@ class VAE(FittedMethods, BaseEstimator):
         vae = cls(**settings | objects)
         vae._wrap(fitted)
         vae.n_features_in_ = math.prod(fitted.shape)
+        if fitted.features is not None:
+            vae.feature_names_in_ = np.asarray(fitted.features, object)
         if fitted.table is not None:
             vae.schema = fitted.table.schema
             vae.n_features_in_ = len(fitted.table.schema)
@@ -377,12 +390,15 @@ class VAE(FittedMethods, BaseEstimator):
         settings["random_state"] = seed_of(self.random_state)
         return Recipe().replace(**written(settings, own.classes)).checked()
 
-    def _first_rows(self, X, likelihood: str) -> Intake:
+    def _first_rows(self, X, recipe: Recipe) -> Intake:
         """Return X as the rows to train on, and remember the names of its columns."""
-        given = taken_in(X, likelihood, self.schema)
+        given = taken_in(X, recipe.model.likelihood, self.schema, layer=recipe.data.layer)
         self.n_features_in_: int
         self.feature_names_in_: np.ndarray
-        if given.form is None:
+        if given.features is not None:
+            self.n_features_in_ = len(given.features)
+            self.feature_names_in_ = np.asarray(given.features, object)
+        elif given.form is None:
             self._check_names(X, reset=True)
             self.n_features_in_ = math.prod(given.rows.shape[1:])
         else:

@@ -9,7 +9,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from logvar.assembly.parts import get
-from logvar.assembly.tables import Intake, taken_in_again
+from logvar.assembly.tables import Intake
 from logvar.data.examples import Examples
 from logvar.data.images.shapes import fitting
 from logvar.data.intake import draws_of, noise_of, seed_of, warn_of_outside
@@ -245,9 +245,9 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
     def _taken_in(self, X) -> Intake:
         """Return X as rows of the fitted model's shape."""
         fitted = self.fitted_
-        given = taken_in_again(X, fitted.table)
+        given = fitted.take_in(X)
         rows = fitting(given.rows, fitted.shape)
-        if given.table is None:
+        if given.table is None and given.features is None:
             self._check_names(X)
         return given._replace(rows=rows)
 

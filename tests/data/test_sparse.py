@@ -153,30 +153,26 @@ def test_files_of_sparse_matrices_are_read(tmp_path):
 
 LARGE = """
 import resource, numpy as np, logvar
-from logvar.backend.sparse import SparseRows
-rows, features, each = 200_000, 30_000, 12
-columns = np.sort(np.random.default_rng(0).integers(0, features, (rows, each)), 1)
-columns += np.arange(each)
-counts = np.ones(rows * each, np.float32)
-X = SparseRows(counts, columns.ravel().astype(np.int32), np.arange(rows + 1) * each, features + each)
+from scipy import sparse
+rows, features, each = 20_000, 100_000, 12
+columns = np.random.default_rng(0).integers(0, features, rows * each)
+X = sparse.csr_array((np.ones(rows * each), columns, np.arange(rows + 1) * each), (rows, features))
 vae = logvar.VAE(
-    latent_dim=2, network="mlp(hidden=[4])", likelihood="poisson", epochs=1, batch_size=20_000,
-    validation_fraction=0.0, random_state=0,
+    latent_dim=1, network="mlp(hidden=[2])", likelihood="poisson", epochs=1, batch_size=32,
+    validation_fraction=0.02, random_state=0,
 )
-vae.fit(X[:400]).score_samples(X[:400], n_samples=2)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-scores = vae.score_samples(X[:60_000], n_samples=1)
-assert np.isfinite(scores).all()
-after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print((after - before) / 1024)
+vae.fit(X)
+assert np.isfinite(vae.transform(X)).all()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_rows_times_columns():
-    """60,000 × 30,012 numbers are 7.2 GB."""
-    done = subprocess.run([sys.executable, "-c", LARGE], capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 1500, done.stdout
+    """Of 20,000 rows and 100,000 columns, which are 8 GB as float32."""
+    done = subprocess.run([sys.executable, "-c", LARGE], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 2500, done.stdout
 
 
 def test_a_place_among_stored_values_is_a_cell():

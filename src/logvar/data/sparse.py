@@ -1,5 +1,7 @@
 """Sparse matrices as rows: what SciPy has, checked, in one order, and never dense as a whole."""
 
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -55,21 +57,26 @@ def sparse_rows(X: Any, name: str = "X") -> SparseRows:
 
 
 def read_sparse(path: Path) -> SparseRows | None:
-    """Read what `scipy.sparse.save_npz` writes; None if the archive is another.
+    """Read what `scipy.sparse.save_npz` writes; None if the file is another.
 
     Raises:
         LogvarError: it is such an archive, and broken.
     """
     import scipy.sparse
 
-    with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-        if "format" not in archive.files or "shape" not in archive.files:
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        if not {"format.npy", "shape.npy"} <= set(archive.namelist()):
             return None
     try:
         return sparse_rows(scipy.sparse.load_npz(path), str(path))
-    except (ValueError, KeyError, OSError, IndexError, NotImplementedError) as error:
-        if isinstance(error, LogvarError):
-            raise
+    except LogvarError:
+        raise
+    except (
+        ValueError, KeyError, OSError, IndexError, TypeError, AttributeError, OverflowError,
+        MemoryError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error,
+    ) as error:  # fmt: skip
         raise LogvarError(
             f"{path} is no whole sparse matrix ({error}): expected what scipy.sparse.save_npz "
             "writes; write it again"

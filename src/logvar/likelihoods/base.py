@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
@@ -46,6 +47,10 @@ class LikelihoodSpec(eqx.Module):
         Raises:
             LogvarError: it cannot; the message names the first bad value.
         """
+
+    def can_score(self, rows: Any) -> Any:
+        """Return which of these rows, drawn from the model itself, the likelihood can score."""
+        return np.ones(len(rows), bool)
 
     def check_new(self, rows: Any) -> None:
         """Check that the likelihood can score these rows.

@@ -106,6 +106,9 @@ class OfCounts(LikelihoodSpec):
         if self.library == OBSERVED:
             check_totals(rows, self.name)
 
+    def can_score(self, rows: Rows) -> np.ndarray:
+        return totals(rows) > 0 if self.library == OBSERVED else np.ones(len(rows), bool)
+
     def check_new(self, rows: Rows) -> None:
         self.check(rows)
 
