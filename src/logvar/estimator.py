@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from logvar import assembly
 from logvar.assembly import Own
 from logvar.assembly.parts import get, own_classes, written
+from logvar.assembly.start import Start
 from logvar.assembly.tables import Intake, taken_in, taken_in_again
 from logvar.data.intake import (
     at_least_two,
@@ -31,6 +32,7 @@ from logvar.fitted_methods import FittedMethods
 from logvar.networks import Network
 from logvar.recipe import CUSTOM, Recipe
 from logvar.recipe.older import unknown_setting
+from logvar.runs.adapting import recipe_from, start_from
 from logvar.runs.loading import load_fitted
 from logvar.runs.resuming import (
     Checkpoints,
@@ -100,6 +102,8 @@ class VAE(FittedMethods, BaseEstimator):
         dequantize: add uniform noise of one level to integer data.
         schema: for a table, what its columns are where that is not found as wished: a dict such as
             {"zip": "categorical", "id": "identifier"}, the path of a schema.toml, or a `Schema`.
+        from_run: a run folder: start from its weights instead of from random ones, and read rows as
+            it does. Its model stays; training has settings of its own.
         encoder: your own module from one example to (mean, raw), or to whatever else the posterior
             needs; pass the decoder as well.
         decoder: your own module from one example's latents to raw outputs.
@@ -154,6 +158,7 @@ class VAE(FittedMethods, BaseEstimator):
         binarization="none",
         dequantize=False,
         schema=None,
+        from_run="",
         encoder=None,
         decoder=None,
         random_state=0,
@@ -182,6 +187,7 @@ class VAE(FittedMethods, BaseEstimator):
         self.binarization = binarization
         self.dequantize = dequantize
         self.schema = schema
+        self.from_run = from_run
         self.encoder = encoder
         self.decoder = decoder
         self.random_state = random_state
@@ -236,9 +242,11 @@ class VAE(FittedMethods, BaseEstimator):
             checkpoints = Checkpoints(checkpoints)
         own = self._own()
         source = {"data": source} if isinstance(source, str) else source
-        recipe = self._recipe(own).replace(**source, **({"layer": layer} if layer else {}))
+        source = dict(source) | ({"layer": layer} if layer else {})
+        recipe = recipe_from(self._recipe(own).replace(**source))
+        start = start_from(recipe.training.from_run, own) if recipe.training.from_run else None
         tell = announce or _log
-        given = self._first_rows(X, recipe)
+        given = self._first_rows(X, recipe, start)
         form = given.form
         if given.repeated:
             tell(f"{given.repeated:,} names of columns repeat and have got a number: NAME-1, …")
@@ -269,12 +277,14 @@ class VAE(FittedMethods, BaseEstimator):
             sample_weight=weight,
             held_out_weight=held_out_weight,
             table=form,
+            start=start,
         )
         for reason in run.decisions.why:
             tell(f"auto: {reason}")
         for note in run.decisions.notes:
             tell(note)
-        this = identity(recipe, data_of(rows, validation, weight, held_out_weight, form))
+        data = data_of(rows, validation, weight, held_out_weight, form, start)
+        this = identity(recipe, data)
         features = given.features
         del rows, validation, given  # the run has them as its model reads them
         state, history = starting_state(
@@ -390,9 +400,14 @@ class VAE(FittedMethods, BaseEstimator):
         settings["random_state"] = seed_of(self.random_state)
         return Recipe().replace(**written(settings, own.classes)).checked()
 
-    def _first_rows(self, X, recipe: Recipe) -> Intake:
+    def _first_rows(self, X, recipe: Recipe, start: Start | None) -> Intake:
         """Return X as the rows to train on, and remember the names of its columns."""
-        given = taken_in(X, recipe.model.likelihood, self.schema, layer=recipe.data.layer)
+        layer = recipe.data.layer
+        if start is None:
+            given = taken_in(X, recipe.model.likelihood, self.schema, layer=layer)
+        else:
+            table = start.table_for(self.schema)
+            given = taken_in_again(X, table, features=start.features, layer=layer)
         self.n_features_in_: int
         self.feature_names_in_: np.ndarray
         if given.features is not None:

@@ -14,10 +14,11 @@ from logvar import scales
 from logvar.assembly.cautions import cautions
 from logvar.assembly.decisions import Decisions, decide
 from logvar.assembly.parts import Classes, check_fit, get, specs
+from logvar.assembly.start import Start
 from logvar.backend.precision import Precision, products_round_on_request
 from logvar.backend.sparse import Rows, array_of
 from logvar.data.examples import Examples, Units, examples_of, in_units
-from logvar.data.preparation import Preparation, as_float32
+from logvar.data.preparation import Preparation, as_float32, has_missing
 from logvar.data.standardization import Standardization
 from logvar.data.table.form import TableForm
 from logvar.data.table.units import TableUnits
@@ -283,6 +284,7 @@ def build_run(
     table: TableForm | None = None,
     condition: np.ndarray | None = None,
     held_out_condition: np.ndarray | None = None,
+    start: Start | None = None,
 ) -> Run:
     """Build a run.
 
@@ -296,26 +298,39 @@ def build_run(
         table: the form of the table that the rows are cells of, if they are.
         condition: (rows, size) float32, what the model is told of each row.
         held_out_condition: the same for the held-out rows.
+        start: the run that gives weights and units, if training starts from one.
 
     Raises:
         LogvarError: the data or a setting is invalid.
     """
     custom = own.encoder is not None
-    decisions = decide(
-        recipe, rows, validation, custom_networks=custom, own=own.classes, table=table
-    )
+    if start is None:
+        decisions = decide(
+            recipe, rows, validation, custom_networks=custom, own=own.classes, table=table
+        )
+    else:
+        decisions = start.decisions_for(own.classes, rows, validation)
     rounds = recipe.training.precision == Precision.BFLOAT16.value
     if rounds and custom and not products_round_on_request():
         raise LogvarError(
             "precision 'bfloat16' got your own networks on a CPU, which would compute in float32: "
             "use precision='float32', a built-in network, or an accelerator"
         )
-    found = units_of(recipe, decisions, rows, own.classes, table)
+    if start is None:
+        found = units_of(recipe, decisions, rows, own.classes, table)
+    else:
+        found = start.units_for(rows)
     if isinstance(found, Standardization) and found.note:
         decisions = dataclasses.replace(decisions, notes=(*decisions.notes, found.note))
     prepared = preparation(recipe, decisions, found)
+    if start is not None and any(has_missing(x) for x in (rows, validation) if x is not None):
+        prepared = dataclasses.replace(prepared, missing=True)
     size = 0 if condition is None else condition.shape[1]
-    model = build_model(recipe, decisions, rows.shape[1:], own, units=found, condition_size=size)
+    if start is None:
+        shape = rows.shape[1:]
+        model = build_model(recipe, decisions, shape, own, units=found, condition_size=size)
+    else:
+        model = start.model
     seed = recipe.training.random_state
     in_coordinates = coordinates(model)
     if recipe.training.match:

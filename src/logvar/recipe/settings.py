@@ -81,6 +81,7 @@ class TrainingSettings:
     ] = "stop"
     match: Annotated[str, "train in the coordinates of this other scale of the log family"] = ""
     random_state: Annotated[int, "seed of everything random"] = 0
+    from_run: Annotated[str, "a run folder: start from its weights, and read rows as it does"] = ""
 
 
 @dataclasses.dataclass(frozen=True)
