@@ -102,11 +102,12 @@ class DataSettings:
     )
     schema: Annotated[str, "a schema.toml that says what some or all columns of a table are"] = ""
     kinds: Annotated[str, "what columns of a table are, by name, as JSON"] = ""
+    layer: Annotated[str, "of an .h5ad file, the layer to read instead of its X"] = ""
     binarization: Annotated[str, "none, threshold, static or dynamic"] = "none"
     dequantize: Annotated[bool, "add uniform noise of one level to integer data"] = False
 
 
-OF_THE_SOURCE = ("data", "resize", "shape", "reading", "header", "schema", "kinds")
+OF_THE_SOURCE = ("data", "resize", "shape", "reading", "header", "schema", "kinds", "layer")
 """Settings that say where examples come from; an estimator in Python is given the examples."""
 
 
