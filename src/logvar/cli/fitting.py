@@ -60,7 +60,7 @@ def fit(
     if checkpointing.resume and _already_finished(out, recipe, choices):
         return
     dataset = sources.load(data, data_dir, recipe.data.resize, recipe.data.shape, choices=choices)
-    overrides = _overrides(choices, dataset)
+    overrides = overrides_of(choices, dataset)
     folder = UnfinishedFolder(
         out,
         overwrite=overwrite or checkpointing.resume,
@@ -97,7 +97,7 @@ def _as_written(recipe: Recipe) -> Recipe:
     return recipe.replace(**written(recipe.flat()))
 
 
-def _overrides(choices: Choices, dataset: sources.Dataset) -> dict[Name, Any] | None:
+def overrides_of(choices: Choices, dataset: sources.Dataset) -> dict[Name, Any] | None:
     """Return what is said of the columns of a table, if these examples are one.
 
     Raises:
