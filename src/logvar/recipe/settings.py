@@ -55,7 +55,7 @@ class ObjectiveSettings:
 
     objective: Annotated[
         str,
-        "elbo or iwae; with settings, 'elbo(beta=4, warmup=20)' or 'iwae(samples=5)'; see "
+        "elbo, iwae or trimmed; with settings, 'elbo(beta=4, warmup=20)' or 'iwae(samples=5)'; see "
         "`logvar parts objective`",
     ] = "elbo"
 
