@@ -20,6 +20,7 @@ from logvar.assembly import Own
 from logvar.assembly.parts import get, own_classes, written
 from logvar.assembly.start import Start
 from logvar.assembly.tables import Intake, taken_in, taken_in_again
+from logvar.backend.sparse import Rows
 from logvar.data.intake import (
     at_least_two,
     counted,
@@ -400,7 +401,7 @@ class VAE(FittedMethods, BaseEstimator):
         settings["random_state"] = seed_of(self.random_state)
         return Recipe().replace(**written(settings, own.classes)).checked()
 
-    def _for_rows(self, recipe: Recipe, rows: np.ndarray, table: TableForm | None) -> Recipe:
+    def _for_rows(self, recipe: Recipe, rows: Rows, table: TableForm | None) -> Recipe:
         """Return the recipe to fit these rows with."""
         return recipe
 
