@@ -5,18 +5,17 @@ import functools
 from typing import Any
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from logvar import scales
 from logvar.assembly.cautions import cautions
 from logvar.assembly.decisions import Decisions, decide
 from logvar.assembly.parts import Classes, check_fit, get, specs
+from logvar.assembly.shapes import encoder_shape
 from logvar.assembly.start import Start
 from logvar.backend.precision import Precision, products_round_on_request
 from logvar.backend.sparse import Rows, array_of
+from logvar.data.conditions import Conditions, Told
 from logvar.data.examples import Examples, Units, examples_of, in_units
 from logvar.data.preparation import Preparation, as_float32, has_missing
 from logvar.data.standardization import Standardization
@@ -26,7 +25,7 @@ from logvar.errors import LogvarError
 from logvar.likelihoods import Likelihood
 from logvar.likelihoods.mixed import Mixed
 from logvar.models.heads import with_later_heads_at_zero
-from logvar.models.vae import VAEModel, with_condition, with_mask
+from logvar.models.vae import VAEModel
 from logvar.networks import Network, Shapes
 from logvar.networks.checks import check_decoder, check_encoder
 from logvar.objectives import Objective
@@ -193,24 +192,6 @@ def _model(
     )
 
 
-def encoder_shape(
-    likelihood: Likelihood, shape: tuple[int, ...], missing: bool, condition_size: int = 0
-) -> tuple[int, ...]:
-    """Return the shape of what the encoder reads, with mask and condition if there are any."""
-    if not missing and not condition_size:
-        return likelihood.encoder_shape(shape)
-
-    def read(x: Array) -> Array:
-        observed = jnp.ones(x.shape, bool)
-        seen = likelihood.encoder_input(x, observed if missing else None)
-        if missing:
-            seen = with_mask(seen, likelihood.cells(observed))
-        return with_condition(seen, jnp.zeros(condition_size)) if condition_size else seen
-
-    x = jax.ShapeDtypeStruct(likelihood.example_shape(shape), jnp.float32)
-    return jax.eval_shape(read, x).shape
-
-
 def build_plan(
     recipe: Recipe,
     prepared: Preparation,
@@ -273,6 +254,8 @@ class Run:
     """The shape of one example in the data's own units."""
     table: TableForm | None = None
     """The form of the table that the rows are from."""
+    conditions: Conditions | None = None
+    """What the model is told of each row."""
 
 
 def build_run(
@@ -284,8 +267,7 @@ def build_run(
     sample_weight: np.ndarray | None = None,
     held_out_weight: np.ndarray | None = None,
     table: TableForm | None = None,
-    condition: np.ndarray | None = None,
-    held_out_condition: np.ndarray | None = None,
+    told: Told | None = None,
     start: Start | None = None,
 ) -> Run:
     """Build a run.
@@ -298,8 +280,7 @@ def build_run(
         sample_weight: (rows,), how much each row counts in the loss.
         held_out_weight: the same for the held-out ELBO.
         table: the form of the table that the rows are cells of, if they are.
-        condition: (rows, size) float32, what the model is told of each row.
-        held_out_condition: the same for the held-out rows.
+        told: what the model is told of each row.
         start: the run that gives weights and units, if training starts from one.
 
     Raises:
@@ -327,14 +308,19 @@ def build_run(
     prepared = preparation(recipe, decisions, found)
     if start is not None and any(has_missing(x) for x in (rows, validation) if x is not None):
         prepared = dataclasses.replace(prepared, missing=True)
-    size = 0 if condition is None else condition.shape[1]
-    if start is None:
+    conditions = None if told is None else told.form
+    size = 0 if conditions is None else conditions.size
+
+    def build(size: int) -> VAEModel:
         shape = rows.shape[1:]
-        model = build_model(recipe, decisions, shape, own, units=found, condition_size=size)
+        return build_model(recipe, decisions, shape, own, units=found, condition_size=size)
+
+    if start is None:
+        model = build(size)
+        in_coordinates = coordinates(model)
     else:
-        model = start.model
+        model, in_coordinates = start.model_for(recipe, size, conditions, build)
     seed = recipe.training.random_state
-    in_coordinates = coordinates(model)
     if recipe.training.match:
         model, in_coordinates = matched(model, recipe.training.match)
     objective: Objective = get("objective", recipe.objective.objective, own.classes)
@@ -345,13 +331,13 @@ def build_run(
     plan.optimizer.check(partition(model)[0])
     # Only fitting a closed-form noise needs noise that is keyed by the rows' bytes.
     examples = read(rows, prepared, seed, found, keyed=model.likelihood.has_statistic)
+    condition = None if told is None else told.rows
     examples = dataclasses.replace(examples, weight=sample_weight, condition=condition)
     held_out = None
     if validation is not None:
         held_out = read(validation, prepared, seed, found)
-        held_out = dataclasses.replace(
-            held_out, weight=held_out_weight, condition=held_out_condition
-        )
+        condition = None if told is None else told.held_out
+        held_out = dataclasses.replace(held_out, weight=held_out_weight, condition=condition)
     return Run(
         recipe,
         decisions,
@@ -366,6 +352,7 @@ def build_run(
         _dtype(rows, found),
         rows.shape[1:],
         table,
+        conditions,
     )
 
 
