@@ -29,14 +29,18 @@ def forms():
     doubled = sparse.coo_array(
         (
             np.concatenate([csr.data - 1, np.ones(csr.nnz), [0.0]]),
-            tuple(np.concatenate([i, i, [3]])[::1] for i in csr.tocoo().coords),
+            tuple(np.concatenate([i, i, [3]]) for i in csr.tocoo().coords),
         ),
         shape=ROWS.shape,
     )
-    return [csr, sparse.csc_matrix(ROWS), doubled, sparse.csr_matrix(ROWS.astype(np.int64))]
+    twice = sparse.csr_array(  # in CSR, values of one cell are added up only when asked
+        (np.repeat(csr.data / 2, 2), np.repeat(csr.indices, 2), csr.indptr * 2), ROWS.shape
+    )
+    whole = sparse.csr_matrix(ROWS.astype(np.int64))
+    return [csr, sparse.csc_matrix(ROWS), doubled, twice, whole]
 
 
-@pytest.mark.parametrize("index", range(4))
+@pytest.mark.parametrize("index", range(5))
 def test_every_form_is_the_same_rows(index):
     X = forms()[index]
     before = X.data.copy()
