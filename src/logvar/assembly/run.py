@@ -171,8 +171,10 @@ def _model(
     if own.encoder is not None and own.decoder is not None:
         encoder, decoder = own.encoder, own.decoder
         latent_dim = check_encoder(encoder, seen, parts.posterior.heads)
+        parts.posterior.check(latent_dim)
         check_decoder(decoder, latent_dim + further, likelihood.output_shape(shape), shape)
     else:
+        parts.posterior.check(latent_dim)
         outputs = sum(parts.posterior.heads(latent_dim).values())
         shapes = Shapes(seen, outputs, latent_dim + further, likelihood.output_shape(shape), x)
         network = get("network", decisions.network, own.classes)

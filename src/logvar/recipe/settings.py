@@ -26,10 +26,13 @@ class ModelSettings:
 
     latent_dim: Annotated[int, "number of latents"] = 10
     scale: Annotated[str, "how raw outputs become σ; see `logvar scales`"] = "log-variance"
-    posterior: Annotated[str, "diagonal or full; see `logvar parts posterior`"] = "diagonal"
-    prior: Annotated[str, "standard, or mixture(components=10); see `logvar parts prior`"] = (
-        "standard"
-    )
+    posterior: Annotated[
+        str, "diagonal, full, low-rank(rank=2), power-spherical; see `logvar parts posterior`"
+    ] = "diagonal"
+    prior: Annotated[
+        str,
+        "standard, mixture(components=10), uniform-sphere; see `logvar parts prior`",
+    ] = "standard"
     likelihood: Annotated[
         str,
         "auto, bernoulli, normal, laplace, student-t, discretized-logistic, categorical, poisson, "
@@ -52,7 +55,7 @@ class ObjectiveSettings:
 
     objective: Annotated[
         str,
-        "elbo or iwae; with settings, 'elbo(beta=4, warmup=20)' or 'iwae(samples=5)'; see "
+        "elbo, iwae or trimmed; with settings, 'elbo(beta=4, warmup=20)' or 'iwae(samples=5)'; see "
         "`logvar parts objective`",
     ] = "elbo"
 
