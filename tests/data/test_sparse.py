@@ -158,7 +158,7 @@ def test_files_of_sparse_matrices_are_read(tmp_path):
 LARGE = """
 import resource, numpy as np, logvar
 from scipy import sparse
-rows, features, each = 10_000, 100_000, 12
+rows, features, each = 5_000, 100_000, 12
 columns = np.random.default_rng(0).integers(0, features, rows * each)
 X = sparse.csr_array((np.ones(rows * each), columns, np.arange(rows + 1) * each), (rows, features))
 vae = logvar.VAE(
@@ -173,10 +173,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_rows_times_columns():
-    """Of 10,000 rows and 100,000 columns, which are 4 GB as float32."""
+    """Of 5,000 rows and 100,000 columns, which are 2 GB as float32, beside 0.5 GB of JAX."""
     done = subprocess.run([sys.executable, "-c", LARGE], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout) < 2500, done.stdout
+    assert float(done.stdout) < 1700, done.stdout
 
 
 def test_a_place_among_stored_values_is_a_cell():
