@@ -9,7 +9,7 @@ RUN = .venv/bin/python
 SOURCES := $(shell find src -name '*.py')
 KERNELS := $(shell find kernels/src kernels/hatch_build.py -name '*.py' -o -name '*.[ch]')
 
-.PHONY: demo test test-all test-newest test-lowest test-kernels smoke check crash bench tables-peers kernels clean
+.PHONY: demo test test-all test-newest test-lowest test-kernels smoke check crash bench tables-peers anomalies-peers kernels clean
 
 demo: .venv/installed
 	$(RUN) -m logvar fit digits --latent-dim 2 --out runs/demo --overwrite
@@ -78,6 +78,15 @@ benchmarks/tables/.venv/peers: benchmarks/tables/peers.txt
 	benchmarks/tables/.venv/bin/python -m pip install --quiet --requirement benchmarks/tables/peers.txt
 	touch benchmarks/tables/.venv/peers
 
+# What benchmarks/anomalies compares with.
+anomalies-peers: benchmarks/anomalies/.venv/peers
+
+benchmarks/anomalies/.venv/peers: benchmarks/anomalies/peers.txt
+	"$(PYTHON)" tools/make_venv.py benchmarks/anomalies/.venv
+	benchmarks/anomalies/.venv/bin/python -m pip install --quiet torch==2.13.0
+	benchmarks/anomalies/.venv/bin/python -m pip install --quiet --requirement benchmarks/anomalies/peers.txt
+	touch benchmarks/anomalies/.venv/peers
+
 # In an environment of their own, so that the one logvar is tested in stays without them. JAX 0.10, because
 # with any other they are inert and nearly all of their tests are skipped.
 kernels: kernels/.venv/installed
@@ -109,4 +118,4 @@ check: .venv/tested
 	touch .venv/tested
 
 clean:
-	rm -rf .venv .venvs dist benchmarks/.venv benchmarks/tables/.venv kernels/.venv runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venvs dist benchmarks/.venv benchmarks/tables/.venv benchmarks/anomalies/.venv kernels/.venv runs .pytest_cache .mypy_cache .ruff_cache

@@ -112,10 +112,10 @@ def measure(arguments, result):
     if not paths:
         sys.exit(f"{arguments.data} has no .npz file: give the folder with ADBench's tables")
     for protocol in arguments.protocols:
-        for method in arguments.methods:
-            if method == TRIMMED and protocol == "semi":
-                continue  # no anomaly is among its training rows
-            for path in paths:
+        for path in paths:
+            for method in arguments.methods:
+                if method == TRIMMED and protocol == "semi":
+                    continue  # no anomaly is among its training rows
                 kept = (
                     result.setdefault(protocol, {}).setdefault(method, {}).setdefault(path.stem, {})
                 )
