@@ -13,6 +13,7 @@ from sklearn.base import OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from logvar.assembly.decisions import decide
+from logvar.backend.sparse import Rows, SparseRows
 from logvar.data.intake import draws_of
 from logvar.data.preparation import has_missing
 from logvar.data.table.form import TableForm
@@ -122,7 +123,7 @@ class OutlierVAE(OutlierMixin, VAE):
             draws = self.n_samples if n_samples is None else n_samples
             scores = super().score_samples(X, draws)
         rows = self._taken_in(X).rows
-        if not has_missing(rows):
+        if isinstance(rows, SparseRows) or not has_missing(rows):
             return scores
         # Without this, rows with more holes would have fewer terms and other scores.
         usual = np.where(np.isnan(rows), self.fitted_.usual_cells, 0.0)
@@ -156,10 +157,10 @@ class OutlierVAE(OutlierMixin, VAE):
             found.contamination, found.n_samples, found.offset_ = threshold
         return found
 
-    def _for_rows(self, recipe: Recipe, rows: np.ndarray, table: TableForm | None) -> Recipe:
+    def _for_rows(self, recipe: Recipe, rows: Rows, table: TableForm | None) -> Recipe:
         recipe = recipe.replace(epochs=self.epochs_for(len(rows)))
-        if recipe.model.likelihood != AUTO:
-            return recipe
+        if recipe.model.likelihood != AUTO or recipe.training.from_run:
+            return recipe  # of a run whose weights are the start, the likelihood stays
         found = decide(recipe, rows, custom_networks=self.encoder is not None, table=table)
         if found.likelihood.split("(")[0] != "normal":
             return recipe
