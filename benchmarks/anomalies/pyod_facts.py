@@ -24,5 +24,9 @@ for beta, capacity in ((1.0, defaults["capacity"]), (100.0, defaults["capacity"]
 X = np.random.default_rng(0).normal(size=(500, 5))
 detector = VAE(verbose=0).fit(X)
 first, second = detector.decision_function(X), detector.decision_function(X)
-print(f"decision_function of the same 500 rows, called twice: largest difference {np.abs(first - second).max():.3f}")
-print(f"  of scores with a standard deviation of {first.std():.3f}; rank correlation {spearmanr(first, second)[0]:.3f}")
+print(
+    f"decision_function of the same 500 rows, called twice: largest difference {np.abs(first - second).max():.3f}"
+)
+print(
+    f"  of scores with a standard deviation of {first.std():.3f}; rank correlation {spearmanr(first, second)[0]:.3f}"
+)
