@@ -159,8 +159,8 @@ class OutlierVAE(OutlierMixin, VAE):
 
     def _for_rows(self, recipe: Recipe, rows: Rows, table: TableForm | None) -> Recipe:
         recipe = recipe.replace(epochs=self.epochs_for(len(rows)))
-        if recipe.model.likelihood != AUTO:
-            return recipe
+        if recipe.model.likelihood != AUTO or recipe.training.from_run:
+            return recipe  # of a run whose weights are the start, the likelihood stays
         found = decide(recipe, rows, custom_networks=self.encoder is not None, table=table)
         if found.likelihood.split("(")[0] != "normal":
             return recipe
@@ -239,9 +239,13 @@ def _signs(decision: Scores) -> Integer[np.ndarray, "rows"]:
     return np.where(decision >= 0, 1, -1)
 
 
-def _signature(of: Any) -> inspect.Signature:
-    """Return a signature with the settings of `VAE` in place of **settings."""
-    own = [p for p in inspect.signature(of).parameters.values() if p.kind is not p.VAR_KEYWORD]
+def _signature() -> inspect.Signature:
+    """Return the signature of `OutlierVAE.__init__`, with those of `VAE` in place of **settings."""
+    own = [
+        parameter
+        for parameter in inspect.signature(OutlierVAE.__init__).parameters.values()
+        if parameter.kind is not parameter.VAR_KEYWORD
+    ]
     names = {parameter.name for parameter in own}
     further = [
         parameter.replace(default=DEFAULTS.get(parameter.name, parameter.default))
@@ -252,5 +256,6 @@ def _signature(of: Any) -> inspect.Signature:
 
 
 # scikit-learn reads the settings from the signature; they are declared once, in `VAE`.
-OutlierVAE.__init__.__signature__ = _signature(OutlierVAE.__init__)  # type: ignore[attr-defined]
-OutlierVAE.__signature__ = _signature(OutlierVAE)
+_whole = _signature()
+OutlierVAE.__init__.__signature__ = _whole  # type: ignore[attr-defined]
+OutlierVAE.__signature__ = _whole.replace(parameters=list(_whole.parameters.values())[1:])
