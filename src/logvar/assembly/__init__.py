@@ -14,10 +14,12 @@ from logvar.assembly.run import (
     skeleton,
     units_of,
 )
+from logvar.assembly.start import Start
 
 __all__ = [
     "Own",
     "Run",
+    "Start",
     "build_model",
     "build_plan",
     "build_run",

@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from logvar import scales
+from logvar import priors, scales
 from logvar.assembly.cautions import cautions
 from logvar.assembly.decisions import Decisions, decide
 from logvar.assembly.parts import Classes, check_fit, get, specs
+from logvar.assembly.start import Start, encoder_inputs
 from logvar.backend.precision import Precision, products_round_on_request
 from logvar.data.examples import Examples, Units, examples_of, in_units
 from logvar.data.preparation import Preparation, as_float32
@@ -102,6 +103,7 @@ def build_model(
     *,
     units: Units | None = None,
     condition_size: int = 0,
+    start: Start | None = None,
 ) -> VAEModel:
     """Build the untrained model; its weights are a function of the recipe's seed.
 
@@ -112,11 +114,12 @@ def build_model(
         own: parts passed as objects.
         units: how the model reads rows.
         condition_size: the number of values in a condition; 0 if there is none.
+        start: the training rows, for priors that start at some of them.
 
     Raises:
         LogvarError: the user's own network does not fit the data, or parts do not fit together.
     """
-    model = _model(recipe, decisions, shape, own, units, condition_size)
+    model = _model(recipe, decisions, shape, own, units, condition_size, start)
     model = eqx.tree_at(
         lambda model: model.encoder,
         model,
@@ -141,7 +144,7 @@ def skeleton(
     condition_size: int = 0,
 ) -> VAEModel:
     """Return the model with shapes instead of its networks' weights, to be filled from a file."""
-    return _model(recipe, decisions, shape, own, units, condition_size, drawn=False)
+    return _model(recipe, decisions, shape, own, units, condition_size, None, drawn=False)
 
 
 def _model(
@@ -151,6 +154,7 @@ def _model(
     own: Own,
     units: Units | None,
     condition_size: int,
+    start: Start | None,
     drawn: bool = True,
 ) -> VAEModel:
     parts = specs(recipe, own.classes)
@@ -177,7 +181,13 @@ def _model(
         network = get("network", decisions.network, own.classes)
         build = functools.partial(network.build, shapes, stream(seed, Purpose.WEIGHTS))
         encoder, decoder = build() if drawn else eqx.filter_eval_shape(build)
-    prior = parts.prior.build(latent_dim, stream(seed, Purpose.PRIOR))
+    if parts.prior.reads_encoder and condition_size:
+        raise LogvarError(
+            f"prior {priors.describe(parts.prior)!r} encodes pseudo-inputs, which have no "
+            "condition: use prior='mixture(components=10)' in a conditional model"
+        )
+    inputs = encoder_inputs(likelihood, x, start if drawn else Start(), seed)
+    prior = parts.prior.build(latent_dim, stream(seed, Purpose.PRIOR), inputs)
     return VAEModel(
         encoder=encoder,
         decoder=decoder,
@@ -315,8 +325,15 @@ def build_run(
         decisions = dataclasses.replace(decisions, notes=(*decisions.notes, found.note))
     prepared = preparation(recipe, decisions, found)
     size = 0 if condition is None else condition.shape[1]
-    model = build_model(recipe, decisions, rows.shape[1:], own, units=found, condition_size=size)
     seed = recipe.training.random_state
+    start = Start(
+        len(rows),
+        lambda some: read(rows[some], prepared, seed, found, keyed=False).values,
+        prepared.after_fixing,
+    )
+    model = build_model(
+        recipe, decisions, rows.shape[1:], own, units=found, condition_size=size, start=start
+    )
     in_coordinates = coordinates(model)
     if recipe.training.match:
         model, in_coordinates = matched(model, recipe.training.match)

@@ -4,6 +4,7 @@ from logvar.priors.base import PriorSpec
 from logvar.priors.mixture import Mixture
 from logvar.priors.standard import Standard
 from logvar.priors.uniform_sphere import UniformSphere
+from logvar.priors.vamp import Vamp
 from logvar.registry import Entry, Registry
 
 PRIORS = Registry(
@@ -14,6 +15,7 @@ PRIORS = Registry(
         "mixture": Entry(
             Mixture, "Σ π_k N(m_k, diag σ_k²)", "Dilokthanakul et al. 2016 (arXiv 1611.02648)"
         ),
+        "vamp": Entry(Vamp, "(1/K) Σ q(z | u_k)", "Tomczak & Welling 2018 (arXiv 1705.07120)"),
         "uniform-sphere": Entry(
             UniformSphere, "Γ(D/2)/(2·π^{D/2}), |z| = 1", "Davidson et al. 2018 (arXiv 1804.00891)"
         ),
@@ -27,7 +29,7 @@ def names() -> list[str]:
     Example:
         >>> import logvar
         >>> logvar.priors.names()
-        ['standard', 'mixture', 'uniform-sphere']
+        ['standard', 'mixture', 'vamp', 'uniform-sphere']
     """
     return PRIORS.names()
 

@@ -31,12 +31,13 @@ class ModelSettings:
     ] = "diagonal"
     prior: Annotated[
         str,
-        "standard, mixture(components=10), uniform-sphere; see `logvar parts prior`",
+        "standard, mixture(components=10), vamp(components=100), uniform-sphere; "
+        "see `logvar parts prior`",
     ] = "standard"
     likelihood: Annotated[
         str,
-        "auto, bernoulli, normal, laplace, student-t, discretized-logistic, categorical, poisson, "
-        "negative-binomial, zero-inflated-negative-binomial or mixed; "
+        "auto, bernoulli, continuous-bernoulli, normal, laplace, student-t, discretized-logistic, "
+        "categorical, poisson, negative-binomial, zero-inflated-negative-binomial or mixed; "
         "with settings, 'normal(noise=optimal)'; see `logvar parts likelihood`",
     ] = "auto"
     network: Annotated[
