@@ -133,7 +133,7 @@ def test_it_works_under_every_posterior_family(text):
             head: jnp.full(size, 0.1)
             for head, size in logvar.posteriors.get(posterior).heads(2).items()
         }
-        q = logvar.posteriors.get(posterior).distribution(code)
+        q = logvar.posteriors.get(posterior).build(2, jax.random.key(0)).distribution(code)
         z = jnp.asarray([0.2, 0.1])
         log_q, log_p = in_groups(q, q.log_prob_groups(z), p, p.log_prob_groups(z))
         assert log_q.shape == log_p.shape

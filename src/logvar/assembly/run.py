@@ -186,6 +186,7 @@ def _model(
             f"prior {priors.describe(parts.prior)!r} encodes pseudo-inputs, which have no "
             "condition: use prior='mixture(components=10)' in a conditional model"
         )
+    posterior = parts.posterior.build(latent_dim, stream(seed, Purpose.POSTERIOR))
     inputs = encoder_inputs(likelihood, x, start if drawn else Start(), seed)
     prior = parts.prior.build(latent_dim, stream(seed, Purpose.PRIOR), inputs)
     return VAEModel(
@@ -193,7 +194,7 @@ def _model(
         decoder=decoder,
         prior=prior,
         likelihood=likelihood,
-        posterior=parts.posterior,
+        posterior=posterior,
         latent_dim=latent_dim,
         missing=decisions.missing,
         condition_size=condition_size,

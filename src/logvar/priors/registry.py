@@ -1,6 +1,7 @@
 """The list of priors, for recipes, the command line, documentation and tests."""
 
 from logvar.priors.base import PriorSpec
+from logvar.priors.flow import Flow
 from logvar.priors.mixture import Mixture
 from logvar.priors.standard import Standard
 from logvar.priors.uniform_sphere import UniformSphere
@@ -16,6 +17,9 @@ PRIORS = Registry(
             Mixture, "Σ π_k N(m_k, diag σ_k²)", "Dilokthanakul et al. 2016 (arXiv 1611.02648)"
         ),
         "vamp": Entry(Vamp, "(1/K) Σ q(z | u_k)", "Tomczak & Welling 2018 (arXiv 1705.07120)"),
+        "flow": Entry(
+            Flow, "N(f(z); 0, I)·|det df/dz|", "Papamakarios et al. 2017 (arXiv 1705.07057)"
+        ),
         "uniform-sphere": Entry(
             UniformSphere, "Γ(D/2)/(2·π^{D/2}), |z| = 1", "Davidson et al. 2018 (arXiv 1804.00891)"
         ),
@@ -29,7 +33,7 @@ def names() -> list[str]:
     Example:
         >>> import logvar
         >>> logvar.priors.names()
-        ['standard', 'mixture', 'vamp', 'uniform-sphere']
+        ['standard', 'mixture', 'vamp', 'flow', 'uniform-sphere']
     """
     return PRIORS.names()
 
