@@ -3,6 +3,8 @@
 `parts` lists all kinds of parts, `decisions` resolves "auto", `run` assembles the run.
 """
 
+from logvar.assembly.decisions import check_values
+from logvar.assembly.pseudo_inputs import TrainingRows
 from logvar.assembly.run import (
     Own,
     Run,
@@ -20,9 +22,11 @@ __all__ = [
     "Own",
     "Run",
     "Start",
+    "TrainingRows",
     "build_model",
     "build_plan",
     "build_run",
+    "check_values",
     "preparation",
     "read",
     "skeleton",

@@ -38,7 +38,7 @@ class Flow(Posterior):
     def build(self, latent_dim: int, key: PRNGKeyArray) -> "FlowPosterior":
         width = max(self.width, latent_dim)  # each latent needs a unit that reads up to it
         layers = Layers.drawn(key, latent_dim, self.layers, width, self.scale, self.context)
-        return FlowPosterior(layers, self.scale)
+        return FlowPosterior(flow=layers, scale=self.scale)
 
     def distribution(self, code: Code) -> FlowOfNormal:
         raise LogvarError("posterior 'flow' has weights: call build(latent_dim, key) first")

@@ -34,7 +34,7 @@ class EncoderInputs(NamedTuple):
     """Of one example."""
     intensities: bool
     """Whether its values are intensities in [0, 1]."""
-    count: int = 0
+    available: int = 0
     """The number of training rows."""
     rows: Callable[[int], Float[Array, "some ..."]] | None = None
     """Returns so many training rows, chosen by the seed; None if weights will be loaded."""

@@ -43,10 +43,10 @@ class Vamp(PriorSpec):
             )
         if inputs.rows is None:
             start = jnp.zeros((self.components, *inputs.shape))
-        elif self.components > inputs.count:
+        elif self.components > inputs.available:
             raise LogvarError(
-                f"prior 'vamp' has {self.components:,} components and there are {inputs.count:,} "
-                f"training rows to start them at: give components of at most {inputs.count:,}"
+                f"prior 'vamp' has {self.components:,} components and there are {inputs.available:,} "
+                f"training rows to start them at: give components of at most {inputs.available:,}"
             )
         else:
             start = inputs.rows(self.components)
