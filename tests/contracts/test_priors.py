@@ -48,6 +48,8 @@ def built(text, latent_dim, moved=False):
 
     def change(a):
         shift = float(moved) * 0.4 * rng.normal(size=a.shape)
+        if a.ndim == 3:  # layers of a flow, whose density would leave the grid below
+            shift /= a.shape[-2] * a.shape[-1]
         return a.astype(dtype) + jnp.asarray(shift, dtype)
 
     return jax.tree.map(lambda a: change(a) if eqx.is_inexact_array(a) else a, prior)

@@ -45,8 +45,9 @@ class Vamp(PriorSpec):
             start = jnp.zeros((self.components, *inputs.shape))
         elif self.components > inputs.available:
             raise LogvarError(
-                f"prior 'vamp' has {self.components:,} components and there are {inputs.available:,} "
-                f"training rows to start them at: give components of at most {inputs.available:,}"
+                f"prior 'vamp' has {self.components:,} components and there are "
+                f"{inputs.available:,} training rows to start them at: give components of at most "
+                f"{inputs.available:,}"
             )
         else:
             start = inputs.rows(self.components)
