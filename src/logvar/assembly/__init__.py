@@ -4,6 +4,7 @@
 """
 
 from logvar.assembly.decisions import check_values
+from logvar.assembly.pseudo_inputs import TrainingRows
 from logvar.assembly.run import (
     Own,
     Run,
@@ -15,10 +16,13 @@ from logvar.assembly.run import (
     skeleton,
     units_of,
 )
+from logvar.assembly.start import Start
 
 __all__ = [
     "Own",
     "Run",
+    "Start",
+    "TrainingRows",
     "build_model",
     "build_plan",
     "build_run",

@@ -7,11 +7,11 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
-from logvar import scales
+from logvar import priors, scales
 from logvar.assembly.cautions import cautions
 from logvar.assembly.decisions import Decisions, decide
 from logvar.assembly.parts import Classes, check_fit, get, specs
-from logvar.assembly.shapes import encoder_shape
+from logvar.assembly.pseudo_inputs import TrainingRows, encoder_inputs, encoder_shape
 from logvar.assembly.start import Start
 from logvar.backend.precision import Precision, products_round_on_request
 from logvar.backend.sparse import Rows, array_of
@@ -103,6 +103,7 @@ def build_model(
     *,
     units: Units | None = None,
     condition_size: int = 0,
+    training: TrainingRows | None = None,
 ) -> VAEModel:
     """Build the untrained model; its weights are a function of the recipe's seed.
 
@@ -113,11 +114,12 @@ def build_model(
         own: parts passed as objects.
         units: how the model reads rows.
         condition_size: the number of values in a condition; 0 if there is none.
+        training: the training rows, for priors that start at some of them.
 
     Raises:
         LogvarError: the user's own network does not fit the data, or parts do not fit together.
     """
-    model = _model(recipe, decisions, shape, own, units, condition_size)
+    model = _model(recipe, decisions, shape, own, units, condition_size, training)
     model = eqx.tree_at(
         lambda model: model.encoder,
         model,
@@ -142,7 +144,7 @@ def skeleton(
     condition_size: int = 0,
 ) -> VAEModel:
     """Return the model with shapes instead of its networks' weights, to be filled from a file."""
-    return _model(recipe, decisions, shape, own, units, condition_size, drawn=False)
+    return _model(recipe, decisions, shape, own, units, condition_size, None, drawn=False)
 
 
 def _model(
@@ -152,6 +154,7 @@ def _model(
     own: Own,
     units: Units | None,
     condition_size: int,
+    training: TrainingRows | None,
     drawn: bool = True,
 ) -> VAEModel:
     parts = specs(recipe, own.classes)
@@ -179,13 +182,20 @@ def _model(
         network = get("network", decisions.network, own.classes)
         build = functools.partial(network.build, shapes, stream(seed, Purpose.WEIGHTS))
         encoder, decoder = build() if drawn else eqx.filter_eval_shape(build)
-    prior = parts.prior.build(latent_dim, stream(seed, Purpose.PRIOR))
+    if parts.prior.reads_encoder and condition_size:
+        raise LogvarError(
+            f"prior {priors.describe(parts.prior)!r} encodes pseudo-inputs, which have no "
+            "condition: use prior='mixture(components=10)' in a conditional model"
+        )
+    posterior = parts.posterior.build(latent_dim, stream(seed, Purpose.POSTERIOR))
+    inputs = encoder_inputs(likelihood, x, training if drawn else TrainingRows(), seed)
+    prior = parts.prior.build(latent_dim, stream(seed, Purpose.PRIOR), inputs)
     return VAEModel(
         encoder=encoder,
         decoder=decoder,
         prior=prior,
         likelihood=likelihood,
-        posterior=parts.posterior,
+        posterior=posterior,
         latent_dim=latent_dim,
         missing=decisions.missing,
         condition_size=condition_size,
@@ -310,17 +320,24 @@ def build_run(
         prepared = dataclasses.replace(prepared, missing=True)
     conditions = None if told is None else told.form
     size = 0 if conditions is None else conditions.size
+    seed = recipe.training.random_state
+    of_start = TrainingRows(
+        rows.shape[0],
+        lambda some: read(rows[some], prepared, seed, found, keyed=False).values,
+        prepared.after_fixing,
+    )
 
     def build(size: int) -> VAEModel:
         shape = rows.shape[1:]
-        return build_model(recipe, decisions, shape, own, units=found, condition_size=size)
+        return build_model(
+            recipe, decisions, shape, own, units=found, condition_size=size, training=of_start
+        )
 
     if start is None:
         model = build(size)
         in_coordinates = coordinates(model)
     else:
         model, in_coordinates = start.model_for(recipe, size, conditions, build)
-    seed = recipe.training.random_state
     if recipe.training.match:
         model, in_coordinates = matched(model, recipe.training.match)
     objective: Objective = get("objective", recipe.objective.objective, own.classes)
