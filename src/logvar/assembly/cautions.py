@@ -19,13 +19,8 @@ def cautions(recipe: Recipe, objective: Objective, rows: int, held_out: int) -> 
         ('the warm-up of β takes 400 epochs and training ends after 20: β reaches 0.05',)
     """
     said = []
-    epochs, warmup = recipe.training.epochs, objective.warmup
-    if warmup > epochs:
-        reached = getattr(objective, "beta", 1.0) * epochs / warmup
-        said.append(
-            f"the warm-up of β takes {warmup:g} epochs and training ends after {epochs}: β reaches "
-            f"{reached:.3g}"
-        )
+    if objective.settled_after > recipe.training.epochs:
+        said.append(objective.unsettled(recipe.training.epochs))
     if rows == 1:
         said.append("the model is trained on 1 row: it can learn that row, and no spread of rows")
     if held_out == 1:

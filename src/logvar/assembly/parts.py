@@ -202,12 +202,14 @@ def check_fit(specs: Specs) -> None:
         LogvarError: two of them do not.
     """
     posterior, prior = specs.posterior, specs.prior
+    remedy = "gradient=total, or " if hasattr(specs.objective, "gradient") else ""
     if specs.objective.needs_reparameterization and not posterior.reparameterizes:
         raise LogvarError(
             f"objective {objectives.describe(specs.objective)!r} needs a posterior whose z is a "
             f"differentiable function of noise, and {type(posterior).__name__} is not: use "
-            "gradient=total, or another posterior"
+            f"{remedy}another posterior"
         )
+    specs.objective.check(posterior, prior)
     if posterior.support != prior.support:
         raise LogvarError(
             f"posterior {type(posterior).__name__} lies on {posterior.support!r} and prior "

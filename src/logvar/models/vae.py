@@ -68,7 +68,10 @@ class VAEModel(Model):
 
     def posterior_of(self, example: Batch) -> Distribution:
         """Return q(z | x) for one example."""
-        return self.posterior.distribution(self.encode(example))
+        return self.density(self.encode(example))
+
+    def density(self, code: Code) -> Distribution:
+        return self.posterior.distribution(code)
 
     def prior_given(self, condition: Condition | None = None) -> Distribution | None:
         if self.prior.is_conditional and condition is None:

@@ -52,7 +52,7 @@ class ObjectiveSettings:
 
     objective: Annotated[
         str,
-        "elbo or iwae; with settings, 'elbo(beta=4, warmup=20)' or 'iwae(samples=5)'; see "
+        "elbo, iwae and others; with settings, 'elbo(beta=4, warmup=20)' or 'iwae(samples=5)'; see "
         "`logvar parts objective`",
     ] = "elbo"
 
@@ -74,6 +74,9 @@ class TrainingSettings:
         "of the networks' products in training: float32, or bfloat16, faster on some machines",
     ] = "float32"
     clip_norm: Annotated[float, "the largest norm of the gradient; 0 is off"] = 0.0
+    average_weights: Annotated[
+        float, "keep and evaluate a moving average of the weights, such as 0.999; 0 is off"
+    ] = 0.0
     validation_fraction: Annotated[float, "share of rows held out; 0 holds out none"] = 0.1
     patience: Annotated[int, "epochs without a better held-out ELBO; 0 never stops early"] = 20
     on_divergence: Annotated[
@@ -228,6 +231,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "epochs": (1, math.inf),
     "batch_size": (1, math.inf),
     "clip_norm": (0, 1e30),
+    "average_weights": (0, 0.999999),
     "validation_fraction": (0, 0.9),
     "patience": (0, math.inf),
     "random_state": (0, 2**31 - 1),
