@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from logvar import assembly
 from logvar.assembly import Own
 from logvar.assembly.parts import get, own_classes, written
+from logvar.assembly.start import Start
 from logvar.assembly.tables import Intake, taken_in, taken_in_again
 from logvar.data.intake import (
     at_least_two,
@@ -31,6 +32,7 @@ from logvar.fitted_methods import FittedMethods
 from logvar.networks import Network
 from logvar.recipe import CUSTOM, Recipe
 from logvar.recipe.older import unknown_setting
+from logvar.runs.adapting import recipe_from, start_from
 from logvar.runs.loading import load_fitted
 from logvar.runs.resuming import (
     Checkpoints,
@@ -102,6 +104,8 @@ class VAE(FittedMethods, BaseEstimator):
         dequantize: add uniform noise of one level to integer data.
         schema: for a table, what its columns are where that is not found as wished: a dict such as
             {"zip": "categorical", "id": "identifier"}, the path of a schema.toml, or a `Schema`.
+        from_run: a run folder: start from its weights instead of from random ones, and read rows as
+            it does. Its model stays; training has settings of its own.
         encoder: your own module from one example to (mean, raw), or to whatever else the posterior
             needs; pass the decoder as well.
         decoder: your own module from one example's latents to raw outputs.
@@ -157,6 +161,7 @@ class VAE(FittedMethods, BaseEstimator):
         binarization="none",
         dequantize=False,
         schema=None,
+        from_run="",
         encoder=None,
         decoder=None,
         random_state=0,
@@ -186,6 +191,7 @@ class VAE(FittedMethods, BaseEstimator):
         self.binarization = binarization
         self.dequantize = dequantize
         self.schema = schema
+        self.from_run = from_run
         self.encoder = encoder
         self.decoder = decoder
         self.random_state = random_state
@@ -202,13 +208,15 @@ class VAE(FittedMethods, BaseEstimator):
         announce: Callable[[str], None] | None = None,
         checkpoints: Checkpoints | str | os.PathLike | None = None,
         resume: Resume = False,
+        layer: str = "",
     ):
         """Train on X.
 
         Args:
             X: a table (a pandas, polars or Arrow frame, a dict of columns, a structured, object or
                 masked array, the path of a table file); or an array (rows, features) or (rows,
-                height, width[, channels]), in which uint8 are pixels. NaN is a missing cell.
+                height, width[, channels]), in which uint8 are pixels. NaN is a missing cell. For
+                likelihoods of counts also a sparse matrix of SciPy or an AnnData object.
             y: ignored; scikit-learn passes it.
             sample_weight: (rows,), how much each row counts: in the loss, and in the held-out ELBO.
                 A row of weight 0 is left out.
@@ -223,6 +231,8 @@ class VAE(FittedMethods, BaseEstimator):
                 an uninterrupted run; start over if there is none. If libraries, processor or
                 kernels have changed, one line says so (a warning if `announce` is not given).
                 Instead of True, pass further folders to search.
+            layer: of an AnnData object, the layer to read instead of its X, here and in all later
+                calls.
 
         Returns:
             self.
@@ -236,19 +246,30 @@ class VAE(FittedMethods, BaseEstimator):
             checkpoints = Checkpoints(checkpoints)
         own = self._own()
         source = {"data": source} if isinstance(source, str) else source
-        recipe = self._recipe(own).replace(**source)
+        source = dict(source) | ({"layer": layer} if layer else {})
+        recipe = recipe_from(self._recipe(own).replace(**source))
+        start = start_from(recipe.training.from_run, own) if recipe.training.from_run else None
         tell = announce or _log
-        given = self._first_rows(X, recipe.model.likelihood)
+        given = self._first_rows(X, recipe, start)
         form = given.form
+        if given.repeated:
+            tell(f"{given.repeated:,} names of columns repeat and have got a number: NAME-1, …")
         if form is not None:
             for line in str(form.schema).splitlines():
                 tell(line)
         if validation_data is not None:
             pair = isinstance(validation_data, tuple)
             validation_data = taken_in_again(
-                validation_data[0] if pair else validation_data, form, "validation_data"
+                validation_data[0] if pair else validation_data,
+                form,
+                "validation_data",
+                features=given.features,
+                layer=recipe.data.layer,
             ).rows
         rows, weight = counted(given.rows, sample_weight)
+        all_count = len(rows) == len(given.rows)
+        with given.naming(None if all_count else np.flatnonzero(sample_weight)):
+            assembly.check_values(recipe, rows, own.classes)
         rows, validation, weight, held_out_weight = held_out_of(
             rows, weight, validation_data, recipe.training
         )
@@ -260,12 +281,15 @@ class VAE(FittedMethods, BaseEstimator):
             sample_weight=weight,
             held_out_weight=held_out_weight,
             table=form,
+            start=start,
         )
         for reason in run.decisions.why:
             tell(f"auto: {reason}")
         for note in run.decisions.notes:
             tell(note)
-        this = identity(recipe, data_of(rows, validation, weight, held_out_weight, form))
+        data = data_of(rows, validation, weight, held_out_weight, form, start)
+        this = identity(recipe, data)
+        features = given.features
         del rows, validation, given  # the run has them as its model reads them
         state, history = starting_state(
             run, this, checkpoints, resume, tell, announce or _warn, own.classes
@@ -288,7 +312,7 @@ class VAE(FittedMethods, BaseEstimator):
                 state=state,
                 history=history,
             )
-        self._wrap(Fitted.of_run(run, trained, this.data, own))
+        self._wrap(Fitted.of_run(run, trained, this.data, own, features))
         self.stopped_by_ = interrupt.requested
         for diagnosis in trained.rescues:
             tell(f"rescued: {diagnosis}")
@@ -343,6 +367,8 @@ class VAE(FittedMethods, BaseEstimator):
         vae = cls(**settings | objects)
         vae._wrap(fitted)
         vae.n_features_in_ = math.prod(fitted.shape)
+        if fitted.features is not None:
+            vae.feature_names_in_ = np.asarray(fitted.features, object)
         if fitted.table is not None:
             vae.schema = fitted.table.schema
             vae.n_features_in_ = len(fitted.table.schema)
@@ -378,12 +404,20 @@ class VAE(FittedMethods, BaseEstimator):
         settings["random_state"] = seed_of(self.random_state)
         return Recipe().replace(**written(settings, own.classes)).checked()
 
-    def _first_rows(self, X, likelihood: str) -> Intake:
+    def _first_rows(self, X, recipe: Recipe, start: Start | None) -> Intake:
         """Return X as the rows to train on, and remember the names of its columns."""
-        given = taken_in(X, likelihood, self.schema)
+        layer = recipe.data.layer
+        if start is None:
+            given = taken_in(X, recipe.model.likelihood, self.schema, layer=layer)
+        else:
+            table = start.table_for(self.schema)
+            given = taken_in_again(X, table, features=start.features, layer=layer)
         self.n_features_in_: int
         self.feature_names_in_: np.ndarray
-        if given.form is None:
+        if given.features is not None:
+            self.n_features_in_ = len(given.features)
+            self.feature_names_in_ = np.asarray(given.features, object)
+        elif given.form is None:
             self._check_names(X, reset=True)
             self.n_features_in_ = math.prod(given.rows.shape[1:])
         else:
