@@ -15,6 +15,7 @@ from logvar.objectives import OBJECTIVES, draws
 from logvar.objectives.base import averaged, with_inputs
 from logvar.randomness import noise
 from logvar.trainable import trainable
+from tests.cases import slow
 from tests.objectives.tiny import FEATURES, linear_model, moment
 
 NAMES = OBJECTIVES.names()
@@ -36,7 +37,16 @@ def mixture(latent_dim):
     return logvar.priors.get("mixture(components=2)").build(latent_dim, jax.random.key(1))
 
 
-@pytest.fixture(scope="module", params=["standard", "mixture"])
+QUICK = ("elbo", "iwae(gradient=dreg)", "piwae", "beta-tc", "mmd")
+CASES = pytest.mark.parametrize(
+    ("model", "text"),
+    [("standard", text) for text in TEXTS]
+    + [("mixture", text) if text in QUICK else slow("mixture", text) for text in TEXTS],
+    indirect=["model"],
+)
+
+
+@pytest.fixture(scope="module")
 def model(request):
     prior = mixture(2) if request.param == "mixture" else None
     return linear_model(2, prior=prior, likelihood="normal(noise=shared)")
@@ -62,7 +72,7 @@ def value_and_gradient(objective, model):
     return jax.jit(found)
 
 
-@pytest.mark.parametrize("text", TEXTS)
+@CASES
 def test_loss_gradient_and_terms(model, text):
     """Finite and of the right form; every part learns; rows without weight change nothing; terms
     are those of a plain ELBO at β = 1."""
@@ -89,7 +99,9 @@ def test_loss_gradient_and_terms(model, text):
     np.testing.assert_allclose(jnp.sum(terms.kl), jnp.sum(plain().kl), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize(
+    ("model", "text"), [("standard", text) for text in TEXTS], indirect=["model"]
+)
 def test_the_gradient_is_that_of_a_finite_difference_in_the_decoder(model, text):
     """The decoder's, which every estimator has unchanged."""
     objective = logvar.objectives.get(text)

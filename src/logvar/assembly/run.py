@@ -340,7 +340,7 @@ def build_run(
     if recipe.training.match:
         model, in_coordinates = matched(model, recipe.training.match)
     objective: Objective = get("objective", recipe.objective.objective, own.classes)
-    check_batches(objective, len(rows), recipe.training.batch_size)
+    check_batches(objective, recipe.objective.objective, len(rows), recipe.training.batch_size)
     some = 0 if validation is None else len(validation)
     notes = (*decisions.notes, *cautions(recipe, objective, len(rows), some))
     decisions = dataclasses.replace(decisions, notes=notes)

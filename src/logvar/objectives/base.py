@@ -70,7 +70,7 @@ class Objective(eqx.Module):
     @property
     def settled_after(self) -> float:
         """Epochs until the loss stops changing; early stopping counts from there."""
-        return self.warmup
+        return float(self.warmup)
 
     def unsettled(self, epochs: int) -> str:
         """Describe training that ends after so many epochs, before the loss stops changing."""

@@ -15,7 +15,9 @@ def shares(weight: PerExample) -> PerExample:
     return weight / weight.sum()
 
 
-def covariance(z: Float[Array, "batch latent"], weight: PerExample) -> Float[Array, "latent latent"]:
+def covariance(
+    z: Float[Array, "batch latent"], weight: PerExample
+) -> Float[Array, "latent latent"]:
     """Return the weighted covariance, divided by the sum of the weights."""
     share = shares(weight)
     centred = z - share @ z
@@ -30,8 +32,8 @@ def check_independent(name: str, posterior: Posterior) -> None:
     """
     if not posterior.independent:
         raise LogvarError(
-            f"objective {name!r} reads the density of each latent by itself, and those of posterior "
-            f"{type(posterior).__name__} depend on each other: use posterior='diagonal'"
+            f"objective {name!r} reads the density of each latent by itself, and the latents of "
+            f"posterior {type(posterior).__name__} depend on each other: use posterior='diagonal'"
         )
 
 
@@ -43,12 +45,13 @@ def check_real(name: str, posterior: Posterior) -> None:
     """
     if posterior.support != "real":
         raise LogvarError(
-            f"objective {name!r} shuffles each latent by itself, which leaves {posterior.support!r} "
-            f"where posterior {type(posterior).__name__} lies: use posterior='diagonal'"
+            f"objective {name!r} shuffles each latent by itself, which leaves the "
+            f"{posterior.support} that posterior {type(posterior).__name__} lies on: use "
+            "posterior='diagonal'"
         )
 
 
-def check_batches(objective: Objective, rows: int, batch_size: int) -> None:
+def check_batches(objective: Objective, name: str, rows: int, batch_size: int) -> None:
     """Check that no batch has a single row, if the objective compares rows.
 
     Raises:
@@ -64,7 +67,7 @@ def check_batches(objective: Objective, rows: int, batch_size: int) -> None:
         what = f"the last of {rows:,} rows is alone in a batch of {batch_size}"
         remedy = f"use batch_size={_fitting(rows, batch_size)}"
     raise LogvarError(
-        f"{type(objective).__name__} compares the rows of a batch with each other, and {what}: {remedy}"
+        f"objective {name!r} compares the rows of a batch with each other, and {what}: {remedy}"
     )
 
 

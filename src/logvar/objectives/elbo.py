@@ -88,7 +88,7 @@ class ELBO(Objective):
 
     @property
     def settled_after(self) -> float:
-        return (2 * self.cycles - 1) * self.warmup
+        return float((2 * self.cycles - 1) * self.warmup)
 
     def unsettled(self, epochs: int) -> str:
         what, value = ("the capacity", self.capacity) if self.capacity else ("β", self.beta)

@@ -26,10 +26,11 @@ from logvar.registry import setting
 
 
 class DisentangledInferredPrior(Objective):
-    """−ELBO + λ_off·Σ_{i≠j} C²ᵢⱼ + λ_on·Σ (Cᵢᵢ − 1)² (DIP-VAE, Kumar et al. 2018, arXiv 1711.00848).
+    """−ELBO + λ_off·Σ_{i≠j} C²ᵢⱼ + λ_on·Σ (Cᵢᵢ − 1)² (DIP-VAE).
 
     C is the covariance over the batch of the posterior means (kind i), or of z itself, which adds
-    the mean of the posterior variances to its diagonal (kind ii).
+    the mean of the posterior variances to its diagonal (kind ii; Kumar et al. 2018, arXiv
+    1711.00848).
 
     Args:
         kind: "i" or "ii".

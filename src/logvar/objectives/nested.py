@@ -39,8 +39,8 @@ class MultiplyImportanceWeighted(Objective):
     outer: int = setting(OUTER, help="M, how many bounds are averaged", at_least=1)
     inner: int = setting(INNER, help="K, draws of z for each bound", at_least=1)
 
-    @property
-    def samples(self) -> int:
+    @property  # type: ignore[misc]
+    def samples(self) -> int:  # type: ignore[override]
         return self.outer * self.inner
 
     def __call__(
@@ -66,8 +66,8 @@ class PartlyImportanceWeighted(Objective):
     outer: int = setting(OUTER, help="M, how many bounds the encoder averages", at_least=1)
     inner: int = setting(INNER, help="K, draws of z for each of these", at_least=1)
 
-    @property
-    def samples(self) -> int:
+    @property  # type: ignore[misc]
+    def samples(self) -> int:  # type: ignore[override]
         return self.outer * self.inner
 
     def __call__(
@@ -93,7 +93,9 @@ class CombinedImportanceWeighted(Objective):
         samples: k.
     """
 
-    beta: float = setting(0.5, help="the share of the ELBO; the rest is IWAE", at_least=0, at_most=1)
+    beta: float = setting(
+        0.5, help="the share of the ELBO; the rest is IWAE", at_least=0, at_most=1
+    )
     samples: int = samples_setting(10)
 
     def __call__(

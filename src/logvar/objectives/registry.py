@@ -29,9 +29,7 @@ OBJECTIVES = Registry(
             "log (1/k)·Σ p(x, z)/q(z | x)",
             "Burda et al. 2016 (arXiv 1509.00519)",
         ),
-        "miwae": Entry(
-            MultiplyImportanceWeighted, "(1/M)·Σ log (1/K)·Σ p(x, z)/q(z | x)", _NESTED
-        ),
+        "miwae": Entry(MultiplyImportanceWeighted, "(1/M)·Σ log (1/K)·Σ p(x, z)/q(z | x)", _NESTED),
         "piwae": Entry(
             PartlyImportanceWeighted, "decoder: iwae of M·K draws; encoder: miwae", _NESTED
         ),

@@ -15,8 +15,8 @@ def averaged_weights(
     """Return the average after a step.
 
     It is m/(1 − dᵗ) of m ← d·m + (1 − d)·weights after t steps: the moving average from 0 with the
-    bias correction of Adam, so that the weights of the start do not count. Here m/(1 − dᵗ) itself is
-    kept, which after the first step is the weights of that step.
+    bias correction of Adam, so that the weights of the start do not count. m/(1 − dᵗ) itself is
+    kept here, which after the first step is the weights of that step.
 
     Args:
         average: the average of the steps before.

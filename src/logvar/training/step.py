@@ -125,6 +125,7 @@ def step(state: TrainState, batch: Batch, keys: Keys, task: Task, position: Epoc
     if extras is not None:
         extras = updated(task.objective, extras, of_extras, finite, value)
     if average is not None:
+        assert hyper.average is not None  # a run that keeps an average says how
         average = averaged_weights(average, params, hyper.average, state.step, finite)
 
     count = jnp.sum(batch.weights)

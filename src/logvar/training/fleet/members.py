@@ -86,9 +86,7 @@ def assembled(
     optimizer = plan.optimizer
     of_members = zip(parts, members, strict=True)
     each = [(params, member.coordinates) for (params, _), member in of_members]
-    extras = [
-        initial_extras(objective, member.model.latent_dim, member.seed) for member in members
-    ]
+    extras = [initial_extras(objective, member.model.latent_dim, member.seed) for member in members]
     coordinates, states = _started(static, optimizer, each, extras, plan.averages)
     rates = [plan.schedule.rates(member.learning_rate, length) for member in members]
     hyper = Hyper(
