@@ -5,7 +5,7 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,20 +20,20 @@ from logvar.assembly import Own
 from logvar.assembly.parts import get, own_classes, written
 from logvar.assembly.start import Start
 from logvar.assembly.tables import Intake, taken_in, taken_in_again
+from logvar.backend.sparse import Rows
 from logvar.data.intake import (
     at_least_two,
     counted,
     held_out_of,
     seed_of,
 )
+from logvar.data.table.form import TableForm
 from logvar.errors import LogvarError, LogvarTypeError
 from logvar.fitted import Fitted
 from logvar.fitted_methods import FittedMethods
-from logvar.networks import Network
 from logvar.recipe import CUSTOM, Recipe
 from logvar.recipe.older import unknown_setting
 from logvar.runs.adapting import recipe_from, start_from
-from logvar.runs.loading import load_fitted
 from logvar.runs.resuming import (
     Checkpoints,
     Resume,
@@ -79,7 +79,7 @@ class VAE(FittedMethods, BaseEstimator):
             columns of a table, each by its kind; "auto"; or one of your own. With settings,
             "normal(noise=per-feature)"; see `logvar.likelihoods`.
         network: "mlp", "conv", "tutorial" or "auto"; with settings, "mlp(hidden=[256, 128])".
-        objective: "elbo", "iwae" and others, with settings, "elbo(beta=4, warmup=20)" or
+        objective: "elbo", "iwae", "trimmed" and others, with settings, "elbo(beta=4, warmup=20)" or
             "iwae(samples=5, gradient=dreg)"; or one of your own. Scores are always at β = 1.
         initial_sigma: σ when training starts: a number; "auto", which is 1 under any scale
             that reaches it; or "as-is", raw outputs as the network draws them.
@@ -267,6 +267,7 @@ class VAE(FittedMethods, BaseEstimator):
                 layer=recipe.data.layer,
             ).rows
         rows, weight = counted(given.rows, sample_weight)
+        recipe = self._for_rows(recipe, rows, form)
         all_count = len(rows) == len(given.rows)
         with given.naming(None if all_count else np.flatnonzero(sample_weight)):
             assembly.check_values(recipe, rows, own.classes)
@@ -404,6 +405,10 @@ class VAE(FittedMethods, BaseEstimator):
         settings["random_state"] = seed_of(self.random_state)
         return Recipe().replace(**written(settings, own.classes)).checked()
 
+    def _for_rows(self, recipe: Recipe, rows: Rows, table: TableForm | None) -> Recipe:
+        """Return the recipe to fit these rows with."""
+        return recipe
+
     def _first_rows(self, X, recipe: Recipe, start: Start | None) -> Intake:
         """Return X as the rows to train on, and remember the names of its columns."""
         layer = recipe.data.layer
@@ -439,54 +444,6 @@ class VAE(FittedMethods, BaseEstimator):
             f"{trained.diagnosis}. The step was not taken; the estimator keeps the weights from "
             f"before it (best epoch {int(trained.state.best_epoch)})"
         )
-
-
-def load(
-    path: str | os.PathLike,
-    *,
-    encoder: Network | None = None,
-    decoder: Network | None = None,
-    optimizer: Any = None,
-    learning_rate: Any = None,
-    parts: Collection[type] = (),
-) -> VAE:
-    """Load a fitted estimator from a run folder, without running any code from it.
-
-    Args:
-        path: the run folder.
-        encoder: if the run used networks of your own, a module of the same structure; its
-            weights are replaced by those of the run.
-        decoder: likewise.
-        optimizer: if the run's optimizer was an object, that object; needed only to fit again or
-            resume.
-        learning_rate: likewise.
-        parts: if the run used parts of your own classes, those classes; nothing is imported for
-            you.
-
-    Raises:
-        LogvarError: the folder is not a complete run, a file was changed, the format is another, or
-            the objects do not fit.
-
-    Example:
-        >>> import logvar, pathlib, tempfile
-        >>> from sklearn.datasets import load_iris
-        >>> vae = logvar.VAE(latent_dim=2, epochs=2).fit(load_iris().data)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = vae.save(pathlib.Path(folder) / "iris")
-        ...     bool((logvar.load(path).transform(load_iris().data)
-        ...           == vae.transform(load_iris().data)).all())
-        True
-    """
-    return VAE.of(
-        load_fitted(
-            path,
-            encoder=encoder,
-            decoder=decoder,
-            optimizer=optimizer,
-            learning_rate=learning_rate,
-            parts=parts,
-        )
-    )
 
 
 # `unknown` only collects the names of removed settings, so that they are answered: scikit-learn's

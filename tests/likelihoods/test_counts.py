@@ -300,7 +300,7 @@ def test_rows_are_rebuilt_and_filled_at_their_own_totals(observed):
 
 @pytest.mark.parametrize("name", [NAMES[0], slow(NAMES[1]), slow(NAMES[2])])
 def test_without_a_library_means_start_at_the_training_rows(name):
-    likelihood = built(name, library="none", scale="softplus")
+    likelihood = built(f"{name}(library=none)", scale="softplus")
     start = np.median(ROWS.sum(1)) / 5
     zeros = jnp.zeros(likelihood.output_shape((5,)))
     zeros = zeros.at[-1].set(-30) if name.startswith("zero") else zeros

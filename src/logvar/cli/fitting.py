@@ -72,7 +72,7 @@ def fit(
         choices=choices,
         layer=recipe.data.layer,
     )
-    overrides = _overrides(choices, dataset)
+    overrides = overrides_of(choices, dataset)
     folder = UnfinishedFolder(
         out,
         overwrite=overwrite or checkpointing.resume,
@@ -109,7 +109,7 @@ def _as_written(recipe: Recipe) -> Recipe:
     return recipe.replace(**written(recipe.flat()))
 
 
-def _overrides(choices: Choices, dataset: sources.Dataset) -> dict[Name, Any] | None:
+def overrides_of(choices: Choices, dataset: sources.Dataset) -> dict[Name, Any] | None:
     """Return what is said of the columns of a table, if these examples are one.
 
     Raises:

@@ -74,10 +74,9 @@ class Objective(eqx.Module):
 
     def unsettled(self, epochs: int) -> str:
         """Describe training that ends after so many epochs, before the loss stops changing."""
-        reached = getattr(self, "beta", 1.0) * epochs / self.warmup
         return (
-            f"the warm-up of β takes {self.warmup:g} epochs and training ends after {epochs}: β "
-            f"reaches {reached:.3g}"
+            f"the objective is complete after {self.settled_after:g} epochs and training ends "
+            f"after {epochs}: its last stage does not begin"
         )
 
     @property
