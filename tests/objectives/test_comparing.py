@@ -17,7 +17,6 @@ from logvar.objectives.base import draws
 from logvar.objectives.comparing import check_batches
 from logvar.objectives.factor import critic_loss, each_by_itself
 from logvar.objectives.total_correlation import log_weights_of_rows
-from logvar.posteriors.diagonal import Diagonal
 from logvar.recipe import Recipe
 from logvar.training.extras import initial_extras, updated
 from tests.objectives.tiny import batch_of, linear_model, moment, some_rows
@@ -294,31 +293,22 @@ def test_factor_weighs_the_critics_log_odds_and_teaches_it_to_tell():
             assert np.any(a)
 
 
-class Sphere(Diagonal):
-    support = "sphere"
-
-
 @pytest.mark.parametrize(
-    ("objective", "posterior", "said"),
+    ("objective", "posterior", "prior", "said"),
     [
-        ("beta-tc", "full", "posterior='diagonal'"),
-        ("dip", "full", "posterior='diagonal'"),
-        ("mmd(beta=0)", "diagonal", "prior='standard'"),
+        ("beta-tc", "full", "mixture", "posterior='diagonal'"),
+        ("dip", "low-rank(rank=1)", "standard", "posterior='diagonal'"),
+        ("mmd(beta=0)", "diagonal", "mixture", "prior='standard'"),
+        ("factor", "power-spherical", "uniform-sphere", "leaves the sphere"),
     ],
 )
-def test_parts_that_do_not_fit_are_refused(objective, posterior, said):
-    recipe = Recipe().replace(objective=objective, posterior=posterior, prior="mixture")
+def test_parts_that_do_not_fit_are_refused(objective, posterior, prior, said):
+    recipe = Recipe().replace(objective=objective, posterior=posterior, prior=prior)
     with pytest.raises(logvar.LogvarError, match=said) as raised:
         check_fit(specs(recipe))
     assert "\n" not in str(raised.value)
     if "mmd" in objective:
         check_fit(specs(recipe.replace(prior="standard")))
-
-
-def test_a_sphere_cannot_be_shuffled():
-    factor = logvar.objectives.get("factor")
-    with pytest.raises(logvar.LogvarError, match="leaves the sphere"):
-        factor.check(Sphere(), logvar.priors.get("standard"))
 
 
 @pytest.mark.parametrize("text", ["beta-tc", "dip", "mmd", "factor"])

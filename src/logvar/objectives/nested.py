@@ -1,5 +1,6 @@
 """Three ways between the ELBO and the importance-weighted bound (Rainforth et al. 2018)."""
 
+import equinox as eqx
 import jax.numpy as jnp
 from jax.lax import stop_gradient
 from jaxtyping import Array, Float, PyTree
@@ -77,7 +78,7 @@ class PartlyImportanceWeighted(Objective):
         drawn = Drawn.of(model, batch, noise)
         held = drawn._replace(codes=stop_gradient(drawn.codes))
         of_decoder = decoded(model, held, weight).terms(analytic_kl=False)
-        of_encoder = decoded(stop_gradient(model), drawn, weight).terms(analytic_kl=False)
+        of_encoder = decoded(_held(model), drawn, weight).terms(analytic_kl=False)
         loss = -average(log_mean(of_decoder.elbo), weight)
         for_encoder = -average(_mean_of_bounds(of_encoder.elbo, self.outer), weight)
         return loss + (for_encoder - stop_gradient(for_encoder)), averaged(of_decoder, weight)
@@ -105,6 +106,12 @@ class CombinedImportanceWeighted(Objective):
         elbo, bound = jnp.mean(each.elbo, axis=1), log_mean(each.elbo)
         combined = self.beta * elbo + (1 - self.beta) * bound
         return -average(combined, batch.weights), averaged(each, batch.weights)
+
+
+def _held(model: Model) -> Model:
+    """Return the model with weights that pass no gradient on."""
+    weights, rest = eqx.partition(model, eqx.is_inexact_array)
+    return eqx.combine(stop_gradient(weights), rest)
 
 
 def _mean_of_bounds(log_weights: Float[Array, "batch samples"], outer: int) -> PerExample:

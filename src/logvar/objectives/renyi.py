@@ -3,7 +3,7 @@
 import math
 
 import jax.numpy as jnp
-from jaxtyping import PyTree
+from jaxtyping import Array, Float, PyTree
 
 from logvar.errors import LogvarError
 from logvar.models.base import Model, Terms
@@ -11,6 +11,7 @@ from logvar.models.batch import Batch
 from logvar.objectives.base import (
     Moment,
     Objective,
+    PerExample,
     Scalar,
     average,
     averaged,
@@ -48,8 +49,14 @@ class Renyi(Objective):
         self, model: Model, batch: Batch, noise: PyTree, moment: Moment
     ) -> tuple[Scalar, Terms]:
         each = draws(model, batch, noise).terms(analytic_kl=False)
-        # Around the mean, so that near α = 1 little is divided by little.
         mean = jnp.mean(each.elbo, axis=1, keepdims=True)
         power = 1 - self.alpha
-        bound = mean[:, 0] + log_mean(power * (each.elbo - mean)) / power
+        bound = mean[:, 0] + _log_mean_exp(power * (each.elbo - mean)) / power
         return -average(bound, batch.weights), averaged(each, batch.weights)
+
+
+def _log_mean_exp(t: Float[Array, "batch samples"]) -> PerExample:
+    """Return log (1/k)·Σ eᵗ, to the last digits where all t are small, as they are near α = 1."""
+    near = jnp.max(jnp.abs(t), axis=1, keepdims=True) < 1
+    small = jnp.log1p(jnp.mean(jnp.expm1(jnp.where(near, t, 0.0)), axis=1))
+    return jnp.where(near[:, 0], small, log_mean(t))
