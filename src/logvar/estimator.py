@@ -82,7 +82,7 @@ class VAE(FittedMethods, BaseEstimator):
             columns of a table, each by its kind; "auto"; or one of your own. With settings,
             "normal(noise=per-feature)"; see `logvar.likelihoods`.
         network: "mlp", "conv", "tutorial" or "auto"; with settings, "mlp(hidden=[256, 128])".
-        objective: "elbo", "iwae" or "trimmed", with settings, "elbo(beta=4, warmup=20)" or
+        objective: "elbo", "iwae", "trimmed" and others, with settings, "elbo(beta=4, warmup=20)" or
             "iwae(samples=5, gradient=dreg)"; or one of your own. Scores are always at β = 1.
         initial_sigma: σ when training starts: a number; "auto", which is 1 under any scale
             that reaches it; or "as-is", raw outputs as the network draws them.
@@ -95,6 +95,8 @@ class VAE(FittedMethods, BaseEstimator):
         precision: of the networks' matrix products in training: "float32", or "bfloat16", which is
             faster on some machines. Evaluation and scores always use float32.
         clip_norm: the largest allowed norm of the gradient; 0 turns clipping off.
+        average_weights: keep an exponential moving average of the weights, such as 0.999 per step;
+            it is what is evaluated and kept. 0 keeps none.
         validation_fraction: share of rows held out to stop early; 0 holds out none.
         patience: epochs without a better held-out ELBO before stopping; 0 never stops early.
         on_divergence: what to do when a number is not finite: "stop" with a diagnosis, or "rescue":
@@ -154,6 +156,7 @@ class VAE(FittedMethods, BaseEstimator):
         optimizer="adam",
         precision="float32",
         clip_norm=0.0,
+        average_weights=0.0,
         validation_fraction=0.1,
         patience=20,
         on_divergence="stop",
@@ -183,6 +186,7 @@ class VAE(FittedMethods, BaseEstimator):
         self.optimizer = optimizer
         self.precision = precision
         self.clip_norm = clip_norm
+        self.average_weights = average_weights
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.on_divergence = on_divergence

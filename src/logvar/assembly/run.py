@@ -30,6 +30,7 @@ from logvar.networks import Network, Shapes
 from logvar.networks.checks import check_decoder, check_encoder
 from logvar.objectives import Objective
 from logvar.objectives.base import with_inputs
+from logvar.objectives.comparing import check_batches
 from logvar.randomness import Purpose, stream
 from logvar.recipe import Recipe, TrainingSettings
 from logvar.rescaling.initial_sigma import chosen_sigma, starting_at
@@ -234,8 +235,9 @@ def build_plan(
         clip_norm=settings.clip_norm,
         seed=settings.random_state,
         patience=settings.patience,
-        patience_starts=int(np.ceil(objective.warmup)),
+        patience_starts=int(np.ceil(objective.settled_after)),
         rescues=RESCUES if settings.on_divergence == "rescue" else 0,
+        average_weights=settings.average_weights,
         fixed=Fixed(
             settings.batch_size,
             prepared,
@@ -341,6 +343,7 @@ def build_run(
     if recipe.training.match:
         model, in_coordinates = matched(model, recipe.training.match)
     objective: Objective = get("objective", recipe.objective.objective, own.classes)
+    check_batches(objective, recipe.objective.objective, len(rows), recipe.training.batch_size)
     some = 0 if validation is None else len(validation)
     notes = (*decisions.notes, *cautions(recipe, objective, len(rows), some))
     decisions = dataclasses.replace(decisions, notes=notes)

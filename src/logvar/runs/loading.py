@@ -27,6 +27,7 @@ from logvar.storage.checkpoints import FOLDER, newest_checkpoint
 from logvar.storage.weights import load_arrays, load_named
 from logvar.trainable import without_settings
 from logvar.training import optimizers
+from logvar.training.extras import initial_extras
 from logvar.training.state import TrainState, initial_state
 
 
@@ -168,5 +169,10 @@ def load_state(fitted: Fitted, path: str | os.PathLike) -> TrainState | None:
     rule = optimizers.get(
         fitted.recipe.training.optimizer if optimizer is None else optimizer
     ).build()
-    skeleton = eqx.filter_eval_shape(initial_state, fitted.model, rule, coordinates(fitted.model))
+    objective = get("objective", fitted.recipe.objective.objective, fitted.own.classes)
+    extras = initial_extras(objective, fitted.latent_dim, fitted.seed)
+    averages = fitted.recipe.training.average_weights > 0
+    skeleton = eqx.filter_eval_shape(
+        initial_state, fitted.model, rule, coordinates(fitted.model), extras, averages
+    )
     return checkpoint.state(skeleton)

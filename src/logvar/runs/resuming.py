@@ -28,6 +28,7 @@ from logvar.storage.checkpoints import (
 )
 from logvar.storage.environment import changes, environment
 from logvar.training.checkpointing import CheckpointWatcher
+from logvar.training.extras import initial_extras
 from logvar.training.loop import EpochMetrics, Watcher
 from logvar.training.state import TrainState, initial_state
 
@@ -126,7 +127,11 @@ def starting_state(
     if changed:
         warn(f"{changed}: the final bytes will differ from those of an unbroken run")
     tell(f"resuming from step {found.step:,}, after {len(found.history)} whole epochs")
-    skeleton = eqx.filter_eval_shape(initial_state, run.model, run.plan.optimizer, run.coordinates)
+    plan = run.plan
+    extras = initial_extras(run.objective, run.model.latent_dim, plan.seed)
+    skeleton = eqx.filter_eval_shape(
+        initial_state, run.model, plan.optimizer, run.coordinates, extras, plan.averages
+    )
     return found.state(skeleton), [EpochMetrics(**line) for line in found.history]
 
 
