@@ -1,5 +1,6 @@
 """What a trained model does with rows: embeddings, samples, scores, missing cells."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -26,6 +27,7 @@ from logvar.evaluation.summary import Evaluation, evaluate
 from logvar.fitted import FittedAttributes, PartAndMethod
 from logvar.imputing import Imputation, imputed
 from logvar.objectives.elbo import ELBO
+from logvar.sampling import Sampling, sampled_where
 from logvar.storage.compiled import keep_compiled_programs
 
 
@@ -150,21 +152,60 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
         return explained
 
     def sample(
-        self, n_samples: int = 1, *, mean: bool = False, missing: bool = False, random_state=None
+        self,
+        n_samples: int = 1,
+        *,
+        where: Mapping[Any, Any] | None = None,
+        mean: bool = False,
+        missing: bool = False,
+        random_state=None,
     ) -> Any:
         """Draw from the model: z from the prior, then x from p(x | z); rows like those of `fit`.
 
         Args:
             n_samples: how many.
+            where: for a table, cells that all rows are to have, {"education": "Doctorate"}: rows
+                are then draws from p(x | these cells), by importance resampling of z. A level of
+                0.1 % gets its rows, too. If the draws of z have few effective samples, the warning
+                `logvar.errors.FewEffectiveSamples` says so; `sampling` returns their number.
             mean: return E[x | z], as pictures usually show, instead of a draw of x.
             missing: for a table, leave cells out as they are left out of the training rows.
             random_state: the seed; by default that of the estimator.
         """
+        if where is not None:
+            found = self.sampling(
+                n_samples, where=where, mean=mean, missing=missing, random_state=random_state
+            )
+            return found.rows
         check_is_fitted(self, "model_")
         seed = self.fitted_.seed if random_state is None else seed_of(random_state)
         drawn = draw(self.model_, draws_of(n_samples), seed, mean=mean)
         cells = self.fitted_.in_own_units(drawn)
         return self.fitted_.as_given(self.fitted_.with_holes(cells, seed) if missing else cells)
+
+    def sampling(
+        self,
+        n_samples: int = 1,
+        *,
+        where: Mapping[Any, Any],
+        mean: bool = False,
+        missing: bool = False,
+        random_state=None,
+    ) -> Sampling:
+        """Return the rows of `sample(where=…)`, their effective sample size, and log p(where).
+
+        The arguments are those of `sample`.
+
+        Raises:
+            LogvarError: the model was not fitted on a table, a column is not there, a level was
+                never seen, or the cells are impossible.
+        """
+        check_is_fitted(self, "model_")
+        keep_compiled_programs()
+        seed = self.fitted_.seed if random_state is None else seed_of(random_state)
+        return sampled_where(
+            self.fitted_, where, draws_of(n_samples), seed, mean=mean, missing=missing
+        )
 
     def elbo(
         self, X, eps: ArrayLike | None = None, n_samples: int = 1, analytic_kl: bool = False
