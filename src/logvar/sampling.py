@@ -1,4 +1,4 @@
-"""Rows drawn from a trained model, as those of `fit` came: any rows, or rows with some given cells."""
+"""Rows with some given cells, drawn from a trained model, as the rows of `fit` came."""
 
 import logging
 import warnings
@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from logvar.backend.compiling import from_host
 from logvar.data.table.where import cells_where
 from logvar.errors import FewEffectiveSamples, LogvarError
 from logvar.evaluation.given_cells import draw_given
 from logvar.fitted import Fitted
+from logvar.likelihoods.rates import OBSERVED
 from logvar.models.batch import Batch
 from logvar.randomness import Purpose, row_key
 
@@ -33,7 +35,7 @@ class Sampling(NamedTuple):
 
 def sampled_where(
     fitted: Fitted,
-    where: Mapping[Any, Any],
+    where: Any,
     n: int,
     seed: int,
     *,
@@ -56,13 +58,19 @@ def sampled_where(
     """
     if fitted.table is None:
         raise LogvarError(
-            f"where names columns, and this model was fitted on an array of shape {fitted.shape} for "
-            "each row: fit a data frame, a dict of columns or a table file"
+            f"where names columns, and this model was fitted on an array of shape {fitted.shape} "
+            "for each row: fit a data frame, a dict of columns or a table file"
         )
     if not isinstance(where, Mapping) or not where:
         raise LogvarError(
             f"where is {where!r}: expected a dict from names of columns to values, as in "
             "{'education': 'Doctorate', 'age': 40}"
+        )
+    rates = getattr(fitted.model.likelihood, "rates", None)
+    if rates is not None and rates.mode == OBSERVED:
+        raise LogvarError(
+            "where gives some counts of a row, and this model reads a row's library size from all "
+            "of them: fit with library=none or library=learned, or use likelihood='mixed'"
         )
     given = cells_where(where, fitted.table.schema)
     seen, row = _prepared(fitted, given, seed)
@@ -80,7 +88,7 @@ def sampled_where(
 def _prepared(fitted: Fitted, given: np.ndarray, seed: int) -> tuple[Batch, Batch]:
     """Return the row as the encoder reads it, and with values outside its range as they are."""
     examples, preparation = fitted.read(given)
-    key = row_key(np.int32(seed), Purpose.BINARIZATION, examples.words[0])
+    key = row_key(seed, Purpose.BINARIZATION, from_host(examples.words[0]))
     seen = preparation.batch(examples.stored[0], key)
     if not len(examples.outside):
         return seen, seen

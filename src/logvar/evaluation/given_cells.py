@@ -1,9 +1,10 @@
 """Draws of x given some of its cells, by adaptive importance sampling of z.
 
-The target is p(z | x_obs) ∝ p(z)·p(x_obs | z). Draws come from a mixture of the prior, of q(z | x_obs)
-and of Normals that are fitted to the weighted draws of the round before (Cappé et al. 2008, Stat.
-Comput. 18). The prior's share bounds every weight by p(x_obs | z)/(0.1·p(x_obs)), so an encoder that
-never saw a hole, whose q(z | x_obs) is then poor, does no harm. Only the last round's draws are kept.
+The target is p(z | x_obs) ∝ p(z)·p(x_obs | z). Draws come from a mixture of the prior, of
+q(z | x_obs) and of Normals that are fitted to the weighted draws of the round before (Cappé et al.
+2008, Stat. Comput. 18). The prior's share bounds every weight by 10·p(x_obs | z)/p(x_obs), so an
+encoder that never saw a hole, whose q(z | x_obs) is then poor, does no harm. Only the last round's
+draws are kept.
 """
 
 from typing import Any, NamedTuple
@@ -138,9 +139,9 @@ def _round(
 def _from_prior(task: _Task, indices: Array) -> Array:
     key = stream(task.seed, Purpose.GIVEN, task.round)
     condition = task.row.condition
-    return jax.vmap(
-        lambda i: task.model.sample_latents(jax.random.fold_in(key, i), condition)
-    )(indices)
+    return jax.vmap(lambda i: task.model.sample_latents(jax.random.fold_in(key, i), condition))(
+        indices
+    )
 
 
 def _from_encoder(task: _Task, indices: Array) -> Array:

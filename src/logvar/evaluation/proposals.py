@@ -1,4 +1,4 @@
-"""Mixtures of Normals fitted to weighted draws, from which better draws come: NumPy, on the host."""
+"""Mixtures of Normals fitted to weighted draws, to draw better ones: NumPy, on the host."""
 
 import math
 from typing import NamedTuple

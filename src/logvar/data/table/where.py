@@ -11,11 +11,9 @@ from logvar.data.table.frame import Table, as_table
 from logvar.data.table.schema import WITH_LEVELS, Column, Level, Name, Schema
 from logvar.errors import LogvarError, unknown_name
 
-_HOW = "expected NAME=VALUE, NAME=VALUE, as in \"education=Doctorate, sex=Female\""
-_QUOTED, _PLAIN_NAME, _PLAIN_VALUE = r'"((?:[^"]|"")*)"', r'([^=",]+?)', r"([^,]*?)"
-_PAIR = re.compile(
-    rf"\s*(?:{_QUOTED}|{_PLAIN_NAME})\s*=\s*(?:{_QUOTED}|{_PLAIN_VALUE})\s*(?:,|$)"
-)
+_HOW = 'expected NAME=VALUE, NAME=VALUE, as in "education=Doctorate, sex=Female"'
+_QUOTED, _PLAIN_NAME, _PLAIN_VALUE = r'"((?:[^"]|"")*)"', r'([^=",]+?)', r'((?:[^",][^,]*?)?)'
+_PAIR = re.compile(rf"\s*(?:{_QUOTED}|{_PLAIN_NAME})\s*=\s*(?:{_QUOTED}|{_PLAIN_VALUE})\s*(?:,|$)")
 _RANGE = re.compile(r"[<>≤≥].*|.*\S\s*(\.\.|…|\bto\b)\s*\S.*")
 
 
@@ -92,7 +90,7 @@ def cell_of(value: Any, column: Column, what: str) -> float:
     read = _one(value, name, what)
     if read.columns[0].null_count:
         raise LogvarError(
-            f"{what}: {name!r} is given as a missing cell ({value!r}): give a value, or leave it out"
+            f"{what}: {name!r} is given as a missing cell ({value!r}): give a value, or omit it"
         )
     if column.kind in WITH_LEVELS or column.kind == "constant":
         assert column.kind in WITH_LEVELS or column.value is not None
@@ -105,8 +103,8 @@ def cell_of(value: Any, column: Column, what: str) -> float:
         return float(code)
     if isinstance(value, str) and _RANGE.fullmatch(value.strip()):
         raise LogvarError(
-            f"{what}: {name!r} is given as {value!r}, and ranges are not supported: give one value, "
-            "or sample and keep the rows in the range"
+            f"{what}: {name!r} is given as {value!r}, and ranges are not supported: give one "
+            "value, or sample and keep the rows in the range"
         )
     try:
         return float(as_numbers(read.columns[0], column)[0])
@@ -124,8 +122,8 @@ def _column(asked: Any, schema: Schema) -> Column:
     if not column.is_modelled:
         other = "; give it as condition" if column.kind == "condition" else ""
         raise LogvarError(
-            f"where: column {asked!r} is not modelled ({column.kind}), so rows cannot be drawn given "
-            f"it{other or ': leave it out'}"
+            f"where: column {asked!r} is not modelled ({column.kind}), so no rows can be drawn "
+            f"given it{other or ': leave it out'}"
         )
     return column
 
