@@ -1,10 +1,12 @@
 """Rows with some given cells, drawn from a trained model, as the rows of `fit` came."""
 
+import dataclasses
 import logging
 import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from logvar.backend.compiling import from_host
@@ -88,12 +90,13 @@ def sampled_where(
 def _prepared(fitted: Fitted, given: np.ndarray, seed: int) -> tuple[Batch, Batch]:
     """Return the row as the encoder reads it, and with values outside its range as they are."""
     examples, preparation = fitted.read(given)
-    key = row_key(seed, Purpose.BINARIZATION, from_host(examples.words[0]))
-    seen = preparation.batch(examples.stored[0], key)
+    stored, words = jax.tree.map(from_host, (examples.stored[0], examples.words[0]))
+    key = row_key(seed, Purpose.BINARIZATION, words)
+    seen = preparation.batch(stored, key)
     if not len(examples.outside):
         return seen, seen
-    actual = examples.as_they_are(np.array([0]))[0].astype(np.float32)
-    return seen, preparation.batch(Batch(actual, condition=examples.stored[0].condition), key)
+    actual = from_host(examples.as_they_are(np.array([0]))[0].astype(np.float32))
+    return seen, preparation.batch(dataclasses.replace(stored, x=actual), key)
 
 
 def _say(effective_samples: float, draws: int) -> None:
