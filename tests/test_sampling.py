@@ -8,7 +8,7 @@ import pytest
 
 import logvar
 from logvar import sampling
-from logvar.data.table.where import pairs_of
+from logvar.cli.pairs import pairs_of
 from logvar.errors import FewEffectiveSamples, LogvarError
 
 

@@ -6,9 +6,9 @@ from typing import Annotated
 import tyro
 
 from logvar.cli.arguments import DataDir, Out, OwnData, Pictures, Run, Seed
+from logvar.cli.pairs import pairs_of
 from logvar.cli.terminal import check_given
 from logvar.data.paths import check_readable, check_writable
-from logvar.data.table.where import pairs_of
 
 
 def encode(run: Run, data: OwnData = None, /, *, out: Out, data_dir: DataDir = None) -> None:
