@@ -26,6 +26,7 @@ from logvar.evaluation.summary import Evaluation, evaluate
 from logvar.fitted import FittedAttributes, PartAndMethod
 from logvar.imputing import Imputation, imputed
 from logvar.objectives.elbo import ELBO
+from logvar.sampling import Sampling, sampled_where
 from logvar.storage.compiled import keep_compiled_programs
 
 
@@ -178,6 +179,7 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
         self,
         n_samples: int = 1,
         *,
+        where: Any = None,
         mean: bool = False,
         missing: bool = False,
         random_state=None,
@@ -187,12 +189,19 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
 
         Args:
             n_samples: how many.
+            where: for a table, cells that all rows are to have, {"education": "Doctorate"}: rows
+                are then draws from p(x | these cells), by importance resampling of z. A level of
+                0.1 % gets its rows, too. If the draws of z have few effective samples, the warning
+                `logvar.errors.FewEffectiveSamples` says so; `sampling` returns their number.
             mean: return E[x | z], as pictures usually show, instead of a draw of x.
             missing: for a table, leave cells out as they are left out of the training rows.
             random_state: the seed; by default that of the estimator.
             condition: for a conditional model, a dict of one value for each of its columns, or
                 one row for each draw; draws then come from p(x | condition).
         """
+        if where is not None:
+            settings = {"mean": mean, "missing": missing, "random_state": random_state}
+            return self.sampling(n_samples, where=where, condition=condition, **settings).rows
         check_is_fitted(self, "model_")
         fitted, n = self.fitted_, draws_of(n_samples)
         seed = fitted.seed if random_state is None else seed_of(random_state)
@@ -202,6 +211,32 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
         told = fitted.conditions
         beside = None if told is None or not told.inside else told.table(condition, n)
         return fitted.as_given(cells, beside=beside)
+
+    def sampling(
+        self,
+        n_samples: int = 1,
+        *,
+        where: Any,
+        mean: bool = False,
+        missing: bool = False,
+        random_state=None,
+        condition=None,
+    ) -> Sampling:
+        """Return the rows of `sample(where=…)`, their effective sample size, and log p(where).
+
+        The arguments are those of `sample`.
+
+        Raises:
+            LogvarError: the model was not fitted on a table, a column is not there, a level was
+                never seen, or the cells are impossible.
+        """
+        check_is_fitted(self, "model_")
+        keep_compiled_programs()
+        seed = self.fitted_.seed if random_state is None else seed_of(random_state)
+        n = draws_of(n_samples)
+        return sampled_where(
+            self.fitted_, where, n, seed, mean=mean, missing=missing, condition=condition
+        )
 
     def elbo(
         self,
