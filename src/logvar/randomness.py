@@ -28,6 +28,7 @@ class Purpose(enum.IntEnum):
     PRIOR = 10
     IMPUTATION = 11
     MISSING = 12
+    AGGREGATE = 20
 
 
 _GENERATOR = "threefry2x32"

@@ -23,7 +23,14 @@ def encode(
     examples = examples_of(rows)
     # Hashing rows for noise that is never drawn would take a fifth of the time.
     words = examples.words if preparation.draws else np.zeros((len(examples), 2), np.uint32)
-    return in_blocks(_encode, (model, preparation, host_int(seed)), examples.stored, words)
+    return encode_stored(model, examples.stored, words, preparation, seed)
+
+
+def encode_stored(
+    model: Model, rows: Batch, words: np.ndarray, preparation: Preparation, seed: int
+) -> dict[str, np.ndarray]:
+    """Return the code of each row of a batch; words key dynamic binarization."""
+    return in_blocks(_encode, (model, preparation, host_int(seed)), rows, words)
 
 
 def decode(model: Model, latents: np.ndarray, condition: np.ndarray | None = None) -> np.ndarray:
