@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from logvar import scales as scales
     from logvar.comparing import Comparison as Comparison
     from logvar.comparing import compare as compare
+    from logvar.data.drawn import shapes as shapes
     from logvar.distributions.normal import Normal as Normal
     from logvar.distributions.normal import reparameterize as reparameterize
     from logvar.errors import LogvarError as LogvarError
     from logvar.estimator import VAE as VAE
     from logvar.estimator import load as load
+    from logvar.evaluation.disentanglement.scores import disentanglement as disentanglement
     from logvar.evaluation.units import bits_per_dimension as bits_per_dimension
     from logvar.interop.keras import import_keras as import_keras
     from logvar.interop.probing.probe import probe as probe
@@ -42,6 +44,8 @@ _HOMES = {
     "LogvarError": "logvar.errors",
     "VAE": "logvar.estimator",
     "bits_per_dimension": "logvar.evaluation.units",
+    "disentanglement": "logvar.evaluation.disentanglement.scores",
+    "shapes": "logvar.data.drawn",
     "load": "logvar.estimator",
     "import_keras": "logvar.interop.keras",
     "probe": "logvar.interop.probing.probe",

@@ -29,6 +29,8 @@ class Purpose(enum.IntEnum):
     IMPUTATION = 11
     MISSING = 12
     AGGREGATE = 20
+    DRAWN = 21
+    SAMPLER = 22
 
 
 _GENERATOR = "threefry2x32"

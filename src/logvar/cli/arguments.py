@@ -18,7 +18,7 @@ Data = Annotated[
     tyro.conf.Positional,
     tyro.conf.arg(
         metavar="DATA",
-        help="digits, mnist, a table (.csv .tsv .csv.gz .parquet .arrow), a .npy or .npz file, or "
+        help="digits, mnist, shapes, a table (.csv .tsv .csv.gz .parquet .arrow), a .npy or .npz file, or "
         "a folder of images or IDX files",
     ),
 ]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import DTypeLike
 
-from logvar.data import arrays, idx
+from logvar.data import arrays, drawn, idx
 from logvar.data.images.arrays import read_as_images
 from logvar.data.images.reading import ImageReading, read_folder
 from logvar.data.paths import BUILT_IN, TABLES, check_readable, ending, stem
@@ -50,7 +50,7 @@ def load(
     """Load a data set.
 
     Args:
-        source: `digits`, `mnist`, or the path of a .npy or .npz file, of a table (.csv, .tsv, .gz
+        source: `digits`, `mnist`, `shapes`, or the path of a .npy or .npz file, of a table (.csv, .tsv, .gz
             or not, .parquet, .arrow, .feather), a folder of images or one with IDX files.
         data_dir: the folder to look for `mnist` in; otherwise the variable LOGVAR_DATA.
         resize: for a folder of images, the size to scale them to: "64", or "64x48" (width first).
@@ -75,6 +75,8 @@ def load(
         )
     if source == "digits":
         found = _digits()
+    elif source == "shapes":
+        found = _shapes()
     elif source == "mnist":
         found = _from_idx("mnist", idx.mnist_folder(data_dir))
     elif path.is_dir():
@@ -172,6 +174,13 @@ def _digits() -> Dataset:
     rows = (digits.images[..., None] / 16.0).astype(np.float32)
     labels = digits.target
     return Dataset("digits", rows[:1500], rows[1500:], labels[:1500], labels[1500:])
+
+
+def _shapes() -> Dataset:
+    """Drawn shapes of 32 × 32 pixels with known factors; the label is the shape."""
+    train, test = drawn.built_in()
+    labels = train.factors["shape"], test.factors["shape"]
+    return Dataset("shapes", train.images, test.images, *labels)
 
 
 def _from_idx(name: str, folder: Path) -> Dataset:
