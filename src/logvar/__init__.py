@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from logvar.distributions.normal import reparameterize as reparameterize
     from logvar.errors import LogvarError as LogvarError
     from logvar.estimator import VAE as VAE
-    from logvar.estimator import load as load
     from logvar.evaluation.disentanglement.scores import disentanglement as disentanglement
     from logvar.evaluation.units import bits_per_dimension as bits_per_dimension
     from logvar.interop.keras import import_keras as import_keras
     from logvar.interop.probing.probe import probe as probe
+    from logvar.loading import load as load
+    from logvar.outliers import OutlierVAE as OutlierVAE
     from logvar.runs.resuming import Checkpoints as Checkpoints
     from logvar.training import optimizers as optimizers
     from logvar.training import schedules as schedules
@@ -43,10 +44,11 @@ _HOMES = {
     "reparameterize": "logvar.distributions.normal",
     "LogvarError": "logvar.errors",
     "VAE": "logvar.estimator",
+    "OutlierVAE": "logvar.outliers",
     "bits_per_dimension": "logvar.evaluation.units",
     "disentanglement": "logvar.evaluation.disentanglement.scores",
     "shapes": "logvar.data.drawn",
-    "load": "logvar.estimator",
+    "load": "logvar.loading",
     "import_keras": "logvar.interop.keras",
     "probe": "logvar.interop.probing.probe",
     "Checkpoints": "logvar.runs.resuming",
@@ -65,6 +67,8 @@ __all__ = [*_HOMES, "__version__"]
 
 
 def __getattr__(name: str) -> object:
+    if name == "pyod":  # not in __all__, because it needs PyOD
+        return importlib.import_module("logvar.pyod")
     if name not in _HOMES:
         raise AttributeError(f"module 'logvar' has no attribute {name!r}; it has {__all__}")
     module = importlib.import_module(_HOMES[name])

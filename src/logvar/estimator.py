@@ -5,7 +5,7 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,20 +18,22 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from logvar import assembly
 from logvar.assembly import Own
 from logvar.assembly.parts import get, own_classes, written
+from logvar.assembly.start import Start
 from logvar.assembly.tables import Intake, taken_in, taken_in_again
+from logvar.backend.sparse import Rows
 from logvar.data.intake import (
     at_least_two,
     counted,
     held_out_of,
     seed_of,
 )
+from logvar.data.table.form import TableForm
 from logvar.errors import LogvarError, LogvarTypeError
 from logvar.fitted import Fitted
 from logvar.fitted_methods import FittedMethods
-from logvar.networks import Network
 from logvar.recipe import CUSTOM, Recipe
 from logvar.recipe.older import unknown_setting
-from logvar.runs.loading import load_fitted
+from logvar.runs.adapting import recipe_from, start_from
 from logvar.runs.resuming import (
     Checkpoints,
     Resume,
@@ -77,7 +79,7 @@ class VAE(FittedMethods, BaseEstimator):
             columns of a table, each by its kind; "auto"; or one of your own. With settings,
             "normal(noise=per-feature)"; see `logvar.likelihoods`.
         network: "mlp", "conv", "tutorial" or "auto"; with settings, "mlp(hidden=[256, 128])".
-        objective: "elbo" or "iwae", with settings, "elbo(beta=4, warmup=20)" or
+        objective: "elbo", "iwae" or "trimmed", with settings, "elbo(beta=4, warmup=20)" or
             "iwae(samples=5, gradient=dreg)"; or one of your own. Scores are always at β = 1.
         initial_sigma: σ when training starts: a number; "auto", which is 1 under any scale
             that reaches it; or "as-is", raw outputs as the network draws them.
@@ -100,6 +102,8 @@ class VAE(FittedMethods, BaseEstimator):
         dequantize: add uniform noise of one level to integer data.
         schema: for a table, what its columns are where that is not found as wished: a dict such as
             {"zip": "categorical", "id": "identifier"}, the path of a schema.toml, or a `Schema`.
+        from_run: a run folder: start from its weights instead of from random ones, and read rows as
+            it does. Its model stays; training has settings of its own.
         encoder: your own module from one example to (mean, raw), or to whatever else the posterior
             needs; pass the decoder as well.
         decoder: your own module from one example's latents to raw outputs.
@@ -154,6 +158,7 @@ class VAE(FittedMethods, BaseEstimator):
         binarization="none",
         dequantize=False,
         schema=None,
+        from_run="",
         encoder=None,
         decoder=None,
         random_state=0,
@@ -182,6 +187,7 @@ class VAE(FittedMethods, BaseEstimator):
         self.binarization = binarization
         self.dequantize = dequantize
         self.schema = schema
+        self.from_run = from_run
         self.encoder = encoder
         self.decoder = decoder
         self.random_state = random_state
@@ -198,13 +204,15 @@ class VAE(FittedMethods, BaseEstimator):
         announce: Callable[[str], None] | None = None,
         checkpoints: Checkpoints | str | os.PathLike | None = None,
         resume: Resume = False,
+        layer: str = "",
     ):
         """Train on X.
 
         Args:
             X: a table (a pandas, polars or Arrow frame, a dict of columns, a structured, object or
                 masked array, the path of a table file); or an array (rows, features) or (rows,
-                height, width[, channels]), in which uint8 are pixels. NaN is a missing cell.
+                height, width[, channels]), in which uint8 are pixels. NaN is a missing cell. For
+                likelihoods of counts also a sparse matrix of SciPy or an AnnData object.
             y: ignored; scikit-learn passes it.
             sample_weight: (rows,), how much each row counts: in the loss, and in the held-out ELBO.
                 A row of weight 0 is left out.
@@ -219,6 +227,8 @@ class VAE(FittedMethods, BaseEstimator):
                 an uninterrupted run; start over if there is none. If libraries, processor or
                 kernels have changed, one line says so (a warning if `announce` is not given).
                 Instead of True, pass further folders to search.
+            layer: of an AnnData object, the layer to read instead of its X, here and in all later
+                calls.
 
         Returns:
             self.
@@ -232,19 +242,31 @@ class VAE(FittedMethods, BaseEstimator):
             checkpoints = Checkpoints(checkpoints)
         own = self._own()
         source = {"data": source} if isinstance(source, str) else source
-        recipe = self._recipe(own).replace(**source)
+        source = dict(source) | ({"layer": layer} if layer else {})
+        recipe = recipe_from(self._recipe(own).replace(**source))
+        start = start_from(recipe.training.from_run, own) if recipe.training.from_run else None
         tell = announce or _log
-        given = self._first_rows(X, recipe.model.likelihood)
+        given = self._first_rows(X, recipe, start)
         form = given.form
+        if given.repeated:
+            tell(f"{given.repeated:,} names of columns repeat and have got a number: NAME-1, …")
         if form is not None:
             for line in str(form.schema).splitlines():
                 tell(line)
         if validation_data is not None:
             pair = isinstance(validation_data, tuple)
             validation_data = taken_in_again(
-                validation_data[0] if pair else validation_data, form, "validation_data"
+                validation_data[0] if pair else validation_data,
+                form,
+                "validation_data",
+                features=given.features,
+                layer=recipe.data.layer,
             ).rows
         rows, weight = counted(given.rows, sample_weight)
+        recipe = self._for_rows(recipe, rows, form)
+        all_count = len(rows) == len(given.rows)
+        with given.naming(None if all_count else np.flatnonzero(sample_weight)):
+            assembly.check_values(recipe, rows, own.classes)
         rows, validation, weight, held_out_weight = held_out_of(
             rows, weight, validation_data, recipe.training
         )
@@ -256,12 +278,15 @@ class VAE(FittedMethods, BaseEstimator):
             sample_weight=weight,
             held_out_weight=held_out_weight,
             table=form,
+            start=start,
         )
         for reason in run.decisions.why:
             tell(f"auto: {reason}")
         for note in run.decisions.notes:
             tell(note)
-        this = identity(recipe, data_of(rows, validation, weight, held_out_weight, form))
+        data = data_of(rows, validation, weight, held_out_weight, form, start)
+        this = identity(recipe, data)
+        features = given.features
         del rows, validation, given  # the run has them as its model reads them
         state, history = starting_state(
             run, this, checkpoints, resume, tell, announce or _warn, own.classes
@@ -284,7 +309,7 @@ class VAE(FittedMethods, BaseEstimator):
                 state=state,
                 history=history,
             )
-        self._wrap(Fitted.of_run(run, trained, this.data, own))
+        self._wrap(Fitted.of_run(run, trained, this.data, own, features))
         self.stopped_by_ = interrupt.requested
         for diagnosis in trained.rescues:
             tell(f"rescued: {diagnosis}")
@@ -339,6 +364,8 @@ class VAE(FittedMethods, BaseEstimator):
         vae = cls(**settings | objects)
         vae._wrap(fitted)
         vae.n_features_in_ = math.prod(fitted.shape)
+        if fitted.features is not None:
+            vae.feature_names_in_ = np.asarray(fitted.features, object)
         if fitted.table is not None:
             vae.schema = fitted.table.schema
             vae.n_features_in_ = len(fitted.table.schema)
@@ -374,12 +401,24 @@ class VAE(FittedMethods, BaseEstimator):
         settings["random_state"] = seed_of(self.random_state)
         return Recipe().replace(**written(settings, own.classes)).checked()
 
-    def _first_rows(self, X, likelihood: str) -> Intake:
+    def _for_rows(self, recipe: Recipe, rows: Rows, table: TableForm | None) -> Recipe:
+        """Return the recipe to fit these rows with."""
+        return recipe
+
+    def _first_rows(self, X, recipe: Recipe, start: Start | None) -> Intake:
         """Return X as the rows to train on, and remember the names of its columns."""
-        given = taken_in(X, likelihood, self.schema)
+        layer = recipe.data.layer
+        if start is None:
+            given = taken_in(X, recipe.model.likelihood, self.schema, layer=layer)
+        else:
+            table = start.table_for(self.schema)
+            given = taken_in_again(X, table, features=start.features, layer=layer)
         self.n_features_in_: int
         self.feature_names_in_: np.ndarray
-        if given.form is None:
+        if given.features is not None:
+            self.n_features_in_ = len(given.features)
+            self.feature_names_in_ = np.asarray(given.features, object)
+        elif given.form is None:
             self._check_names(X, reset=True)
             self.n_features_in_ = math.prod(given.rows.shape[1:])
         else:
@@ -401,54 +440,6 @@ class VAE(FittedMethods, BaseEstimator):
             f"{trained.diagnosis}. The step was not taken; the estimator keeps the weights from "
             f"before it (best epoch {int(trained.state.best_epoch)})"
         )
-
-
-def load(
-    path: str | os.PathLike,
-    *,
-    encoder: Network | None = None,
-    decoder: Network | None = None,
-    optimizer: Any = None,
-    learning_rate: Any = None,
-    parts: Collection[type] = (),
-) -> VAE:
-    """Load a fitted estimator from a run folder, without running any code from it.
-
-    Args:
-        path: the run folder.
-        encoder: if the run used networks of your own, a module of the same structure; its
-            weights are replaced by those of the run.
-        decoder: likewise.
-        optimizer: if the run's optimizer was an object, that object; needed only to fit again or
-            resume.
-        learning_rate: likewise.
-        parts: if the run used parts of your own classes, those classes; nothing is imported for
-            you.
-
-    Raises:
-        LogvarError: the folder is not a complete run, a file was changed, the format is another, or
-            the objects do not fit.
-
-    Example:
-        >>> import logvar, pathlib, tempfile
-        >>> from sklearn.datasets import load_iris
-        >>> vae = logvar.VAE(latent_dim=2, epochs=2).fit(load_iris().data)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = vae.save(pathlib.Path(folder) / "iris")
-        ...     bool((logvar.load(path).transform(load_iris().data)
-        ...           == vae.transform(load_iris().data)).all())
-        True
-    """
-    return VAE.of(
-        load_fitted(
-            path,
-            encoder=encoder,
-            decoder=decoder,
-            optimizer=optimizer,
-            learning_rate=learning_rate,
-            parts=parts,
-        )
-    )
 
 
 # `unknown` only collects the names of removed settings, so that they are answered: scikit-learn's

@@ -14,9 +14,11 @@ from logvar import scales
 from logvar.assembly.cautions import cautions
 from logvar.assembly.decisions import Decisions, decide
 from logvar.assembly.parts import Classes, check_fit, get, specs
+from logvar.assembly.start import Start
 from logvar.backend.precision import Precision, products_round_on_request
+from logvar.backend.sparse import Rows, array_of
 from logvar.data.examples import Examples, Units, examples_of, in_units
-from logvar.data.preparation import Preparation, as_float32
+from logvar.data.preparation import Preparation, as_float32, has_missing
 from logvar.data.standardization import Standardization
 from logvar.data.table.form import TableForm
 from logvar.data.table.units import TableUnits
@@ -64,7 +66,7 @@ class Own:
 def units_of(
     recipe: Recipe,
     decisions: Decisions,
-    rows: np.ndarray,
+    rows: Rows,
     own: Classes = (),
     table: TableForm | None = None,
 ) -> Units | None:
@@ -73,10 +75,10 @@ def units_of(
     spec = get("likelihood", decisions.likelihood, own)
     if isinstance(spec, Mixed):
         assert table is not None  # `decide` has checked it
-        return TableUnits.of_cells(rows, table.schema.modelled)
+        return TableUnits.of_cells(array_of(rows), table.schema.modelled)
     if not spec.standardizes:
         return None
-    return Standardization.of_rows(rows, noise=0.5 if recipe.data.dequantize else 0.0)
+    return Standardization.of_rows(array_of(rows), noise=0.5 if recipe.data.dequantize else 0.0)
 
 
 def preparation(recipe: Recipe, decisions: Decisions, units: Units | None = None) -> Preparation:
@@ -163,15 +165,18 @@ def _model(
     seen = encoder_shape(likelihood, shape, decisions.missing, condition_size)
     # What the decoder's outputs are shaped like: an image stays one beside a mask or a condition.
     x = encoder_shape(likelihood, shape, missing=False)
-    seed, latent_dim = recipe.training.random_state, recipe.model.latent_dim
+    # The decoder sees the condition, and not the latents that the likelihood reads itself.
+    seed, further = recipe.training.random_state, condition_size - likelihood.latents
+    latent_dim = recipe.model.latent_dim + likelihood.latents
     if own.encoder is not None and own.decoder is not None:
         encoder, decoder = own.encoder, own.decoder
         latent_dim = check_encoder(encoder, seen, parts.posterior.heads)
-        check_decoder(decoder, latent_dim + condition_size, likelihood.output_shape(shape), shape)
+        parts.posterior.check(latent_dim)
+        check_decoder(decoder, latent_dim + further, likelihood.output_shape(shape), shape)
     else:
+        parts.posterior.check(latent_dim)
         outputs = sum(parts.posterior.heads(latent_dim).values())
-        decoded = latent_dim + condition_size
-        shapes = Shapes(seen, outputs, decoded, likelihood.output_shape(shape), x)
+        shapes = Shapes(seen, outputs, latent_dim + further, likelihood.output_shape(shape), x)
         network = get("network", decisions.network, own.classes)
         build = functools.partial(network.build, shapes, stream(seed, Purpose.WEIGHTS))
         encoder, decoder = build() if drawn else eqx.filter_eval_shape(build)
@@ -272,8 +277,8 @@ class Run:
 
 def build_run(
     recipe: Recipe,
-    rows: np.ndarray,
-    validation: np.ndarray | None,
+    rows: Rows,
+    validation: Rows | None,
     own: Own = Own(),
     *,
     sample_weight: np.ndarray | None = None,
@@ -281,6 +286,7 @@ def build_run(
     table: TableForm | None = None,
     condition: np.ndarray | None = None,
     held_out_condition: np.ndarray | None = None,
+    start: Start | None = None,
 ) -> Run:
     """Build a run.
 
@@ -294,26 +300,39 @@ def build_run(
         table: the form of the table that the rows are cells of, if they are.
         condition: (rows, size) float32, what the model is told of each row.
         held_out_condition: the same for the held-out rows.
+        start: the run that gives weights and units, if training starts from one.
 
     Raises:
         LogvarError: the data or a setting is invalid.
     """
     custom = own.encoder is not None
-    decisions = decide(
-        recipe, rows, validation, custom_networks=custom, own=own.classes, table=table
-    )
+    if start is None:
+        decisions = decide(
+            recipe, rows, validation, custom_networks=custom, own=own.classes, table=table
+        )
+    else:
+        decisions = start.decisions_for(own.classes, rows, validation)
     rounds = recipe.training.precision == Precision.BFLOAT16.value
     if rounds and custom and not products_round_on_request():
         raise LogvarError(
             "precision 'bfloat16' got your own networks on a CPU, which would compute in float32: "
             "use precision='float32', a built-in network, or an accelerator"
         )
-    found = units_of(recipe, decisions, rows, own.classes, table)
+    if start is None:
+        found = units_of(recipe, decisions, rows, own.classes, table)
+    else:
+        found = start.units_for(rows)
     if isinstance(found, Standardization) and found.note:
         decisions = dataclasses.replace(decisions, notes=(*decisions.notes, found.note))
     prepared = preparation(recipe, decisions, found)
+    if start is not None and any(has_missing(x) for x in (rows, validation) if x is not None):
+        prepared = dataclasses.replace(prepared, missing=True)
     size = 0 if condition is None else condition.shape[1]
-    model = build_model(recipe, decisions, rows.shape[1:], own, units=found, condition_size=size)
+    if start is None:
+        shape = rows.shape[1:]
+        model = build_model(recipe, decisions, shape, own, units=found, condition_size=size)
+    else:
+        model = start.model
     seed = recipe.training.random_state
     in_coordinates = coordinates(model)
     if recipe.training.match:
@@ -350,14 +369,14 @@ def build_run(
     )
 
 
-def _dtype(rows: np.ndarray, units: Units | None) -> str:
+def _dtype(rows: Rows, units: Units | None) -> str:
     if rows.dtype == np.uint8:
         return "uint8"
     return "float32" if units is None else np.dtype(units.dtype).name
 
 
 def read(
-    rows: np.ndarray,
+    rows: Rows,
     prepared: Preparation,
     seed: int,
     units: Units | None,
@@ -377,5 +396,5 @@ def read(
         LogvarError: a value is too large for a model that does not standardize.
     """
     if units is not None:
-        return in_units(rows, units, keyed=keyed)
+        return in_units(array_of(rows), units, keyed=keyed)
     return examples_of(prepared.fix(as_float32(rows), seed))

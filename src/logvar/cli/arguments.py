@@ -18,8 +18,8 @@ Data = Annotated[
     tyro.conf.Positional,
     tyro.conf.arg(
         metavar="DATA",
-        help="digits, mnist, shapes, a table (.csv .tsv .csv.gz .parquet .arrow), a .npy or .npz file, or "
-        "a folder of images or IDX files",
+        help="digits, mnist, shapes, a table (.csv .tsv .csv.gz .parquet .arrow), a .npy or .npz file, "
+        "cells (.h5ad), or a folder of images or IDX files",
     ),
 ]
 OwnData = Annotated[
@@ -72,11 +72,12 @@ class Source:
     header: Annotated[Literal["auto", "yes", "no"], tyro.conf.arg(help=_help("header"))] = "auto"
     resize: Annotated[str, tyro.conf.arg(help=_help("resize"))] = ""
     shape: Annotated[str, tyro.conf.arg(help=_help("shape"))] = ""
+    layer: Annotated[str, tyro.conf.arg(metavar="NAME", help=_help("layer"))] = ""
 
     @property
     def images(self) -> dict[str, str]:
-        """The recipe's settings of images."""
-        return {"resize": self.resize, "shape": self.shape}
+        """The recipe's settings of images and of AnnData."""
+        return {"resize": self.resize, "shape": self.shape, "layer": self.layer}
 
     def choices(self) -> Choices:
         """Return what is said of a table, checked as far as it can be without the table.
@@ -115,7 +116,7 @@ def _flags(name: str, without: tuple[str, ...] = ()) -> type:
             if field.name in (*OF_THE_SOURCE, *without):
                 continue
             kind, text = field.type.__origin__, field.type.__metadata__[0]  # type: ignore[union-attr]
-            flag_name = "seed" if field.name == "random_state" else None
+            flag_name = {"random_state": "seed", "from_run": "from"}.get(field.name)
             flag = Annotated[kind, tyro.conf.arg(help=text, name=flag_name)]  # type: ignore[valid-type]
             fields.append((field.name, flag, dataclasses.field(default=field.default)))
     return dataclasses.make_dataclass(name, fields, frozen=True)
@@ -127,7 +128,7 @@ ComparedSettings = _flags(
     "ComparedSettings",
     (
         "scale", "random_state", "initial_sigma", "match", "validation_fraction",
-        "on_divergence",
+        "on_divergence", "from_run",
     ),
 )  # fmt: skip
 

@@ -1,5 +1,6 @@
 """`logvar fit`: train with a progress bar, evaluate, write the run folder and its report."""
 
+import os
 import signal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from logvar.cli.console import console, counted, say
 from logvar.cli.inputs import Rows, Some, judged_rows
 from logvar.cli.judging import at_least_one, print_evaluation
 from logvar.data import sources
+from logvar.data.annotated import is_annotated
 from logvar.data.paths import absolute
 from logvar.data.table.choices import Choices
 from logvar.data.table.frame import Table
@@ -19,6 +21,7 @@ from logvar.evaluation.summary import Evaluation
 from logvar.recipe import Recipe
 from logvar.recipe.settings import OF_THE_SOURCE
 from logvar.report.page import write_report
+from logvar.runs.adapting import recipe_from
 from logvar.runs.resuming import Checkpoints
 from logvar.signals import leaving_unheard
 from logvar.storage import run_folder
@@ -54,13 +57,22 @@ def fit(
     at_least_one("--importance-samples", importance_samples)
     # From any folder, a run finds its data again, and reads them in the same way.
     source = {"data": absolute(data), **choices.as_settings()}
+    if settings.get("from_run"):
+        settings = settings | {"from_run": os.path.abspath(settings["from_run"])}
     recipe = Recipe().replace(**settings, **source).checked()
-    recipe = _as_written(recipe)
+    recipe = recipe_from(_as_written(recipe))
     check_fit(specs(recipe))
     if checkpointing.resume and _already_finished(out, recipe, choices):
         return
-    dataset = sources.load(data, data_dir, recipe.data.resize, recipe.data.shape, choices=choices)
-    overrides = _overrides(choices, dataset)
+    dataset = sources.load(
+        data,
+        data_dir,
+        recipe.data.resize,
+        recipe.data.shape,
+        choices=choices,
+        layer=recipe.data.layer,
+    )
+    overrides = overrides_of(choices, dataset)
     folder = UnfinishedFolder(
         out,
         overwrite=overwrite or checkpointing.resume,
@@ -97,14 +109,14 @@ def _as_written(recipe: Recipe) -> Recipe:
     return recipe.replace(**written(recipe.flat()))
 
 
-def _overrides(choices: Choices, dataset: sources.Dataset) -> dict[Name, Any] | None:
+def overrides_of(choices: Choices, dataset: sources.Dataset) -> dict[Name, Any] | None:
     """Return what is said of the columns of a table, if these examples are one.
 
     Raises:
         LogvarError: they have no columns.
     """
     overrides = choices.overrides()
-    if not overrides or dataset.reading is not None:
+    if not overrides or dataset.reading is not None or is_annotated(dataset.train):
         return None
     if not isinstance(dataset.train, Table) and dataset.train.ndim != 2:
         raise LogvarError(

@@ -6,10 +6,10 @@ from logvar.cli.console import counted, say
 from logvar.cli.factors import known_factors
 from logvar.cli.inputs import cells_of, rows_for
 from logvar.errors import LogvarError
-from logvar.estimator import load
 from logvar.evaluation.disentanglement.scores import disentanglement
 from logvar.evaluation.health import ACTIVE
 from logvar.evaluation.summary import Evaluation
+from logvar.loading import load
 from logvar.report.page import write_report
 from logvar.runs.doctor import described_environment, ending, health
 from logvar.storage import run_folder

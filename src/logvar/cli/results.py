@@ -12,7 +12,8 @@ from logvar.data import sources
 from logvar.data.table.frame import Table, as_table, is_table
 from logvar.data.table.rows import columns_of_kinds, with_columns
 from logvar.errors import LogvarError
-from logvar.estimator import VAE, load
+from logvar.estimator import VAE
+from logvar.loading import load
 from logvar.storage.compiled import keep_compiled_programs
 
 

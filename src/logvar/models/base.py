@@ -118,6 +118,11 @@ class Model(eqx.Module):
         """Return E[x | z], in the units that the model sees x in."""
         return self.likelihood.mean(self.decode(z, condition))
 
+    def reconstruction(self, example: Batch, code: Code) -> Any:
+        """Return E[x | z] at the posterior mean of an example, with what its row itself tells."""
+        likelihood = self.likelihood.given(example.x, example.observed)
+        return likelihood.mean(self.decode(self.embedding(code), example.condition))
+
 
 def in_groups(
     q: Distribution,

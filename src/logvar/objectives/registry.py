@@ -3,6 +3,7 @@
 from logvar.objectives.base import Objective
 from logvar.objectives.elbo import ELBO
 from logvar.objectives.importance import ImportanceWeighted
+from logvar.objectives.trimmed import Trimmed
 from logvar.registry import Entry, Registry
 
 OBJECTIVES = Registry(
@@ -17,6 +18,11 @@ OBJECTIVES = Registry(
             "log (1/k)·Σ p(x, z)/q(z | x)",
             "Burda et al. 2016 (arXiv 1509.00519)",
         ),
+        "trimmed": Entry(
+            Trimmed,
+            "the ELBO of a batch without its least probable rows",
+            "Shen & Sanghavi 2019 (arXiv 1810.11874)",
+        ),
     },
 )
 
@@ -27,7 +33,7 @@ def names() -> list[str]:
     Example:
         >>> import logvar
         >>> logvar.objectives.names()
-        ['elbo', 'iwae']
+        ['elbo', 'iwae', 'trimmed']
     """
     return OBJECTIVES.names()
 

@@ -26,10 +26,13 @@ class ModelSettings:
 
     latent_dim: Annotated[int, "number of latents"] = 10
     scale: Annotated[str, "how raw outputs become σ; see `logvar scales`"] = "log-variance"
-    posterior: Annotated[str, "diagonal or full; see `logvar parts posterior`"] = "diagonal"
-    prior: Annotated[str, "standard, or mixture(components=10); see `logvar parts prior`"] = (
-        "standard"
-    )
+    posterior: Annotated[
+        str, "diagonal, full, low-rank(rank=2), power-spherical; see `logvar parts posterior`"
+    ] = "diagonal"
+    prior: Annotated[
+        str,
+        "standard, mixture(components=10), uniform-sphere; see `logvar parts prior`",
+    ] = "standard"
     likelihood: Annotated[
         str,
         "auto, bernoulli, normal, laplace, student-t, discretized-logistic, categorical, poisson, "
@@ -52,7 +55,7 @@ class ObjectiveSettings:
 
     objective: Annotated[
         str,
-        "elbo or iwae; with settings, 'elbo(beta=4, warmup=20)' or 'iwae(samples=5)'; see "
+        "elbo, iwae or trimmed; with settings, 'elbo(beta=4, warmup=20)' or 'iwae(samples=5)'; see "
         "`logvar parts objective`",
     ] = "elbo"
 
@@ -81,6 +84,7 @@ class TrainingSettings:
     ] = "stop"
     match: Annotated[str, "train in the coordinates of this other scale of the log family"] = ""
     random_state: Annotated[int, "seed of everything random"] = 0
+    from_run: Annotated[str, "a run folder: start from its weights, and read rows as it does"] = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,11 +102,12 @@ class DataSettings:
     )
     schema: Annotated[str, "a schema.toml that says what some or all columns of a table are"] = ""
     kinds: Annotated[str, "what columns of a table are, by name, as JSON"] = ""
+    layer: Annotated[str, "of an .h5ad file, the layer to read instead of its X"] = ""
     binarization: Annotated[str, "none, threshold, static or dynamic"] = "none"
     dequantize: Annotated[bool, "add uniform noise of one level to integer data"] = False
 
 
-OF_THE_SOURCE = ("data", "resize", "shape", "reading", "header", "schema", "kinds")
+OF_THE_SOURCE = ("data", "resize", "shape", "reading", "header", "schema", "kinds", "layer")
 """Settings that say where examples come from; an estimator in Python is given the examples."""
 
 

@@ -12,6 +12,8 @@ import numpy as np
 
 from logvar.assembly import Run
 from logvar.assembly.parts import Classes, without_unused, written
+from logvar.assembly.start import Start
+from logvar.backend.sparse import Rows
 from logvar.data.sources import fingerprint
 from logvar.data.table.form import TableForm
 from logvar.errors import LogvarError
@@ -50,11 +52,12 @@ class Checkpoints:
 
 
 def data_of(
-    rows: np.ndarray,
-    validation: np.ndarray | None,
+    rows: Rows,
+    validation: Rows | None,
     weight: np.ndarray | None = None,
     held_out_weight: np.ndarray | None = None,
     table: TableForm | None = None,
+    start: Start | None = None,
 ) -> dict[str, Any]:
     """Return what identifies the data of a run."""
     data = {"rows": len(rows), "sha256": fingerprint(rows)}
@@ -66,6 +69,8 @@ def data_of(
         data["validation_weight_sha256"] = fingerprint(held_out_weight)
     if table is not None:
         data["schema_sha256"] = hashlib.sha256(table.schema.as_toml().encode()).hexdigest()
+    if start is not None:
+        data["from_sha256"] = start.sha256
     return data
 
 

@@ -8,9 +8,7 @@ from logvar.evaluation.disentanglement.factors import Factor, binned
 Matrix = Float[np.ndarray, "latents factors"]
 
 
-def mutual_information(
-    first: Int[np.ndarray, "rows"], second: Int[np.ndarray, "rows"]
-) -> float:
+def mutual_information(first: Int[np.ndarray, "rows"], second: Int[np.ndarray, "rows"]) -> float:
     """Return the mutual information of two columns of levels, nats, from their joint counts.
 
     Example:
@@ -28,9 +26,7 @@ def mutual_information(
     return float(np.sum(joint[some] * np.log(joint[some] / apart[some])))
 
 
-def information_matrix(
-    codes: Float[np.ndarray, "rows latents"], factors: list[Factor]
-) -> Matrix:
+def information_matrix(codes: Float[np.ndarray, "rows latents"], factors: list[Factor]) -> Matrix:
     """Return the mutual information of each latent, in 20 bins, with each factor, nats."""
     latents = [binned(code) for code in codes.T]
     return np.array([[mutual_information(z, f.levels) for f in factors] for z in latents])

@@ -27,9 +27,7 @@ class _Groups:
                 "one; give levels, or more rows"
             )
 
-    def draw(
-        self, rng: np.random.Generator, batches: int, n: int
-    ) -> Int[np.ndarray, "batches n"]:
+    def draw(self, rng: np.random.Generator, batches: int, n: int) -> Int[np.ndarray, "batches n"]:
         """Draw batches of rows, with replacement; the rows of each share a level."""
         chosen = rng.integers(len(self.sizes), size=batches)
         within = (rng.random((batches, n)) * self.sizes[chosen, None]).astype(np.int64)

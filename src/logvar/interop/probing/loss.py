@@ -51,8 +51,9 @@ class _Sizes:
 
 _RECONSTRUCTIONS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "binary cross-entropy of logits": lambda x, out: np.logaddexp(0.0, out) - x * out,
-    "binary cross-entropy of probabilities": lambda x, out: -special.xlogy(x, out)
-    - special.xlog1py(1 - x, -out),
+    "binary cross-entropy of probabilities": lambda x, out: (
+        -special.xlogy(x, out) - special.xlog1py(1 - x, -out)
+    ),
     "half the squared error (a Normal of σ = 1)": lambda x, out: 0.5 * (x - out) ** 2,
     "absolute error (a Laplace of scale 1)": lambda x, out: np.abs(x - out),
 }
