@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from logvar import objectives as objectives
     from logvar import posteriors as posteriors
     from logvar import priors as priors
+    from logvar import samplers as samplers
     from logvar import scales as scales
     from logvar.comparing import Comparison as Comparison
     from logvar.comparing import compare as compare
@@ -37,6 +38,7 @@ _HOMES = {
     "scales": "logvar.scales",
     "posteriors": "logvar.posteriors",
     "priors": "logvar.priors",
+    "samplers": "logvar.samplers",
     "likelihoods": "logvar.likelihoods",
     "objectives": "logvar.objectives",
     "networks": "logvar.networks",
@@ -59,8 +61,8 @@ _HOMES = {
 }
 
 _MODULES = (
-    "scales", "posteriors", "priors", "likelihoods", "objectives", "networks", "optimizers",
-    "schedules",
+    "scales", "posteriors", "priors", "likelihoods", "objectives", "networks", "samplers",
+    "optimizers", "schedules",
 )  # fmt: skip
 
 __all__ = [*_HOMES, "__version__"]

@@ -98,11 +98,9 @@ def test_the_sigma_of_its_kl_is_read_and_compared():
 
 
 def test_sizes_may_be_given_and_a_loss_of_another_kind_is_told():
-    flat = (
-        lambda x, out, mean, raw: loss()(  # noqa: E731
-            x.reshape(-1, 64), out.reshape(-1, 64), mean[:, :2], raw[:, :2]
-        )
-    )
+    def flat(x, out, mean, raw):
+        return loss()(x.reshape(-1, 64), out.reshape(-1, 64), mean[:, :2], raw[:, :2])
+
     assert logvar.probe(loss=flat, shape=(8, 8, 1), latent_dim=2).consistent
     odd = loss(error=lambda x, out: abs(x - out) ** 3)
     assert "changes like none of" in logvar.probe(loss=odd).problems[0]

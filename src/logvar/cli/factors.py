@@ -30,8 +30,8 @@ def known_factors(source: str) -> dict[str, np.ndarray]:
         cells = plain(column).to_pylist()
         if None in cells:
             raise LogvarError(
-                f"--factors {source}: column {name!r} is empty in row {cells.index(None)}; expected "
-                "the factors of every row"
+                f"--factors {source}: column {name!r} is empty in row {cells.index(None)}; "
+                "expected the factors of every row"
             )
         found[str(name)] = np.array(cells)
     return found

@@ -8,6 +8,7 @@ import numpy as np
 from logvar.cli import pictures
 from logvar.cli.inputs import all_rows
 from logvar.cli.outputs import refuse_its_data, write_examples, write_numbers
+from logvar.cli.samplers import fit_missing_sampler
 from logvar.data import sources
 from logvar.data.table.frame import Table, as_table, is_table
 from logvar.data.table.rows import columns_of_kinds, with_columns
@@ -46,11 +47,21 @@ def reconstruct(run: Path, data: str | None, data_dir: str | None, out: Path) ->
     write_examples(vae, out, vae.reconstruct(given.rows), given.files)
 
 
-def sample(run: Path, out: Path, n: int, mean: bool, missing: bool, seed: int | None) -> None:
-    """Draw examples from a run's model."""
+def sample(
+    run: Path,
+    out: Path,
+    n: int,
+    mean: bool,
+    missing: bool,
+    seed: int | None,
+    sampler: str = "prior",
+) -> None:
+    """Draw examples from a run's model, z from its prior or from a sampler."""
     vae = _opened(run, out, None)
     mean = pictures.check_images(vae, out) or mean
-    drawn = vae.sample(n, mean=mean, missing=missing, random_state=seed)
+    if sampler != "prior":
+        fit_missing_sampler(vae, run, sampler)
+    drawn = vae.sample(n, mean=mean, missing=missing, sampler=sampler, random_state=seed)
     write_examples(vae, out, drawn, what="E[x | z]" if mean else "draws of x")
 
 

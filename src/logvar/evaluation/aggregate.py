@@ -55,7 +55,7 @@ class _Task(NamedTuple):
     seed: Int[Array, ""]
     codes: Any
     """The codes of all rows, padded so that a program serves several numbers of rows."""
-    count: Int[Array, ""]
+    number: Int[Array, ""]
     """The number of rows."""
 
 
@@ -115,8 +115,8 @@ def _block(task: _Task, number: Array, codes: Any, words: Array) -> tuple[Array,
         return jnp.logaddexp(total, jnp.where(number == j, log_q, of_code))
 
     nothing = jnp.full(len(z), -jnp.inf, log_q.dtype)
-    summed = lax.fori_loop(0, task.count, add, nothing)
-    log_aggregate = summed - jnp.log(task.count.astype(summed.dtype))
+    summed = lax.fori_loop(0, task.number, add, nothing)
+    log_aggregate = summed - jnp.log(task.number.astype(summed.dtype))
     keys = jax.vmap(lambda i: stream(task.seed, Purpose.AGGREGATE, i))(number)
     return log_q, log_aggregate, jax.vmap(prior.log_prob)(z), z, jax.vmap(prior.sample)(keys)
 

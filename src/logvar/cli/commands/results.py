@@ -63,6 +63,15 @@ def sample(
     out: Pictures,
     n: Annotated[int, tyro.conf.arg(help="how many")] = 100,
     mean: Annotated[bool, tyro.conf.arg(help="write E[x | z] instead of a draw of x")] = False,
+    sampler: Annotated[
+        str,
+        tyro.conf.arg(
+            name="from",
+            metavar="SAMPLER",
+            help="where z is from: prior, mixture(components=10) or two-stage. One that the run "
+            "does not have is fitted to its training rows, and kept in the run",
+        ),
+    ] = "prior",
     missing: Annotated[
         bool, tyro.conf.arg(help="leave cells of a table empty as those of the training rows are")
     ] = False,
@@ -76,7 +85,7 @@ def sample(
     check_given(run)
     from logvar.cli import results
 
-    results.sample(run, out, n, mean, missing, seed)
+    results.sample(run, out, n, mean, missing, seed, sampler)
 
 
 def score(

@@ -1,4 +1,4 @@
-"""`logvar.probe`: check whether someone's sampler, density, KL and loss mean the same σ and ELBO."""
+"""`logvar.probe`: check whether someone's sampler, density, KL and loss go together."""
 
 import dataclasses
 import functools
@@ -23,7 +23,7 @@ class Probe:
     readings: dict[str, Reading]
     problems: list[str]
     loss: LossFactors | None = None
-    """The factors of a loss's terms and the β they amount to, if it was given and they are clear."""
+    """The factors of a loss's terms and the β they amount to, if both could be read."""
 
     @property
     def consistent(self) -> bool:
