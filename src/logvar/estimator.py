@@ -46,6 +46,7 @@ from logvar.runs.resuming import (
     with_checkpoints,
 )
 from logvar.runs.saving import write_run
+from logvar.samplers.storage import write_samplers
 from logvar.signals import Interrupt
 from logvar.storage import run_folder
 from logvar.storage.compiled import keep_compiled_programs
@@ -124,6 +125,7 @@ class VAE(FittedMethods, BaseEstimator):
         ended_: "finished", "stopped early", "interrupted" or "not finite".
         stopped_by_: the signal that interrupted fitting, or None.
         rescues_: one diagnosis for each time training was rescued.
+        samplers_: what `fit_sampler` fitted, by name.
         diagnosis_: what became NaN or infinite first, and why, if that ended training.
         n_features_in_: columns of a table, or features of an example.
 
@@ -364,6 +366,7 @@ class VAE(FittedMethods, BaseEstimator):
     def write_into(self, folder: Path) -> None:
         """Write what `save` writes into an existing folder."""
         write_run(self.fitted_, folder)
+        write_samplers(folder, dict(self.samplers_.values()))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -405,6 +408,11 @@ class VAE(FittedMethods, BaseEstimator):
     def _wrap(self, fitted: Fitted) -> None:
         keep_compiled_programs()  # a loaded model compiles programs as well
         self.fitted_ = fitted
+        self.samplers_ = {}
+
+    @staticmethod
+    def _second_stage(*arguments: Any, **settings: Any) -> "VAE":
+        return VAE(*arguments, **settings)
 
     def _own(self) -> Own:
         """The parts that the user passed as objects."""

@@ -1,5 +1,6 @@
 """What a trained model does with rows: embeddings, samples, scores, missing cells."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -8,6 +9,7 @@ from jax.typing import ArrayLike
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from logvar import samplers
 from logvar.assembly.parts import get
 from logvar.assembly.tables import Intake
 from logvar.data.examples import Examples
@@ -18,7 +20,7 @@ from logvar.distributions.base import Distribution
 from logvar.distributions.multivariate import DiagonalNormal
 from logvar.distributions.normal import Normal
 from logvar.errors import LogvarError
-from logvar.evaluation.coding import decode, draw, encode, reconstruct
+from logvar.evaluation.coding import decode, draw, draw_from, draw_posterior, encode, reconstruct
 from logvar.evaluation.elbo import elbo_terms
 from logvar.evaluation.importance import importance_log_likelihood
 from logvar.evaluation.imputation import cell_log_likelihood
@@ -26,6 +28,8 @@ from logvar.evaluation.summary import Evaluation, evaluate
 from logvar.fitted import FittedAttributes, PartAndMethod
 from logvar.imputing import Imputation, imputed
 from logvar.objectives.elbo import ELBO
+from logvar.samplers import FittedSampler, Sampler
+from logvar.samplers.storage import check_sampled, kept_sampler, name_of
 from logvar.sampling import Sampling, sampled_where
 from logvar.storage.compiled import keep_compiled_programs
 
@@ -43,6 +47,11 @@ class OddCell(NamedTuple):
 
 class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """The methods of an estimator that is trained."""
+
+    samplers_: dict[str, tuple[str, FittedSampler]]
+    """By name: the text of a sampler that was fitted after training, and what came of it."""
+    _second_stage: Callable[..., Any]
+    """Makes the estimator that a sampler of two stages trains."""
 
     def _posterior_of(self, X, condition=None) -> Normal | Distribution:
         """Return q(z | x) for each row.
@@ -175,6 +184,32 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
             )
         return explained
 
+    def fit_sampler(self, X, sampler: str | Sampler = "mixture") -> Any:
+        """Fit another distribution of z to posterior draws of X, for `sample(sampler=…)`.
+
+        Where the aggregate posterior differs from the prior, samples from it look more like the
+        data. It is saved with the estimator, and gone when `fit` is called again.
+
+        Args:
+            X: rows, usually those of `fit`.
+            sampler: "mixture(components=10)" or "two-stage"; see `logvar.samplers`.
+
+        Returns:
+            self.
+
+        Raises:
+            LogvarError: the sampler is unknown, has more components than there are rows, or does
+                not go with the model: z on a sphere, or a condition.
+        """
+        rows, preparation = self._stored(X)
+        chosen = samplers.get(sampler)
+        check_sampled(self.model_)
+        drawn = draw_posterior(self.model_, rows, preparation, self.fitted_.seed)
+        text = samplers.describe(chosen)
+        fitted = chosen.fit(drawn.astype(np.float64), self.fitted_.seed, self._second_stage)
+        self.samplers_ = self.samplers_ | {name_of(text): (text, fitted)}
+        return self
+
     def sample(
         self,
         n_samples: int = 1,
@@ -182,6 +217,7 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
         where: Any = None,
         mean: bool = False,
         missing: bool = False,
+        sampler: str = "prior",
         random_state=None,
         condition=None,
     ) -> Any:
@@ -193,6 +229,7 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
                 are then draws from p(x | these cells), by importance resampling of z. A level of
                 0.1 % gets its rows, too. If the draws of z have few effective samples, the warning
                 `logvar.errors.FewEffectiveSamples` says so; `sampling` returns their number.
+            sampler: where z is from: "prior", or the name of one that `fit_sampler` has fitted.
             mean: return E[x | z], as pictures usually show, instead of a draw of x.
             missing: for a table, leave cells out as they are left out of the training rows.
             random_state: the seed; by default that of the estimator.
@@ -200,12 +237,19 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
                 one row for each draw; draws then come from p(x | condition).
         """
         if where is not None:
+            if sampler != "prior":
+                raise LogvarError("where goes with sampler='prior': z is drawn given the cells")
             settings = {"mean": mean, "missing": missing, "random_state": random_state}
             return self.sampling(n_samples, where=where, condition=condition, **settings).rows
         check_is_fitted(self, "model_")
         fitted, n = self.fitted_, draws_of(n_samples)
         seed = fitted.seed if random_state is None else seed_of(random_state)
-        drawn = draw(self.model_, n, seed, mean=mean, condition=fitted.told(condition, n))
+        given = fitted.told(condition, n)
+        if sampler == "prior":
+            drawn = draw(self.model_, n, seed, mean=mean, condition=given)
+        else:
+            latents = kept_sampler(self.samplers_, sampler).draw(n, seed)
+            drawn = draw_from(self.model_, latents, seed, mean=mean, condition=given)
         cells = fitted.in_own_units(drawn)
         cells = fitted.with_holes(cells, seed) if missing else cells
         told = fitted.conditions

@@ -18,8 +18,8 @@ Data = Annotated[
     tyro.conf.Positional,
     tyro.conf.arg(
         metavar="DATA",
-        help="digits, mnist, a table (.csv .tsv .csv.gz .parquet .arrow), a .npy or .npz file, "
-        "cells (.h5ad), or a folder of images or IDX files",
+        help="digits, mnist, shapes, a table (.csv .tsv .csv.gz .parquet .arrow), a .npy or .npz "
+        "file, cells (.h5ad), or a folder of images or IDX files",
     ),
 ]
 OwnData = Annotated[
