@@ -16,16 +16,17 @@ if TYPE_CHECKING:
     from logvar import posteriors as posteriors
     from logvar import priors as priors
     from logvar import scales as scales
+    from logvar.classifier import VAEClassifier as VAEClassifier
     from logvar.comparing import Comparison as Comparison
     from logvar.comparing import compare as compare
     from logvar.distributions.normal import Normal as Normal
     from logvar.distributions.normal import reparameterize as reparameterize
     from logvar.errors import LogvarError as LogvarError
     from logvar.estimator import VAE as VAE
-    from logvar.estimator import load as load
     from logvar.evaluation.units import bits_per_dimension as bits_per_dimension
     from logvar.interop.keras import import_keras as import_keras
     from logvar.interop.probing.probe import probe as probe
+    from logvar.loading import load as load
     from logvar.runs.resuming import Checkpoints as Checkpoints
     from logvar.training import optimizers as optimizers
     from logvar.training import schedules as schedules
@@ -41,8 +42,9 @@ _HOMES = {
     "reparameterize": "logvar.distributions.normal",
     "LogvarError": "logvar.errors",
     "VAE": "logvar.estimator",
+    "VAEClassifier": "logvar.classifier",
     "bits_per_dimension": "logvar.evaluation.units",
-    "load": "logvar.estimator",
+    "load": "logvar.loading",
     "import_keras": "logvar.interop.keras",
     "probe": "logvar.interop.probing.probe",
     "Checkpoints": "logvar.runs.resuming",

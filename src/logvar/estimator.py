@@ -5,7 +5,7 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,14 +24,14 @@ from logvar.data.intake import (
     counted,
     held_out_of,
     seed_of,
+    trained_on,
 )
+from logvar.data.labels import Codes, Labels
 from logvar.errors import LogvarError, LogvarTypeError
 from logvar.fitted import Fitted
 from logvar.fitted_methods import FittedMethods
-from logvar.networks import Network
 from logvar.recipe import CUSTOM, Recipe
 from logvar.recipe.older import unknown_setting
-from logvar.runs.loading import load_fitted
 from logvar.runs.resuming import (
     Checkpoints,
     Resume,
@@ -244,6 +244,10 @@ class VAE(FittedMethods, BaseEstimator):
             validation_data = taken_in_again(
                 validation_data[0] if pair else validation_data, form, "validation_data"
             ).rows
+        label, labels = self._label_of(given, y)
+        if label is not None:
+            held_out_given = validation_data is not None
+            label = label[trained_on(len(label), sample_weight, held_out_given, recipe.training)]
         rows, weight = counted(given.rows, sample_weight)
         rows, validation, weight, held_out_weight = held_out_of(
             rows, weight, validation_data, recipe.training
@@ -256,12 +260,14 @@ class VAE(FittedMethods, BaseEstimator):
             sample_weight=weight,
             held_out_weight=held_out_weight,
             table=form,
+            label=label,
+            labels=labels,
         )
         for reason in run.decisions.why:
             tell(f"auto: {reason}")
         for note in run.decisions.notes:
             tell(note)
-        this = identity(recipe, data_of(rows, validation, weight, held_out_weight, form))
+        this = identity(recipe, data_of(rows, validation, weight, held_out_weight, form, label))
         del rows, validation, given  # the run has them as its model reads them
         state, history = starting_state(
             run, this, checkpoints, resume, tell, announce or _warn, own.classes
@@ -374,6 +380,10 @@ class VAE(FittedMethods, BaseEstimator):
         settings["random_state"] = seed_of(self.random_state)
         return Recipe().replace(**written(settings, own.classes)).checked()
 
+    def _label_of(self, given: Intake, y: Any) -> tuple[Codes | None, Labels | None]:
+        """Return what is to be learned beside X: the number of each row's label, and the labels."""
+        return None, None
+
     def _first_rows(self, X, likelihood: str) -> Intake:
         """Return X as the rows to train on, and remember the names of its columns."""
         given = taken_in(X, likelihood, self.schema)
@@ -401,54 +411,6 @@ class VAE(FittedMethods, BaseEstimator):
             f"{trained.diagnosis}. The step was not taken; the estimator keeps the weights from "
             f"before it (best epoch {int(trained.state.best_epoch)})"
         )
-
-
-def load(
-    path: str | os.PathLike,
-    *,
-    encoder: Network | None = None,
-    decoder: Network | None = None,
-    optimizer: Any = None,
-    learning_rate: Any = None,
-    parts: Collection[type] = (),
-) -> VAE:
-    """Load a fitted estimator from a run folder, without running any code from it.
-
-    Args:
-        path: the run folder.
-        encoder: if the run used networks of your own, a module of the same structure; its
-            weights are replaced by those of the run.
-        decoder: likewise.
-        optimizer: if the run's optimizer was an object, that object; needed only to fit again or
-            resume.
-        learning_rate: likewise.
-        parts: if the run used parts of your own classes, those classes; nothing is imported for
-            you.
-
-    Raises:
-        LogvarError: the folder is not a complete run, a file was changed, the format is another, or
-            the objects do not fit.
-
-    Example:
-        >>> import logvar, pathlib, tempfile
-        >>> from sklearn.datasets import load_iris
-        >>> vae = logvar.VAE(latent_dim=2, epochs=2).fit(load_iris().data)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = vae.save(pathlib.Path(folder) / "iris")
-        ...     bool((logvar.load(path).transform(load_iris().data)
-        ...           == vae.transform(load_iris().data)).all())
-        True
-    """
-    return VAE.of(
-        load_fitted(
-            path,
-            encoder=encoder,
-            decoder=decoder,
-            optimizer=optimizer,
-            learning_rate=learning_rate,
-            parts=parts,
-        )
-    )
 
 
 # `unknown` only collects the names of removed settings, so that they are answered: scikit-learn's

@@ -18,6 +18,7 @@ from logvar.assembly.tables import ARRAY, Intake
 from logvar.data.examples import Examples, Units
 from logvar.data.images.writing import own_units
 from logvar.data.intake import read_as
+from logvar.data.labels import Labels
 from logvar.data.preparation import Preparation, as_float32, has_missing
 from logvar.data.table.form import TableForm
 from logvar.data.table.frame import Table, back
@@ -63,6 +64,8 @@ class Fitted:
     """A diagnosis for each rescue."""
     table: TableForm | None = None
     """The form of the table that the training rows are from."""
+    labels: Labels | None = None
+    """The labels that the model tells apart, if it learned any."""
 
     @classmethod
     def of_run(
@@ -85,6 +88,7 @@ class Fitted:
             trained.diagnosis,
             tuple(trained.rescues),
             run.table,
+            run.labels,
         )
 
     @property

@@ -3,11 +3,11 @@
 `parts` lists all kinds of parts, `decisions` resolves "auto", `run` assembles the run.
 """
 
+from logvar.assembly.plan import build_plan
 from logvar.assembly.run import (
     Own,
     Run,
     build_model,
-    build_plan,
     build_run,
     preparation,
     read,

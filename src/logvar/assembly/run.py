@@ -13,9 +13,12 @@ from jaxtyping import Array
 from logvar import scales
 from logvar.assembly.cautions import cautions
 from logvar.assembly.decisions import Decisions, decide
+from logvar.assembly.labelled import Shares, check_objective, with_classifier
 from logvar.assembly.parts import Classes, check_fit, get, specs
+from logvar.assembly.plan import build_plan
 from logvar.backend.precision import Precision, products_round_on_request
 from logvar.data.examples import Examples, Units, examples_of, in_units
+from logvar.data.labels import Labels
 from logvar.data.preparation import Preparation, as_float32
 from logvar.data.standardization import Standardization
 from logvar.data.table.form import TableForm
@@ -30,17 +33,11 @@ from logvar.networks.checks import check_decoder, check_encoder
 from logvar.objectives import Objective
 from logvar.objectives.base import with_inputs
 from logvar.randomness import Purpose, stream
-from logvar.recipe import Recipe, TrainingSettings
+from logvar.recipe import Recipe
 from logvar.rescaling.initial_sigma import chosen_sigma, starting_at
 from logvar.rescaling.matching import coordinates, matched
-from logvar.training import optimizers, schedules
 from logvar.training.loop import Plan
 from logvar.training.state import partition
-from logvar.training.step import Fixed
-
-RESCUES = 3
-"""The maximum number of rescues of a run with on_divergence="rescue"."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Own:
@@ -102,6 +99,7 @@ def build_model(
     *,
     units: Units | None = None,
     condition_size: int = 0,
+    shares: Shares | None = None,
 ) -> VAEModel:
     """Build the untrained model; its weights are a function of the recipe's seed.
 
@@ -112,11 +110,12 @@ def build_model(
         own: parts passed as objects.
         units: how the model reads rows.
         condition_size: the number of values in a condition; 0 if there is none.
+        shares: of the labels, if the model is to learn them.
 
     Raises:
         LogvarError: the user's own network does not fit the data, or parts do not fit together.
     """
-    model = _model(recipe, decisions, shape, own, units, condition_size)
+    model = _model(recipe, decisions, shape, own, units, condition_size, shares)
     model = eqx.tree_at(
         lambda model: model.encoder,
         model,
@@ -139,9 +138,11 @@ def skeleton(
     own: Own = Own(),
     units: Units | None = None,
     condition_size: int = 0,
+    classes: int = 0,
 ) -> VAEModel:
     """Return the model with shapes instead of its networks' weights, to be filled from a file."""
-    return _model(recipe, decisions, shape, own, units, condition_size, drawn=False)
+    shares = Shares.unknown(classes) if classes else None
+    return _model(recipe, decisions, shape, own, units, condition_size, shares, drawn=False)
 
 
 def _model(
@@ -151,8 +152,11 @@ def _model(
     own: Own,
     units: Units | None,
     condition_size: int,
+    shares: Shares | None,
     drawn: bool = True,
 ) -> VAEModel:
+    without_label = condition_size
+    condition_size += 0 if shares is None else len(shares.log_prior)
     parts = specs(recipe, own.classes)
     check_fit(parts)
     spec = get("likelihood", decisions.likelihood, own.classes)
@@ -176,7 +180,7 @@ def _model(
         build = functools.partial(network.build, shapes, stream(seed, Purpose.WEIGHTS))
         encoder, decoder = build() if drawn else eqx.filter_eval_shape(build)
     prior = parts.prior.build(latent_dim, stream(seed, Purpose.PRIOR))
-    return VAEModel(
+    model = VAEModel(
         encoder=encoder,
         decoder=decoder,
         prior=prior,
@@ -186,6 +190,11 @@ def _model(
         missing=decisions.missing,
         condition_size=condition_size,
     )
+    if shares is None:
+        return model
+    read = encoder_shape(likelihood, shape, decisions.missing, without_label)
+    shapes = Shapes(read, 0, latent_dim, likelihood.output_shape(shape), x)
+    return with_classifier(model, shares, decisions.network, own.classes, seed, shapes, drawn)
 
 
 def encoder_shape(
@@ -204,48 +213,6 @@ def encoder_shape(
 
     x = jax.ShapeDtypeStruct(likelihood.example_shape(shape), jnp.float32)
     return jax.eval_shape(read, x).shape
-
-
-def build_plan(
-    recipe: Recipe,
-    prepared: Preparation,
-    objective: Objective,
-    own: Own = Own(),
-) -> Plan:
-    """Return everything else that the loop needs.
-
-    Args:
-        recipe: the recipe of the run.
-        prepared: the preparation left to do per batch.
-        objective: early stopping waits for its warm-up.
-        own: the optimizer or learning rate, if the recipe says "custom".
-    """
-    settings = recipe.training
-    rule = optimizers.get(settings.optimizer if own.optimizer is None else own.optimizer).build()
-    rate = settings.learning_rate if own.learning_rate is None else own.learning_rate
-    if rule.has_own_rate:
-        if settings.learning_rate != TrainingSettings().learning_rate:
-            raise LogvarError(
-                f"learning_rate is {settings.learning_rate!r}, and the optimizer is an object that "
-                "has a learning rate of its own: set it there, and leave learning_rate at its "
-                "default"
-            )
-        rate = 1.0
-    return Plan(
-        epochs=settings.epochs,
-        optimizer=rule,
-        schedule=schedules.get(rate),
-        clip_norm=settings.clip_norm,
-        seed=settings.random_state,
-        patience=settings.patience,
-        patience_starts=int(np.ceil(objective.warmup)),
-        rescues=RESCUES if settings.on_divergence == "rescue" else 0,
-        fixed=Fixed(
-            settings.batch_size,
-            prepared,
-            Precision(settings.precision),
-        ),
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -268,6 +235,8 @@ class Run:
     """The shape of one example in the data's own units."""
     table: TableForm | None = None
     """The form of the table that the rows are from."""
+    labels: Labels | None = None
+    """The labels that are learned."""
 
 
 def build_run(
@@ -281,6 +250,8 @@ def build_run(
     table: TableForm | None = None,
     condition: np.ndarray | None = None,
     held_out_condition: np.ndarray | None = None,
+    label: np.ndarray | None = None,
+    labels: Labels | None = None,
 ) -> Run:
     """Build a run.
 
@@ -294,11 +265,15 @@ def build_run(
         table: the form of the table that the rows are cells of, if they are.
         condition: (rows, size) float32, what the model is told of each row.
         held_out_condition: the same for the held-out rows.
+        label: (rows,) int32, the number of each row's label, −1 if unknown; to be learned.
+        labels: what these labels are.
 
     Raises:
         LogvarError: the data or a setting is invalid.
     """
     custom = own.encoder is not None
+    objective: Objective = get("objective", recipe.objective.objective, own.classes)
+    check_objective(objective, labels=labels is not None, own_networks=custom)
     decisions = decide(
         recipe, rows, validation, custom_networks=custom, own=own.classes, table=table
     )
@@ -313,20 +288,24 @@ def build_run(
         decisions = dataclasses.replace(decisions, notes=(*decisions.notes, found.note))
     prepared = preparation(recipe, decisions, found)
     size = 0 if condition is None else condition.shape[1]
-    model = build_model(recipe, decisions, rows.shape[1:], own, units=found, condition_size=size)
+    shares = None
+    if label is not None and labels is not None:
+        shares = Shares.of(label, sample_weight, labels)
+    model = build_model(
+        recipe, decisions, rows.shape[1:], own, units=found, condition_size=size, shares=shares
+    )
     seed = recipe.training.random_state
     in_coordinates = coordinates(model)
     if recipe.training.match:
         model, in_coordinates = matched(model, recipe.training.match)
-    objective: Objective = get("objective", recipe.objective.objective, own.classes)
     some = 0 if validation is None else len(validation)
     notes = (*decisions.notes, *cautions(recipe, objective, len(rows), some))
     decisions = dataclasses.replace(decisions, notes=notes)
-    plan = build_plan(recipe, prepared.after_fixing, objective, own)
+    plan = build_plan(recipe, prepared.after_fixing, objective, own.optimizer, own.learning_rate)
     plan.optimizer.check(partition(model)[0])
     # Only fitting a closed-form noise needs noise that is keyed by the rows' bytes.
     examples = read(rows, prepared, seed, found, keyed=model.likelihood.has_statistic)
-    examples = dataclasses.replace(examples, weight=sample_weight, condition=condition)
+    examples = dataclasses.replace(examples, weight=sample_weight, condition=condition, label=label)
     held_out = None
     if validation is not None:
         held_out = read(validation, prepared, seed, found)
@@ -347,6 +326,7 @@ def build_run(
         _dtype(rows, found),
         rows.shape[1:],
         table,
+        labels,
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from logvar.cli.console import counted, say
 from logvar.cli.inputs import cells_of, rows_for
 from logvar.errors import LogvarError
-from logvar.estimator import load
+from logvar.loading import load
 from logvar.evaluation.health import ACTIVE
 from logvar.evaluation.summary import Evaluation
 from logvar.report.page import write_report

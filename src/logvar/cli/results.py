@@ -7,12 +7,14 @@ import numpy as np
 
 from logvar.cli import pictures
 from logvar.cli.inputs import all_rows
+from logvar.cli.labels import label_in
 from logvar.cli.outputs import refuse_its_data, write_examples, write_numbers
 from logvar.data import sources
 from logvar.data.table.frame import Table, as_table, is_table
 from logvar.data.table.rows import columns_of_kinds, with_columns
 from logvar.errors import LogvarError
-from logvar.estimator import VAE, load
+from logvar.estimator import VAE
+from logvar.loading import load
 from logvar.storage.compiled import keep_compiled_programs
 
 
@@ -45,11 +47,14 @@ def reconstruct(run: Path, data: str | None, data_dir: str | None, out: Path) ->
     write_examples(vae, out, vae.reconstruct(given.rows), given.files)
 
 
-def sample(run: Path, out: Path, n: int, mean: bool, missing: bool, seed: int | None) -> None:
-    """Draw examples from a run's model."""
+def sample(
+    run: Path, out: Path, n: int, mean: bool, missing: bool, seed: int | None, label: str | None
+) -> None:
+    """Draw examples from a run's model, of one label if it is given."""
     vae = _opened(run, out, None)
     mean = pictures.check_images(vae, out) or mean
-    drawn = vae.sample(n, mean=mean, missing=missing, random_state=seed)
+    told = {} if label is None else {"label": label_in(vae, label)}
+    drawn = vae.sample(n, mean=mean, missing=missing, random_state=seed, **told)
     write_examples(vae, out, drawn, what="E[x | z]" if mean else "draws of x")
 
 

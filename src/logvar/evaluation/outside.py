@@ -39,15 +39,12 @@ class Wide(eqx.Module):
         arrays, rest = eqx.partition(parts, eqx.is_inexact_array)
         wide = jax.tree.map(lambda array: np.asarray(array, np.float64), arrays)
         prior, likelihood, posterior = eqx.combine(wide, rest)
-        whole = VAEModel(
-            encoder=model.encoder,
+        whole = dataclasses.replace(
+            model,
             decoder=_InFloat32(model.decoder),
             prior=prior,
             likelihood=likelihood,
             posterior=posterior,
-            latent_dim=model.latent_dim,
-            missing=model.missing,
-            condition_size=model.condition_size,
         )
         return cls(whole, safe)
 

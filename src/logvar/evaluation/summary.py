@@ -146,8 +146,13 @@ def evaluate(
             "",
             f"−log p(x)/(D·log 2), {_told(dimensions)}; log p: {meaning}",
         ),
-        _mean("reconstruction", row_terms.log_likelihood, nats, "log p(x | z), one sample per row"),
-        _mean("kl", row_terms.kl.sum(-1), nats, f"KL(q(z | x) ‖ p(z)) {how_kl}"),
+        _mean(
+            "reconstruction",
+            row_terms.log_likelihood,
+            nats,
+            f"log p(x | {model.hidden}), one sample per row",
+        ),
+        _mean("kl", row_terms.kl.sum(-1), nats, f"KL(q({model.hidden} | x) ‖ p({model.hidden})) {how_kl}"),
         _mean(model.likelihood.error_name, errors, "", how_errors),
     ]
     if batch_means:
@@ -248,7 +253,7 @@ def _error(task: tuple, rows: Batch, words: Array) -> Float[Array, "block"]:
 
     def row(row: Batch, word: Array) -> Array:
         example = preparation.batch(row, row_key(seed, Purpose.BINARIZATION, word))
-        mean = model.mean(model.embedding(model.encode(example)), example.condition)
+        mean = model.likelihood.mean(model.reconstructed(example, model.encode(example)))
         return _mean_error(model, mean, example, relative)
 
     return jax.vmap(row)(rows, words)
@@ -260,7 +265,7 @@ def _error_outside(task: tuple, seen: Batch, words: Array, actual: Batch) -> Flo
     def row(seen: Batch, word: Array, actual: Batch) -> Array:
         key = row_key(seed, Purpose.BINARIZATION, word)
         code = wide.encode(preparation.batch(seen, key))
-        mean = wide.model.mean(wide.model.embedding(code), seen.condition)
+        mean = wide.model.likelihood.mean(wide.model.reconstructed(seen, code))
         example = preparation.batch(actual, key)
         return _mean_error(wide.model, mean, example, relative)
 

@@ -3,6 +3,7 @@
 from logvar.objectives.base import Objective
 from logvar.objectives.elbo import ELBO
 from logvar.objectives.importance import ImportanceWeighted
+from logvar.objectives.labelled import Labelled
 from logvar.registry import Entry, Registry
 
 OBJECTIVES = Registry(
@@ -17,6 +18,11 @@ OBJECTIVES = Registry(
             "log (1/k)·Σ p(x, z)/q(z | x)",
             "Burda et al. 2016 (arXiv 1509.00519)",
         ),
+        "labelled": Entry(
+            Labelled,
+            "ELBO(x, y), or Σ_y q(y | x)·ELBO(x, y) + H(q(y | x)); and α·log q(y | x)",
+            "Kingma et al. 2014 (arXiv 1406.5298)",
+        ),
     },
 )
 
@@ -27,7 +33,7 @@ def names() -> list[str]:
     Example:
         >>> import logvar
         >>> logvar.objectives.names()
-        ['elbo', 'iwae']
+        ['elbo', 'iwae', 'labelled']
     """
     return OBJECTIVES.names()
 

@@ -52,7 +52,8 @@ class ObjectiveSettings:
 
     objective: Annotated[
         str,
-        "elbo or iwae; with settings, 'elbo(beta=4, warmup=20)' or 'iwae(samples=5)'; see "
+        "elbo, iwae, or labelled, which learns a label; with settings, 'elbo(beta=4, warmup=20)' "
+        "or 'iwae(samples=5)'; see "
         "`logvar parts objective`",
     ] = "elbo"
 

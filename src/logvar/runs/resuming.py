@@ -55,6 +55,7 @@ def data_of(
     weight: np.ndarray | None = None,
     held_out_weight: np.ndarray | None = None,
     table: TableForm | None = None,
+    label: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Return what identifies the data of a run."""
     data = {"rows": len(rows), "sha256": fingerprint(rows)}
@@ -64,6 +65,8 @@ def data_of(
         data["weight_sha256"] = fingerprint(weight)
     if held_out_weight is not None:
         data["validation_weight_sha256"] = fingerprint(held_out_weight)
+    if label is not None:
+        data["label_sha256"] = fingerprint(label)
     if table is not None:
         data["schema_sha256"] = hashlib.sha256(table.schema.as_toml().encode()).hexdigest()
     return data
