@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from logvar import assembly
 from logvar.assembly import Own
 from logvar.assembly.parts import get, own_classes, written
+from logvar.assembly.start import Start
 from logvar.assembly.tables import Intake, taken_in, taken_in_again
 from logvar.data.intake import (
     at_least_two,
@@ -32,6 +33,7 @@ from logvar.fitted import Fitted
 from logvar.fitted_methods import FittedMethods
 from logvar.recipe import CUSTOM, Recipe
 from logvar.recipe.older import unknown_setting
+from logvar.runs.adapting import recipe_from, start_from
 from logvar.runs.resuming import (
     Checkpoints,
     Resume,
@@ -100,6 +102,8 @@ class VAE(FittedMethods, BaseEstimator):
         dequantize: add uniform noise of one level to integer data.
         schema: for a table, what its columns are where that is not found as wished: a dict such as
             {"zip": "categorical", "id": "identifier"}, the path of a schema.toml, or a `Schema`.
+        from_run: a run folder: start from its weights instead of from random ones, and read rows as
+            it does. Its model stays; training has settings of its own.
         encoder: your own module from one example to (mean, raw), or to whatever else the posterior
             needs; pass the decoder as well.
         decoder: your own module from one example's latents to raw outputs.
@@ -154,6 +158,7 @@ class VAE(FittedMethods, BaseEstimator):
         binarization="none",
         dequantize=False,
         schema=None,
+        from_run="",
         encoder=None,
         decoder=None,
         random_state=0,
@@ -182,6 +187,7 @@ class VAE(FittedMethods, BaseEstimator):
         self.binarization = binarization
         self.dequantize = dequantize
         self.schema = schema
+        self.from_run = from_run
         self.encoder = encoder
         self.decoder = decoder
         self.random_state = random_state
@@ -232,9 +238,10 @@ class VAE(FittedMethods, BaseEstimator):
             checkpoints = Checkpoints(checkpoints)
         own = self._own()
         source = {"data": source} if isinstance(source, str) else source
-        recipe = self._recipe(own).replace(**source)
+        recipe = recipe_from(self._recipe(own).replace(**source))
+        start = start_from(recipe.training.from_run, own) if recipe.training.from_run else None
         tell = announce or _log
-        given = self._first_rows(X, recipe.model.likelihood)
+        given = self._first_rows(X, recipe.model.likelihood, start)
         form = given.form
         if form is not None:
             for line in str(form.schema).splitlines():
@@ -262,12 +269,14 @@ class VAE(FittedMethods, BaseEstimator):
             table=form,
             label=label,
             labels=labels,
+            start=start,
         )
         for reason in run.decisions.why:
             tell(f"auto: {reason}")
         for note in run.decisions.notes:
             tell(note)
-        this = identity(recipe, data_of(rows, validation, weight, held_out_weight, form, label))
+        data = data_of(rows, validation, weight, held_out_weight, form, start, label)
+        this = identity(recipe, data)
         del rows, validation, given  # the run has them as its model reads them
         state, history = starting_state(
             run, this, checkpoints, resume, tell, announce or _warn, own.classes
@@ -384,9 +393,12 @@ class VAE(FittedMethods, BaseEstimator):
         """Return what is to be learned beside X: the number of each row's label, and the labels."""
         return None, None
 
-    def _first_rows(self, X, likelihood: str) -> Intake:
+    def _first_rows(self, X, likelihood: str, start: Start | None) -> Intake:
         """Return X as the rows to train on, and remember the names of its columns."""
-        given = taken_in(X, likelihood, self.schema)
+        if start is None:
+            given = taken_in(X, likelihood, self.schema)
+        else:
+            given = taken_in_again(X, start.table_for(self.schema))
         self.n_features_in_: int
         self.feature_names_in_: np.ndarray
         if given.form is None:

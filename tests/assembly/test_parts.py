@@ -104,7 +104,10 @@ def test_parts_that_do_not_go_together_are_refused_before_training():
         logvar.VAE(
             posterior=Frozen(), prior=OnSphere(), objective="iwae(gradient=dreg)", **SMALL
         ).fit(X)
-    with pytest.raises(LogvarError, match="Frozen lies on 'sphere' and prior Standard on 'real'"):
+    with pytest.raises(
+        LogvarError,
+        match="'Frozen' lies on 'sphere' and prior 'standard' on 'real'.*prior='uniform-sphere' or posterior='diagonal'",
+    ):
         logvar.VAE(posterior=Frozen(), **SMALL).fit(X)
     logvar.VAE(posterior=Frozen(), prior=OnSphere(), **SMALL).fit(X)
 

@@ -19,6 +19,8 @@ from tests.cases import every_value_once
 from tests.contracts.test_scales import WRAPPED
 
 NAMES = POSTERIORS.names()
+PRIOR_ON = {"real": "standard", "sphere": "uniform-sphere"}
+"""A prior on each set that z may lie in."""
 SCALES = [name for name, entry in REGISTRY.items() if not entry.wraps] + WRAPPED
 
 
@@ -108,7 +110,9 @@ def test_gradients_are_finite_for_narrow_and_wide_posteriors(name):
     @jax.grad
     def slope(code):
         q = posterior.distribution(code)
-        return jnp.sum(q.log_prob_groups_of_noise(eps)) + jnp.sum(jnp.square(q.draw(eps)))
+        return jnp.sum(q.log_prob_groups_of_noise(eps)) + jnp.sum(
+            jnp.square(q.draw(eps) - jnp.arange(3.0))
+        )
 
     for sigma in (1e-4, 1.0, 1e4):
         code = some_code(posterior, 3)
@@ -121,7 +125,8 @@ def test_gradients_are_finite_for_narrow_and_wide_posteriors(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_run_starts_with_later_heads_at_0(name):
-    recipe = Recipe().replace(posterior=name, latent_dim=3)
+    prior = PRIOR_ON[logvar.posteriors.get(name).support]
+    recipe = Recipe().replace(posterior=name, prior=prior, latent_dim=3)
     decisions = Decisions("normal", "mlp(hidden=[4])", 1.0, ())
     model = build_model(recipe, decisions, (5,))
     rows = jnp.asarray(np.random.default_rng(0).normal(size=(6, 5)), jnp.float32)

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from logvar.assembly.parts import Classes, get
+from logvar.assembly.start import Start
 from logvar.backend.compiling import from_host
 from logvar.data.labels import Codes, Labels
 from logvar.errors import LogvarError
@@ -28,13 +29,18 @@ class Shares(NamedTuple):
 
     @classmethod
     def of(
-        cls, label: Codes, weight: Float[np.ndarray, "rows"] | None, labels: Labels
-    ) -> "Shares":
-        """Return the shares of labels, each row counted by its weight; −1 is an unknown label.
+        cls,
+        label: Codes | None,
+        weight: Float[np.ndarray, "rows"] | None,
+        labels: Labels | None,
+    ) -> "Shares | None":
+        """Return the shares of labels, each row counted by its weight; None if there are none.
 
         Raises:
             LogvarError: a label never occurs among these rows.
         """
+        if label is None or labels is None:
+            return None
         each = np.ones(len(label)) if weight is None else weight.astype(np.float64)
         counts = np.bincount(label[label >= 0], each[label >= 0], minlength=len(labels))
         if not counts.all():
@@ -82,12 +88,19 @@ def with_classifier(
     )
 
 
-def check_objective(objective: Objective, *, labels: bool, own_networks: bool) -> None:
+def check_objective(
+    objective: Objective, start: Start | None, *, labels: bool, own_networks: bool
+) -> None:
     """Check that the objective fits a model with or without labels to learn.
 
     Raises:
-        LogvarError: it does not, or labels are to be learned beside the user's own networks.
+        LogvarError: it does not, or labels are to be learned beside the user's own networks or
+            from another run's weights.
     """
+    if start is not None and (labels or isinstance(start.model, LabelledVAE)):
+        raise LogvarError(
+            f"from_run={start.name!r} is for models without labels to learn: leave it out"
+        )
     text = describe(objective)
     if labels and not objective.sums_out_labels:
         raise LogvarError(

@@ -208,8 +208,20 @@ def check_fit(specs: Specs) -> None:
             f"differentiable function of noise, and {type(posterior).__name__} is not: use "
             "gradient=total, or another posterior"
         )
-    if posterior.support != prior.support:
+    if prior.support is not None and posterior.support != prior.support:
+        family = posteriors.describe(_plain(posterior))
         raise LogvarError(
-            f"posterior {type(posterior).__name__} lies on {posterior.support!r} and prior "
-            f"{type(prior).__name__} on {prior.support!r}: choose two on the same set"
+            f"posterior {family!r} lies on {posterior.support!r} and prior "
+            f"{priors.describe(prior)!r} on {prior.support!r}: choose two on the same set, such as "
+            f"{_suggested(posterior, prior)}"
         )
+
+
+def _suggested(posterior: Posterior, prior: PriorSpec) -> str:
+    """Name a prior on the posterior's set, and a posterior on the prior's."""
+    fits = []
+    for kind, wanted in (("prior", posterior.support), ("posterior", prior.support)):
+        entries = KINDS[kind].entries
+        found = [n for n in entries if getattr(entries[n].build, "support", None) == wanted]
+        fits += [f"{kind}={found[0]!r}"] if found else []
+    return " or ".join(fits) or "diagonal and standard"

@@ -16,10 +16,11 @@ from logvar.assembly.decisions import Decisions, decide
 from logvar.assembly.labelled import Shares, check_objective, with_classifier
 from logvar.assembly.parts import Classes, check_fit, get, specs
 from logvar.assembly.plan import build_plan
+from logvar.assembly.start import Start
 from logvar.backend.precision import Precision, products_round_on_request
 from logvar.data.examples import Examples, Units, examples_of, in_units
 from logvar.data.labels import Labels
-from logvar.data.preparation import Preparation, as_float32
+from logvar.data.preparation import Preparation, as_float32, has_missing
 from logvar.data.standardization import Standardization
 from logvar.data.table.form import TableForm
 from logvar.data.table.units import TableUnits
@@ -171,8 +172,10 @@ def _model(
     if own.encoder is not None and own.decoder is not None:
         encoder, decoder = own.encoder, own.decoder
         latent_dim = check_encoder(encoder, seen, parts.posterior.heads)
+        parts.posterior.check(latent_dim)
         check_decoder(decoder, latent_dim + condition_size, likelihood.output_shape(shape), shape)
     else:
+        parts.posterior.check(latent_dim)
         outputs = sum(parts.posterior.heads(latent_dim).values())
         decoded = latent_dim + condition_size
         shapes = Shapes(seen, outputs, decoded, likelihood.output_shape(shape), x)
@@ -252,6 +255,7 @@ def build_run(
     held_out_condition: np.ndarray | None = None,
     label: np.ndarray | None = None,
     labels: Labels | None = None,
+    start: Start | None = None,
 ) -> Run:
     """Build a run.
 
@@ -267,33 +271,44 @@ def build_run(
         held_out_condition: the same for the held-out rows.
         label: (rows,) int32, the number of each row's label, −1 if unknown; to be learned.
         labels: what these labels are.
+        start: the run that gives weights and units, if training starts from one.
 
     Raises:
         LogvarError: the data or a setting is invalid.
     """
     custom = own.encoder is not None
     objective: Objective = get("objective", recipe.objective.objective, own.classes)
-    check_objective(objective, labels=labels is not None, own_networks=custom)
-    decisions = decide(
-        recipe, rows, validation, custom_networks=custom, own=own.classes, table=table
-    )
+    check_objective(objective, start, labels=labels is not None, own_networks=custom)
+    if start is None:
+        decisions = decide(
+            recipe, rows, validation, custom_networks=custom, own=own.classes, table=table
+        )
+    else:
+        decisions = start.decisions_for(own.classes, rows, validation)
     rounds = recipe.training.precision == Precision.BFLOAT16.value
     if rounds and custom and not products_round_on_request():
         raise LogvarError(
             "precision 'bfloat16' got your own networks on a CPU, which would compute in float32: "
             "use precision='float32', a built-in network, or an accelerator"
         )
-    found = units_of(recipe, decisions, rows, own.classes, table)
+    if start is None:
+        found = units_of(recipe, decisions, rows, own.classes, table)
+    else:
+        found = start.units_for(rows)
     if isinstance(found, Standardization) and found.note:
         decisions = dataclasses.replace(decisions, notes=(*decisions.notes, found.note))
     prepared = preparation(recipe, decisions, found)
+    if start is not None and any(has_missing(x) for x in (rows, validation) if x is not None):
+        prepared = dataclasses.replace(prepared, missing=True)
     size = 0 if condition is None else condition.shape[1]
-    shares = None
-    if label is not None and labels is not None:
-        shares = Shares.of(label, sample_weight, labels)
-    model = build_model(
-        recipe, decisions, rows.shape[1:], own, units=found, condition_size=size, shares=shares
-    )
+    shares = Shares.of(label, sample_weight, labels)
+    if start is None:
+        shape = rows.shape[1:]
+        model = build_model(
+            recipe, decisions, shape, own, units=found, condition_size=size, shares=shares
+        )
+    else:
+        model = start.model
     seed = recipe.training.random_state
     in_coordinates = coordinates(model)
     if recipe.training.match:

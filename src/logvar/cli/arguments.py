@@ -115,7 +115,7 @@ def _flags(name: str, without: tuple[str, ...] = ()) -> type:
             if field.name in (*OF_THE_SOURCE, *without):
                 continue
             kind, text = field.type.__origin__, field.type.__metadata__[0]  # type: ignore[union-attr]
-            flag_name = "seed" if field.name == "random_state" else None
+            flag_name = {"random_state": "seed", "from_run": "from"}.get(field.name)
             flag = Annotated[kind, tyro.conf.arg(help=text, name=flag_name)]  # type: ignore[valid-type]
             fields.append((field.name, flag, dataclasses.field(default=field.default)))
     return dataclasses.make_dataclass(name, fields, frozen=True)
@@ -127,7 +127,7 @@ ComparedSettings = _flags(
     "ComparedSettings",
     (
         "scale", "random_state", "initial_sigma", "match", "validation_fraction",
-        "on_divergence",
+        "on_divergence", "from_run",
     ),
 )  # fmt: skip
 

@@ -1,5 +1,6 @@
 """`logvar fit`: train with a progress bar, evaluate, write the run folder and its report."""
 
+import os
 import signal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from logvar.evaluation.summary import Evaluation
 from logvar.recipe import Recipe
 from logvar.recipe.settings import OF_THE_SOURCE
 from logvar.report.page import write_report
+from logvar.runs.adapting import recipe_from
 from logvar.runs.resuming import Checkpoints
 from logvar.signals import leaving_unheard
 from logvar.storage import run_folder
@@ -55,8 +57,10 @@ def fit(
     at_least_one("--importance-samples", importance_samples)
     # From any folder, a run finds its data again, and reads them in the same way.
     source = {"data": absolute(data), **choices.as_settings()}
+    if settings.get("from_run"):
+        settings = settings | {"from_run": os.path.abspath(settings["from_run"])}
     recipe = Recipe().replace(**settings, **source).checked()
-    recipe = _as_written(recipe)
+    recipe = recipe_from(_as_written(recipe))
     check_fit(specs(recipe))
     if checkpointing.resume and _already_finished(out, recipe, choices):
         return

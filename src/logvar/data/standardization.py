@@ -122,6 +122,20 @@ class Standardization:
             np.full_like(wide, reach),
         )
 
+    def covering(self, rows: np.ndarray) -> "Standardization":
+        """Return this standardization with a range that also covers further training rows.
+
+        It is trusted as far again on both sides of them, as in `of_rows`.
+        """
+        low, high = np.full_like(self.low, np.inf), np.full_like(self.high, -np.inf)
+        for block in _in_float64(rows):
+            moved = self.standardized(block)
+            low, high = np.fmin(low, _smallest(moved)), np.fmax(high, _largest(moved))
+        width = high - low
+        return dataclasses.replace(
+            self, low=np.fmin(self.low, low - width), high=np.fmax(self.high, high + width)
+        )
+
     @property
     def log_factor(self) -> Feature:
         """log |dx/dx′|: the log-density of the standardized x′ minus that of x."""

@@ -5,7 +5,9 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from logvar.distributions.base import Distribution, Groups
+from logvar.distributions.low_rank import LowRankNormal
 from logvar.distributions.multivariate import DiagonalNormal, FullNormal, StandardNormal
+from logvar.distributions.power_spherical import PowerSpherical, UniformSphere
 
 
 def kl(q: Distribution, p: Distribution) -> Groups | None:
@@ -37,9 +39,19 @@ def _full_to_standard(q: FullNormal, p: StandardNormal) -> Groups:
     return DiagonalNormal(q.mean, q.raw, q.scale).each.kl() + 0.5 * below
 
 
+def _low_rank_to_standard(q: LowRankNormal, p: StandardNormal) -> Groups:
+    return q.kl_to_standard()[None]
+
+
+def _power_spherical_to_uniform(q: PowerSpherical, p: UniformSphere) -> Groups:
+    return q.kl_to_uniform()[None]
+
+
 PAIRS: dict[tuple[type[Distribution], type[Distribution]], Callable[..., Groups]] = {
     (DiagonalNormal, StandardNormal): _diagonal_to_standard,
     (DiagonalNormal, DiagonalNormal): _diagonal_to_diagonal,
     (FullNormal, StandardNormal): _full_to_standard,
+    (LowRankNormal, StandardNormal): _low_rank_to_standard,
+    (PowerSpherical, UniformSphere): _power_spherical_to_uniform,
 }
 """The pairs with a closed form. To add one, write a function and a line here."""

@@ -36,6 +36,13 @@ class Posterior(eqx.Module):
     support: ClassVar[str] = "real"
     """The set that z lies in: "real" vectors, or another set, which the prior must share."""
 
+    def check(self, latent_dim: int) -> None:
+        """Check that the family exists for this number of latents.
+
+        Raises:
+            LogvarError: it does not.
+        """
+
     @abc.abstractmethod
     def heads(self, latent_dim: int) -> dict[str, int]:
         """Return the number of encoder outputs of each head, in order: "mean" and "raw" first.

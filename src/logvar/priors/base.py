@@ -16,8 +16,8 @@ Encode = Callable[[Any], Distribution]
 class PriorSpec(eqx.Module):
     """A prior as stored in a recipe: settings, and no arrays."""
 
-    support: ClassVar[str] = "real"
-    """The set that z lies in, which the posterior must share."""
+    support: ClassVar[str | None] = "real"
+    """The set that z lies in, which the posterior must share; None for that of any posterior."""
     is_conditional: ClassVar[bool] = False
     """Whether p(z) depends on an example's condition."""
 

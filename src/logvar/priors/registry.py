@@ -3,6 +3,7 @@
 from logvar.priors.base import PriorSpec
 from logvar.priors.mixture import Mixture
 from logvar.priors.standard import Standard
+from logvar.priors.uniform_sphere import UniformSphere
 from logvar.registry import Entry, Registry
 
 PRIORS = Registry(
@@ -12,6 +13,9 @@ PRIORS = Registry(
         "standard": Entry(Standard, "N(0, I)", "Kingma & Welling 2013 (arXiv 1312.6114)"),
         "mixture": Entry(
             Mixture, "Σ π_k N(m_k, diag σ_k²)", "Dilokthanakul et al. 2016 (arXiv 1611.02648)"
+        ),
+        "uniform-sphere": Entry(
+            UniformSphere, "Γ(D/2)/(2·π^{D/2}), |z| = 1", "Davidson et al. 2018 (arXiv 1804.00891)"
         ),
     },
 )
@@ -23,7 +27,7 @@ def names() -> list[str]:
     Example:
         >>> import logvar
         >>> logvar.priors.names()
-        ['standard', 'mixture']
+        ['standard', 'mixture', 'uniform-sphere']
     """
     return PRIORS.names()
 

@@ -26,10 +26,13 @@ class ModelSettings:
 
     latent_dim: Annotated[int, "number of latents"] = 10
     scale: Annotated[str, "how raw outputs become σ; see `logvar scales`"] = "log-variance"
-    posterior: Annotated[str, "diagonal or full; see `logvar parts posterior`"] = "diagonal"
-    prior: Annotated[str, "standard, or mixture(components=10); see `logvar parts prior`"] = (
-        "standard"
-    )
+    posterior: Annotated[
+        str, "diagonal, full, low-rank(rank=2), power-spherical; see `logvar parts posterior`"
+    ] = "diagonal"
+    prior: Annotated[
+        str,
+        "standard, mixture(components=10), uniform-sphere; see `logvar parts prior`",
+    ] = "standard"
     likelihood: Annotated[
         str,
         "auto, bernoulli, normal, laplace, student-t, discretized-logistic, categorical, poisson, "
@@ -82,6 +85,7 @@ class TrainingSettings:
     ] = "stop"
     match: Annotated[str, "train in the coordinates of this other scale of the log family"] = ""
     random_state: Annotated[int, "seed of everything random"] = 0
+    from_run: Annotated[str, "a run folder: start from its weights, and read rows as it does"] = ""
 
 
 @dataclasses.dataclass(frozen=True)

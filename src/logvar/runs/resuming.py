@@ -12,6 +12,7 @@ import numpy as np
 
 from logvar.assembly import Run
 from logvar.assembly.parts import Classes, without_unused, written
+from logvar.assembly.start import Start
 from logvar.data.sources import fingerprint
 from logvar.data.table.form import TableForm
 from logvar.errors import LogvarError
@@ -55,6 +56,7 @@ def data_of(
     weight: np.ndarray | None = None,
     held_out_weight: np.ndarray | None = None,
     table: TableForm | None = None,
+    start: Start | None = None,
     label: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Return what identifies the data of a run."""
@@ -69,6 +71,8 @@ def data_of(
         data["label_sha256"] = fingerprint(label)
     if table is not None:
         data["schema_sha256"] = hashlib.sha256(table.schema.as_toml().encode()).hexdigest()
+    if start is not None:
+        data["from_sha256"] = start.sha256
     return data
 
 
