@@ -86,7 +86,8 @@ class VAEClassifier(ClassifierMixin, VAE):
 
     def predict(self, X) -> np.ndarray:
         """Return the most probable label of each row."""
-        return self.classes_[np.argmax(self._label_scores(X), axis=1)]
+        best = np.argmax(self._label_scores(X), axis=1)
+        return self.classes_[best]
 
     def reconstruct(self, X) -> Any:
         """Encode and decode X: E[x | z, y] at the most probable label and its posterior mean."""
@@ -229,4 +230,4 @@ def _signature(of: Any) -> inspect.Signature:
 # scikit-learn reads the names of parameters from these signatures.
 VAEClassifier.__init__.__signature__ = _signature(VAE.__init__)  # type: ignore[attr-defined]
 VAEClassifier.fit.__signature__ = inspect.signature(VAE.fit)  # type: ignore[attr-defined]
-VAEClassifier.__signature__ = _signature(VAE)  # type: ignore[attr-defined]
+VAEClassifier.__signature__ = _signature(VAE)

@@ -19,7 +19,7 @@ def load(
     learning_rate: Any = None,
     parts: Collection[type] = (),
 ) -> VAE:
-    """Load a fitted estimator, a `VAE` or a `VAEClassifier`, from a run folder, without running any code from it.
+    """Load a fitted `VAE` or `VAEClassifier` from a run folder, without running any code from it.
 
     Args:
         path: the run folder.

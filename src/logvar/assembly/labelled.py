@@ -14,7 +14,7 @@ from logvar.data.labels import Codes, Labels
 from logvar.errors import LogvarError
 from logvar.models.labelled import LabelledVAE
 from logvar.models.vae import VAEModel
-from logvar.networks import Shapes
+from logvar.networks import Network, Shapes
 from logvar.objectives import Objective, describe
 from logvar.randomness import Purpose, stream
 
@@ -45,7 +45,7 @@ class Shares(NamedTuple):
         counts = np.bincount(label[label >= 0], each[label >= 0], minlength=len(labels))
         if not counts.all():
             raise LogvarError(
-                f"label {labels.classes[int(np.argmin(counts))]!r} has no row to train on, for all "
+                f"class {labels.classes[int(np.argmin(counts))]!r} has no row to train on, for all "
                 "of its rows are held out or have a weight of 0: set validation_fraction=0, give "
                 "validation_data, or label more rows"
             )
@@ -59,7 +59,13 @@ class Shares(NamedTuple):
 
 
 def with_classifier(
-    model: VAEModel, shares: Shares, network: str, own: Classes, seed: int, shapes: Shapes, drawn: bool
+    model: VAEModel,
+    shares: Shares,
+    network: str,
+    own: Classes,
+    seed: int,
+    shapes: Shapes,
+    drawn: bool,
 ) -> LabelledVAE:
     """Return a model that learns the label.
 
@@ -76,7 +82,7 @@ def with_classifier(
     key = stream(seed, Purpose.CLASSIFIER)
     needed = shapes._replace(encoder_outputs=len(shares.log_prior))
 
-    def build() -> object:
+    def build() -> Network:
         return spec.build(needed, key)[0]
 
     fields = {field.name: getattr(model, field.name) for field in dataclasses.fields(VAEModel)}

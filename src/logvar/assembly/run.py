@@ -40,6 +40,7 @@ from logvar.rescaling.matching import coordinates, matched
 from logvar.training.loop import Plan
 from logvar.training.state import partition
 
+
 @dataclasses.dataclass(frozen=True)
 class Own:
     """Parts that the user passes as objects, which a recipe cannot store."""

@@ -55,6 +55,7 @@ class TrainingNetwork(eqx.Module):
 
 def in_training(model: Any, precision: Precision) -> Any:
     """Return the model with its networks as training computes them."""
+
     def networks(model: Any) -> tuple[Any, ...]:
         return tuple(getattr(model, name) for name in model.networks)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from logvar.cli.console import counted, say
 from logvar.cli.inputs import cells_of, rows_for
 from logvar.errors import LogvarError
-from logvar.loading import load
 from logvar.evaluation.health import ACTIVE
 from logvar.evaluation.summary import Evaluation
+from logvar.loading import load
 from logvar.report.page import write_report
 from logvar.runs.doctor import described_environment, ending, health
 from logvar.storage import run_folder

@@ -32,8 +32,8 @@ def main() -> None:
         app = tyro.extras.SubcommandApp()
         fit = fit_from(defaults() if sys.argv[1:2] == ["fit"] else Settings())
         for command in (
-            fit, evaluate, encode, decode, reconstruct, sample, predict, score, impute, convert, report,
-            doctor, parts, scales, compare,
+            fit, evaluate, encode, decode, reconstruct, sample, predict, score, impute, convert,
+            report, doctor, parts, scales, compare,
         ):  # fmt: skip
             app.command(command)
         with unwinding(), leaving_unheard(harmless=lambda: True), warnings_in_one_line():

@@ -11,8 +11,8 @@ from logvar.cli.inputs import all_rows, cells_of
 from logvar.cli.outputs import numbered, refuse_its_data, write_examples, write_numbers
 from logvar.data.table.schema import Name
 from logvar.errors import LogvarError
-from logvar.loading import load
 from logvar.fitted_methods import OddCell
+from logvar.loading import load
 from logvar.storage.compiled import keep_compiled_programs
 
 TOP = 3

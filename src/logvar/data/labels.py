@@ -56,8 +56,8 @@ class Labels:
         known = values[~unknown]
         if not len(known):
             raise LogvarError(
-                f"{name} has no known label in {len(values):,} rows (NaN, None and −1 are unknown): "
-                "give some rows their labels, or fit a VAE without"
+                f"{name} has no known label in {len(values):,} rows (NaN, None, −1 are unknown): "
+                "give some rows theirs, or fit a VAE without labels"
             )
         try:
             check_classification_targets(known)
@@ -135,7 +135,9 @@ class Labels:
         except (TypeError, ValueError, OverflowError):
             fine = False
         if not fine:
-            raise LogvarError("the manifest's labels are no labels; the file was changed: fit again")
+            raise LogvarError(
+                "the manifest's labels are no labels; the file was changed: fit again"
+            )
         return labels
 
 
@@ -182,7 +184,7 @@ def _unknown_in(array: np.ndarray, name: str) -> np.ndarray:
     if array.dtype.kind == "f":
         if np.isinf(array).any():
             raise LogvarError(
-                f"Input {name} contains infinity or a value too large for {array.dtype!r}: expected "
+                f"Input {name} contains infinity or a value too large for {array.dtype!r}: give "
                 "labels, and NaN where they are unknown"
             )
         return np.isnan(array) | (array == UNKNOWN)

@@ -152,7 +152,12 @@ def evaluate(
             nats,
             f"log p(x | {model.hidden}), one sample per row",
         ),
-        _mean("kl", row_terms.kl.sum(-1), nats, f"KL(q({model.hidden} | x) ‖ p({model.hidden})) {how_kl}"),
+        _mean(
+            "kl",
+            row_terms.kl.sum(-1),
+            nats,
+            f"KL(q({model.hidden} | x) ‖ p({model.hidden})) {how_kl}",
+        ),
         _mean(model.likelihood.error_name, errors, "", how_errors),
     ]
     if batch_means:

@@ -145,9 +145,7 @@ class Model(eqx.Module):
         log_likelihood = self.likelihood.total(example.x, trace.outputs, example.observed)
         return Terms(log_likelihood, trace.kl(analytic_kl))
 
-    def log_weight(
-        self, example: Batch, code: Code, noise: PyTree, prior: Any
-    ) -> Float[Array, ""]:
+    def log_weight(self, example: Batch, code: Code, noise: PyTree, prior: Any) -> Float[Array, ""]:
         """Return log w, where E[w] over the noise is p(x): log p(x, z) − log q(z | x)."""
         return self.terms(example, code, noise, prior, analytic_kl=False).elbo
 

@@ -6,6 +6,7 @@ label of an example may be unknown: then it is a further latent, and is summed o
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,15 +14,13 @@ from jax.nn import log_softmax, logsumexp
 from jax.scipy.special import ndtr
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from logvar.distributions.base import Latents, total
-from logvar.distributions.kl import kl
+from logvar.distributions.base import Distribution, Latents, total
 from logvar.likelihoods.base import Outputs
 from logvar.models.base import Condition, Terms, Trace
 from logvar.models.batch import Batch
 from logvar.models.vae import VAEModel, with_condition
 from logvar.networks.base import Network
 from logvar.posteriors.base import Code
-from logvar.priors.base import Prior
 from logvar.randomness import Gaussian
 from logvar.trainable import frozen
 
@@ -71,7 +70,7 @@ class LabelledVAE(VAEModel):
         x = self.seen(example)
         if example.condition is not None:
             x = with_condition(x, example.condition)
-        outputs: Array = self.classifier(x)
+        outputs: Any = self.classifier(x)
         return outputs
 
     def told(self, example: Batch) -> Batch:
@@ -86,7 +85,7 @@ class LabelledVAE(VAEModel):
 
     def encode(self, example: Batch) -> Code:
         codes = jax.vmap(self.conditional.encode)(self.told(example))
-        return codes | {"label": self.logits(example)}
+        return {**codes, "label": self.logits(example)}
 
     def representative(self, code: Code) -> Code:
         if "label" not in code:
@@ -104,7 +103,12 @@ class LabelledVAE(VAEModel):
     # One bound, with the label summed out.
 
     def terms(
-        self, example: Batch, code: Code, noise: PyTree, prior: Prior | None, analytic_kl: bool
+        self,
+        example: Batch,
+        code: Code,
+        noise: PyTree,
+        prior: Distribution | None,
+        analytic_kl: bool,
     ) -> Terms:
         """Return E[log p(x | y, z)] and KL(q(y, z | x) ‖ p(y)·p(z)), expectations over q(y | x)."""
         each, log_q = self._for_each_label(example, code, noise, prior, analytic_kl)
@@ -114,14 +118,19 @@ class LabelledVAE(VAEModel):
         return Terms(jnp.sum(q * each.log_likelihood), (of_label + of_latents)[None])
 
     def log_weight(
-        self, example: Batch, code: Code, noise: PyTree, prior: Prior | None
+        self, example: Batch, code: Code, noise: PyTree, prior: Distribution | None
     ) -> Float[Array, ""]:
         """Return log Σ_y p(y)·p(x, z_y | y)/q(z_y | x, y), where z_y is a draw for label y."""
         each, log_q = self._for_each_label(example, code, noise, prior, False)
         return logsumexp(each.elbo + self._log_prior(log_q))
 
     def _for_each_label(
-        self, example: Batch, code: Code, noise: PyTree, prior: Prior | None, analytic_kl: bool
+        self,
+        example: Batch,
+        code: Code,
+        noise: PyTree,
+        prior: Distribution | None,
+        analytic_kl: bool,
     ) -> tuple[Terms, Float[Array, "classes"]]:
         model = self.conditional
         codes = {name: of_labels for name, of_labels in code.items() if name != "label"}
@@ -150,13 +159,13 @@ class LabelledVAE(VAEModel):
         of_label, label = self._drawn(code, noise)
         return jnp.concatenate([self.conditional.draw(of_label, noise["z"]), label])
 
-    def trace(self, example: Batch, code: Code, noise: PyTree, prior: Prior | None) -> Trace:
+    def trace(self, example: Batch, code: Code, noise: PyTree, prior: Distribution | None) -> Trace:
         of_label, label = self._drawn(code, noise)
         told = self._told(example, label)
         trace = self.conditional.trace(told, of_label, noise["z"], prior)
         return self._with_label(code, label, trace)
 
-    def trace_at(self, example: Batch, code: Code, z: Latents, prior: Prior | None) -> Trace:
+    def trace_at(self, example: Batch, code: Code, z: Latents, prior: Distribution | None) -> Trace:
         z, label = jnp.split(z, [self.latent_dim])
         of_label = _at(code, jnp.argmax(label))
         trace = self.conditional.trace_at(self._told(example, label), of_label, z, prior)
@@ -177,7 +186,7 @@ class LabelledVAE(VAEModel):
         drawn = jax.random.categorical(of_label, self.log_prior)
         label = jax.nn.one_hot(drawn, self.classes, dtype=jnp.float32)
         z = self.conditional.sample_latents(of_z, joined(condition, label))
-        return jnp.concatenate([z, label])
+        return jnp.concatenate([z, label.astype(z.dtype)])
 
     def decode(self, z: Latents, condition: Condition | None = None) -> Outputs:
         if z.shape[-1] > self.latent_dim:
@@ -199,9 +208,11 @@ class LabelledVAE(VAEModel):
         return self.likelihood.most_probable(jnp.tensordot(p, each, axes=1))
 
 
-def joined(condition: Condition | None, label: OneHot) -> Float[Array, "size"]:
+def joined(condition: Condition | None, label: OneHot) -> Float[Array, "both"]:
     """Return a condition with the label after it."""
-    return label if condition is None else jnp.concatenate([condition, label])
+    if condition is None:
+        return label
+    return jnp.concatenate([condition, label.astype(condition.dtype)])
 
 
 def _at(code: Code, label: Array) -> Code:

@@ -19,7 +19,6 @@ from logvar.objectives.base import (
     draws,
     samples_setting,
 )
-from logvar.objectives.elbo import ELBO
 from logvar.registry import setting
 
 
@@ -29,16 +28,16 @@ class Labelled(Objective):
     Where the label y is known, a bound on log p(x, y): E[log p(x | y, z)] − β·(KL(q(z | x, y) ‖
     p(z)) − log p(y)). Where it is not, one on log p(x), with all labels computed and weighed by
     q(y | x): Σ_y q(y | x)·E[log p(x | y, z)] − β·KL(q(y, z | x) ‖ p(y)·p(z)). A known label also
-    costs −log q(y | x), with the weight α·N/N_known: in the sum over N rows, N_known of them with
-    a label, that is the paper's α·N with α = 0.1 times the mean over the known labels.
+    costs −log q(y | x), with the weight α·N/N_known if N_known of N rows have one. So the loss, a
+    mean over all rows, has α·(the mean of −log q(y | x) over known labels) in it. The paper's loss
+    is a sum over the rows, and its α is N times this one: 0.1·N there, 0.1 here.
 
     Without labels to learn, it is the ELBO. There are no free bits here: the KL of label and
     latents together does not divide into groups.
 
     Args:
-        alpha: weight of the classifier's loss, per row: α·(the mean of −log q(y | x) over known
-            labels) is added to a loss that is a mean over all rows. 0 leaves the classifier to
-            learn from unknown labels alone.
+        alpha: weight of the classifier's own loss. With 0.1, q(y | x) follows the bound rather
+            than the labels where they are few; `docs/labels.md` has figures.
         beta: weight of the KL; 1 is the bound.
         warmup: epochs over which β rises linearly from 0.
         analytic_kl: use the closed-form KL of z if there is one, instead of the samples.
@@ -46,7 +45,7 @@ class Labelled(Objective):
     """
 
     alpha: float = setting(
-        0.1, help="weight of the mean −log q(y | x) over the known labels", at_least=0
+        10.0, help="weight of the mean −log q(y | x) over the known labels", at_least=0
     )
     beta: float = setting(1.0, help="weight of the KL", at_least=0)
     warmup: float = setting(0.0, help="epochs over which β rises from 0", at_least=0)
@@ -60,17 +59,19 @@ class Labelled(Objective):
     def __call__(
         self, model: Model, batch: Batch, noise: PyTree, moment: Moment
     ) -> tuple[Scalar, Terms]:
-        elbo = ELBO(
-            beta=self.beta,
-            warmup=self.warmup,
-            analytic_kl=self.analytic_kl,
-            samples=self.samples,
-        )
-        if not isinstance(model, LabelledVAE):
-            return elbo(model, batch, noise, moment)
-        mean, classification = terms_of(model, batch, noise["z"], self.analytic_kl)
-        loss = elbo.beta_at(moment) * jnp.sum(mean.kl) - mean.log_likelihood
-        return loss + self.alpha / model.known * classification, mean
+        if isinstance(model, LabelledVAE):
+            mean, classification = terms_of(model, batch, noise["z"], self.analytic_kl)
+            added = self.alpha / model.known * classification
+        else:
+            mean = averaged(draws(model, batch, noise).terms(self.analytic_kl), batch.weights)
+            added = jnp.zeros_like(mean.log_likelihood)
+        return self._beta_at(moment) * jnp.sum(mean.kl) - mean.log_likelihood + added, mean
+
+    def _beta_at(self, moment: Moment) -> Scalar:
+        """Return β of the next step."""
+        warmup_steps = self.warmup * jnp.asarray(moment.steps_per_epoch, jnp.float32)
+        progress = (jnp.asarray(moment.step, jnp.float32) + 1) / jnp.maximum(warmup_steps, 1.0)
+        return self.beta * jnp.where(self.warmup > 0, jnp.minimum(progress, 1.0), 1.0)
 
 
 def terms_of(

@@ -77,9 +77,7 @@ def load_fitted(
     units = read_units(folder, manifest, table)
     labels = Labels.from_json(manifest.labels)
     classes = 0 if labels is None else len(labels)
-    skeleton = assembly.skeleton(
-        of_weights, decisions, manifest.shape, own, units, classes=classes
-    )
+    skeleton = assembly.skeleton(of_weights, decisions, manifest.shape, own, units, classes=classes)
     standardizes = get("likelihood", decisions.likelihood, own.classes).standardizes
     model, units = _weights_of(folder, manifest, skeleton, units, standardizes)
     return Fitted(

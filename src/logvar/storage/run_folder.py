@@ -158,7 +158,10 @@ def _check_manifest_types(path: Path, content: dict[str, Any]) -> None:
         and content["divisor"] > 0
         and isinstance(content["hashes"], dict)
         and {RECIPE, WEIGHTS} <= content["hashes"].keys()
-        and all(isinstance(content.get(key, {}), dict) for key in ("custom", "data", "versions", "labels"))
+        and all(
+            isinstance(content.get(key, {}), dict)
+            for key in ("custom", "data", "versions", "labels")
+        )
         and all(isinstance(v, str) for v in content.get("custom", {}).values())
         and all(isinstance(content.get(key, ""), str) for key in ("ended", "diagnosis", "scale"))
         and type(content.get("epochs_run", 0)) is int

@@ -1,4 +1,4 @@
-"""`logvar encode`, `decode`, `reconstruct`, `sample`, `predict`, `score` and `impute`: their flags."""
+"""The flags of `logvar encode`, `decode`, `reconstruct`, `sample`, `predict`, `score`, `impute`."""
 
 from pathlib import Path
 from typing import Annotated
