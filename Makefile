@@ -9,7 +9,7 @@ RUN = .venv/bin/python
 SOURCES := $(shell find src -name '*.py')
 KERNELS := $(shell find kernels/src kernels/hatch_build.py -name '*.py' -o -name '*.[ch]')
 
-.PHONY: demo test test-all test-newest test-lowest test-kernels smoke check crash bench tables-peers kernels clean
+.PHONY: demo test test-all test-newest test-lowest test-kernels smoke check crash bench tables-peers counts-peers kernels clean
 
 demo: .venv/installed
 	$(RUN) -m logvar fit digits --latent-dim 2 --out runs/demo --overwrite
@@ -78,6 +78,14 @@ benchmarks/tables/.venv/peers: benchmarks/tables/peers.txt
 	benchmarks/tables/.venv/bin/python -m pip install --quiet --requirement benchmarks/tables/peers.txt
 	touch benchmarks/tables/.venv/peers
 
+# What benchmarks/counts/pbmc.py compares with, in Python 3.12 or later.
+counts-peers: benchmarks/counts/.venv/peers
+
+benchmarks/counts/.venv/peers: benchmarks/counts/peers.txt
+	"$(PYTHON)" tools/make_venv.py benchmarks/counts/.venv
+	benchmarks/counts/.venv/bin/python -m pip install --quiet --requirement benchmarks/counts/peers.txt
+	touch benchmarks/counts/.venv/peers
+
 # In an environment of their own, so that the one logvar is tested in stays without them. JAX 0.10, because
 # with any other they are inert and nearly all of their tests are skipped.
 kernels: kernels/.venv/installed
@@ -109,4 +117,4 @@ check: .venv/tested
 	touch .venv/tested
 
 clean:
-	rm -rf .venv .venvs dist benchmarks/.venv benchmarks/tables/.venv kernels/.venv runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venvs dist benchmarks/.venv benchmarks/tables/.venv benchmarks/counts/.venv kernels/.venv runs .pytest_cache .mypy_cache .ruff_cache

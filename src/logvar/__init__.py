@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from logvar.interop.keras import import_keras as import_keras
     from logvar.interop.probing.probe import probe as probe
     from logvar.loading import load as load
+    from logvar.outliers import OutlierVAE as OutlierVAE
     from logvar.runs.resuming import Checkpoints as Checkpoints
     from logvar.training import optimizers as optimizers
     from logvar.training import schedules as schedules
@@ -43,6 +44,7 @@ _HOMES = {
     "LogvarError": "logvar.errors",
     "VAE": "logvar.estimator",
     "VAEClassifier": "logvar.classifier",
+    "OutlierVAE": "logvar.outliers",
     "bits_per_dimension": "logvar.evaluation.units",
     "load": "logvar.loading",
     "import_keras": "logvar.interop.keras",
@@ -63,6 +65,8 @@ __all__ = [*_HOMES, "__version__"]
 
 
 def __getattr__(name: str) -> object:
+    if name == "pyod":  # not in __all__, because it needs PyOD
+        return importlib.import_module("logvar.pyod")
     if name not in _HOMES:
         raise AttributeError(f"module 'logvar' has no attribute {name!r}; it has {__all__}")
     module = importlib.import_module(_HOMES[name])

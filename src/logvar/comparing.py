@@ -25,6 +25,7 @@ from logvar.assembly.parts import (
     written,
 )
 from logvar.assembly.tables import likelihood_of, taken_in, taken_in_again
+from logvar.backend.sparse import array_of
 from logvar.data.sources import fingerprint
 from logvar.errors import LogvarError
 from logvar.recipe import Recipe
@@ -162,8 +163,10 @@ def compare(
     keep_compiled_programs()
     text = str(settings.get("likelihood", AUTO))
     given = taken_in(X, text, settings.pop("schema", None))
-    rows, table = given.rows, given.form
-    test = None if test_data is None else taken_in_again(test_data, table, "test_data").rows
+    rows, table = array_of(given.rows), given.form
+    test = None
+    if test_data is not None:
+        test = array_of(taken_in_again(test_data, table, "test_data").rows)
     if test is not None and test.shape[1:] != rows.shape[1:]:
         raise LogvarError(f"test_data has examples of {test.shape[1:]}, X of {rows.shape[1:]}")
     chosen = None if table is None or not is_auto(text) else likelihood_of(table)

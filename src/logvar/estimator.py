@@ -20,6 +20,7 @@ from logvar.assembly import Own
 from logvar.assembly.parts import get, own_classes, written
 from logvar.assembly.start import Start
 from logvar.assembly.tables import Intake, taken_in, taken_in_again
+from logvar.backend.sparse import Rows
 from logvar.data.intake import (
     at_least_two,
     counted,
@@ -28,6 +29,7 @@ from logvar.data.intake import (
     trained_on,
 )
 from logvar.data.labels import Codes, Labels
+from logvar.data.table.form import TableForm
 from logvar.errors import LogvarError, LogvarTypeError
 from logvar.fitted import Fitted
 from logvar.fitted_methods import FittedMethods
@@ -79,7 +81,7 @@ class VAE(FittedMethods, BaseEstimator):
             columns of a table, each by its kind; "auto"; or one of your own. With settings,
             "normal(noise=per-feature)"; see `logvar.likelihoods`.
         network: "mlp", "conv", "tutorial" or "auto"; with settings, "mlp(hidden=[256, 128])".
-        objective: "elbo" or "iwae", with settings, "elbo(beta=4, warmup=20)" or
+        objective: "elbo", "iwae" or "trimmed", with settings, "elbo(beta=4, warmup=20)" or
             "iwae(samples=5, gradient=dreg)"; or one of your own. Scores are always at β = 1.
         initial_sigma: σ when training starts: a number; "auto", which is 1 under any scale
             that reaches it; or "as-is", raw outputs as the network draws them.
@@ -204,13 +206,15 @@ class VAE(FittedMethods, BaseEstimator):
         announce: Callable[[str], None] | None = None,
         checkpoints: Checkpoints | str | os.PathLike | None = None,
         resume: Resume = False,
+        layer: str = "",
     ):
         """Train on X.
 
         Args:
             X: a table (a pandas, polars or Arrow frame, a dict of columns, a structured, object or
                 masked array, the path of a table file); or an array (rows, features) or (rows,
-                height, width[, channels]), in which uint8 are pixels. NaN is a missing cell.
+                height, width[, channels]), in which uint8 are pixels. NaN is a missing cell. For
+                likelihoods of counts also a sparse matrix of SciPy or an AnnData object.
             y: ignored; scikit-learn passes it.
             sample_weight: (rows,), how much each row counts: in the loss, and in the held-out ELBO.
                 A row of weight 0 is left out.
@@ -225,6 +229,8 @@ class VAE(FittedMethods, BaseEstimator):
                 an uninterrupted run; start over if there is none. If libraries, processor or
                 kernels have changed, one line says so (a warning if `announce` is not given).
                 Instead of True, pass further folders to search.
+            layer: of an AnnData object, the layer to read instead of its X, here and in all later
+                calls.
 
         Returns:
             self.
@@ -238,24 +244,35 @@ class VAE(FittedMethods, BaseEstimator):
             checkpoints = Checkpoints(checkpoints)
         own = self._own()
         source = {"data": source} if isinstance(source, str) else source
+        source = dict(source) | ({"layer": layer} if layer else {})
         recipe = recipe_from(self._recipe(own).replace(**source))
         start = start_from(recipe.training.from_run, own) if recipe.training.from_run else None
         tell = announce or _log
-        given = self._first_rows(X, recipe.model.likelihood, start)
+        given = self._first_rows(X, recipe, start)
         form = given.form
+        if given.repeated:
+            tell(f"{given.repeated:,} names of columns repeat and have got a number: NAME-1, …")
         if form is not None:
             for line in str(form.schema).splitlines():
                 tell(line)
         if validation_data is not None:
             pair = isinstance(validation_data, tuple)
             validation_data = taken_in_again(
-                validation_data[0] if pair else validation_data, form, "validation_data"
+                validation_data[0] if pair else validation_data,
+                form,
+                "validation_data",
+                features=given.features,
+                layer=recipe.data.layer,
             ).rows
         label, labels = self._label_of(given, y)
         if label is not None:
             held_out_given = validation_data is not None
             label = label[trained_on(len(label), sample_weight, held_out_given, recipe.training)]
         rows, weight = counted(given.rows, sample_weight)
+        recipe = self._for_rows(recipe, rows, form)
+        all_count = len(rows) == len(given.rows)
+        with given.naming(None if all_count else np.flatnonzero(sample_weight)):
+            assembly.check_values(recipe, rows, own.classes)
         rows, validation, weight, held_out_weight = held_out_of(
             rows, weight, validation_data, recipe.training
         )
@@ -277,6 +294,7 @@ class VAE(FittedMethods, BaseEstimator):
             tell(note)
         data = data_of(rows, validation, weight, held_out_weight, form, start, label)
         this = identity(recipe, data)
+        features = given.features
         del rows, validation, given  # the run has them as its model reads them
         state, history = starting_state(
             run, this, checkpoints, resume, tell, announce or _warn, own.classes
@@ -299,7 +317,7 @@ class VAE(FittedMethods, BaseEstimator):
                 state=state,
                 history=history,
             )
-        self._wrap(Fitted.of_run(run, trained, this.data, own))
+        self._wrap(Fitted.of_run(run, trained, this.data, own, features))
         self.stopped_by_ = interrupt.requested
         for diagnosis in trained.rescues:
             tell(f"rescued: {diagnosis}")
@@ -354,6 +372,8 @@ class VAE(FittedMethods, BaseEstimator):
         vae = cls(**settings | objects)
         vae._wrap(fitted)
         vae.n_features_in_ = math.prod(fitted.shape)
+        if fitted.features is not None:
+            vae.feature_names_in_ = np.asarray(fitted.features, object)
         if fitted.table is not None:
             vae.schema = fitted.table.schema
             vae.n_features_in_ = len(fitted.table.schema)
@@ -393,15 +413,24 @@ class VAE(FittedMethods, BaseEstimator):
         """Return what is to be learned beside X: the number of each row's label, and the labels."""
         return None, None
 
-    def _first_rows(self, X, likelihood: str, start: Start | None) -> Intake:
+    def _for_rows(self, recipe: Recipe, rows: Rows, table: TableForm | None) -> Recipe:
+        """Return the recipe to fit these rows with."""
+        return recipe
+
+    def _first_rows(self, X, recipe: Recipe, start: Start | None) -> Intake:
         """Return X as the rows to train on, and remember the names of its columns."""
+        layer = recipe.data.layer
         if start is None:
-            given = taken_in(X, likelihood, self.schema)
+            given = taken_in(X, recipe.model.likelihood, self.schema, layer=layer)
         else:
-            given = taken_in_again(X, start.table_for(self.schema))
+            table = start.table_for(self.schema)
+            given = taken_in_again(X, table, features=start.features, layer=layer)
         self.n_features_in_: int
         self.feature_names_in_: np.ndarray
-        if given.form is None:
+        if given.features is not None:
+            self.n_features_in_ = len(given.features)
+            self.feature_names_in_ = np.asarray(given.features, object)
+        elif given.form is None:
             self._check_names(X, reset=True)
             self.n_features_in_ = math.prod(given.rows.shape[1:])
         else:

@@ -14,10 +14,11 @@ from logvar import assembly
 from logvar.assembly import Own
 from logvar.assembly.decisions import Decisions
 from logvar.assembly.parts import get
-from logvar.assembly.tables import ARRAY, Intake
+from logvar.assembly.tables import ARRAY, Intake, taken_in_again
+from logvar.backend.sparse import Rows, SparseRows
 from logvar.data.examples import Examples, Units
 from logvar.data.images.writing import own_units
-from logvar.data.intake import read_as
+from logvar.data.intake import dense_rows, read_as
 from logvar.data.labels import Labels
 from logvar.data.preparation import Preparation, as_float32, has_missing
 from logvar.data.table.form import TableForm
@@ -64,12 +65,19 @@ class Fitted:
     """A diagnosis for each rescue."""
     table: TableForm | None = None
     """The form of the table that the training rows are from."""
+    features: tuple[str, ...] | None = None
+    """The names of the columns, if the training rows are no table and yet have names: genes."""
     labels: Labels | None = None
     """The labels that the model tells apart, if it learned any."""
 
     @classmethod
     def of_run(
-        cls, run: assembly.Run, trained: Trained, data: dict[str, Any], own: Own
+        cls,
+        run: assembly.Run,
+        trained: Trained,
+        data: dict[str, Any],
+        own: Own,
+        features: tuple[str, ...] | None = None,
     ) -> "Fitted":
         """Collect the result of a run."""
         return cls(
@@ -88,6 +96,7 @@ class Fitted:
             trained.diagnosis,
             tuple(trained.rescues),
             run.table,
+            features,
             run.labels,
         )
 
@@ -104,12 +113,23 @@ class Fitted:
         """The specification of the likelihood, with its settings from the data."""
         return get("likelihood", self.decisions.likelihood, self.own.classes)
 
-    def read(self, rows: np.ndarray) -> tuple[Examples, Preparation]:
+    def take_in(self, X: Any, name: str = "X") -> Intake:
+        """Return X as rows, its columns in the order of the training rows.
+
+        Raises:
+            LogvarError: X lacks a column, or cannot be read.
+        """
+        layer = self.recipe.data.layer
+        return taken_in_again(X, self.table, name, features=self.features, layer=layer)
+
+    def read(self, rows: Rows) -> tuple[Examples, Preparation]:
         """Return rows in the data's own units as the model reads them, and the preparation.
 
         Raises:
             LogvarError: the likelihood cannot score a value.
         """
+        if isinstance(rows, SparseRows) and not self.likelihood.reads_sparse:
+            dense_rows(rows)
         preparation = self.preparation
         if self.likelihood.reads_intensities:
             preparation = read_as(preparation, as_float32(rows), bits=self.decisions.bits)
@@ -162,21 +182,22 @@ class Fitted:
     def column_names(self) -> list[Any]:
         """The names of the modelled columns; their numbers if they have none."""
         if self.table is None:
-            return list(range(self.shape[0]))
+            return list(self.features or range(self.shape[0]))
         return [column.name for column in self.table.schema.modelled]
 
     def value_of(self, given: Intake, row: int, column: int) -> Any:
         """Return a cell as it was given."""
         if given.table is None:
-            return given.rows[row, column].item()
+            one = given.rows[row : row + 1]
+            return (one.dense() if isinstance(one, SparseRows) else one)[0, column].item()
         value = given.table[self.column_names[column]][row].as_py()
         return value.strip() if isinstance(value, str) else value
 
     @cached_property
     def usual_cells(self) -> np.ndarray:
         """The usual log p(x_j | the row's other cells) of each cell, nats."""
-        drawn = draw(self.model, ROWS, self.seed, mean=False)
-        examples, preparation = self.read(self.in_own_units(drawn))
+        cells = self.in_own_units(draw(self.model, ROWS, self.seed, mean=False))
+        examples, preparation = self.read(cells[self.likelihood.can_score(cells)])
         return usual_log_likelihood(self.model, examples, preparation, self.seed)
 
     def with_holes(self, cells: np.ndarray, seed: int) -> np.ndarray:

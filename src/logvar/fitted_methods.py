@@ -9,7 +9,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from logvar.assembly.parts import get
-from logvar.assembly.tables import Intake, taken_in_again
+from logvar.assembly.tables import Intake
 from logvar.data.examples import Examples
 from logvar.data.images.shapes import fitting
 from logvar.data.intake import draws_of, noise_of, seed_of, warn_of_outside
@@ -18,7 +18,7 @@ from logvar.distributions.base import Distribution
 from logvar.distributions.multivariate import DiagonalNormal
 from logvar.distributions.normal import Normal
 from logvar.errors import LogvarError
-from logvar.evaluation.coding import decode, draw, encode
+from logvar.evaluation.coding import decode, draw, encode, reconstruct
 from logvar.evaluation.elbo import elbo_terms
 from logvar.evaluation.importance import importance_log_likelihood
 from logvar.evaluation.imputation import cell_log_likelihood
@@ -74,10 +74,14 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
         return self.fitted_.given_back(decode(self.model_, Z))
 
     def reconstruct(self, X) -> Any:
-        """Encode and decode X: E[x | z] at the posterior mean, as X came."""
+        """Encode and decode X: E[x | z] at the posterior mean, as X came.
+
+        Counts are at the library size of the row: with its total as the library, means over its
+        observed cells add up to that total.
+        """
         check_is_fitted(self, "model_")
         given = self._taken_in(X)
-        means = decode(self.model_, self._embeddings(X))
+        means = reconstruct(self.model_, *self._stored(X), self.fitted_.seed)
         return self.fitted_.given_back(means, given.table)
 
     def impute(self, X, n_samples: int = 1000, *, draws: int = 0, random_state=None) -> Any:
@@ -241,9 +245,9 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
     def _taken_in(self, X) -> Intake:
         """Return X as rows of the fitted model's shape."""
         fitted = self.fitted_
-        given = taken_in_again(X, fitted.table)
+        given = fitted.take_in(X)
         rows = fitting(given.rows, fitted.shape)
-        if given.table is None:
+        if given.table is None and given.features is None:
             self._check_names(X)
         return given._replace(rows=rows)
 
@@ -254,7 +258,9 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
         """Return X as the fitted model reads it, and the preparation left to do per batch."""
         check_is_fitted(self, "model_")
         keep_compiled_programs()
-        examples, preparation = self.fitted_.read(self._taken_in(X).rows)
+        given = self._taken_in(X)
+        with given.naming():
+            examples, preparation = self.fitted_.read(given.rows)
         warn_of_outside(examples)
         return examples, preparation
 

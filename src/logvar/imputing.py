@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from logvar.assembly.tables import Intake
+from logvar.backend.sparse import SparseRows
 from logvar.errors import LogvarError
 from logvar.evaluation.imputation import complete
 from logvar.fitted import Fitted
@@ -37,6 +38,11 @@ def imputed(fitted: Fitted, given: Intake, n_samples: int, draws: int, seed: int
         LogvarError: a column is not modelled, so that its missing cells cannot be filled.
     """
     rows = given.rows
+    if isinstance(rows, SparseRows):
+        raise LogvarError(
+            "X is a sparse matrix, which has no missing cells: give an array with NaN for each "
+            "missing cell"
+        )
     intensities = fitted.likelihood.reads_intensities
     if rows.dtype == np.uint8:
         expected = "intensities in [0, 1]" if intensities else "floating-point numbers"
@@ -49,7 +55,8 @@ def imputed(fitted: Fitted, given: Intake, n_samples: int, draws: int, seed: int
     effective = np.full(len(rows), np.nan)
     filled, copies = rows.copy(), [rows.copy() for _ in range(draws)]
     if len(which):
-        examples, preparation = fitted.read(rows[which])
+        with given.naming(which):
+            examples, preparation = fitted.read(rows[which])
         found = complete(fitted.model, examples, preparation, seed, n_samples, draws)
         effective[which] = found.effective_samples
         for target, values in zip(

@@ -1,13 +1,16 @@
-"""`logvar.load`: a run folder as the estimator that it was fitted with."""
+"""`logvar.load`: a run folder becomes an estimator again."""
 
 import os
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 from logvar.classifier import VAEClassifier
 from logvar.estimator import VAE
 from logvar.networks import Network
+from logvar.outliers import OutlierVAE, read_threshold
 from logvar.runs.loading import load_fitted
+from logvar.storage import run_folder
 
 
 def load(
@@ -19,7 +22,9 @@ def load(
     learning_rate: Any = None,
     parts: Collection[type] = (),
 ) -> VAE:
-    """Load a fitted `VAE` or `VAEClassifier` from a run folder, without running any code from it.
+    """Load a fitted estimator from a run folder, without running any code from it.
+
+    An `OutlierVAE` or a `VAEClassifier` comes back as one; every other run is a `VAE`.
 
     Args:
         path: the run folder.
@@ -54,5 +59,6 @@ def load(
         learning_rate=learning_rate,
         parts=parts,
     )
-    estimator = VAE if fitted.labels is None else VAEClassifier
-    return estimator.of(fitted)
+    if (Path(path) / run_folder.OUTLIERS).is_file():
+        return OutlierVAE.of(fitted, read_threshold(Path(path)))
+    return VAE.of(fitted) if fitted.labels is None else VAEClassifier.of(fitted)

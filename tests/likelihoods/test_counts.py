@@ -27,6 +27,14 @@ NUMBERS = np.float32([1e-8, 1e-4, 0.03, 0.9, 2.5, 40, 1e3, 0.97e6, 1e6, 1e8])
 GRID = np.array(list(itertools.product(COUNTS, NUMBERS, NUMBERS)), np.float32).T
 """Counts, means and inverse dispersions. mpmath sees the same float32 numbers."""
 ROWS = np.random.default_rng(0).poisson(4.0, size=(40, 5)).astype(np.float32)
+SHARES = np.array([0.4, 0.3, 0.15, 0.1, 0.05])
+SIZED = (
+    np.random.default_rng(1)
+    .poisson(np.random.default_rng(2).lognormal(4, 0.8, (120, 1)) * SHARES)
+    .astype(np.float32)
+)
+"""Rows of the same shares whose totals vary by a factor of ten."""
+SIZED[:, 0] += 1
 
 
 @pytest.fixture(scope="module")
@@ -158,8 +166,10 @@ def test_the_library_is_the_total_of_the_observed_cells(name):
     likelihood, observed = built(name), jnp.asarray([True, False, True, True, True])
     outputs, x = some_outputs(likelihood), jnp.asarray(ROWS[3])
     without = jnp.where(observed, x, 0)
-    log_p = eqx.filter_jit(likelihood.log_prob)(without, outputs)
-    expected = np.asarray(log_p)[np.asarray(observed)].sum()
+    # The row without its missing cell is a row of the other features alone.
+    seen = np.asarray(observed)
+    of_four = likelihoods.get(name).decided(ROWS[:, seen]).build((4,))
+    expected = eqx.filter_jit(of_four.total)(x[seen], outputs[..., seen])
     total = eqx.filter_jit(likelihood.total)
     for placeholder in (0.0, 7.0, 1e6):
         other = jnp.where(observed, x, placeholder)
@@ -174,9 +184,123 @@ def test_the_library_is_the_total_of_the_observed_cells(name):
         assert all(np.isfinite(slope).all() for slope in of_row)
 
 
+@pytest.mark.parametrize("name", [NAMES[0], slow(NAMES[1]), NAMES[2]])
+def test_means_and_draws_given_a_row_are_at_its_own_library(name):
+    likelihood, observed = built(name), np.array([True, False, True, True, True])
+    outputs = some_outputs(likelihood)
+    location = np.asarray(outputs[0] if likelihood.heads > 1 else outputs, float)
+    inflation = 1 / (1 + np.exp(np.asarray(outputs[-1]))) if name == NAMES[2] else 1.0
+    x = ROWS[3]
+    share = np.exp(location) / np.exp(location).sum()
+    given = likelihood.given(jnp.asarray(x))
+    np.testing.assert_allclose(given.mean(outputs), inflation * x.sum() * share, rtol=1e-5)
+    some = likelihood.given(jnp.asarray(np.where(observed, x, 99.0)), jnp.asarray(observed))
+    total = x[observed].sum()
+    expected = total * share / share[observed].sum()  # at the missing cell, too
+    np.testing.assert_allclose(some.mean(outputs), inflation * expected, rtol=1e-5)
+    assert np.sum(some.rates(jnp.asarray(location, jnp.float32)).value[observed]) == pytest.approx(
+        total, rel=1e-5
+    )
+    again = some.given(jnp.ones(5))
+    np.testing.assert_array_equal(again.mean(outputs), some.mean(outputs))
+    # Of a row without an observed cell nothing is known: its library is the typical one.
+    nothing = likelihood.given(jnp.asarray(x), jnp.zeros(5, bool))
+    np.testing.assert_allclose(nothing.mean(outputs), likelihood.mean(outputs), rtol=1e-5)
+    keys = jax.random.split(jax.random.key(0), 4000)
+    drawn = eqx.filter_jit(jax.vmap(lambda key: some.sample(outputs, key)))(keys)
+    spread = np.asarray(drawn, float).std(0) / np.sqrt(len(keys))
+    assert (np.abs(np.mean(drawn, 0, dtype=float) - some.mean(outputs)) < 5 * spread).all()
+
+
+def test_a_learned_library_is_a_latent_with_a_log_normal_prior():
+    rows = ROWS.copy()
+    rows[:, 1] = np.where(np.arange(len(rows)) % 2, np.nan, rows[:, 1])
+    spec = likelihoods.get(NAMES[1], library="learned", dispersion="per-example")
+    logs = np.log(ROWS.sum(1, dtype=float))
+    found = spec.decided(ROWS)
+    assert found.typical_library == pytest.approx(np.exp(logs.mean()), rel=1e-6)
+    assert found.library_spread == pytest.approx(logs.std(), rel=1e-6)
+    # A row's total over 4 of 5 cells stands for a total of 5/4 of it.
+    logs = np.log(np.nansum(rows, 1) * 5 / np.isfinite(rows).sum(1))
+    assert spec.decided(rows).library_spread == pytest.approx(logs.std(), rel=1e-6)
+    assert found.decided(rows) == found
+    spec.check_new(0 * ROWS)  # without a count, the library is small, and no more
+    likelihood = found.build((5,))
+    raw = jax.random.normal(jax.random.key(1), (2, 5))
+    outputs = likelihood.with_latents(raw, jnp.asarray([1.5]))
+    library = found.typical_library * np.exp(1.5 * found.library_spread)
+    np.testing.assert_allclose(
+        likelihood.mean(outputs), library * np.asarray(jax.nn.softmax(raw[0])), rtol=1e-5
+    )
+    np.testing.assert_array_equal(outputs[1], raw[1])
+    assert likelihood.given(jnp.asarray(ROWS[0])) is not None and likelihood.latents == 1
+    observed = jnp.asarray([True, False, True, True, True])
+    each = likelihood.log_prob(jnp.asarray(ROWS[0]), outputs)
+    total = likelihood.total(jnp.asarray(ROWS[0]), outputs, observed)
+    assert total == pytest.approx(float(each[observed].sum()), rel=1e-6)
+
+
+@pytest.fixture(scope="module")
+def learned():
+    return logvar.VAE(
+        latent_dim=2, network="mlp(hidden=[8])", likelihood="poisson(library=learned)",
+        epochs=60, batch_size=20, learning_rate=1e-2, validation_fraction=0.0, random_state=0,
+    ).fit(SIZED)  # fmt: skip
+
+
+def test_the_posterior_of_a_learned_library_finds_the_totals(learned):
+    assert learned.model_.decoder(jnp.zeros(2)).shape == (5,)
+    codes = learned.transform(SIZED)
+    assert codes.shape == (len(SIZED), 3)
+    spec = learned.fitted_.likelihood
+    library = np.log(spec.typical_library) + spec.library_spread * codes[:, -1]
+    assert np.abs(library - np.log(SIZED.sum(1))).mean() < 0.1
+    means = learned.reconstruct(SIZED)
+    np.testing.assert_allclose(means.sum(1), np.exp(library), rtol=1e-4)
+    np.testing.assert_allclose(learned.inverse_transform(codes), means, rtol=1e-4)
+    # The library's KL is in the ELBO, whose value with noise given is a direct computation.
+    eps, x = np.zeros((1, 3), np.float32), SIZED[:1]
+    q = learned.posterior(x)
+    m = means[0].astype(float)
+    kl = 0.5 * np.sum(np.square(q.sigma) + np.square(codes[0]) - 1) - np.sum(np.log(q.sigma))
+    expected = stats.poisson.logpmf(x[0], m).sum() - kl
+    assert learned.elbo(x, eps, analytic_kl=True)[0] == pytest.approx(expected, rel=1e-3)
+    # Draws have libraries of the prior: log-normal, with the training rows' mean and spread.
+    drawn = np.log(learned.sample(2000).sum(1))
+    assert drawn.mean() == pytest.approx(np.log(spec.typical_library), abs=0.1)
+    assert drawn.std() == pytest.approx(spec.library_spread, rel=0.15)
+
+
+@pytest.fixture(scope="module")
+def observed():
+    rows = SIZED.copy()
+    rows[::3, 1] = np.nan
+    return logvar.VAE(
+        latent_dim=1, network="mlp(hidden=[4])", likelihood="poisson",
+        epochs=30, batch_size=20, learning_rate=1e-2, validation_fraction=0.0, random_state=0,
+    ).fit(rows), rows  # fmt: skip
+
+
+def test_rows_are_rebuilt_and_filled_at_their_own_totals(observed):
+    vae, rows = observed
+    totals = np.nansum(rows, 1)
+    rebuilt, seen = vae.reconstruct(rows), np.isfinite(rows)
+    np.testing.assert_allclose(np.where(seen, rebuilt, 0).sum(1), totals, rtol=1e-4)
+    # The features' shares do not depend on the total here, so a cell holds what the others say.
+    filled = vae.impute(rows, n_samples=50)[::3, 1]
+    np.testing.assert_allclose(filled, totals[::3] * SHARES[1] / (1 - SHARES[1]), rtol=0.35)
+    assert np.corrcoef(filled, totals[::3])[0, 1] > 0.99
+    drawn = vae.impute(rows, n_samples=50, draws=1)[0][::3, 1]
+    assert (drawn == np.round(drawn)).all() and np.corrcoef(drawn, totals[::3])[0, 1] > 0.8
+    errors = ((rebuilt - rows) ** 2)[1::3].mean()
+    assert vae.evaluate(rows[1::3], n_importance=2)["squared_error"].value == pytest.approx(
+        errors, rel=1e-3
+    )
+
+
 @pytest.mark.parametrize("name", [NAMES[0], slow(NAMES[1]), slow(NAMES[2])])
 def test_without_a_library_means_start_at_the_training_rows(name):
-    likelihood = built(name, library="none", scale="softplus")
+    likelihood = built(f"{name}(library=none)", scale="softplus")
     start = np.median(ROWS.sum(1)) / 5
     zeros = jnp.zeros(likelihood.output_shape((5,)))
     zeros = zeros.at[-1].set(-30) if name.startswith("zero") else zeros

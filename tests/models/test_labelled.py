@@ -60,8 +60,8 @@ def batch(model, labels=LABELS, rows=ROWS, weight=WEIGHT):
     )
 
 
-def noise_for(model, samples=1, rows=len(LABELS)):
-    drawn = noise(model.noise_like(), jax.random.key(1), (rows, samples))
+def noise_for(model, samples=1):
+    drawn = noise(model.noise_like(), jax.random.key(1), (len(LABELS), samples))
     return jax.tree.map(lambda leaf: leaf.astype(model.log_prior.dtype), drawn)
 
 

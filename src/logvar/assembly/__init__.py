@@ -3,6 +3,7 @@
 `parts` lists all kinds of parts, `decisions` resolves "auto", `run` assembles the run.
 """
 
+from logvar.assembly.decisions import check_values
 from logvar.assembly.plan import build_plan
 from logvar.assembly.run import (
     Own,
@@ -21,6 +22,7 @@ __all__ = [
     "build_model",
     "build_plan",
     "build_run",
+    "check_values",
     "preparation",
     "read",
     "skeleton",

@@ -1,6 +1,7 @@
 """What a user should know of a run before it trains."""
 
 from logvar.objectives.base import Objective
+from logvar.objectives.elbo import ELBO
 from logvar.recipe import Recipe
 
 
@@ -20,11 +21,16 @@ def cautions(recipe: Recipe, objective: Objective, rows: int, held_out: int) -> 
     """
     said = []
     epochs, warmup = recipe.training.epochs, objective.warmup
-    if warmup > epochs:
-        reached = getattr(objective, "beta", 1.0) * epochs / warmup
+    if warmup > epochs and isinstance(objective, ELBO):
+        reached = objective.beta * epochs / warmup
         said.append(
             f"the warm-up of β takes {warmup:g} epochs and training ends after {epochs}: β reaches "
             f"{reached:.3g}"
+        )
+    elif warmup > epochs:
+        said.append(
+            f"the objective is complete after {warmup:g} epochs and training ends after {epochs}: "
+            "its last stage does not begin"
         )
     if rows == 1:
         said.append("the model is trained on 1 row: it can learn that row, and no spread of rows")

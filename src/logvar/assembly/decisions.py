@@ -7,12 +7,14 @@ import numpy as np
 from logvar import networks
 from logvar.assembly.parts import KINDS, Classes, get, is_auto, resolved
 from logvar.assembly.tables import far_from_a_bell, likelihood_of
+from logvar.backend.sparse import Rows, array_of
 from logvar.data.images.shapes import check_channels_last
 from logvar.data.preparation import BINARIZATIONS, has_missing
 from logvar.data.table.form import TableForm
 from logvar.errors import LogvarError, unknown_name
 from logvar.likelihoods import LikelihoodSpec
 from logvar.likelihoods.bernoulli import divisor_of
+from logvar.likelihoods.counts import OfCounts
 from logvar.likelihoods.mixed import Mixed
 from logvar.likelihoods.values import place
 from logvar.recipe import Recipe
@@ -41,8 +43,8 @@ class Decisions:
 
 def decide(
     recipe: Recipe,
-    rows: np.ndarray,
-    validation: np.ndarray | None = None,
+    rows: Rows,
+    validation: Rows | None = None,
     *,
     custom_networks: bool,
     own: Classes = (),
@@ -67,7 +69,7 @@ def decide(
     text, reason = recipe.model.likelihood, ""
     if is_auto(text):
         of_table = None if table is None else likelihood_of(table)
-        name, reason = of_table or _likelihood_of(rows)
+        name, reason = of_table or _likelihood_of(array_of(rows))
         text = resolved("likelihood", text, name, reason)
         why.append(f"likelihood {text}: {reason}")
     tables = [rows] if validation is None else [rows, validation]
@@ -78,7 +80,7 @@ def decide(
     return Decisions(
         KINDS["likelihood"].describe(spec),
         _network(recipe, rows.shape[1:], custom_networks, why),
-        divisor_of(rows) if spec.reads_intensities else 1.0,
+        divisor_of(array_of(rows)) if spec.reads_intensities else 1.0,
         tuple(why),
         notes=_notes(spec, rows) if is_auto(recipe.model.likelihood) else (),
         missing=any(map(has_missing, tables)),
@@ -86,7 +88,19 @@ def decide(
     )
 
 
-def _check_columns(spec: LikelihoodSpec, table: TableForm | None, tables: list[np.ndarray]) -> None:
+def check_values(recipe: Recipe, rows: Rows, own: Classes = ()) -> None:
+    """Check counts before some rows are held out: errors then have the rows' own numbers.
+
+    Raises:
+        LogvarError: the likelihood cannot be trained on a value.
+    """
+    if not is_auto(recipe.model.likelihood):
+        spec: LikelihoodSpec = get("likelihood", recipe.model.likelihood, own)
+        if isinstance(spec, OfCounts):  # others may need to see the rows before they can check
+            spec.check(rows)
+
+
+def _check_columns(spec: LikelihoodSpec, table: TableForm | None, tables: list[Rows]) -> None:
     """Check that each feature has a value, and that a mixed likelihood knows its columns."""
     if isinstance(spec, Mixed) and table is None:
         raise LogvarError(
@@ -96,7 +110,7 @@ def _check_columns(spec: LikelihoodSpec, table: TableForm | None, tables: list[n
     rows = tables[0]
     if not has_missing(rows):
         return
-    empty = np.argwhere(np.isnan(rows).all(0))
+    empty = np.argwhere(np.isnan(array_of(rows)).all(0))
     if len(empty):
         columns = None if table is None else table.schema.modelled
         named = [
@@ -110,11 +124,11 @@ def _check_columns(spec: LikelihoodSpec, table: TableForm | None, tables: list[n
         )
 
 
-def _notes(spec: LikelihoodSpec, rows: np.ndarray) -> tuple[str, ...]:
+def _notes(spec: LikelihoodSpec, rows: Rows) -> tuple[str, ...]:
     """Return what the user should know of the likelihood that was chosen for these rows."""
     if not spec.standardizes or rows.ndim != 2:
         return ()
-    odd = far_from_a_bell(rows)
+    odd = far_from_a_bell(array_of(rows))
     if not len(odd):
         return ()
     some = ", ".join(map(str, odd[:5])) + (", …" if len(odd) > 5 else "")
@@ -135,7 +149,7 @@ def _network(recipe: Recipe, shape: tuple[int, ...], custom: bool, why: list[str
     return network
 
 
-def _check_preparation(recipe: Recipe, spec: LikelihoodSpec, text: str, rows: np.ndarray) -> None:
+def _check_preparation(recipe: Recipe, spec: LikelihoodSpec, text: str, rows: Rows) -> None:
     """Check that the preparation of rows fits their likelihood."""
     if recipe.data.binarization != "none" and not spec.reads_intensities:
         raise LogvarError(
@@ -149,17 +163,19 @@ def _check_preparation(recipe: Recipe, spec: LikelihoodSpec, text: str, rows: np
             f"dequantize goes with a density of real values, got likelihood {text!r}: use "
             "likelihood='normal', or dequantize=False"
         )
-    off = (rows != np.round(rows)) & (rows == rows)
+    array = array_of(rows)
+    off = (array != np.round(array)) & (array == array)
     if off.any():
         at = np.argwhere(off)[0]
         raise LogvarError(
-            f"dequantize got {rows[tuple(at)]:g} at {place(at)}: expected integers; give pixels as "
-            "uint8, or use another likelihood"
+            f"dequantize got {array[tuple(at)]:g} at {place(at)}: expected integers; give pixels "
+            "as uint8, or use another likelihood"
         )
 
 
-def _are_bits(rows: np.ndarray) -> bool:
-    return bool((np.isin(rows, (0, 1)) | np.isnan(rows)).all())
+def _are_bits(rows: Rows) -> bool:
+    array = array_of(rows)
+    return bool((np.isin(array, (0, 1)) | np.isnan(array)).all())
 
 
 def _likelihood_of(rows: np.ndarray) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from logvar.assembly.parts import Classes, check_fit, get, specs
 from logvar.assembly.plan import build_plan
 from logvar.assembly.start import Start
 from logvar.backend.precision import Precision, products_round_on_request
+from logvar.backend.sparse import Rows, array_of
 from logvar.data.examples import Examples, Units, examples_of, in_units
 from logvar.data.labels import Labels
 from logvar.data.preparation import Preparation, as_float32, has_missing
@@ -63,7 +64,7 @@ class Own:
 def units_of(
     recipe: Recipe,
     decisions: Decisions,
-    rows: np.ndarray,
+    rows: Rows,
     own: Classes = (),
     table: TableForm | None = None,
 ) -> Units | None:
@@ -72,10 +73,10 @@ def units_of(
     spec = get("likelihood", decisions.likelihood, own)
     if isinstance(spec, Mixed):
         assert table is not None  # `decide` has checked it
-        return TableUnits.of_cells(rows, table.schema.modelled)
+        return TableUnits.of_cells(array_of(rows), table.schema.modelled)
     if not spec.standardizes:
         return None
-    return Standardization.of_rows(rows, noise=0.5 if recipe.data.dequantize else 0.0)
+    return Standardization.of_rows(array_of(rows), noise=0.5 if recipe.data.dequantize else 0.0)
 
 
 def preparation(recipe: Recipe, decisions: Decisions, units: Units | None = None) -> Preparation:
@@ -169,17 +170,18 @@ def _model(
     seen = encoder_shape(likelihood, shape, decisions.missing, condition_size)
     # What the decoder's outputs are shaped like: an image stays one beside a mask or a condition.
     x = encoder_shape(likelihood, shape, missing=False)
-    seed, latent_dim = recipe.training.random_state, recipe.model.latent_dim
+    # The decoder sees the condition, and not the latents that the likelihood reads itself.
+    seed, further = recipe.training.random_state, condition_size - likelihood.latents
+    latent_dim = recipe.model.latent_dim + likelihood.latents
     if own.encoder is not None and own.decoder is not None:
         encoder, decoder = own.encoder, own.decoder
         latent_dim = check_encoder(encoder, seen, parts.posterior.heads)
         parts.posterior.check(latent_dim)
-        check_decoder(decoder, latent_dim + condition_size, likelihood.output_shape(shape), shape)
+        check_decoder(decoder, latent_dim + further, likelihood.output_shape(shape), shape)
     else:
         parts.posterior.check(latent_dim)
         outputs = sum(parts.posterior.heads(latent_dim).values())
-        decoded = latent_dim + condition_size
-        shapes = Shapes(seen, outputs, decoded, likelihood.output_shape(shape), x)
+        shapes = Shapes(seen, outputs, latent_dim + further, likelihood.output_shape(shape), x)
         network = get("network", decisions.network, own.classes)
         build = functools.partial(network.build, shapes, stream(seed, Purpose.WEIGHTS))
         encoder, decoder = build() if drawn else eqx.filter_eval_shape(build)
@@ -245,8 +247,8 @@ class Run:
 
 def build_run(
     recipe: Recipe,
-    rows: np.ndarray,
-    validation: np.ndarray | None,
+    rows: Rows,
+    validation: Rows | None,
     own: Own = Own(),
     *,
     sample_weight: np.ndarray | None = None,
@@ -346,14 +348,14 @@ def build_run(
     )
 
 
-def _dtype(rows: np.ndarray, units: Units | None) -> str:
+def _dtype(rows: Rows, units: Units | None) -> str:
     if rows.dtype == np.uint8:
         return "uint8"
     return "float32" if units is None else np.dtype(units.dtype).name
 
 
 def read(
-    rows: np.ndarray,
+    rows: Rows,
     prepared: Preparation,
     seed: int,
     units: Units | None,
@@ -373,5 +375,5 @@ def read(
         LogvarError: a value is too large for a model that does not standardize.
     """
     if units is not None:
-        return in_units(rows, units, keyed=keyed)
+        return in_units(array_of(rows), units, keyed=keyed)
     return examples_of(prepared.fix(as_float32(rows), seed))

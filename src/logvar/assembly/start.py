@@ -2,10 +2,9 @@
 
 import dataclasses
 
-import numpy as np
-
 from logvar.assembly.decisions import Decisions
 from logvar.assembly.parts import Classes, get
+from logvar.backend.sparse import Rows, array_of
 from logvar.data.examples import Units
 from logvar.data.standardization import Standardization
 from logvar.data.table.form import TableForm
@@ -28,6 +27,7 @@ class Start:
     units: Units | None
     shape: tuple[int, ...]
     table: TableForm | None
+    features: tuple[str, ...] | None = None
 
     def table_for(self, schema: object) -> TableForm | None:
         """Return the form of the earlier run's table.
@@ -42,7 +42,7 @@ class Start:
             )
         return self.table
 
-    def decisions_for(self, own: Classes, *tables: np.ndarray | None) -> Decisions:
+    def decisions_for(self, own: Classes, *tables: Rows | None) -> Decisions:
         """Return the earlier run's decisions, after checking that they fit the new rows.
 
         Raises:
@@ -61,8 +61,8 @@ class Start:
         why = (f"weights, likelihood and units are those of {self.name}",)
         return dataclasses.replace(self.decisions, why=why, notes=())
 
-    def units_for(self, rows: np.ndarray) -> Units | None:
+    def units_for(self, rows: Rows) -> Units | None:
         """Return the earlier run's units, whose range also covers the new training rows."""
         if not isinstance(self.units, Standardization):
             return self.units
-        return self.units.covering(rows)
+        return self.units.covering(array_of(rows))

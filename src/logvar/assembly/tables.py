@@ -5,20 +5,25 @@ frame of them, as long as their histograms look like bells. Whatever else a tabl
 dates, integers, constants, holes in skewed columns) is modelled by `mixed`.
 """
 
+import contextlib
 import dataclasses
 import datetime
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from logvar.assembly.parts import is_auto
+from logvar.assembly.parts import KINDS, is_auto
+from logvar.backend.sparse import Rows
+from logvar.data.annotated import Cells, cells_of, is_annotated
 from logvar.data.intake import dense_rows
 from logvar.data.preparation import has_missing
+from logvar.data.sparse import is_sparse, sparse_rows
 from logvar.data.table.form import TableForm
 from logvar.data.table.frame import Table, as_table, is_table
 from logvar.data.table.schema import NUMBERS, Column, Schema, schema_given
-from logvar.errors import LogvarError
+from logvar.errors import BadCell, LogvarError
 
 MIXED = "mixed"
 ARRAY = "numbers"
@@ -36,14 +41,43 @@ _SKEWNESS, _KURTOSIS = 1.0, 3.0
 class Intake(NamedTuple):
     """X as rows of numbers; for a table, its cells."""
 
-    rows: np.ndarray
+    rows: Rows
     form: TableForm | None
     """The form of the table; None for an array of numbers."""
     table: Table | None = None
     """X itself, if it is a table; its columns have the names of the schema."""
+    row_names: Sequence[str] | None = None
+    """The name of each row, if each has one."""
+    features: tuple[str, ...] | None = None
+    """The name of each column, if X is no table and yet has names."""
+    repeated: int = 0
+    """How many of them repeated an earlier one and have got a number."""
+
+    @contextlib.contextmanager
+    def naming(self, kept: np.ndarray | None = None) -> Iterator[None]:
+        """Put the names of row and column into an error that is of one cell.
+
+        Args:
+            kept: the number in X of each row that is checked, if some are left out.
+        """
+        try:
+            yield
+        except BadCell as error:
+            row = error.row if kept is None else int(kept[error.row])
+            columns: Sequence[Any] | None = self.features
+            if self.form is not None:
+                columns = [column.name for column in self.form.schema.modelled]
+            at = error.column
+            raise error.named(
+                None if self.row_names is None else self.row_names[row],
+                columns[at] if columns and isinstance(at, int) and columns[at] != at else None,
+                row,
+            ) from None
 
 
-def taken_in(X: Any, likelihood: str, schema: Any = None, name: str = "X") -> Intake:
+def taken_in(
+    X: Any, likelihood: str, schema: Any = None, name: str = "X", *, layer: str = ""
+) -> Intake:
     """Return X as rows for a model that is to be trained.
 
     Args:
@@ -51,11 +85,17 @@ def taken_in(X: Any, likelihood: str, schema: Any = None, name: str = "X") -> In
         likelihood: the text of the recipe.
         schema: what the user says of the columns: None, a dict, a path or a `Schema`.
         name: what messages call X.
+        layer: of an AnnData object, the layer to read instead of its X.
 
     Raises:
         LogvarError: X cannot be read, or the likelihood cannot read its columns.
     """
-    mixed, auto = likelihood.split("(")[0].strip() == MIXED, is_auto(likelihood)
+    named = likelihood.split("(")[0].strip()
+    if is_annotated(X):
+        return _of_cells(cells_of(X, layer, name), name, reads_sparse(named))
+    if is_sparse(X) and reads_sparse(named):
+        return Intake(sparse_rows(X, name), None)
+    mixed, auto = named == MIXED, is_auto(likelihood)
     if _is_numbers_as_objects(X):
         X = dense_rows(X, name)
     if not is_table(X):
@@ -82,15 +122,33 @@ def taken_in(X: Any, likelihood: str, schema: Any = None, name: str = "X") -> In
     return Intake(_cells(table, found, name), TableForm(found, table.container), table)
 
 
-def taken_in_again(X: Any, form: TableForm | None, name: str = "X") -> Intake:
+def taken_in_again(
+    X: Any,
+    form: TableForm | None,
+    name: str = "X",
+    *,
+    features: tuple[str, ...] | None = None,
+    layer: str = "",
+) -> Intake:
     """Return X as rows for a model that was trained on rows of this form.
 
     Columns are matched by their names, in any order; 2019 and " 2019" are one name. An array, or a
     frame whose columns are called 0, 1, 2 …, has no names and is matched by position.
 
+    Args:
+        X: the rows.
+        form: that of the table the model was trained on; None if it was an array.
+        name: what messages call X.
+        features: the names of an array's columns, by which those of an AnnData object are found.
+        layer: of an AnnData object, the layer to read instead of its X.
+
     Raises:
         LogvarError: X lacks a column, has another one, or a cell is not of its column's kind.
     """
+    if is_annotated(X):
+        return _of_cells(cells_of(X, layer, name).matched(features, name), name)
+    if is_sparse(X) and form is None:
+        return Intake(sparse_rows(X, name), None)
     if _is_numbers_as_objects(X):
         X = dense_rows(X, name)
     if form is None:
@@ -105,6 +163,17 @@ def taken_in_again(X: Any, form: TableForm | None, name: str = "X") -> Intake:
     else:
         table = _spelled_alike(table, form.schema)
     return Intake(_cells(table, form.schema, name), form, table)
+
+
+def _of_cells(cells: Cells, name: str, sparse: bool = True) -> Intake:
+    read = sparse_rows if sparse and is_sparse(cells.matrix) else dense_rows
+    return Intake(read(cells.matrix, name), None, None, cells.names, cells.genes, cells.repeated)
+
+
+def reads_sparse(likelihood: str) -> bool:
+    """Return whether the likelihood of this name may be given a sparse matrix."""
+    entry = KINDS["likelihood"].entries.get(likelihood)
+    return entry is not None and bool(getattr(entry.build, "reads_sparse", False))
 
 
 def likelihood_of(table: TableForm) -> tuple[str, str] | None:

@@ -18,8 +18,8 @@ Data = Annotated[
     tyro.conf.Positional,
     tyro.conf.arg(
         metavar="DATA",
-        help="digits, mnist, a table (.csv .tsv .csv.gz .parquet .arrow), a .npy or .npz file, or "
-        "a folder of images or IDX files",
+        help="digits, mnist, a table (.csv .tsv .csv.gz .parquet .arrow), a .npy or .npz file, "
+        "cells (.h5ad), or a folder of images or IDX files",
     ),
 ]
 OwnData = Annotated[
@@ -72,11 +72,12 @@ class Source:
     header: Annotated[Literal["auto", "yes", "no"], tyro.conf.arg(help=_help("header"))] = "auto"
     resize: Annotated[str, tyro.conf.arg(help=_help("resize"))] = ""
     shape: Annotated[str, tyro.conf.arg(help=_help("shape"))] = ""
+    layer: Annotated[str, tyro.conf.arg(metavar="NAME", help=_help("layer"))] = ""
 
     @property
     def images(self) -> dict[str, str]:
-        """The recipe's settings of images."""
-        return {"resize": self.resize, "shape": self.shape}
+        """The recipe's settings of images and of AnnData."""
+        return {"resize": self.resize, "shape": self.shape, "layer": self.layer}
 
     def choices(self) -> Choices:
         """Return what is said of a table, checked as far as it can be without the table.

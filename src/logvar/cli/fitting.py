@@ -11,6 +11,7 @@ from logvar.cli.console import console, counted, say
 from logvar.cli.inputs import Rows, Some, judged_rows
 from logvar.cli.judging import at_least_one, print_evaluation
 from logvar.data import sources
+from logvar.data.annotated import is_annotated
 from logvar.data.paths import absolute
 from logvar.data.table.choices import Choices
 from logvar.data.table.frame import Table
@@ -64,8 +65,15 @@ def fit(
     check_fit(specs(recipe))
     if checkpointing.resume and _already_finished(out, recipe, choices):
         return
-    dataset = sources.load(data, data_dir, recipe.data.resize, recipe.data.shape, choices=choices)
-    overrides = _overrides(choices, dataset)
+    dataset = sources.load(
+        data,
+        data_dir,
+        recipe.data.resize,
+        recipe.data.shape,
+        choices=choices,
+        layer=recipe.data.layer,
+    )
+    overrides = overrides_of(choices, dataset)
     folder = UnfinishedFolder(
         out,
         overwrite=overwrite or checkpointing.resume,
@@ -102,14 +110,14 @@ def _as_written(recipe: Recipe) -> Recipe:
     return recipe.replace(**written(recipe.flat()))
 
 
-def _overrides(choices: Choices, dataset: sources.Dataset) -> dict[Name, Any] | None:
+def overrides_of(choices: Choices, dataset: sources.Dataset) -> dict[Name, Any] | None:
     """Return what is said of the columns of a table, if these examples are one.
 
     Raises:
         LogvarError: they have no columns.
     """
     overrides = choices.overrides()
-    if not overrides or dataset.reading is not None:
+    if not overrides or dataset.reading is not None or is_annotated(dataset.train):
         return None
     if not isinstance(dataset.train, Table) and dataset.train.ndim != 2:
         raise LogvarError(

@@ -2,13 +2,15 @@
 
 import dataclasses
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from logvar.assembly.tables import taken_in_again
 from logvar.cli.console import say
 from logvar.data import sources
+from logvar.data.annotated import is_annotated, named_columns
+from logvar.data.images.shapes import fitting
 from logvar.data.order import split
 from logvar.data.paths import BUILT_IN, TABLES, ending
 from logvar.data.sources import Dataset
@@ -16,13 +18,14 @@ from logvar.data.table.choices import Choices
 from logvar.data.table.form import TableForm
 from logvar.data.table.frame import Table
 from logvar.data.table.reading import read_table
-from logvar.data.table.rows import columns_of_kinds, rows_of
+from logvar.data.table.rows import beside, columns_of_kinds, rows_of
 from logvar.errors import LogvarError
 from logvar.estimator import VAE
 from logvar.fitted import Fitted
 from logvar.recipe import Recipe
 
-Some = np.ndarray | Table
+Some = Any
+"""An array, sparse rows, a `Table` or an AnnData object."""
 
 
 class Rows(NamedTuple):
@@ -63,6 +66,8 @@ def load_for(fitted: Fitted, data: str | None, data_dir: str | None) -> Dataset:
         )
     choices = Choices.of(recipe.data)
     dataset = sources.load(source, data_dir, reading=recipe.data.reading, choices=choices)
+    if is_annotated(dataset.train):
+        fitted.take_in(dataset.train, source)  # errors name the source
     if isinstance(dataset.train, Table) and fitted.table is not None:
         table = _matched(dataset.train, fitted.table, source, choices)
         dataset = dataclasses.replace(dataset, train=table, notes=table.remarks)
@@ -77,6 +82,13 @@ def all_rows(vae: VAE, data: str | None, data_dir: str | None) -> Given:
     """Return training and test rows together."""
     dataset = load_for(vae.fitted_, data, data_dir)
     rows, form = dataset.train, vae.fitted_.table
+    if is_annotated(rows):
+        identifiers, labels = named_columns(rows, Choices.of(vae.recipe_.data).said())
+        names: dict[Any, Any] = {
+            rows.obs.index.name or "cell": list(map(str, rows.obs_names)),
+            **identifiers,
+        }
+        return Given(rows, (), beside(None, names), beside(None, names | labels))
     if isinstance(rows, Table):
         if form is None:
             return Given(rows, (), None, None)
@@ -92,10 +104,9 @@ def all_rows(vae: VAE, data: str | None, data_dir: str | None) -> Given:
     return Given(together, dataset.names + dataset.test_names, None, None)
 
 
-def cells_of(fitted: Fitted, rows: Some) -> np.ndarray:
+def cells_of(fitted: Fitted, rows: Some) -> Any:
     """Return rows as the numbers that a fitted model is given: of a table, its cells."""
-    found = taken_in_again(rows, fitted.table).rows
-    return found.reshape(-1, *fitted.shape)
+    return fitting(fitted.take_in(rows).rows, fitted.shape)
 
 
 def split_of(dataset: Dataset, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
@@ -123,7 +134,7 @@ def rows_for(fitted: Fitted, data: str | None, data_dir: str | None) -> Rows:
     """
     dataset = load_for(fitted, data, data_dir)
     kept, _ = split_of(dataset, fitted.recipe)
-    trained_on = taken_in_again(dataset.train, fitted.table).rows[kept]
+    trained_on = fitted.take_in(dataset.train).rows[kept]
     if fitted.data.get("sha256") in sources.fingerprints(trained_on):
         return judged_rows(dataset, fitted)
     if data is None:

@@ -31,29 +31,17 @@ def score(
     keep_compiled_programs()
     vae = load(run)
     refuse_its_data(out, data or vae.recipe_.data.data)
-    if explain and out.suffix.lower() == ".npy":
-        raise LogvarError(
-            f"--explain writes names and values, and --out {out} holds numbers alone: give a .csv "
-            "or .parquet file"
-        )
-    if explain and len(vae.fitted_.shape) != 1:
-        raise LogvarError(
-            f"--explain is for tables, and this run has examples of shape {vae.fitted_.shape}"
-        )
+    if explain:
+        check_explains(out, vae.fitted_.shape)
     given = all_rows(vae, data, data_dir)
     scores = vae.score_samples(given.rows, importance_samples)
     odd = vae.explain(given.rows, TOP, importance_samples) if explain else []
     write_numbers(
         out, scores, ["log_likelihood"], given.identifiers, given.files,
-        _columns_of(odd) if explain else {},
+        columns_of(odd) if explain else {},
     )  # fmt: skip
     if explain:
-        row = int(np.argmin(scores))
-        cells = ", ".join(f"{_name(c)} = {_text(c.value)} ({c.surprise:.1f})" for c in odd[row])
-        say(
-            f"lowest: row {row} with {scores[row]:.2f} nats; its oddest cells, and how many "
-            f"nats less likely each is than usual for its column: {cells or 'none'}"
-        )
+        say_lowest(scores, odd)
 
 
 def impute(
@@ -95,7 +83,32 @@ def _filled(cells: np.ndarray, effective: np.ndarray, samples: int) -> str:
     )
 
 
-def _columns_of(odd: Sequence[Sequence[OddCell]]) -> dict[Name, list[Any]]:
+def check_explains(out: Path, shape: tuple[int, ...]) -> None:
+    """Check that cells of examples of this shape can be explained, and written to this file.
+
+    Raises:
+        LogvarError: they cannot.
+    """
+    if out.suffix.lower() == ".npy":
+        raise LogvarError(
+            f"--explain writes names and values, and --out {out} holds numbers alone: give a .csv "
+            "or .parquet file"
+        )
+    if len(shape) != 1:
+        raise LogvarError(f"--explain is for tables, and these examples have shape {shape}")
+
+
+def say_lowest(scores: np.ndarray, odd: Sequence[Sequence[OddCell]]) -> None:
+    """Say which row has the lowest score, and its oddest cells."""
+    row = int(np.argmin(scores))
+    cells = ", ".join(f"{_name(c)} = {_text(c.value)} ({c.surprise:.1f})" for c in odd[row])
+    say(
+        f"lowest: row {row} with {scores[row]:.2f} nats; its oddest cells, and how many "
+        f"nats less likely each is than usual for its column: {cells or 'none'}"
+    )
+
+
+def columns_of(odd: Sequence[Sequence[OddCell]]) -> dict[Name, list[Any]]:
     """Return the odd cells as three columns each: name, value, and surprise beyond the usual."""
     columns: dict[Name, list[Any]] = {}
     for i in range(TOP):

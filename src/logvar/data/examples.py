@@ -6,12 +6,15 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import UInt32
 
+from logvar.backend.sparse import Rows, SparseRows, array_of
 from logvar.data.standardization import Standardization
 from logvar.data.table.units import TableUnits
 from logvar.models.batch import Batch
 from logvar.randomness import row_words
 
 _ROWS_AT_ONCE = 4096
+_CELLS_AT_ONCE = 2**24
+"""Of sparse rows, which are dense while they are hashed."""
 Units = Standardization | TableUnits
 """How rows in the data's own units become numbers of the order of 1, and back."""
 
@@ -27,9 +30,9 @@ class Examples:
     rows on a ray outwards differ in x alone.
     """
 
-    values: np.ndarray
+    values: Rows
     """(rows, *shape), uint8 or float32: the encoder's input; NaN in missing cells."""
-    given: np.ndarray | None
+    given: Rows | None
     """The rows in the data's own units, whose bytes key their noise; None if there is no noise."""
     units: Units | None = None
     outside: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
@@ -62,10 +65,13 @@ class Examples:
         holds its values."""
         if self.given is None:
             raise ValueError("these examples were made without the rows that key their noise")
-        spans = (slice(i, i + _ROWS_AT_ONCE) for i in range(0, len(self), _ROWS_AT_ONCE))
+        step = _ROWS_AT_ONCE
+        if isinstance(self.given, SparseRows):
+            step = min(step, max(1, _CELLS_AT_ONCE // self.given.features))
+        spans = (slice(i, i + step) for i in range(0, len(self), step))
         words = np.concatenate([row_words(self._keyed_by(self.given[span])) for span in spans])
         if len(self.outside) and self.units is not None:
-            cut = self.units.to_user(self.values[self.outside])
+            cut = self.units.to_user(array_of(self.values)[self.outside])
             words[self.outside] = row_words(self._keyed_by(cut))
         if self.condition is not None:
             words = row_words(np.column_stack([words, (self.condition + 0).view(np.uint32)]))
@@ -73,13 +79,15 @@ class Examples:
 
     def as_they_are(self, which: np.ndarray) -> np.ndarray:
         """Return some rows in float64, not clipped to the training range."""
-        rows = self.values[which].astype(np.float64)
+        found = self.values[which].astype(np.float64)
+        rows = found.dense() if isinstance(found, SparseRows) else found
         if self.actual is not None:
             there = np.isin(which, self.outside)
             rows[there] = self.actual[np.searchsorted(self.outside, which[there])]
         return rows
 
-    def _keyed_by(self, rows: np.ndarray) -> np.ndarray:
+    def _keyed_by(self, rows: Rows) -> np.ndarray:
+        rows = rows.dense() if isinstance(rows, SparseRows) else rows
         if rows.dtype == np.uint8:
             return rows
         dtype = np.float32 if self.units is None else self.units.dtype
@@ -105,6 +113,6 @@ def in_units(rows: np.ndarray, units: Units, *, keyed: bool = True) -> Examples:
     return Examples(values, rows if keyed else None, units, outside, actual)
 
 
-def examples_of(rows: "np.ndarray | Examples") -> Examples:
+def examples_of(rows: "Rows | Examples") -> Examples:
     """Return examples unchanged; wrap an array for a model without standardization."""
     return rows if isinstance(rows, Examples) else Examples(rows, rows)

@@ -10,9 +10,11 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Int, PyTree
 from sklearn.utils import check_random_state
 
+from logvar.backend.sparse import Rows, SparseRows
 from logvar.data.examples import Examples
 from logvar.data.order import split, taken
 from logvar.data.preparation import Preparation, as_rows
+from logvar.data.sparse import is_sparse, sparse_rows
 from logvar.data.standardization import Standardization
 from logvar.errors import LogvarError, OutsideTrainingRange
 from logvar.randomness import Gaussian
@@ -24,15 +26,15 @@ def dense_rows(X: Any, name: str = "X") -> np.ndarray:
 
     Sparse matrices are refused by name, because NumPy would make them an array of one object.
     """
-    if hasattr(X, "toarray"):
+    if is_sparse(X):
         raise LogvarError(
             f"Sparse data was passed ({type(X).__name__}), but dense data is required: use "
-            f"{name}.toarray()"
+            f"{name}.toarray(), or for counts likelihood='negative-binomial' or another of counts"
         )
     return as_rows(X, name, missing=True)
 
 
-def at_least_two(rows: np.ndarray) -> np.ndarray:
+def at_least_two(rows: Rows) -> Rows:
     """Check that there are enough rows to train on."""
     if len(rows) < 2:
         raise LogvarError(
@@ -44,14 +46,14 @@ def at_least_two(rows: np.ndarray) -> np.ndarray:
 class Split(NamedTuple):
     """Training rows and held-out rows, with their weights; None if all rows count the same."""
 
-    rows: np.ndarray
-    validation: np.ndarray | None
+    rows: Rows
+    validation: Rows | None
     weight: np.ndarray | None
     validation_weight: np.ndarray | None
 
 
 def held_out_of(
-    rows: np.ndarray, weight: np.ndarray | None, validation_data: Any, settings: TrainingSettings
+    rows: Rows, weight: np.ndarray | None, validation_data: Any, settings: TrainingSettings
 ) -> Split:
     """Hold out the given rows, alone or as a pair with y, or else a share of all rows."""
     if validation_data is None:
@@ -63,7 +65,8 @@ def held_out_of(
             weights[0], weights[1] if some else None,
         )  # fmt: skip
     given = validation_data[0] if isinstance(validation_data, tuple) else validation_data
-    validation = dense_rows(given, "validation_data")
+    read = sparse_rows if isinstance(rows, SparseRows) and is_sparse(given) else dense_rows
+    validation = read(given, "validation_data")
     if validation.shape[1:] != rows.shape[1:]:
         raise LogvarError(
             f"validation_data has examples of shape {validation.shape[1:]}: expected "
@@ -95,9 +98,7 @@ def trained_on(
     return kept[split(len(kept), settings.validation_fraction, settings.random_state)[0]]
 
 
-def counted(
-    rows: np.ndarray, sample_weight: Any
-) -> tuple[np.ndarray, Float[np.ndarray, "rows"] | None]:
+def counted(rows: Rows, sample_weight: Any) -> tuple[Rows, Float[np.ndarray, "rows"] | None]:
     """The rows that count, with their weights.
 
     A row of weight 0 is left out, so that nothing is taken from it: no likelihood, no levels, no

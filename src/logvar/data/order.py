@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Int32
 from numpy.typing import DTypeLike
 
+from logvar.backend.sparse import Rows, SparseRows, Stored
 from logvar.randomness import Purpose, host_stream
 
 _ALIGNMENT = 64
@@ -36,8 +37,10 @@ def padded_size(n: int, bytes_per_row: int, least: int = _FEW_ROWS) -> int:
     return max(power, least if least * bytes_per_row <= _SMALL else 1)
 
 
-def padded(rows: np.ndarray) -> np.ndarray:
-    """Pad rows to `padded_size` with copies of the first one."""
+def padded(rows: Rows) -> np.ndarray | Stored:
+    """Pad rows to `padded_size` with copies of the first one; sparse ones stay as many."""
+    if isinstance(rows, SparseRows):
+        return rows.stored()
     missing = padded_size(len(rows), rows[:1].nbytes) - len(rows)
     return np.concatenate([rows, np.repeat(rows[:1], missing, axis=0)]) if missing else rows
 
@@ -54,8 +57,10 @@ def split(n: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
-def taken(rows: np.ndarray, indices: np.ndarray) -> np.ndarray:
+def taken(rows: Rows, indices: np.ndarray) -> Rows:
     """Return rows[indices] in memory that a CPU program can use without a copy."""
+    if isinstance(rows, SparseRows):
+        return rows[indices]
     found = aligned((len(indices), *rows.shape[1:]), rows.dtype)
     # In the mode that checks indices, NumPy would fill a copy first.
     return np.take(rows, indices, axis=0, out=found, mode="clip")

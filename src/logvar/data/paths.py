@@ -10,7 +10,7 @@ from logvar.errors import LogvarError, unknown_name
 
 BUILT_IN = ("digits", "mnist")
 TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", ".arrow", ".feather")
-READABLE = (".npy", ".npz", *TABLES)
+READABLE = (".npy", ".npz", ".h5ad", *TABLES)
 WRITABLE = (".npy", *TABLES)
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from logvar.backend.sparse import Padded, Rows, SparseRows, array_of
 from logvar.data.order import aligned
 from logvar.errors import LogvarError, LogvarTypeError, unknown_name
 from logvar.models.batch import Batch
@@ -70,11 +71,13 @@ class Preparation:
             return jax.random.bernoulli(key, x.astype(jnp.float32)).astype(jnp.float32)
         return x
 
-    def parts(self, row: Array, key: PRNGKeyArray) -> tuple[Array, Array | None]:
+    def parts(self, row: Array | Padded, key: PRNGKeyArray) -> tuple[Array, Array | None]:
         """Return (x, which of its cells are observed) of a stored row or a batch.
 
         The second is None if rows have no missing cells.
         """
+        if isinstance(row, Padded):
+            row = row.dense()
         if not self.missing:
             return self(row, key), None
         if not jnp.issubdtype(row.dtype, jnp.inexact):
@@ -88,13 +91,14 @@ class Preparation:
         x, observed = self.parts(stored.x, key)
         return dataclasses.replace(stored, x=x, observed=observed)
 
-    def fix(self, rows: np.ndarray, seed: int) -> np.ndarray:
+    def fix(self, rows: Rows, seed: int) -> Any:
         """Draw static binarization once: rows of 0 and 1 as uint8; other modes change nothing.
 
         Each row's draw is a function of (seed, the row's bytes), so it is the same in any subset.
         """
         if self.binarization != "static":
             return rows
+        rows = array_of(rows)
         fixed = np.empty(rows.shape, np.float32 if has_missing(rows) else np.uint8)
         for i, words in enumerate(row_words(rows)):
             uniform = host_stream(seed, Purpose.STATIC_BINARIZATION, *map(int, words)).random(
@@ -110,8 +114,10 @@ class Preparation:
         return Preparation(missing=self.missing) if self.binarization == "static" else self
 
 
-def has_missing(rows: np.ndarray) -> bool:
-    """Return whether a cell is missing, which is NaN."""
+def has_missing(rows: Rows) -> bool:
+    """Return whether a cell is missing, which is NaN; none is in a sparse matrix."""
+    if isinstance(rows, SparseRows):
+        return False
     return rows.dtype.kind == "f" and bool(np.isnan(rows).any())
 
 
@@ -178,7 +184,7 @@ def as_rows(X: object, name: str = "X", *, missing: bool = False) -> np.ndarray:
     return rows
 
 
-def as_float32(rows: np.ndarray, name: str = "X") -> np.ndarray:
+def as_float32(rows: Rows, name: str = "X") -> Any:
     """Return rows for a likelihood that does not standardize: uint8 unchanged, others as float32.
 
     Raises:
@@ -186,6 +192,8 @@ def as_float32(rows: np.ndarray, name: str = "X") -> np.ndarray:
     """
     if rows.dtype in (np.uint8, np.float32):
         return rows
+    if isinstance(rows, SparseRows):
+        return dataclasses.replace(rows, values=as_float32(rows.values[:, None], name)[:, 0])
     narrow = aligned(rows.shape, np.float32)
     with np.errstate(over="ignore"):
         narrow[...] = rows

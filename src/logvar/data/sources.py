@@ -3,16 +3,19 @@
 import dataclasses
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+from logvar.backend.sparse import Rows, SparseRows
 from logvar.data import arrays, idx
+from logvar.data.annotated import ENDING, cells_of, named_columns, read_h5ad
 from logvar.data.images.arrays import read_as_images
 from logvar.data.images.reading import ImageReading, read_folder
 from logvar.data.paths import BUILT_IN, TABLES, check_readable, ending, stem
+from logvar.data.sparse import read_sparse
 from logvar.data.table.choices import Choices
-from logvar.data.table.frame import Table
 from logvar.data.table.pixels import pixels_of
 from logvar.data.table.reading import read_table
 from logvar.errors import LogvarError
@@ -25,7 +28,8 @@ class Dataset:
     """Rows and their labels and test set, as far as the source has them."""
 
     name: str
-    train: np.ndarray | Table
+    train: Any
+    """An array, sparse rows, a `Table` or an AnnData object."""
     test: np.ndarray | None = None
     """The source's own test set, if it has one; training never sees it."""
     train_labels: np.ndarray | None = None
@@ -46,17 +50,21 @@ def load(
     shape: str = "",
     reading: str = "",
     choices: Choices = Choices(),  # noqa: B008
+    layer: str = "",
 ) -> Dataset:
     """Load a data set.
 
     Args:
-        source: `digits`, `mnist`, or the path of a .npy or .npz file, of a table (.csv, .tsv, .gz
-            or not, .parquet, .arrow, .feather), a folder of images or one with IDX files.
+        source: `digits`, `mnist`, or the path of a .npy or .npz file (of NumPy or of a sparse
+            matrix of SciPy), of a table (.csv, .tsv, .gz or not, .parquet, .arrow, .feather), of
+            an .h5ad file, a folder of images or one with IDX files.
         data_dir: the folder to look for `mnist` in; otherwise the variable LOGVAR_DATA.
         resize: for a folder of images, the size to scale them to: "64", or "64x48" (width first).
         shape: for an array or a table of flat pixels, the shape of one example: "28x28".
         reading: `ImageReading.as_text()` of a fitted run: read as that run did.
-        choices: for a table, its header, and which of its columns are no pixels.
+        choices: for a table, its header, and which of its columns are no pixels; for an .h5ad
+            file, which columns of obs are labels.
+        layer: for an .h5ad file, the layer that will be read.
 
     Raises:
         LogvarError: the name is unknown, the file cannot be read in the format of its ending, or
@@ -73,6 +81,13 @@ def load(
             f"resize is {resize!r}, but {source} is no folder of images: leave out --resize, or "
             "give the folder"
         )
+    if source not in BUILT_IN and path.suffix.lower() == ENDING:
+        return _from_annotated(path, shape, layer, choices)
+    if layer:
+        raise LogvarError(
+            f"layer is {layer!r}, but {source} is no .h5ad file: leave out --layer, or give the "
+            "file"
+        )
     if source == "digits":
         found = _digits()
     elif source == "mnist":
@@ -82,8 +97,11 @@ def load(
     elif ending(path, TABLES):
         return _from_table(path, shape, fixed, choices)
     else:
-        read = arrays.read_npz if path.suffix.lower() == ".npz" else arrays.read_npy
-        found = Dataset(path.stem, read(path))
+        is_npz = path.suffix.lower() == ".npz"
+        sparse = read_sparse(path) if is_npz else None
+        if sparse is not None:
+            return Dataset(path.stem, sparse)
+        found = Dataset(path.stem, (arrays.read_npz if is_npz else arrays.read_npy)(path))
     return _as_images(found, shape, fixed)
 
 
@@ -109,6 +127,18 @@ def _from_table(path: Path, shape: str, reading: ImageReading | None, choices: C
     return _as_images(dataclasses.replace(found, train=pixels, train_labels=labels), shape, reading)
 
 
+def _from_annotated(path: Path, shape: str, layer: str, choices: Choices) -> Dataset:
+    """Return an AnnData object; the first column of obs that is said to be one has the labels."""
+    if shape:
+        raise LogvarError(f"shape is {shape!r}, but {path} holds cells × genes: leave out --shape")
+    adata = read_h5ad(path)
+    cells_of(adata, layer, str(path))  # which checks the layer
+    labels = named_columns(adata, choices.said(), str(path))[1]
+    first = next(iter(labels.values()), None)
+    as_text = None if first is None else np.array([str(value) for value in first])
+    return Dataset(path.stem, adata, train_labels=as_text)
+
+
 def _from_images(
     path: Path, resize: str | int, shape: str, reading: ImageReading | None
 ) -> Dataset:
@@ -131,11 +161,18 @@ def _from_images(
     )
 
 
-def fingerprint(rows: np.ndarray) -> str:
+def fingerprint(rows: Rows) -> str:
     """Return SHA-256 over kind, shape and values; the same data have the same hash in any dtype.
 
-    Real numbers that float32 can represent are hashed as float32, others as float64.
+    Real numbers that float32 can represent are hashed as float32, others as float64. Sparse rows
+    have a hash of their own, over the values that they store.
     """
+    if isinstance(rows, SparseRows):
+        digest = hashlib.sha256(f"sparse {rows.shape}".encode())
+        for array in (rows.starts, rows.columns):
+            digest.update(np.ascontiguousarray(array).data)
+        digest.update(fingerprint(rows.values[:, None]).encode())
+        return digest.hexdigest()
     if rows.dtype == np.uint8:
         return _digest(rows, np.uint8)
     spans = [slice(i, i + _ROWS_AT_ONCE) for i in range(0, len(rows), _ROWS_AT_ONCE)]
@@ -144,8 +181,10 @@ def fingerprint(rows: np.ndarray) -> str:
     return _digest(rows, np.float32 if narrow else np.float64)
 
 
-def fingerprints(rows: np.ndarray) -> set[str]:
+def fingerprints(rows: Rows) -> set[str]:
     """Return all hashes these data may have: logvar 0.1 rounded real numbers to float32."""
+    if isinstance(rows, SparseRows):
+        return {fingerprint(rows)}
     return {fingerprint(rows)} | ({_digest(rows, np.float32)} if rows.dtype != np.uint8 else set())
 
 

@@ -172,8 +172,8 @@ def _sum_over_steps(
     """
     beta = 0.5 * (latent_dim - 1)
     if latent_dim % 2:  # the sums differ in their first β terms alone
-        steps = beta + np.arange(round(beta))
-        return jnp.sum(term(kappa / jnp.asarray(steps, kappa.dtype)))
+        first = jnp.asarray(beta + np.arange(round(beta)), kappa.dtype)
+        return jnp.sum(term(kappa / first))
     count = max(int(beta), _BOOLE_FROM)
     start = beta + count
     plus = beta + np.arange(count)

@@ -16,6 +16,7 @@ from jaxtyping import PyTree
 
 from logvar.backend.compiling import compiled
 from logvar.backend.ops import on_one_core, one_core_differs, optimized
+from logvar.backend.sparse import as_arrays
 from logvar.cores import side_by_side
 
 BLOCK = 128
@@ -30,14 +31,15 @@ def in_blocks(function: Callable, arguments: PyTree, *rowwise: PyTree) -> PyTree
             returns arrays with the block as first axis. It must be the same object each time, so
             that its compiled form is found again.
         arguments: passed to every block, such as the model.
-        rowwise: NumPy arrays with one entry per row, or trees of them.
+        rowwise: NumPy arrays (or sparse rows) with one entry per row, or trees of them.
     """
     n = len(jax.tree.leaves(rowwise)[0])
     if n == 0:
         raise ValueError("in_blocks needs at least one row")
 
     def of_rows(span: slice) -> PyTree:
-        stacked = jax.tree.map(lambda array: _blocks(array[span]), list(rowwise))
+        some = as_arrays(jax.tree.map(lambda array: array[span], list(rowwise)))
+        stacked = jax.tree.map(_blocks, some)
         size = min(span.stop, n) - span.start
         out = _map_blocks(function, arguments, stacked, alone)
         return jax.tree.map(lambda a: _flat(np.asarray(a))[:size], out)

@@ -5,6 +5,7 @@ import numpy as np
 from jaxtyping import Array
 
 from logvar.backend.compiling import host_int
+from logvar.backend.sparse import Rows
 from logvar.data.examples import Examples, examples_of
 from logvar.data.preparation import Preparation
 from logvar.evaluation.blocks import in_blocks
@@ -15,7 +16,7 @@ from logvar.randomness import Purpose, row_key, stream
 
 
 def encode(
-    model: Model, rows: np.ndarray | Examples, preparation: Preparation, seed: int
+    model: Model, rows: Rows | Examples, preparation: Preparation, seed: int
 ) -> dict[str, np.ndarray]:
     """Return the code of each row: the encoder's outputs by head, for the most probable label.
 
@@ -47,6 +48,18 @@ def decode(model: Model, latents: np.ndarray, condition: np.ndarray | None = Non
         condition: (rows, size), for a conditional model.
     """
     return in_blocks(_decode, model, latents, condition)
+
+
+def reconstruct(
+    model: Model, rows: Rows | Examples, preparation: Preparation, seed: int
+) -> np.ndarray:
+    """Return E[x | z] at the posterior mean of each row, in the units that the model sees x in.
+
+    Counts are at the row's own library size.
+    """
+    examples = examples_of(rows)
+    words = examples.words if preparation.draws else np.zeros((len(examples), 2), np.uint32)
+    return in_blocks(_reconstruct, (model, preparation, host_int(seed)), examples.stored, words)
 
 
 def draw(
@@ -81,6 +94,16 @@ def _label_scores(task: tuple, rows: Batch, words: Array) -> Array:
 
     def row(row: Batch, word: Array) -> Array:
         return model.logits(preparation.batch(row, row_key(seed, Purpose.BINARIZATION, word)))
+
+    return jax.vmap(row)(rows, words)
+
+
+def _reconstruct(task: tuple, rows: Batch, words: Array) -> Array:
+    model, preparation, seed = task
+
+    def row(row: Batch, word: Array) -> Array:
+        example = preparation.batch(row, row_key(seed, Purpose.BINARIZATION, word))
+        return model.reconstruction(example, model.encode(example))
 
     return jax.vmap(row)(rows, words)
 

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from logvar.backend.compiling import host_int
 from logvar.backend.ops import optimized
+from logvar.backend.sparse import Rows, as_arrays
 from logvar.data.examples import Examples, examples_of
 from logvar.data.order import padded_size
 from logvar.data.preparation import Preparation
@@ -64,7 +65,7 @@ class _Block(NamedTuple):
 @np.errstate(invalid="ignore", over="ignore")  # non-finite values are computed again in float64
 def elbo_terms(
     model: VAEModel,
-    rows: np.ndarray | Examples,
+    rows: Rows | Examples,
     preparation: Preparation,
     seed: int,
     *,
@@ -186,7 +187,7 @@ class HeldOut(NamedTuple):
     """The encoder's input, if some rows lie outside the training range."""
 
     @classmethod
-    def of(cls, rows: np.ndarray | Examples) -> "HeldOut":
+    def of(cls, rows: Rows | Examples) -> "HeldOut":
         """Pad a held-out set and move it to the device."""
         examples = examples_of(rows)
         n = len(examples)
@@ -197,7 +198,8 @@ class HeldOut(NamedTuple):
         taken = np.where(index < n, index, 0)
         words = examples.words[taken].reshape(blocks, block, 2)
         stacked = jax.tree.map(
-            lambda array: array.reshape(blocks, block, *array.shape[1:]), examples.stored[taken]
+            lambda array: array.reshape(blocks, block, *array.shape[1:]),
+            as_arrays(examples.stored[taken]),
         )
         weight = (index < n).astype(np.float32)
         if examples.weight is not None:

@@ -10,6 +10,7 @@ from jax.nn import logsumexp
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from logvar.backend.compiling import host_int
+from logvar.backend.sparse import Rows
 from logvar.data.examples import Examples, examples_of
 from logvar.data.preparation import Preparation
 from logvar.evaluation.blocks import in_blocks
@@ -45,7 +46,7 @@ class _Task(NamedTuple):
 
 def importance_log_likelihood(
     model: VAEModel,
-    rows: np.ndarray | Examples,
+    rows: Rows | Examples,
     preparation: Preparation,
     seed: int,
     n_samples: int,

@@ -104,10 +104,11 @@ def cell_log_likelihood(
 
 def _completed(task: _Task, rows: Batch, words: Array) -> tuple[Array, Array, Array]:
     at_once = _at_once(rows)
-    model, likelihood = task.model, task.model.likelihood
+    model = task.model
 
     def of_row(row: Batch, word: Array) -> tuple[Array, Array, Array]:
         example = _example(task, row, word)
+        likelihood = model.likelihood.given(example.x, example.observed)
         trace, log_weights = _draws(task, example, model.encode(example), word)
         gumbel, of_x = jax.random.split(row_key(task.seed, Purpose.IMPUTATION, word))
         shapes = jax.eval_shape(lambda: trace(jnp.zeros((), jnp.int32)))
@@ -179,7 +180,7 @@ def _cells_outside(wide: tuple[Wide, _Task], seen: Batch, words: Array, actual: 
 
 def _cells_of(task: _Task, example: Batch, code: Code, word: Array, at_once: int) -> Array:
     """Return log p of each cell of a row given the others."""
-    likelihood = task.model.likelihood
+    likelihood = task.model.likelihood.given(example.x, example.observed)
     trace, log_weights = _draws(task, example, code, word)
 
     def of_draw(found: Trace) -> Array:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array
 
 from logvar.backend.compiling import from_host, host_int
+from logvar.backend.sparse import Rows
 from logvar.data.examples import Examples, examples_of
 from logvar.data.preparation import Preparation
 from logvar.evaluation.blocks import in_blocks
@@ -18,7 +19,7 @@ from logvar.randomness import Purpose, row_key, row_noise
 
 
 def fit_noise(
-    model: VAEModel, rows: np.ndarray | Examples, preparation: Preparation, seed: int
+    model: VAEModel, rows: Rows | Examples, preparation: Preparation, seed: int
 ) -> VAEModel:
     """Freeze a closed-form noise at the best value for all of these rows.
 
@@ -80,7 +81,7 @@ class NoiseSummary:
 
 
 def summarize_noise(
-    model: VAEModel, rows: np.ndarray | Examples, preparation: Preparation, seed: int
+    model: VAEModel, rows: Rows | Examples, preparation: Preparation, seed: int
 ) -> NoiseSummary | None:
     """Return quantiles of σ over examples and features, decoding the posterior means; None if
     there is no such noise."""

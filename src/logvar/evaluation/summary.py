@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from logvar.backend.sparse import Rows, SparseRows
 from logvar.data.examples import Examples, examples_of
 from logvar.data.preparation import Preparation
 from logvar.data.standardization import Standardization
@@ -104,7 +105,7 @@ class Evaluation:
 @np.errstate(invalid="ignore", over="ignore")  # a diverged model's figures are NaN, as printed
 def evaluate(
     model: VAEModel,
-    rows: np.ndarray | Examples,
+    rows: Rows | Examples,
     preparation: Preparation,
     *,
     split: str,
@@ -181,6 +182,8 @@ def evaluate(
 
 def _dimensions(model: VAEModel, rows: Examples) -> Float[np.ndarray, "rows"]:
     """Return the number of observed cells of each row, but at least 1."""
+    if isinstance(rows.values, SparseRows):
+        return np.full(len(rows), float(rows.values.features))
     observed = jnp.asarray(np.isfinite(rows.values))
     cells = np.asarray(jax.vmap(model.likelihood.cells)(observed)).reshape(len(rows), -1)
     return np.maximum(cells.sum(1), 1).astype(np.float64)
@@ -258,7 +261,7 @@ def _error(task: tuple, rows: Batch, words: Array) -> Float[Array, "block"]:
 
     def row(row: Batch, word: Array) -> Array:
         example = preparation.batch(row, row_key(seed, Purpose.BINARIZATION, word))
-        mean = model.likelihood.mean(model.reconstructed(example, model.encode(example)))
+        mean = model.reconstruction(example, model.encode(example))
         return _mean_error(model, mean, example, relative)
 
     return jax.vmap(row)(rows, words)
@@ -270,8 +273,8 @@ def _error_outside(task: tuple, seen: Batch, words: Array, actual: Batch) -> Flo
     def row(seen: Batch, word: Array, actual: Batch) -> Array:
         key = row_key(seed, Purpose.BINARIZATION, word)
         code = wide.encode(preparation.batch(seen, key))
-        mean = wide.model.likelihood.mean(wide.model.reconstructed(seen, code))
         example = preparation.batch(actual, key)
+        mean = wide.model.reconstruction(example, code)
         return _mean_error(wide.model, mean, example, relative)
 
     return jax.vmap(row)(seen, words, actual)

@@ -1,7 +1,7 @@
 """The contract of a likelihood: p(x) of one example, given a decoder's outputs."""
 
 import abc
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -26,10 +26,12 @@ class LikelihoodSpec(eqx.Module):
     """Whether rows are standardized per feature: true for densities of real values."""
     reads_intensities: ClassVar[bool] = False
     """Whether uint8 pixels are read as x/255 and may be binarized."""
+    reads_sparse: ClassVar[bool] = False
+    """Whether rows may be a sparse matrix."""
     normalized: ClassVar[str] = "density in the data's own units"
     """The meaning of log p(x), printed beside every number."""
 
-    def decided(self, *tables: np.ndarray) -> "LikelihoodSpec":
+    def decided(self, *tables: Any) -> "LikelihoodSpec":
         """Return this likelihood with settings taken from these training (and held-out) rows.
 
         Raises:
@@ -39,14 +41,18 @@ class LikelihoodSpec(eqx.Module):
             self.check(rows)
         return self
 
-    def check(self, rows: np.ndarray) -> None:
+    def check(self, rows: Any) -> None:
         """Check that the likelihood can be trained on these rows.
 
         Raises:
             LogvarError: it cannot; the message names the first bad value.
         """
 
-    def check_new(self, rows: np.ndarray) -> None:
+    def can_score(self, rows: Any) -> Any:
+        """Return which of these rows, drawn from the model itself, the likelihood can score."""
+        return np.ones(len(rows), bool)
+
+    def check_new(self, rows: Any) -> None:
         """Check that the likelihood can score these rows.
 
         Raises:
@@ -99,6 +105,25 @@ class Likelihood(LikelihoodSpec):
     def output_shape(self, shape: Shape) -> Shape:
         """Return the shape of the decoder's outputs for an example."""
         return shape if self.heads == 1 else (self.heads, *shape)
+
+    # What the likelihood of a row takes from elsewhere than the decoder.
+
+    @property
+    def latents(self) -> int:
+        """The number of latents that the likelihood reads itself: the last ones, which the decoder
+        does not see."""
+        return 0
+
+    def with_latents(self, outputs: Outputs, own: Float[Array, "own"]) -> Outputs:
+        """Return the decoder's outputs with those latents worked into them."""
+        raise NotImplementedError(f"{type(self).__name__} reads no latents")
+
+    def given(self, x: Example, observed: Observed | None = None) -> "Likelihood":
+        """Return the likelihood of one example with what it takes from that row itself.
+
+        Counts take the row's library size, so that means and draws are at the row's own.
+        """
+        return self
 
     @abc.abstractmethod
     def log_prob(self, x: Example, outputs: Outputs) -> Example:

@@ -1,8 +1,8 @@
 """Counts: Poisson, negative binomial and zero-inflated negative binomial.
 
 The mean of a row's counts is m = library · softmax(outputs), with the row's own total as its
-library size, as for cells in scvi-tools (Lopez et al. 2018, doi 10.1038/s41592-018-0229-2). Without
-a library, each feature has a mean of its own through a scale.
+library size, or a learned one, as for cells in scvi-tools (Lopez et al. 2018, doi
+10.1038/s41592-018-0229-2). Without a library, each feature has a mean of its own through a scale.
 """
 
 import abc
@@ -10,7 +10,6 @@ import dataclasses
 import math
 from typing import ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +17,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from logvar import scales
+from logvar.backend.sparse import Rows
 from logvar.distributions.counts import (
     Positive,
     negative_binomial_log_prob,
@@ -36,28 +36,40 @@ from logvar.likelihoods.base import (
     Outputs,
     Shape,
 )
+from logvar.likelihoods.rates import (
+    DISPERSIONS,
+    LEARNED,
+    LIBRARIES,
+    NONE,
+    OBSERVED,
+    InverseDispersion,
+    Rates,
+)
 from logvar.likelihoods.values import check_counts, check_totals, totals
 from logvar.registry import setting
 from logvar.scales import Scale
 from logvar.scales.registry import SCALES
-from logvar.trainable import frozen
 
-LIBRARIES = ("observed", "none")
-"""observed: the row's total over its observed cells. none: each feature has its own mean."""
-DISPERSIONS = ("shared", "per-feature", "per-example")
-"""shared: one learned θ. per-feature: one for each feature. per-example: a further output of the
-decoder for each example and feature."""
+LEAST_SPREAD = 0.01
+"""Of a learned log library, where all training rows have about the same total."""
 
 
 class OfCounts(LikelihoodSpec):
     """The settings of a likelihood of counts."""
 
     library: str = setting(
-        "observed", help="the size of a row: its total, or none", choices=LIBRARIES
+        OBSERVED, help="the size of a row: its total, a further latent, or none", choices=LIBRARIES
     )
     typical_library: float = setting(
         0.0,
-        help="total where a row's own is not known; 0 takes the training rows' median",
+        help="total where a row's own is not known; 0 takes the training rows' median, or the "
+        "geometric mean if it is learned",
+        at_least=0,
+        below=math.inf,
+    )
+    library_spread: float = setting(
+        0.0,
+        help="standard deviation of a learned log library; 0 takes the training rows'",
         at_least=0,
         below=math.inf,
     )
@@ -66,30 +78,42 @@ class OfCounts(LikelihoodSpec):
     )
     name: ClassVar[str]
     """The name in the registry."""
+    reads_sparse: ClassVar[bool] = True
 
-    def decided(self, *tables: np.ndarray) -> "OfCounts":
+    def decided(self, *tables: Rows) -> "OfCounts":
         for rows in tables:
             self.check(rows)
-        if self.typical_library:
+        learned = self.library == LEARNED
+        if self.typical_library and (self.library_spread or not learned):
             return self
-        of_rows = totals(tables[0])
+        of_rows = totals(tables[0], whole=learned)
         if not (of_rows > 0).any():
             raise LogvarError(
                 f"likelihood {self.name!r} got {len(of_rows):,} training rows without a count: "
                 "expected counts above 0; check that X is the table of counts"
             )
-        return dataclasses.replace(self, typical_library=float(np.median(of_rows[of_rows > 0])))
+        if not learned:
+            return dataclasses.replace(self, typical_library=float(np.median(of_rows[of_rows > 0])))
+        logs = np.log(of_rows[of_rows > 0])
+        return dataclasses.replace(
+            self,
+            typical_library=self.typical_library or float(np.exp(logs.mean())),
+            library_spread=self.library_spread or max(float(logs.std()), LEAST_SPREAD),
+        )
 
-    def check(self, rows: np.ndarray) -> None:
+    def check(self, rows: Rows) -> None:
         check_counts(rows, self.name)
-        if self.library == "observed":
+        if self.library == OBSERVED:
             check_totals(rows, self.name)
 
-    def check_new(self, rows: np.ndarray) -> None:
+    def can_score(self, rows: Rows) -> np.ndarray:
+        return totals(rows) > 0 if self.library == OBSERVED else np.ones(len(rows), bool)
+
+    def check_new(self, rows: Rows) -> None:
         self.check(rows)
 
     def meaning(self, *, binarized: bool, dequantized: bool) -> str:
-        if self.library == "observed":
+        if self.library == OBSERVED:
             return "probability of the counts, given the row's total as its library size"
         return "probability of the counts"
 
@@ -99,18 +123,20 @@ class OfCounts(LikelihoodSpec):
         Raises:
             LogvarError: the typical library is still to be taken from rows.
         """
-        if not self.typical_library:
+        if not self.typical_library or (self.library == LEARNED and not self.library_spread):
             raise LogvarError(
                 f"likelihood {self.name!r} has no typical library yet: call decided(rows) before "
-                "build, or set typical_library"
+                "build, or set typical_library (and library_spread if it is learned)"
             )
         start = self.typical_library / max(1, math.prod(shape))
-        offset = 0.0 if self.library == "observed" else self.scale.raw(start)
+        offset = self.scale.raw(start) if self.library == NONE else 0.0
+        spread = jnp.asarray(self.library_spread, jnp.float32) if self.library == LEARNED else None
         return Rates(
             self.scale,
-            self.library == "observed",
+            self.library,
             jnp.asarray(self.typical_library, jnp.float32),
             jnp.asarray(offset, jnp.float32),
+            spread,
         )
 
 
@@ -162,73 +188,32 @@ class ZeroInflatedNegativeBinomial(WithDispersion):
         return ZeroInflatedCounts(self.rates(shape), self.thetas(shape))
 
 
-class Rates(eqx.Module):
-    """The mean m of each count, from the decoder's outputs.
-
-    Args:
-        scale: how m is learned without a library.
-        of_library: whether m = library · softmax(outputs); otherwise m = σ(start + outputs).
-        library: the library size of a row whose own is not known.
-        start: an offset that makes means start at that library, shared equally by the features.
-    """
-
-    scale: Scale
-    of_library: bool = eqx.field(static=True)
-    library: Float[Array, ""] = frozen()
-    start: Float[Array, ""] = frozen()
-
-    def __call__(self, outputs: Outputs, x: Example | None = None) -> Positive:
-        """Return m; the library is the total of x, or the typical one without x."""
-        if not self.of_library:
-            raw = outputs + self.start
-            return Positive(self.scale.sigma(raw), self.scale.log_sigma(raw))
-        library = self.library if x is None else jnp.sum(x)
-        # A row without counts has m ≈ 0, where x = 0 has probability 1, and finite gradients.
-        library = jnp.maximum(library.astype(outputs.dtype), 1e-12)
-        log_share = jax.nn.log_softmax(outputs, axis=None)
-        return Positive(library * jnp.exp(log_share), jnp.log(library) + log_share)
-
-
-class InverseDispersion(eqx.Module):
-    """θ of a negative binomial: the variance is m + m²/θ.
-
-    Args:
-        raw: the raw value: one number, one for each feature, or an offset of the decoder's output
-            that makes training start at the requested θ.
-        scale: how raw becomes θ.
-        mode: one of `DISPERSIONS`.
-    """
-
-    raw: Float[Array, "..."]
-    scale: Scale
-    mode: str = eqx.field(static=True)
-
-    @property
-    def heads(self) -> int:
-        """The number of decoder outputs for it, per feature."""
-        return 1 if self.mode == "per-example" else 0
-
-    @property
-    def trains(self) -> bool:
-        return self.mode != "per-example"
-
-    def __call__(self, outputs: Outputs) -> Positive:
-        """Return θ, given the decoder's output for it where the mode has one."""
-        raw = outputs + self.raw if self.mode == "per-example" else self.raw
-        return Positive(self.scale.sigma(raw), self.scale.log_sigma(raw))
-
-
 class Counts(Likelihood):
     """Counts x = 0, 1, 2, … around a mean m; the encoder reads log(1 + x).
 
     With a library, the decoder outputs the logits of each feature's share of the row's total:
-    m = library · softmax(outputs), and log p is that of the counts given the total. The total is
-    over the observed cells. `mean`, `expectation` and `sample` do not see x: they are those of a
-    row of the typical library size, the median of the training rows. `with_library` gives them
-    another one.
+    m = library · softmax(outputs), and log p is that of the counts given the total. The total and
+    the softmax are over the observed cells. `mean`, `expectation` and `sample` do not see x: they
+    are those of a row of the typical library size, the median of the training rows. `given` a row,
+    they are at that row's own library, and `with_library` gives them another one.
+
+    A learned library is the last latent u of a row: log library = mean + spread · u, with the mean
+    and standard deviation of the training rows' log totals, so that p(u) = N(0, 1) is a log-normal
+    prior of the library (Lopez et al. 2018). Its KL is in the ELBO like any other latent's.
     """
 
     rates: Rates
+
+    @property
+    def latents(self) -> int:
+        return 1 if self.rates.mode == LEARNED else 0
+
+    def with_latents(self, outputs: Outputs, own: Float[Array, "own"]) -> Outputs:
+        means = self.rates.in_rows_of(self.location(outputs), own[0])
+        return means if self.heads == 1 else outputs.at[0].set(means)
+
+    def given(self, x: Example, observed: Observed | None = None) -> "Counts":
+        return dataclasses.replace(self, rates=self.rates.given(x, observed))
 
     def with_library(self, library: ArrayLike) -> "Counts":
         """Return this likelihood with means and draws for rows of this library size.
@@ -244,15 +229,16 @@ class Counts(Likelihood):
             [150.0, 150.0]
         """
         value = jnp.asarray(library, self.rates.library.dtype)
-        return eqx.tree_at(lambda likelihood: likelihood.rates.library, self, value)
+        return dataclasses.replace(
+            self, rates=dataclasses.replace(self.rates, library=value, of_row=True)
+        )
 
     def total(
         self, x: Example, outputs: Outputs, observed: Observed | None = None
     ) -> Float[Array, ""]:
-        # The library is the total of the observed cells, whatever stands in the others.
         if observed is not None:
-            x = jnp.where(observed, x, 0)
-        return super().total(x, outputs, observed)
+            x = jnp.where(observed, x, 0)  # whatever stands in missing cells
+        return Likelihood.total(self.given(x, observed), x, outputs, observed)
 
     def encoder_input(self, x: Example, observed: Observed | None = None) -> Example:
         return super().encoder_input(jnp.log1p(x), observed)
@@ -266,14 +252,14 @@ class Counts(Likelihood):
 
     @abc.abstractmethod
     def log_prob(self, x: Example, outputs: Outputs) -> Example:
-        """log p(x | outputs) for each feature; cells that are not observed count as 0 counts."""
+        """log p(x | outputs) for each feature, at the library of `given` or else the total of x."""
 
 
 class PoissonCounts(Counts):
     """log p(x) = x·log m − m − log x!."""
 
     def log_prob(self, x: Example, outputs: Outputs) -> Example:
-        return poisson_log_prob(x, self.rates(outputs, x))
+        return poisson_log_prob(x, self.rates.given(x)(outputs))
 
     def sample(self, outputs: Outputs, key: PRNGKeyArray) -> Example:
         return sample_poisson(key, self.mean(outputs))
@@ -293,7 +279,7 @@ class NegativeBinomialCounts(Counts):
         return self.dispersion(outputs[1] if self.dispersion.heads else outputs)
 
     def log_prob(self, x: Example, outputs: Outputs) -> Example:
-        mean = self.rates(self.location(outputs), x)
+        mean = self.rates.given(x)(self.location(outputs))
         return negative_binomial_log_prob(x, mean, self.theta(outputs))
 
     def sample(self, outputs: Outputs, key: PRNGKeyArray) -> Example:
@@ -312,7 +298,7 @@ class ZeroInflatedCounts(NegativeBinomialCounts):
         return 2 + self.dispersion.heads
 
     def log_prob(self, x: Example, outputs: Outputs) -> Example:
-        mean, theta = self.rates(self.location(outputs), x), self.theta(outputs)
+        mean, theta = self.rates.given(x)(self.location(outputs)), self.theta(outputs)
         log_p = negative_binomial_log_prob(x, mean, theta)
         at_zero = negative_binomial_log_prob_zero(mean, theta)
         return zero_inflated_log_prob(x, log_p, at_zero, outputs[-1])

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from logvar.errors import LogvarError
+from logvar.backend.sparse import Rows, SparseRows
+from logvar.errors import BadCell, LogvarError
 
 MOST_COUNTS = 2**24
 """The largest count: float32 holds all integers up to it."""
@@ -31,25 +32,29 @@ def check_integers(rows: np.ndarray, likelihood: str, levels: int) -> None:
         )
 
 
-def check_counts(rows: np.ndarray, likelihood: str) -> None:
+def check_counts(rows: Rows, likelihood: str) -> None:
     """Check that all values are counts 0, 1, 2, … that float32 holds exactly.
 
     Raises:
         LogvarError: one is not; the message says where.
     """
+    values = rows.values if isinstance(rows, SparseRows) else rows
     with np.errstate(over="ignore", invalid="ignore"):
-        off = (rows != np.round(rows)) | (rows < 0) | (rows > MOST_COUNTS)
-        off &= rows == rows  # a missing cell has no value to check
+        off = (values != np.round(values)) | (values < 0) | (values > MOST_COUNTS)
+        off &= values == values  # a missing cell has no value to check
     if off.any():
-        at = np.argwhere(off)[0]
-        raise LogvarError(
-            f"likelihood {likelihood!r} got {rows[tuple(at)]:g} at {place(at)}: expected a count "
-            f"0, 1, 2, … up to {MOST_COUNTS:,}; give counts as they were measured, not normalized "
-            "or logarithms of them, or use likelihood='normal'"
+        at = tuple(np.argwhere(off)[0].tolist())
+        row, *rest = rows.place(at[0]) if isinstance(rows, SparseRows) else at
+        raise BadCell(
+            f"likelihood {likelihood!r} got {values[at]:g} at",
+            f"expected a count 0, 1, 2, … up to {MOST_COUNTS:,}; give counts as they were "
+            "measured, not normalized or logarithms of them, or use likelihood='normal'",
+            row,
+            rest[0] if len(rest) == 1 else tuple(rest),
         )
 
 
-def check_totals(rows: np.ndarray, likelihood: str) -> None:
+def check_totals(rows: Rows, likelihood: str) -> None:
     """Check that no row is without counts, so that its total can be its library size.
 
     Raises:
@@ -57,13 +62,26 @@ def check_totals(rows: np.ndarray, likelihood: str) -> None:
     """
     empty = np.flatnonzero(totals(rows) == 0)
     if len(empty):
-        raise LogvarError(
-            f"likelihood {likelihood!r} got row {empty[0]} (counting from 0) without a count "
-            f"({len(empty):,} such row{'s' * (len(empty) > 1)}): expected a total above 0, which "
-            "is the row's library size; drop such rows, or set library=none"
+        raise BadCell(
+            f"likelihood {likelihood!r} got",
+            f"without a count ({len(empty):,} such row{'s' * (len(empty) > 1)}): expected a total "
+            "above 0, which is the row's library size; drop such rows, or set library=none",
+            int(empty[0]),
+            joint="",
         )
 
 
-def totals(rows: np.ndarray) -> np.ndarray:
-    """Return the total of each row over its observed cells, in float64."""
-    return np.asarray(np.nansum(rows.reshape(len(rows), -1), axis=1, dtype=np.float64))
+def totals(rows: Rows, *, whole: bool = False) -> np.ndarray:
+    """Return the total of each row over its observed cells, in float64.
+
+    Args:
+        rows: counts.
+        whole: for the total of a row with missing cells if those had the mean of its others.
+    """
+    if isinstance(rows, SparseRows):
+        return rows.totals()
+    flat = rows.reshape(len(rows), -1)
+    found = np.asarray(np.nansum(flat, axis=1, dtype=np.float64))
+    if whole and flat.dtype.kind == "f":
+        found *= flat.shape[1] / np.maximum((flat == flat).sum(1), 1)
+    return found

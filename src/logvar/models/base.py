@@ -137,6 +137,11 @@ class Model(eqx.Module):
         """Return the decoder's outputs at an example's embedding."""
         return self.decode(self.embedding(code), example.condition)
 
+    def reconstruction(self, example: Batch, code: Code) -> Any:
+        """Return E[x | z] at the posterior mean of an example, with what its row itself tells."""
+        likelihood = self.likelihood.given(example.x, example.observed)
+        return likelihood.mean(self.reconstructed(example, code))
+
     def terms(
         self, example: Batch, code: Code, noise: PyTree, prior: Any, analytic_kl: bool
     ) -> Terms:

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from logvar.backend.sparse import Stored
+
 
 class Batch(eqx.Module):
     """Examples as a pytree with a leading axis of rows; without that axis, a single example.
@@ -17,7 +19,7 @@ class Batch(eqx.Module):
     """
 
     x: Any
-    """(rows, *shape); missing cells hold a placeholder."""
+    """(rows, *shape); missing cells hold a placeholder. Stored rows may be sparse."""
     observed: Any = None
     """Structured like x: which cells are observed; None if all are."""
     condition: Float[Array | np.ndarray, "*rows size"] | None = None
@@ -36,8 +38,12 @@ class Batch(eqx.Module):
 
     def __len__(self) -> int:
         """The number of rows."""
-        return len(jax.tree.leaves(self.x)[0])
+        return len(jax.tree.leaves(self.x, is_leaf=_is_stored)[0])
 
     def __getitem__(self, rows: Any) -> "Batch":
         """Return the rows of an index, a slice or a mask."""
-        return jax.tree.map(lambda leaf: leaf[rows], self)
+        return jax.tree.map(lambda leaf: leaf[rows], self, is_leaf=_is_stored)
+
+
+def _is_stored(node: Any) -> bool:
+    return isinstance(node, Stored)

@@ -134,10 +134,13 @@ class VAEModel(Model):
 
     def decode(self, z: Latents, condition: Condition | None = None) -> Outputs:
         """Return the decoder's outputs for one example's latents; two heads form one array."""
+        own = self.likelihood.latents
+        seen = z[:-own] if own else z
         if self.condition_size:
-            z = jnp.concatenate([z, self._checked(condition).astype(z.dtype)])
-        outputs: Any = self.decoder(z)
-        return jnp.stack(outputs) if isinstance(outputs, (tuple, list)) else outputs
+            seen = jnp.concatenate([seen, self._checked(condition).astype(z.dtype)])
+        outputs: Any = self.decoder(seen)
+        outputs = jnp.stack(outputs) if isinstance(outputs, (tuple, list)) else outputs
+        return self.likelihood.with_latents(outputs, z[-own:]) if own else outputs
 
     def embedding(self, code: Code) -> Any:
         return self.posterior.embedding(code)

@@ -4,6 +4,7 @@ from logvar.objectives.base import Objective
 from logvar.objectives.elbo import ELBO
 from logvar.objectives.importance import ImportanceWeighted
 from logvar.objectives.labelled import Labelled
+from logvar.objectives.trimmed import Trimmed
 from logvar.registry import Entry, Registry
 
 OBJECTIVES = Registry(
@@ -23,6 +24,11 @@ OBJECTIVES = Registry(
             "ELBO(x, y), or Σ_y q(y | x)·ELBO(x, y) + H(q(y | x)); and α·log q(y | x)",
             "Kingma et al. 2014 (arXiv 1406.5298)",
         ),
+        "trimmed": Entry(
+            Trimmed,
+            "the ELBO of a batch without its least probable rows",
+            "Shen & Sanghavi 2019 (arXiv 1810.11874)",
+        ),
     },
 )
 
@@ -33,7 +39,7 @@ def names() -> list[str]:
     Example:
         >>> import logvar
         >>> logvar.objectives.names()
-        ['elbo', 'iwae', 'labelled']
+        ['elbo', 'iwae', 'labelled', 'trimmed']
     """
     return OBJECTIVES.names()
 

@@ -55,8 +55,8 @@ class ObjectiveSettings:
 
     objective: Annotated[
         str,
-        "elbo, iwae, or labelled, which learns a label; with settings, 'elbo(beta=4, warmup=20)' "
-        "or 'iwae(samples=5)'; see "
+        "elbo, iwae, trimmed, or labelled, which learns a label; with settings, "
+        "'elbo(beta=4, warmup=20)' or 'iwae(samples=5)'; see "
         "`logvar parts objective`",
     ] = "elbo"
 
@@ -103,11 +103,12 @@ class DataSettings:
     )
     schema: Annotated[str, "a schema.toml that says what some or all columns of a table are"] = ""
     kinds: Annotated[str, "what columns of a table are, by name, as JSON"] = ""
+    layer: Annotated[str, "of an .h5ad file, the layer to read instead of its X"] = ""
     binarization: Annotated[str, "none, threshold, static or dynamic"] = "none"
     dequantize: Annotated[bool, "add uniform noise of one level to integer data"] = False
 
 
-OF_THE_SOURCE = ("data", "resize", "shape", "reading", "header", "schema", "kinds")
+OF_THE_SOURCE = ("data", "resize", "shape", "reading", "header", "schema", "kinds", "layer")
 """Settings that say where examples come from; an estimator in Python is given the examples."""
 
 

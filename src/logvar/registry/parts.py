@@ -222,6 +222,8 @@ class Registry(Generic[Part]):
             return value
         if limits.part is not None:
             return limits.part.get(value)
+        if value is None and "none" in limits.choices:
+            value = "none"  # without quotes, the word is read as None
         kind = typing.get_type_hints(entry.build)[key]
         converted = converted_to(kind, value)
         expected = limits.expected()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import ndtri
 
+from logvar.backend.sparse import SparseRows
 from logvar.evaluation.health import ACTIVE
 from logvar.evaluation.summary import Evaluation
 from logvar.recipe import CUSTOM
@@ -33,6 +34,8 @@ _NAMES = {
     "elbo_by_batches": "ELBO, the tutorial's metric",
 }
 _SHOWN = 12
+_CELLS = 2**23
+"""The most numbers that are reconstructed for a picture."""
 
 
 def write_report(
@@ -91,11 +94,7 @@ def _page(
     elif is_image:
         sections += _image_sections(vae, rows, shape)
     else:
-        sections.append(
-            section(
-                "Reconstruction", figures.feature_fit(rows[:5000], vae.reconstruct(rows[:5000]))
-            )
-        )
+        sections.append(section("Reconstruction", figures.feature_fit(*_some_cells(vae, rows))))
     if view is None and codes.shape[1] >= 2:
         shown = (first, second)
         picture = figures.latent_map(codes, None if labels is None else labels[:5000], shown)
@@ -133,6 +132,13 @@ def _page(
     ]
     facts = _facts(vae, evaluation, shape, seconds)
     return page(name, "fitted with logvar", facts, sections)
+
+
+def _some_cells(vae: "VAE", rows: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first rows as an array, not too many of wide ones, and their reconstructions."""
+    some = rows[: max(1, min(5000, _CELLS // rows.shape[1]))]
+    found = vae.fitted_.take_in(some).rows
+    return found.dense() if isinstance(found, SparseRows) else found, vae.reconstruct(some)
 
 
 def _use_of_latents(evaluation: Evaluation, codes: np.ndarray, by_latent: bool) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from logvar import scales
-from logvar.assembly.tables import taken_in_again
+from logvar.backend.sparse import Rows
 from logvar.data.images.shapes import fitting
 from logvar.evaluation.elbo import elbo_terms
 from logvar.fitted import Fitted
@@ -70,13 +70,13 @@ def convert(vae: Any, scale: str | Scale, X: Any, *, match: bool = True) -> tupl
         ('bitwise', 0.0)
     """
     fitted: Fitted = vae.fitted_
-    rows = fitting(taken_in_again(X, fitted.table).rows, fitted.shape)
+    rows = fitting(fitted.take_in(X).rows, fitted.shape)
     moved, change = convert_fitted(fitted, scale, rows, match=match)
     return type(vae).of(moved), change
 
 
 def convert_fitted(
-    fitted: Fitted, scale: str | Scale, rows: np.ndarray, *, match: bool = True
+    fitted: Fitted, scale: str | Scale, rows: Rows, *, match: bool = True
 ) -> tuple[Fitted, Change]:
     """Do the same for a `Fitted` and rows in the data's own units."""
     new, old = scales.get(scale), fitted.model.scale

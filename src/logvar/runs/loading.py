@@ -22,7 +22,7 @@ from logvar.models.vae import VAEModel
 from logvar.networks import Network
 from logvar.recipe import Recipe
 from logvar.rescaling.matching import coordinates
-from logvar.runs.units import read_table_form, read_units
+from logvar.runs.units import read_features, read_table_form, read_units
 from logvar.storage import run_folder
 from logvar.storage.checkpoints import FOLDER, newest_checkpoint
 from logvar.storage.weights import load_arrays, load_named
@@ -96,6 +96,7 @@ def load_fitted(
         rescues=manifest.rescues,
         table=table,
         labels=labels,
+        features=read_features(folder, manifest),
     )
 
 

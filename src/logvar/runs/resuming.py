@@ -13,6 +13,7 @@ import numpy as np
 from logvar.assembly import Run
 from logvar.assembly.parts import Classes, without_unused, written
 from logvar.assembly.start import Start
+from logvar.backend.sparse import Rows
 from logvar.data.sources import fingerprint
 from logvar.data.table.form import TableForm
 from logvar.errors import LogvarError
@@ -51,8 +52,8 @@ class Checkpoints:
 
 
 def data_of(
-    rows: np.ndarray,
-    validation: np.ndarray | None,
+    rows: Rows,
+    validation: Rows | None,
     weight: np.ndarray | None = None,
     held_out_weight: np.ndarray | None = None,
     table: TableForm | None = None,

@@ -19,6 +19,8 @@ def write_units(fitted: Fitted, folder: Path) -> None:
     """Write the files of a model's units, if it has any."""
     if fitted.table is not None:
         write_atomically(folder / run_folder.SCHEMA, fitted.table.as_toml())
+    if fitted.features is not None:
+        write_atomically(folder / run_folder.FEATURES, run_folder.to_json(list(fitted.features)))
     if isinstance(fitted.units, TableUnits):
         save_float64(folder / run_folder.TABLE_UNITS, fitted.units.arrays())
     elif fitted.units is not None:
@@ -40,6 +42,25 @@ def read_table_form(folder: Path, manifest: run_folder.Manifest) -> TableForm | 
     except UnicodeDecodeError as error:
         raise LogvarError(f"{path} is not text; the file was changed: fit again") from error
     return TableForm.from_toml(text)
+
+
+def read_features(folder: Path, manifest: run_folder.Manifest) -> tuple[str, ...] | None:
+    """Return the names of the columns of a run that was fitted on no table; None if none had one.
+
+    Raises:
+        LogvarError: the file is not what `write_units` writes.
+    """
+    if run_folder.FEATURES not in manifest.hashes:
+        return None
+    found = run_folder.read_json(folder / run_folder.FEATURES)
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise LogvarError(f"{folder / run_folder.FEATURES} is no list of names: fit again")
+    if (len(found),) != manifest.shape:
+        raise LogvarError(
+            f"{folder / run_folder.FEATURES} has {len(found):,} names for examples of shape "
+            f"{manifest.shape}: fit again"
+        )
+    return tuple(found)
 
 
 def read_units(

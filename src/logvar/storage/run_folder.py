@@ -7,6 +7,8 @@ standardization.safetensors
 schema.toml           for a table: the kind of each column and why; an edited copy of it may be
                       given to the next run
 table.safetensors     for a mixed likelihood: the maps of its columns, in float64
+features.json         for rows of an AnnData object: the names of their columns
+outliers.json         of an outlier detector: its threshold
 metrics.jsonl         one line per epoch, without clocks: the same run gives the same bytes
 timing.jsonl          the clocks
 evaluation.json       the final figures with their protocols
@@ -34,13 +36,15 @@ WEIGHTS = "weights.safetensors"
 STANDARDIZATION = "standardization.safetensors"
 SCHEMA = "schema.toml"
 TABLE_UNITS = "table.safetensors"
+FEATURES = "features.json"
+OUTLIERS = "outliers.json"
 METRICS = "metrics.jsonl"
 TIMING = "timing.jsonl"
 EVALUATION = "evaluation.json"
 CONVERSION = "conversion.json"
 MANIFEST = "manifest.json"
 REPORT = "report.html"
-HASHED = (RECIPE, WEIGHTS, STANDARDIZATION, SCHEMA, TABLE_UNITS, METRICS)
+HASHED = (RECIPE, WEIGHTS, STANDARDIZATION, SCHEMA, TABLE_UNITS, FEATURES, OUTLIERS, METRICS)
 _LARGEST_JSON = 64 * 1024 * 1024
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from logvar.backend.compiling import compiled, host_float, host_int
+from logvar.backend.sparse import Rows, as_arrays
 from logvar.data.examples import Examples, examples_of
 from logvar.data.order import epoch_order, padded
 from logvar.evaluation.elbo import HeldOut
@@ -110,8 +111,8 @@ class Trained:
 
 def train(
     model: VAEModel,
-    rows: np.ndarray | Examples,
-    validation: np.ndarray | Examples | None,
+    rows: Rows | Examples,
+    validation: Rows | Examples | None,
     objective: Objective,
     plan: Plan,
     watcher: Watcher,
@@ -218,7 +219,7 @@ def _diagnosis(state: TrainState, examples: Examples, task: Task, plan: Plan) ->
     indices = order[t * batch_size : (t + 1) * batch_size]
     valid = indices[: n - t * batch_size]
     weight = (np.arange(len(indices)) < len(valid)).astype(np.float32)
-    batch = _training_rows(examples)[indices]
+    batch = as_arrays(_training_rows(examples)[indices])
     if batch.weight is not None:
         weight = weight * batch.weight
     batch = dataclasses.replace(batch, weight=weight)

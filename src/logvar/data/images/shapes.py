@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 
+from logvar.backend.sparse import Rows, SparseRows
 from logvar.errors import LogvarError
 
 Size = tuple[int, int]
@@ -129,7 +130,7 @@ def check_channels_last(shape: tuple[int, ...], name: str = "X") -> None:
         )
 
 
-def fitting(rows: np.ndarray, shape: tuple[int, ...], name: str = "X") -> np.ndarray:
+def fitting(rows: Rows, shape: tuple[int, ...], name: str = "X") -> Rows:
     """Return rows as examples of the shape that a model was fitted on.
 
     Flat rows of the same number of values are taken, and an axis of length 1 does not matter; any
@@ -140,7 +141,10 @@ def fitting(rows: np.ndarray, shape: tuple[int, ...], name: str = "X") -> np.nda
         LogvarError: the shape is another.
     """
     found = rows.shape[1:]
-    if len(shape) == 1 or len(found) == 1:
+    if isinstance(rows, SparseRows):
+        if found == shape:
+            return rows
+    elif len(shape) == 1 or len(found) == 1:
         if math.prod(found) == math.prod(shape):
             return rows.reshape(-1, *shape)
     elif _same(found, shape):

@@ -129,7 +129,9 @@ def _computed(
         prior = model.prior_given()
         trace = jax.vmap(lambda e, c, n: model.trace(e, c, n, prior))
         found = trace(drawn.examples, drawn.codes, drawn.noise)
-        each = jax.vmap(model.likelihood.log_prob)(drawn.examples.x, found.outputs)
+        each = jax.vmap(lambda e, out: model.likelihood.given(e.x, e.observed).log_prob(e.x, out))(
+            drawn.examples, found.outputs
+        )
         if drawn.examples.observed is not None:
             each = jnp.where(jax.vmap(model.likelihood.cells)(drawn.examples.observed), each, 0.0)
         codes = drawn.by_example(drawn.codes)

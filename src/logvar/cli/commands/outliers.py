@@ -1,0 +1,85 @@
+"""`logvar outliers`: its flags."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from logvar.cli.arguments import Data, DataDir, Out, Source
+from logvar.cli.terminal import check_given
+from logvar.data.paths import check_readable, check_writable
+from logvar.errors import LogvarError
+
+_NOTHING_SAID = Source()
+
+
+def outliers(
+    data: Data,
+    /,
+    *,
+    out: Out,
+    source: tyro.conf.OmitArgPrefixes[Source] = _NOTHING_SAID,
+    run: Annotated[
+        Path | None, tyro.conf.arg(metavar="RUN", help="score with this run instead of fitting")
+    ] = None,
+    contamination: Annotated[
+        str,
+        tyro.conf.arg(
+            metavar="SHARE",
+            help="the share of odd rows, above 0 and at most 0.5; auto: those far below the "
+            "lower quartile",
+        ),
+    ] = "auto",
+    explain: Annotated[
+        bool, tyro.conf.arg(help="add the three oddest cells of each row, in nats")
+    ] = False,
+    objective: Annotated[
+        str | None,
+        tyro.conf.arg(help="'trimmed(fraction=0.1)' if a tenth of the rows may be anomalies"),
+    ] = None,
+    steps: Annotated[int | None, tyro.conf.arg(help="optimizer steps, at least")] = None,
+    importance_samples: Annotated[int, tyro.conf.arg(help="samples per row")] = 100,
+    seed: Annotated[int, tyro.conf.arg(help="seed of everything random")] = 0,
+    data_dir: DataDir = None,
+) -> None:
+    """Write the score of each row of DATA, log p(x) in nats, and whether the row is odd.
+
+    Example: logvar outliers sensor.csv --out odd.csv --explain
+    """
+    check_writable(out)
+    check_readable(data)
+    share = _share(contamination)
+    if run is not None:
+        check_given(run)
+        if objective is not None or steps is not None or source != _NOTHING_SAID:
+            raise LogvarError(
+                f"--run {run} is trained already, and knows its columns: leave out --objective, "
+                "--steps and what says how DATA is read"
+            )
+    choices = source.choices()
+    from logvar.cli import outliers as commands
+
+    given = {"objective": objective, "steps": steps}
+    settings = {name: value for name, value in given.items() if value is not None}
+    reading = commands.Reading(data_dir, source.images, choices)
+    commands.outliers(
+        data, out, explain, reading, run,
+        settings | {
+            "contamination": share, "n_samples": importance_samples, "random_state": seed,
+        },
+    )  # fmt: skip
+
+
+def _share(text: str) -> float | str:
+    if text == "auto":
+        return text
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 0.5:
+        raise LogvarError(
+            f"--contamination is {text!r}: expected auto, or a share of the rows above 0 and at "
+            "most 0.5"
+        )
+    return share

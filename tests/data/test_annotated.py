@@ -1,0 +1,145 @@
+"""AnnData: layers, names of cells and genes, columns of obs; the command line on an .h5ad file."""
+
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+import logvar
+from logvar.cli.main import main
+from logvar.data.annotated import cells_of, is_annotated, obs_columns, read_h5ad
+from logvar.data.table.reading import read_table
+from logvar.errors import LogvarError
+
+anndata = pytest.importorskip("anndata")
+pandas = pytest.importorskip("pandas")
+
+random = np.random.default_rng(0)
+COUNTS = random.poisson(random.gamma(0.5, 3.0, (60, 6))).astype(np.float32)
+COUNTS[:, 0] += 1
+GENES = ["CD3D", "MIR", "LYZ", "MIR", "MIR-1", "MIR"]
+SETTINGS = {
+    "latent_dim": 2, "network": "mlp(hidden=[4])", "likelihood": "negative-binomial",
+    "epochs": 1, "batch_size": 32, "random_state": 0,
+}  # fmt: skip
+
+
+@pytest.fixture
+def adata():
+    batch = pandas.Categorical(np.where(np.arange(60) % 2, "second", "first"))
+    batch = batch.set_categories(["first", "second"])
+    obs = {
+        "batch": batch,
+        "age": np.arange(60.0),
+        "kind": ["T" if i < 30 else "B" for i in range(60)],
+    }
+    obs = pandas.DataFrame(obs, index=[f"AAC-{i}" for i in range(60)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that names of genes repeat
+        found = anndata.AnnData(np.log1p(COUNTS), obs, pandas.DataFrame(index=GENES))
+    found.layers["counts"] = sparse.csr_matrix(COUNTS)
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return logvar.VAE(**SETTINGS).fit(COUNTS)
+
+
+def test_a_layer_is_fitted_as_its_matrix(adata, whole, tmp_path):
+    said = []
+    vae = logvar.VAE(**SETTINGS).fit(adata, layer="counts", announce=said.append)
+    assert vae.history_ == whole.history_
+    assert list(vae.feature_names_in_) == ["CD3D", "MIR", "LYZ", "MIR-2", "MIR-1", "MIR-3"]
+    assert "2 names of columns repeat and have got a number: NAME-1, …" in said
+    codes = vae.transform(adata)  # reads the same layer
+    np.testing.assert_array_equal(codes, whole.transform(COUNTS))
+    # Genes are found by their names, and others are left out.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        other = adata[:, [2, 0, 1, 3, 4, 5]].copy()
+    np.testing.assert_array_equal(vae.transform(other), codes)
+    with pytest.raises(LogvarError, match=r"lacks 1 of 6 genes .*\(CD3D\)"):
+        vae.transform(adata[:, 1:])
+    with pytest.raises(LogvarError, match=r"no layer 'raw' \(layers: counts\)"):
+        logvar.VAE(**SETTINGS).fit(adata, layer="raw")
+    again = logvar.load(vae.save(tmp_path / "run"))
+    np.testing.assert_array_equal(again.transform(other), codes)
+    assert list(again.feature_names_in_) == list(vae.feature_names_in_)
+    assert again.recipe_.data.layer == "counts" and again.fitted_.column_names[3] == "MIR-2"
+    (tmp_path / "run" / "features.json").write_text("[]")
+    with pytest.raises(LogvarError, match=r"features.json is not the file"):
+        logvar.load(tmp_path / "run")
+
+
+def test_bad_cells_and_genes_are_named(adata, whole):
+    fresh = logvar.VAE(**SETTINGS)
+    with pytest.raises(LogvarError, match=r"got 1.*row 0 \('AAC-0'\), column 0 \('CD3D'\)"):
+        fresh.fit(adata)  # logarithms
+    matrix = COUNTS.copy()
+    matrix[41] = 0
+    adata.layers["counts"] = sparse.csr_matrix(matrix)
+    with pytest.raises(LogvarError, match=r"got row 41 \('AAC-41'\) .*without a count"):
+        fresh.fit(adata, layer="counts")
+    adata.layers["counts"][3, 5] = -4
+    with pytest.raises(LogvarError, match=r"got -4 at row 3 \('AAC-3'\), column 5 \('MIR-3'\)"):
+        fresh.fit(adata, layer="counts")
+    with pytest.raises(LogvarError, match="row 41 "):
+        whole.transform(anndata.AnnData(sparse.csc_matrix(matrix)))
+    with pytest.raises(LogvarError, match="no matrix X"):
+        cells_of(anndata.AnnData(obs=adata.obs))
+
+
+def test_columns_of_obs_are_at_hand(adata):
+    found = obs_columns(adata, ["batch", "age"])
+    assert list(found["batch"][:3]) == ["first", "second", "first"]
+    np.testing.assert_array_equal(found["age"], np.arange(60.0))
+    with pytest.raises(
+        LogvarError, match=r"no column 'donor' in obs \(columns: batch, age, kind\)"
+    ):
+        obs_columns(adata, ["donor"])
+    assert is_annotated(adata) and is_annotated(adata[:3]) and not is_annotated(COUNTS)
+
+
+def test_a_file_is_fitted_and_encoded_with_the_names_of_its_cells(adata, tmp_path, capsys, whole):
+    path, run, out = tmp_path / "cells.h5ad", tmp_path / "run", tmp_path / "z.csv"
+    adata.write_h5ad(path)
+    flags = ["--layer", "counts", "--likelihood", "negative-binomial", "--latent-dim", "2"]
+    flags += ["--network", "mlp(hidden=[4])", "--epochs", "1", "--batch-size", "32"]
+    flags += ["--label", "kind", "--importance-samples", "2", "--out", str(run)]
+    run_command("fit", path, *flags)
+    assert "have got a number" in capsys.readouterr().out
+    assert 'layer = "counts"' in (run / "recipe.toml").read_text()
+    run_command("encode", run, "--out", out)
+    table = read_table(out)
+    assert table.names == ("cell", "kind", "z0", "z1")
+    assert table["cell"][7].as_py() == "AAC-7" and table["kind"][40].as_py() == "B"
+    codes = np.column_stack([table[name].to_numpy() for name in ("z0", "z1")])
+    np.testing.assert_allclose(codes, whole.transform(COUNTS), rtol=1e-5)
+    for flags, what in (
+        (["--layer", "raw"], "no layer 'raw'"),
+        (["--label", "donor"], "no column 'donor' in obs"),
+        (["--drop", "kind"], "is to be ignored"),
+        (["--shape", "2x3"], "leave out --shape"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            run_command("fit", path, "--out", tmp_path / "no", *flags)
+        assert what in capsys.readouterr().err
+
+
+def run_command(*words):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["logvar", *map(str, words)])
+        main()
+
+
+def test_what_is_no_such_file_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "cells.h5ad"
+    path.write_bytes(b"no file of HDF5")
+    with pytest.raises(LogvarError, match="cannot be read as an .h5ad file"):
+        read_h5ad(path)
+    monkeypatch.setitem(sys.modules, "anndata", None)
+    with pytest.raises(LogvarError, match=r"pip install 'logvar\[anndata\]'"):
+        read_h5ad(path)
