@@ -204,7 +204,7 @@ def _is_unknown(value: Any) -> bool:
         return True
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         return False
-    return math.isnan(value) or value == UNKNOWN
+    return math.isnan(value) or bool(value == UNKNOWN)
 
 
 def _plain(label: Any) -> Any:
