@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from logvar import priors as priors
     from logvar import samplers as samplers
     from logvar import scales as scales
+    from logvar.classifier import VAEClassifier as VAEClassifier
     from logvar.comparing import Comparison as Comparison
     from logvar.comparing import compare as compare
     from logvar.data.drawn import shapes as shapes
@@ -46,6 +47,7 @@ _HOMES = {
     "reparameterize": "logvar.distributions.normal",
     "LogvarError": "logvar.errors",
     "VAE": "logvar.estimator",
+    "VAEClassifier": "logvar.classifier",
     "OutlierVAE": "logvar.outliers",
     "bits_per_dimension": "logvar.evaluation.units",
     "disentanglement": "logvar.evaluation.disentanglement.scores",

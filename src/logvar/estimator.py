@@ -29,7 +29,9 @@ from logvar.data.intake import (
     counted,
     held_out_of,
     seed_of,
+    trained_on,
 )
+from logvar.data.labels import Codes, Labels
 from logvar.data.table.form import TableForm
 from logvar.errors import LogvarError, LogvarTypeError
 from logvar.fitted import Fitted
@@ -285,6 +287,10 @@ class VAE(FittedMethods, BaseEstimator):
                 form_of = told.form, others, held_out, validation_condition, "validation_data"
                 told = dataclasses.replace(told, held_out=told_again(*form_of))
             validation_data = others.rows
+        label, labels = self._label_of(given, y)
+        if label is not None:
+            held_out_given = validation_data is not None
+            label = label[trained_on(len(label), sample_weight, held_out_given, recipe.training)]
         rows, weight = counted(given.rows, sample_weight)
         if told is not None:
             told = told.counted(sample_weight)
@@ -305,13 +311,15 @@ class VAE(FittedMethods, BaseEstimator):
             held_out_weight=held_out_weight,
             table=form,
             told=told,
+            label=label,
+            labels=labels,
             start=start,
         )
         for reason in run.decisions.why:
             tell(f"auto: {reason}")
         for note in run.decisions.notes:
             tell(note)
-        data = data_of(rows, validation, weight, held_out_weight, form, told, start)
+        data = data_of(rows, validation, weight, held_out_weight, form, told, start, label)
         this = identity(recipe, data)
         features = given.features
         del rows, validation, given  # the run has them as its model reads them
@@ -433,6 +441,10 @@ class VAE(FittedMethods, BaseEstimator):
         settings = {name: parameters[name] for name in Recipe.settings()}
         settings["random_state"] = seed_of(self.random_state)
         return Recipe().replace(**written(settings, own.classes)).checked()
+
+    def _label_of(self, given: Intake, y: Any) -> tuple[Codes | None, Labels | None]:
+        """Return what is to be learned beside X: the number of each row's label, and the labels."""
+        return None, None
 
     def _for_rows(self, recipe: Recipe, rows: Rows, table: TableForm | None) -> Recipe:
         """Return the recipe to fit these rows with."""

@@ -21,6 +21,7 @@ from logvar.data.conditions import Conditions
 from logvar.data.examples import Examples, Units
 from logvar.data.images.writing import own_units
 from logvar.data.intake import dense_rows, read_as
+from logvar.data.labels import Labels
 from logvar.data.preparation import Preparation, as_float32, has_missing
 from logvar.data.table.form import TableForm
 from logvar.data.table.frame import Table, back
@@ -71,6 +72,8 @@ class Fitted:
     """The names of the columns, if the training rows are no table and yet have names: genes."""
     conditions: Conditions | None = None
     """What a conditional model is told of each row."""
+    labels: Labels | None = None
+    """The labels that the model tells apart, if it learned any."""
 
     @classmethod
     def of_run(
@@ -100,6 +103,7 @@ class Fitted:
             run.table,
             features,
             run.conditions,
+            run.labels,
         )
 
     @property

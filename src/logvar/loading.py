@@ -5,6 +5,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from logvar.classifier import VAEClassifier
 from logvar.estimator import VAE
 from logvar.networks import Network
 from logvar.outliers import OutlierVAE, read_threshold
@@ -24,7 +25,7 @@ def load(
 ) -> VAE:
     """Load a fitted estimator from a run folder, without running any code from it.
 
-    An `OutlierVAE` comes back as one; every other run is a `VAE`.
+    An `OutlierVAE` or a `VAEClassifier` comes back as one; every other run is a `VAE`.
 
     Args:
         path: the run folder.
@@ -61,6 +62,8 @@ def load(
     )
     if (Path(path) / run_folder.OUTLIERS).is_file():
         found: VAE = OutlierVAE.of(fitted, read_threshold(Path(path)))
+    elif fitted.labels is not None:
+        found = VAEClassifier.of(fitted)
     else:
         found = VAE.of(fitted)
     found.samplers_ = {

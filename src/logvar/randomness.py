@@ -28,6 +28,8 @@ class Purpose(enum.IntEnum):
     PRIOR = 10
     IMPUTATION = 11
     MISSING = 12
+    CLASSIFIER = 13
+    LABEL = 14
     GIVEN = 15
     POSTERIOR = 20
     DRAWN = 21

@@ -5,13 +5,13 @@ rows are read, `run` assembles the run.
 """
 
 from logvar.assembly.decisions import check_values
+from logvar.assembly.plan import build_plan
 from logvar.assembly.pseudo_inputs import TrainingRows
 from logvar.assembly.reading import preparation, read, units_of
 from logvar.assembly.run import (
     Own,
     Run,
     build_model,
-    build_plan,
     build_run,
     skeleton,
 )

@@ -10,7 +10,9 @@ import numpy as np
 from logvar import priors, scales
 from logvar.assembly.cautions import cautions
 from logvar.assembly.decisions import Decisions, decide
+from logvar.assembly.labelled import Shares, check_objective, with_classifier
 from logvar.assembly.parts import Classes, check_fit, get, specs
+from logvar.assembly.plan import build_plan
 from logvar.assembly.pseudo_inputs import TrainingRows, encoder_inputs, encoder_shape
 from logvar.assembly.reading import dtype_of, preparation, read, units_of
 from logvar.assembly.start import Start
@@ -18,6 +20,7 @@ from logvar.backend.precision import Precision, products_round_on_request
 from logvar.backend.sparse import Rows
 from logvar.data.conditions import Conditions, Told
 from logvar.data.examples import Examples, Units
+from logvar.data.labels import Labels
 from logvar.data.preparation import Preparation, has_missing
 from logvar.data.standardization import Standardization
 from logvar.data.table.form import TableForm
@@ -32,16 +35,11 @@ from logvar.objectives import Objective
 from logvar.objectives.base import with_inputs
 from logvar.objectives.comparing import check_batches
 from logvar.randomness import Purpose, stream
-from logvar.recipe import Recipe, TrainingSettings
+from logvar.recipe import Recipe
 from logvar.rescaling.initial_sigma import chosen_sigma, starting_at
 from logvar.rescaling.matching import coordinates, matched
-from logvar.training import optimizers, schedules
 from logvar.training.loop import Plan
 from logvar.training.state import partition
-from logvar.training.step import Fixed
-
-RESCUES = 3
-"""The maximum number of rescues of a run with on_divergence="rescue"."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +70,7 @@ def build_model(
     units: Units | None = None,
     condition_size: int = 0,
     training: TrainingRows | None = None,
+    shares: Shares | None = None,
 ) -> VAEModel:
     """Build the untrained model; its weights are a function of the recipe's seed.
 
@@ -83,11 +82,12 @@ def build_model(
         units: how the model reads rows.
         condition_size: the number of values in a condition; 0 if there is none.
         training: the training rows, for priors that start at some of them.
+        shares: of the labels, if the model is to learn them.
 
     Raises:
         LogvarError: the user's own network does not fit the data, or parts do not fit together.
     """
-    model = _model(recipe, decisions, shape, own, units, condition_size, training)
+    model = _model(recipe, decisions, shape, own, units, condition_size, shares, training)
     model = eqx.tree_at(
         lambda model: model.encoder,
         model,
@@ -110,9 +110,11 @@ def skeleton(
     own: Own = Own(),
     units: Units | None = None,
     condition_size: int = 0,
+    classes: int = 0,
 ) -> VAEModel:
     """Return the model with shapes instead of its networks' weights, to be filled from a file."""
-    return _model(recipe, decisions, shape, own, units, condition_size, None, drawn=False)
+    shares = Shares.unknown(classes) if classes else None
+    return _model(recipe, decisions, shape, own, units, condition_size, shares, None, drawn=False)
 
 
 def _model(
@@ -122,9 +124,12 @@ def _model(
     own: Own,
     units: Units | None,
     condition_size: int,
+    shares: Shares | None,
     training: TrainingRows | None,
     drawn: bool = True,
 ) -> VAEModel:
+    without_label = condition_size
+    condition_size += 0 if shares is None else len(shares.log_prior)
     parts = specs(recipe, own.classes)
     check_fit(parts)
     spec = get("likelihood", decisions.likelihood, own.classes)
@@ -158,7 +163,7 @@ def _model(
     posterior = parts.posterior.build(latent_dim, stream(seed, Purpose.POSTERIOR))
     inputs = encoder_inputs(likelihood, x, training if drawn else TrainingRows(), seed)
     prior = parts.prior.build(latent_dim, stream(seed, Purpose.PRIOR), inputs)
-    return VAEModel(
+    model = VAEModel(
         encoder=encoder,
         decoder=decoder,
         prior=prior,
@@ -168,49 +173,13 @@ def _model(
         missing=decisions.missing,
         condition_size=condition_size,
     )
+    if shares is None:
+        return model
+    read = encoder_shape(likelihood, shape, decisions.missing, without_label)
+    shapes = Shapes(read, 0, latent_dim, likelihood.output_shape(shape), x)
+    return with_classifier(model, shares, decisions.network, own.classes, seed, shapes, drawn)
 
 
-def build_plan(
-    recipe: Recipe,
-    prepared: Preparation,
-    objective: Objective,
-    own: Own = Own(),
-) -> Plan:
-    """Return everything else that the loop needs.
-
-    Args:
-        recipe: the recipe of the run.
-        prepared: the preparation left to do per batch.
-        objective: early stopping waits for its warm-up.
-        own: the optimizer or learning rate, if the recipe says "custom".
-    """
-    settings = recipe.training
-    rule = optimizers.get(settings.optimizer if own.optimizer is None else own.optimizer).build()
-    rate = settings.learning_rate if own.learning_rate is None else own.learning_rate
-    if rule.has_own_rate:
-        if settings.learning_rate != TrainingSettings().learning_rate:
-            raise LogvarError(
-                f"learning_rate is {settings.learning_rate!r}, and the optimizer is an object that "
-                "has a learning rate of its own: set it there, and leave learning_rate at its "
-                "default"
-            )
-        rate = 1.0
-    return Plan(
-        epochs=settings.epochs,
-        optimizer=rule,
-        schedule=schedules.get(rate),
-        clip_norm=settings.clip_norm,
-        seed=settings.random_state,
-        patience=settings.patience,
-        patience_starts=int(np.ceil(objective.settled_after)),
-        rescues=RESCUES if settings.on_divergence == "rescue" else 0,
-        average_weights=settings.average_weights,
-        fixed=Fixed(
-            settings.batch_size,
-            prepared,
-            Precision(settings.precision),
-        ),
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -235,6 +204,8 @@ class Run:
     """The form of the table that the rows are from."""
     conditions: Conditions | None = None
     """What the model is told of each row."""
+    labels: Labels | None = None
+    """The labels that are learned."""
 
 
 def build_run(
@@ -247,6 +218,8 @@ def build_run(
     held_out_weight: np.ndarray | None = None,
     table: TableForm | None = None,
     told: Told | None = None,
+    label: np.ndarray | None = None,
+    labels: Labels | None = None,
     start: Start | None = None,
 ) -> Run:
     """Build a run.
@@ -260,12 +233,16 @@ def build_run(
         held_out_weight: the same for the held-out ELBO.
         table: the form of the table that the rows are cells of, if they are.
         told: what the model is told of each row.
+        label: (rows,) int32, the number of each row's label, −1 if unknown; to be learned.
+        labels: what these labels are.
         start: the run that gives weights and units, if training starts from one.
 
     Raises:
         LogvarError: the data or a setting is invalid.
     """
     custom = own.encoder is not None
+    objective: Objective = get("objective", recipe.objective.objective, own.classes)
+    check_objective(objective, start, labels=labels is not None, own_networks=custom)
     if start is None:
         decisions = decide(
             recipe, rows, validation, custom_networks=custom, own=own.classes, table=table
@@ -289,6 +266,7 @@ def build_run(
         prepared = dataclasses.replace(prepared, missing=True)
     conditions = None if told is None else told.form
     size = 0 if conditions is None else conditions.size
+    shares = Shares.of(label, sample_weight, labels)
     seed = recipe.training.random_state
     of_start = TrainingRows(
         rows.shape[0],
@@ -299,7 +277,14 @@ def build_run(
     def build(size: int) -> VAEModel:
         shape = rows.shape[1:]
         return build_model(
-            recipe, decisions, shape, own, units=found, condition_size=size, training=of_start
+            recipe,
+            decisions,
+            shape,
+            own,
+            units=found,
+            condition_size=size,
+            shares=shares,
+            training=of_start,
         )
 
     if start is None:
@@ -309,17 +294,16 @@ def build_run(
         model, in_coordinates = start.model_for(recipe, size, conditions, build)
     if recipe.training.match:
         model, in_coordinates = matched(model, recipe.training.match)
-    objective: Objective = get("objective", recipe.objective.objective, own.classes)
     check_batches(objective, recipe.objective.objective, len(rows), recipe.training.batch_size)
     some = 0 if validation is None else len(validation)
     notes = (*decisions.notes, *cautions(recipe, objective, len(rows), some))
     decisions = dataclasses.replace(decisions, notes=notes)
-    plan = build_plan(recipe, prepared.after_fixing, objective, own)
+    plan = build_plan(recipe, prepared.after_fixing, objective, own.optimizer, own.learning_rate)
     plan.optimizer.check(partition(model)[0])
     # Only fitting a closed-form noise needs noise that is keyed by the rows' bytes.
     examples = read(rows, prepared, seed, found, keyed=model.likelihood.has_statistic)
     condition = None if told is None else told.rows
-    examples = dataclasses.replace(examples, weight=sample_weight, condition=condition)
+    examples = dataclasses.replace(examples, weight=sample_weight, condition=condition, label=label)
     held_out = None
     if validation is not None:
         held_out = read(validation, prepared, seed, found)
@@ -340,4 +324,5 @@ def build_run(
         rows.shape[1:],
         table,
         conditions,
+        labels,
     )

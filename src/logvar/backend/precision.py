@@ -55,5 +55,9 @@ class TrainingNetwork(eqx.Module):
 
 def in_training(model: Any, precision: Precision) -> Any:
     """Return the model with its networks as training computes them."""
-    networks = tuple(TrainingNetwork(n, precision) for n in (model.encoder, model.decoder))
-    return eqx.tree_at(lambda m: (m.encoder, m.decoder), model, networks)
+
+    def networks(model: Any) -> tuple[Any, ...]:
+        return tuple(getattr(model, name) for name in model.networks)
+
+    wrapped = tuple(TrainingNetwork(network, precision) for network in networks(model))
+    return eqx.tree_at(networks, model, wrapped)

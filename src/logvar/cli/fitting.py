@@ -5,7 +5,8 @@ import signal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from logvar.assembly.parts import check_fit, specs, written
+from logvar.assembly.parts import check_fit, get, specs, written
+from logvar.classifier import VAEClassifier
 from logvar.cli.console import console, counted, say
 from logvar.cli.inputs import Rows, Some, judged_rows
 from logvar.cli.judging import at_least_one, print_evaluation
@@ -197,7 +198,9 @@ def _fitted(
         checkpointing.changes_allowed,
     )
     settings = recipe.flat()
-    vae = VAE(**{name: settings[name] for name in Recipe.settings()}, schema=overrides)
+    learns = get("objective", recipe.objective.objective).sums_out_labels
+    estimator = VAEClassifier if learns else VAE
+    vae = estimator(**{name: settings[name] for name in Recipe.settings()}, schema=overrides)
     say(
         f"{dataset.name}: {_size(dataset.train)}, binarization {recipe.data.binarization}, scale "
         f"{recipe.model.scale}"
@@ -210,6 +213,7 @@ def _fitted(
         try:
             vae.fit(
                 dataset.train,
+                dataset.train_labels if learns else None,
                 watcher=bar,
                 source=_source_of(recipe, dataset),
                 announce=say,

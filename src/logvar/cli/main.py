@@ -17,7 +17,7 @@ from logvar.cli.commands.converting import convert
 from logvar.cli.commands.fitting import compare, fit_from
 from logvar.cli.commands.judging import doctor, evaluate, report
 from logvar.cli.commands.outliers import outliers
-from logvar.cli.commands.results import decode, encode, impute, reconstruct, sample, score
+from logvar.cli.commands.results import decode, encode, impute, predict, reconstruct, sample, score
 from logvar.cli.terminal import refuse_removed, warnings_in_one_line
 from logvar.errors import LogvarError
 from logvar.signals import leaving_unheard, unwinding
@@ -33,9 +33,8 @@ def main() -> None:
         app = tyro.extras.SubcommandApp()
         fit = fit_from(defaults() if sys.argv[1:2] == ["fit"] else Settings())
         for command in (
-            fit, evaluate, encode, decode, reconstruct, sample, score, outliers, impute, convert,
-            report,
-            doctor, parts, scales, compare,
+            fit, evaluate, encode, decode, reconstruct, sample, predict, score, outliers, impute,
+            convert, report, doctor, parts, scales, compare,
         ):  # fmt: skip
             app.command(command)
         with unwinding(), leaving_unheard(harmless=lambda: True), warnings_in_one_line():

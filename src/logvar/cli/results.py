@@ -9,6 +9,7 @@ import numpy as np
 from logvar.cli import pictures
 from logvar.cli.console import say
 from logvar.cli.inputs import all_rows
+from logvar.cli.labels import label_in
 from logvar.cli.outputs import refuse_its_data, write_examples, write_numbers
 from logvar.cli.samplers import fit_missing_sampler
 from logvar.data import sources
@@ -58,13 +59,17 @@ def sample(
     seed: int | None,
     where: Mapping[str, str] | None = None,
     sampler: str = "prior",
+    label: str | None = None,
 ) -> None:
-    """Draw examples from a run's model, with the cells of `where` if there are any.
+    """Draw examples from a run's model, of one label or with the cells of `where` if given.
 
     z is drawn from the prior, or from a sampler.
     """
     vae = _opened(run, out, None)
     mean = pictures.check_images(vae, out) or mean
+    told = {} if label is None else {"label": label_in(vae, label)}
+    if told and (where or sampler != "prior"):
+        raise LogvarError("--label goes with neither --where nor --from: give one of them")
     what = "E[x | z]" if mean else "draws of x"
     if where and sampler != "prior":
         raise LogvarError(
@@ -74,7 +79,9 @@ def sample(
     if sampler != "prior":
         fit_missing_sampler(vae, run, sampler)
     if not where:
-        drawn = vae.sample(n, mean=mean, missing=missing, sampler=sampler, random_state=seed)
+        if not told:
+            told = {"sampler": sampler}
+        drawn = vae.sample(n, mean=mean, missing=missing, random_state=seed, **told)
         write_examples(vae, out, drawn, what=what)
         return
     found = vae.sampling(n, where=where, mean=mean, missing=missing, random_state=seed)

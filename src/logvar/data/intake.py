@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Float, PyTree
+from jaxtyping import Float, Int, PyTree
 from sklearn.utils import check_random_state
 
 from logvar.backend.sparse import Rows, SparseRows
@@ -78,6 +78,24 @@ def held_out_of(
             "(uint8) or both as real numbers"
         )
     return Split(rows, validation, weight, None)
+
+
+def trained_on(
+    rows: int, sample_weight: Any, held_out_given: bool, settings: TrainingSettings
+) -> Int[np.ndarray, "trained"]:
+    """Return the indices of the rows that `counted` and `held_out_of` leave to train on.
+
+    Args:
+        rows: their number.
+        sample_weight: as `fit` has it.
+        held_out_given: whether other rows are held out than a share of these.
+        settings: how many are, otherwise.
+    """
+    weight = weights_of(sample_weight, rows)
+    kept = np.arange(rows) if weight is None else np.flatnonzero(weight > 0)
+    if held_out_given:
+        return kept
+    return kept[split(len(kept), settings.validation_fraction, settings.random_state)[0]]
 
 
 def counted(rows: Rows, sample_weight: Any) -> tuple[Rows, Float[np.ndarray, "rows"] | None]:

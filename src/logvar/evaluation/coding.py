@@ -11,13 +11,14 @@ from logvar.data.preparation import Preparation
 from logvar.evaluation.blocks import in_blocks
 from logvar.models.base import Model
 from logvar.models.batch import Batch
+from logvar.models.labelled import LabelledVAE
 from logvar.randomness import Purpose, row_key, row_noise, stream
 
 
 def encode(
     model: Model, rows: Rows | Examples, preparation: Preparation, seed: int
 ) -> dict[str, np.ndarray]:
-    """Return the code of each row: the encoder's outputs by head.
+    """Return the code of each row: the encoder's outputs by head, for the most probable label.
 
     Dynamic binarization is a function of (seed, the row's bytes).
     """
@@ -32,6 +33,17 @@ def encode_stored(
 ) -> dict[str, np.ndarray]:
     """Return the code of each row of a batch; words key dynamic binarization."""
     return in_blocks(_encode, (model, preparation, host_int(seed)), rows, words)
+
+
+def label_scores(
+    model: LabelledVAE, rows: np.ndarray | Examples, preparation: Preparation, seed: int
+) -> np.ndarray:
+    """Return log q(y | x) of each row, up to a constant for each row; (rows, classes)."""
+    examples = examples_of(rows)
+    words = examples.words if preparation.draws else np.zeros((len(examples), 2), np.uint32)
+    task = (model, preparation, host_int(seed))
+    scores: np.ndarray = in_blocks(_label_scores, task, examples.stored, words)
+    return scores
 
 
 def decode(model: Model, latents: np.ndarray, condition: np.ndarray | None = None) -> np.ndarray:
@@ -78,7 +90,17 @@ def _encode(task: tuple, rows: Batch, words: Array):
     model, preparation, seed = task
 
     def row(row: Batch, word: Array):
-        return model.encode(preparation.batch(row, row_key(seed, Purpose.BINARIZATION, word)))
+        example = preparation.batch(row, row_key(seed, Purpose.BINARIZATION, word))
+        return model.representative(model.encode(example))
+
+    return jax.vmap(row)(rows, words)
+
+
+def _label_scores(task: tuple, rows: Batch, words: Array) -> Array:
+    model, preparation, seed = task
+
+    def row(row: Batch, word: Array) -> Array:
+        return model.logits(preparation.batch(row, row_key(seed, Purpose.BINARIZATION, word)))
 
     return jax.vmap(row)(rows, words)
 

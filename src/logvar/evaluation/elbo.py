@@ -18,7 +18,7 @@ from logvar.data.order import padded_size
 from logvar.data.preparation import Preparation
 from logvar.evaluation.blocks import BLOCK, in_blocks
 from logvar.evaluation.outside import Wide, in_dtype, in_float64, to_repeat
-from logvar.models.base import Code, Terms, terms
+from logvar.models.base import Code, Terms
 from logvar.models.batch import Batch
 from logvar.models.vae import VAEModel
 from logvar.randomness import Purpose, row_key, row_noise
@@ -164,9 +164,10 @@ def _averaged(
     if eps is None:
         eps = row_noise(task.seed, words, task.n_samples, model.noise_like())
     eps = in_dtype(eps, x.x.dtype)
-    each = jax.vmap(lambda e: terms(model, x, code, e, prior, task.analytic_kl))(eps)
+    each = jax.vmap(lambda e: model.terms(x, code, e, prior, task.analytic_kl))(eps)
     averaged = jax.tree.map(lambda value: jnp.mean(value, axis=0), each)
-    return _Block(averaged.log_likelihood, averaged.kl, model.embedding(code), code["raw"])
+    raw = model.representative(code)["raw"]
+    return _Block(averaged.log_likelihood, averaged.kl, model.embedding(code), raw)
 
 
 _LEAST_BLOCK = 32

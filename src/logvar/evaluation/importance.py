@@ -15,7 +15,7 @@ from logvar.data.examples import Examples, examples_of
 from logvar.data.preparation import Preparation
 from logvar.evaluation.blocks import in_blocks
 from logvar.evaluation.outside import Wide, in_dtype, in_float64, to_repeat
-from logvar.models.base import Code, terms
+from logvar.models.base import Code
 from logvar.models.batch import Batch
 from logvar.models.vae import VAEModel
 from logvar.randomness import Purpose, noise, row_key
@@ -98,7 +98,7 @@ def _sums(task: _Task, x: Batch, codes: Code, words: Array) -> tuple[Array, Arra
 
     def log_weight(x: Batch, code: Code, key: PRNGKeyArray, j: Array) -> Array:
         eps = in_dtype(noise(model.noise_like(), jax.random.fold_in(key, j)), x.x.dtype)
-        return terms(model, x, code, eps, prior, analytic_kl=False).elbo
+        return model.log_weight(x, code, eps, prior)
 
     def add_samples(group: Array, sums: tuple[Array, Array]) -> tuple[Array, Array]:
         j = group * at_once + jnp.arange(at_once, dtype=jnp.int32)

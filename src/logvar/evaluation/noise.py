@@ -107,7 +107,7 @@ def _sigmas(task: tuple, rows: Batch, words: Array) -> Array:
 
     def one(row: Batch, word: Array) -> Array:
         example = preparation.batch(row, row_key(seed, Purpose.BINARIZATION, word))
-        decoded = model.decode(model.embedding(model.encode(example)), example.condition)
+        decoded = model.reconstructed(example, model.encode(example))
         return noise.scale.sigma(noise.split(decoded)[1])
 
     return jax.vmap(one)(rows, words)

@@ -39,15 +39,13 @@ class Wide(eqx.Module):
         arrays, rest = eqx.partition(parts, eqx.is_inexact_array)
         wide = jax.tree.map(lambda array: np.asarray(array, np.float64), arrays)
         prior, likelihood, posterior = eqx.combine(wide, rest)
-        whole = VAEModel(
+        whole = dataclasses.replace(
+            model,
             encoder=_InFloat32(model.encoder),
             decoder=_InFloat32(model.decoder),
             prior=prior,
             likelihood=likelihood,
             posterior=posterior,
-            latent_dim=model.latent_dim,
-            missing=model.missing,
-            condition_size=model.condition_size,
         )
         return cls(whole, safe)
 

@@ -148,8 +148,18 @@ def evaluate(
             "",
             f"−log p(x)/(D·log 2), {_told(dimensions)}; log p: {meaning}",
         ),
-        _mean("reconstruction", row_terms.log_likelihood, nats, "log p(x | z), one sample per row"),
-        _mean("kl", row_terms.kl.sum(-1), nats, f"KL(q(z | x) ‖ p(z)) {how_kl}"),
+        _mean(
+            "reconstruction",
+            row_terms.log_likelihood,
+            nats,
+            f"log p(x | {model.hidden}), one sample per row",
+        ),
+        _mean(
+            "kl",
+            row_terms.kl.sum(-1),
+            nats,
+            f"KL(q({model.hidden} | x) ‖ p({model.hidden})) {how_kl}",
+        ),
         _mean(model.likelihood.error_name, errors, "", how_errors),
     ]
     figures += _of_the_aggregate(model, rows, preparation, seed)

@@ -107,6 +107,16 @@ class Model(eqx.Module):
         """Return the embedding of an example, or of each row if the code has many."""
 
     @property
+    def hidden(self) -> str:
+        """What the model sums out, in formulas."""
+        return "z"
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The names of the fields that hold networks."""
+        return "encoder", "decoder"
+
+    @property
     def has_missing(self) -> bool:
         """Whether the training rows have missing cells."""
         return False
@@ -125,10 +135,31 @@ class Model(eqx.Module):
         """Return E[x | z], in the units that the model sees x in."""
         return self.likelihood.mean(self.decode(z, condition))
 
+    def representative(self, code: Code) -> Code:
+        """Return the code that stands for an example in embeddings and summaries: its own, or that
+        of the most probable label."""
+        return code
+
+    def reconstructed(self, example: Batch, code: Code) -> Outputs:
+        """Return the decoder's outputs at an example's embedding."""
+        return self.decode(self.embedding(code), example.condition)
+
     def reconstruction(self, example: Batch, code: Code) -> Any:
         """Return E[x | z] at the posterior mean of an example, with what its row itself tells."""
         likelihood = self.likelihood.given(example.x, example.observed)
-        return likelihood.mean(self.decode(self.embedding(code), example.condition))
+        return likelihood.mean(self.reconstructed(example, code))
+
+    def terms(
+        self, example: Batch, code: Code, noise: PyTree, prior: Any, analytic_kl: bool
+    ) -> Terms:
+        """Return the terms of the ELBO for one example, its code and one draw of noise."""
+        trace = self.trace(example, code, noise, prior)
+        log_likelihood = self.likelihood.total(example.x, trace.outputs, example.observed)
+        return Terms(log_likelihood, trace.kl(analytic_kl))
+
+    def log_weight(self, example: Batch, code: Code, noise: PyTree, prior: Any) -> Float[Array, ""]:
+        """Return log w, where E[w] over the noise is p(x): log p(x, z) − log q(z | x)."""
+        return self.terms(example, code, noise, prior, analytic_kl=False).elbo
 
 
 def in_groups(
@@ -141,12 +172,3 @@ def in_groups(
     if q.by_latent and p.by_latent:
         return log_q, log_p
     return jnp.sum(log_q, keepdims=True), jnp.sum(log_p, keepdims=True)
-
-
-def terms(
-    model: Model, example: Batch, code: Code, noise: PyTree, prior: Any, analytic_kl: bool
-) -> Terms:
-    """Return the terms of the ELBO for one example, its code and one draw of noise."""
-    trace = model.trace(example, code, noise, prior)
-    log_likelihood = model.likelihood.total(example.x, trace.outputs, example.observed)
-    return Terms(log_likelihood, trace.kl(analytic_kl))

@@ -49,13 +49,18 @@ class VAEModel(Model):
     def noise_like(self) -> PyTree:
         return self.posterior.noise_like(self.latent_dim)
 
-    def encode(self, example: Batch) -> Code:
+    def seen(self, example: Batch) -> Float[Array, "..."]:
+        """Return x as networks read it, with the mask of observed cells if there is one."""
         x = self.likelihood.encoder_input(example.x, example.observed)
-        if self.missing:
-            observed = example.observed
-            if observed is None:
-                observed = jnp.ones(example.x.shape, bool)
-            x = with_mask(x, self.likelihood.cells(observed))
+        if not self.missing:
+            return x
+        observed = example.observed
+        if observed is None:
+            observed = jnp.ones(example.x.shape, bool)
+        return with_mask(x, self.likelihood.cells(observed))
+
+    def encode(self, example: Batch) -> Code:
+        x = self.seen(example)
         if self.condition_size:
             x = with_condition(x, self._checked(example.condition))
         return self._code_of(x)

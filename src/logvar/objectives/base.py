@@ -58,6 +58,11 @@ class Objective(eqx.Module):
         return False
 
     @property
+    def sums_out_labels(self) -> bool:
+        """Whether it knows of labels that are to be learned, and sums out unknown ones."""
+        return False
+
+    @property
     def analytic_kl(self) -> bool:
         """Whether the KL is computed in closed form if there is one."""
         return False

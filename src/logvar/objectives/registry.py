@@ -5,6 +5,7 @@ from logvar.objectives.discrepancy import MeanDiscrepancy
 from logvar.objectives.elbo import ELBO
 from logvar.objectives.factor import Factor
 from logvar.objectives.importance import ImportanceWeighted
+from logvar.objectives.labelled import Labelled
 from logvar.objectives.moments import DisentangledInferredPrior
 from logvar.objectives.nested import (
     CombinedImportanceWeighted,
@@ -29,6 +30,11 @@ OBJECTIVES = Registry(
             ImportanceWeighted,
             "log (1/k)·Σ p(x, z)/q(z | x)",
             "Burda et al. 2016 (arXiv 1509.00519)",
+        ),
+        "labelled": Entry(
+            Labelled,
+            "ELBO(x, y), or Σ_y q(y | x)·ELBO(x, y) + H(q(y | x)); and α·log q(y | x)",
+            "Kingma et al. 2014 (arXiv 1406.5298)",
         ),
         "miwae": Entry(MultiplyImportanceWeighted, "(1/M)·Σ log (1/K)·Σ p(x, z)/q(z | x)", _NESTED),
         "piwae": Entry(

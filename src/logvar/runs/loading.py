@@ -14,6 +14,7 @@ from logvar.assembly import Own
 from logvar.assembly.decisions import CUSTOM_NETWORK, Decisions
 from logvar.assembly.parts import get, is_auto, resolved, without_unused
 from logvar.data.examples import Units
+from logvar.data.labels import Labels
 from logvar.data.standardization import Standardization
 from logvar.errors import LogvarError
 from logvar.fitted import Fitted
@@ -77,7 +78,11 @@ def load_fitted(
     units = read_units(folder, manifest, table)
     conditions = read_conditions(folder, manifest)
     size = 0 if conditions is None else conditions.size
-    skeleton = assembly.skeleton(of_weights, decisions, manifest.shape, own, units, size)
+    labels = Labels.from_json(manifest.labels)
+    classes = 0 if labels is None else len(labels)
+    skeleton = assembly.skeleton(
+        of_weights, decisions, manifest.shape, own, units, size, classes=classes
+    )
     standardizes = get("likelihood", decisions.likelihood, own.classes).standardizes
     model, units = _weights_of(folder, manifest, skeleton, units, standardizes)
     return Fitted(
@@ -95,6 +100,7 @@ def load_fitted(
         diagnosis=manifest.diagnosis or None,
         rescues=manifest.rescues,
         table=table,
+        labels=labels,
         features=read_features(folder, manifest),
         conditions=conditions,
     )

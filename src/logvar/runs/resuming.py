@@ -61,6 +61,7 @@ def data_of(
     table: TableForm | None = None,
     told: Told | None = None,
     start: Start | None = None,
+    label: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Return what identifies the data of a run."""
     data = {"rows": len(rows), "sha256": fingerprint(rows)}
@@ -70,6 +71,8 @@ def data_of(
         data["weight_sha256"] = fingerprint(weight)
     if held_out_weight is not None:
         data["validation_weight_sha256"] = fingerprint(held_out_weight)
+    if label is not None:
+        data["label_sha256"] = fingerprint(label)
     if table is not None:
         data["schema_sha256"] = hashlib.sha256(table.schema.as_toml().encode()).hexdigest()
     if told is not None:

@@ -48,4 +48,5 @@ def _manifest(fitted: Fitted) -> run_folder.Manifest:
         rescues=tuple(map(str, fitted.rescues)),
         missing=fitted.decisions.missing,
         bits=fitted.decisions.bits,
+        labels={} if fitted.labels is None else fitted.labels.as_json(),
     )

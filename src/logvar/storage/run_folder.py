@@ -88,6 +88,8 @@ class Manifest:
     """Whether the training rows have missing cells."""
     bits: bool = False
     """Whether all training values are 0 or 1."""
+    labels: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """The labels that the model tells apart, if it learned any."""
     format: int = FORMAT
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     """The environment that computed the run: `storage.environment`."""
@@ -172,7 +174,10 @@ def _check_manifest_types(path: Path, content: dict[str, Any]) -> None:
         and content["divisor"] > 0
         and isinstance(content["hashes"], dict)
         and {RECIPE, WEIGHTS} <= content["hashes"].keys()
-        and all(isinstance(content.get(key, {}), dict) for key in ("custom", "data", "versions"))
+        and all(
+            isinstance(content.get(key, {}), dict)
+            for key in ("custom", "data", "versions", "labels")
+        )
         and all(isinstance(v, str) for v in content.get("custom", {}).values())
         and all(isinstance(content.get(key, ""), str) for key in ("ended", "diagnosis", "scale"))
         and type(content.get("epochs_run", 0)) is int

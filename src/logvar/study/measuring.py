@@ -15,7 +15,7 @@ from logvar.distributions.multivariate import StandardNormal
 from logvar.evaluation.elbo import elbo_terms
 from logvar.evaluation.importance import importance_log_likelihood
 from logvar.evaluation.summary import active_latents
-from logvar.models.base import Code, terms
+from logvar.models.base import Code
 from logvar.models.batch import Batch
 from logvar.models.heads import scale_head
 from logvar.models.vae import VAEModel
@@ -151,7 +151,7 @@ def _gradients(
     eps = jax.vmap(lambda word: row_noise(seed, word, DRAWS, like))(words)
 
     def loss(raw: Array, code: Code, x: Batch, eps: PyTree) -> Array:
-        return -terms(model, x, code | {"raw": raw}, eps, prior, analytic_kl).elbo
+        return -model.terms(x, code | {"raw": raw}, eps, prior, analytic_kl).elbo
 
     def of_row(code: Code, x: Batch, eps: PyTree) -> tuple[Array, Array]:
         raw = code["raw"]

@@ -1,4 +1,4 @@
-"""`logvar encode`, `decode`, `reconstruct`, `sample`, `score` and `impute`: their flags."""
+"""The flags of `logvar encode`, `decode`, `reconstruct`, `sample`, `predict`, `score`, `impute`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -80,6 +80,9 @@ def sample(
     missing: Annotated[
         bool, tyro.conf.arg(help="leave cells of a table empty as those of the training rows are")
     ] = False,
+    label: Annotated[
+        str | None, tyro.conf.arg(help="of a run that has learned a label: draw of this one")
+    ] = None,
     seed: Seed = None,
 ) -> None:
     """Draw new examples from the model; images may become PNG files in a folder, or one .png.
@@ -91,7 +94,20 @@ def sample(
     given = None if where is None else pairs_of(where)
     from logvar.cli import results
 
-    results.sample(run, out, n, mean, missing, seed, given, sampler)
+    results.sample(run, out, n, mean, missing, seed, given, sampler, label)
+
+
+def predict(run: Run, data: OwnData = None, /, *, out: Out, data_dir: DataDir = None) -> None:
+    """Write the probability of each label for the rows of DATA, and the most probable label.
+
+    The run has learned a label: logvar fit adult.csv --label income --objective labelled.
+    Example: logvar predict runs/adult new.csv --out labels.csv
+    """
+    check_writable(out)
+    check_given(run, data)
+    from logvar.cli import labels
+
+    labels.predict(run, data, data_dir, out)
 
 
 def score(

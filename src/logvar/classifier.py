@@ -1,0 +1,233 @@
+"""`logvar.VAEClassifier`: a VAE that also learns a label, of which some may be unknown."""
+
+import inspect
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from scipy.special import softmax
+from sklearn.base import ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from logvar.assembly.tables import Intake
+from logvar.data.intake import draws_of, seed_of
+from logvar.data.labels import Codes, Labels
+from logvar.data.preparation import as_float32, as_rows
+from logvar.data.table.frame import Table, as_table, back, is_table
+from logvar.data.table.rows import columns_of_kinds, with_columns
+from logvar.errors import LogvarError
+from logvar.estimator import VAE
+from logvar.evaluation.coding import decode, draw, label_scores
+from logvar.models.labelled import LabelledVAE
+from logvar.randomness import Purpose, host_stream
+
+
+class VAEClassifier(ClassifierMixin, VAE):
+    """A VAE that learns a label beside X, from rows with and without it (Kingma et al. 2014).
+
+    The model is p(y)·p(z)·p(x | z, y) with q(y | x)·q(z | x, y), their M2 (arXiv 1406.5298): z is
+    what the label leaves open. Rows without a label train it by all labels, each weighed by
+    q(y | x). p(y) is the share of each label among the known ones. log p(x) of `score_samples` and
+    `evaluate` sums over the labels; `transform` and `reconstruct` use the most probable one.
+
+    The arguments are those of `VAE`, with objective="labelled", whose `alpha` is the weight of the
+    classifier's own loss: "labelled(alpha=0.1, beta=1)". See `logvar.objectives`. Networks of your
+    own are refused, because the classifier is of the same kind as the encoder.
+
+    Attributes:
+        classes_: the labels, in their order.
+        class_prior_: p(y) of each.
+
+    Further attributes are those of `VAE`.
+
+    Example:
+        >>> import logvar, numpy as np
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> some = np.where(np.arange(150) % 5 == 0, y, -1)    # a fifth of the labels
+        >>> model = logvar.VAEClassifier(latent_dim=2, epochs=50, learning_rate=0.01).fit(X, some)
+        >>> model.predict_proba(X).shape, model.sample(2, label=0).shape
+        ((150, 3), (2, 4))
+        >>> bool(model.score(X, y) > 0.8)
+        True
+    """
+
+    def __init__(self, latent_dim=10, *, objective="labelled", **settings):
+        super().__init__(latent_dim, objective=objective, **settings)
+
+    def fit(self, X, y=None, **arguments) -> "VAEClassifier":
+        """Train on X and y.
+
+        Args:
+            X: rows, as for `VAE`.
+            y: a label for each row: texts, integers or booleans. NaN, None, NA, a masked entry and,
+                among numbers, −1 are unknown. None takes the table's column of kind "label".
+            arguments: those of `VAE.fit`. Held-out rows, given or a share of X, only stop training
+                early, by the bound on log p(x); their labels are not used.
+
+        Raises:
+            LogvarError: the data, the labels or a setting are invalid, or a number became NaN.
+            KeyboardInterrupt: on Ctrl-C; the best weights so far are kept.
+        """
+        super().fit(X, y, **arguments)
+        return self
+
+    @property
+    def classes_(self) -> np.ndarray:
+        return self._labels.array
+
+    @property
+    def class_prior_(self) -> Float[np.ndarray, "classes"]:
+        return np.exp(np.asarray(self._model.log_prior, np.float64))
+
+    def predict_proba(self, X) -> Float[np.ndarray, "rows classes"]:
+        """Return q(y | x) of each row, in the order of `classes_`."""
+        return softmax(self._label_scores(X), axis=1)
+
+    def predict(self, X) -> np.ndarray:
+        """Return the most probable label of each row."""
+        best = np.argmax(self._label_scores(X), axis=1)
+        return self.classes_[best]
+
+    def reconstruct(self, X) -> Any:
+        """Encode and decode X: E[x | z, y] at the most probable label and its posterior mean."""
+        check_is_fitted(self, "model_")
+        given = self._taken_in(X)
+        label = self._labels.one_hot(np.argmax(self._label_scores(X), axis=1))
+        means = decode(self.model_, self._embeddings(X), label)
+        return self.fitted_.given_back(means, given.table)
+
+    def inverse_transform(self, Z, label=None) -> Any:
+        """Decode latents (rows, latent) to E[x | z, y] in the data's own units.
+
+        Args:
+            Z: as `transform` returns them.
+            label: one label for all rows, or one for each; None gives E[x | z], the average over
+                the labels by p(y).
+        """
+        if label is None:
+            return super().inverse_transform(Z)
+        check_is_fitted(self, "model_")
+        latents = as_float32(as_rows(Z, "Z"), "Z").astype(np.float32, copy=False)
+        codes = self._codes_of(label, len(latents))
+        return self.fitted_.given_back(decode(self.model_, latents, self._labels.one_hot(codes)))
+
+    def sample(
+        self,
+        n_samples: int = 1,
+        *,
+        label=None,
+        mean: bool = False,
+        missing: bool = False,
+        random_state=None,
+    ) -> Any:
+        """Draw from the model: y from p(y), z from p(z), then x from p(x | z, y).
+
+        Of a table whose label is a column of its own, the rows have their labels.
+
+        Args:
+            n_samples: how many.
+            label: a label for all rows, or one for each, instead of draws from p(y).
+            mean: return E[x | z, y] instead of a draw of x.
+            missing: for a table, leave cells out as they are left out of the training rows.
+            random_state: the seed; by default that of the estimator.
+
+        Raises:
+            LogvarError: a label is none of `classes_`.
+        """
+        check_is_fitted(self, "model_")
+        n, fitted = draws_of(n_samples), self.fitted_
+        seed = fitted.seed if random_state is None else seed_of(random_state)
+        if label is None:
+            generator = host_stream(seed, Purpose.LABEL)
+            codes = np.searchsorted(np.cumsum(self.class_prior_)[:-1], generator.random(n), "right")
+        else:
+            codes = self._codes_of(label, n)
+        drawn = draw(self.model_, n, seed, mean=mean, condition=self._labels.one_hot(codes))
+        cells = fitted.in_own_units(drawn)
+        rows = fitted.as_given(fitted.with_holes(cells, seed) if missing else cells)
+        return self._with_labels(rows, codes)
+
+    # Shared by these methods.
+
+    @property
+    def _labels(self) -> Labels:
+        labels = self.fitted_.labels
+        assert labels is not None  # `fit` and `load` give this class a model with labels
+        return labels
+
+    @property
+    def _model(self) -> LabelledVAE:
+        model = self.model_
+        assert isinstance(model, LabelledVAE)
+        return model
+
+    def _label_scores(self, X) -> Float[np.ndarray, "rows classes"]:
+        rows, preparation = self._stored(X)
+        scores = label_scores(self._model, rows, preparation, self.fitted_.seed)
+        return scores.astype(np.float64)
+
+    def _codes_of(self, label: Any, rows: int) -> Codes:
+        """Return the number of a label for each row.
+
+        Raises:
+            LogvarError: one is unknown, or there are not as many as rows.
+        """
+        every = [label] * rows if np.ndim(label) == 0 else label
+        codes = self._labels.codes_of(every)
+        if len(codes) != rows or (codes < 0).any():
+            raise LogvarError(
+                f"label has {len(codes):,} entries, {int((codes < 0).sum()):,} of them unknown: "
+                f"expected one of {', '.join(map(repr, self._labels.classes[:10]))}, or one for "
+                f"each of {rows:,} rows"
+            )
+        return codes
+
+    def _with_labels(self, rows: Any, codes: Codes) -> Any:
+        """Return drawn rows of a table with their labels in its column of labels."""
+        column = self._labels.column
+        if column is None or not is_table(rows):
+            return rows
+        import pyarrow as pa
+
+        table = as_table(rows)
+        labels = pa.chunked_array([pa.array([self._labels.classes[code] for code in codes])])
+        return back(with_columns(table, Table((column,), (labels,), "arrow")), table.container)
+
+    def _label_of(self, given: Intake, y: Any) -> tuple[Codes | None, Labels | None]:
+        column = None
+        if y is None:
+            found = None
+            if given.table is not None and given.form is not None:
+                found = columns_of_kinds(given.table, given.form.schema, ("label",))
+            if found is None or len(found.names) != 1:
+                count = "none" if found is None else f"{len(found.names)}"
+                raise LogvarError(
+                    "VAEClassifier requires y to be passed, but the target y is None, and "
+                    f"{count} of X's columns is a label: give y, or one column that kind, as in "
+                    "schema={'income': 'label'} (--label income)"
+                )
+            from logvar.data.table.arrow import plain
+
+            y, column = plain(found.columns[0]).to_pylist(), found.names[0]
+        labels, codes = Labels.found(y, column)
+        if len(codes) != len(given.rows):
+            raise LogvarError(
+                f"Found input variables with inconsistent numbers of samples: {len(given.rows):,} "
+                f"rows of X, and {len(codes):,} labels: give one label for each row"
+            )
+        return codes, labels
+
+
+def _signature(of: Any) -> inspect.Signature:
+    """Return the signature of a method of `VAE` with this class's default objective."""
+    parameters = inspect.signature(of).parameters.values()
+    return inspect.Signature(
+        [p.replace(default="labelled") if p.name == "objective" else p for p in parameters]
+    )
+
+
+# scikit-learn reads the names of parameters from these signatures.
+VAEClassifier.__init__.__signature__ = _signature(VAE.__init__)  # type: ignore[attr-defined]
+VAEClassifier.fit.__signature__ = inspect.signature(VAE.fit)  # type: ignore[attr-defined]
+VAEClassifier.__signature__ = _signature(VAE)

@@ -1,0 +1,57 @@
+"""`logvar predict`, and labels as they are written on the command line."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from logvar.classifier import VAEClassifier
+from logvar.cli.inputs import all_rows
+from logvar.cli.outputs import refuse_its_data, write_numbers
+from logvar.errors import LogvarError
+from logvar.estimator import VAE
+from logvar.loading import load
+from logvar.storage.compiled import keep_compiled_programs
+
+
+def predict(run: Path, data: str | None, data_dir: str | None, out: Path) -> None:
+    """Write the probability of each label, and the most probable one, beside the identifiers."""
+    keep_compiled_programs()
+    vae = classifier(load(run))
+    refuse_its_data(out, data or vae.recipe_.data.data)
+    given = all_rows(vae, data, data_dir)
+    probabilities = vae.predict_proba(given.rows)
+    best = [vae.classes_.tolist()[i] for i in np.argmax(probabilities, axis=1)]
+    column = vae.fitted_.labels.column if vae.fitted_.labels is not None else None
+    names = [f"p({str(label).strip()})" for label in vae.classes_.tolist()]
+    write_numbers(
+        out, probabilities, names, given.identifiers, given.files,
+        {"label" if column is None else str(column).strip(): best},
+    )  # fmt: skip
+
+
+def label_in(vae: VAE, text: str) -> Any:
+    """Return the label that a text stands for.
+
+    Raises:
+        LogvarError: the run has learned no labels, or the text is none of them.
+    """
+    labels = classifier(vae).classes_.tolist()
+    by_text = {str(label).strip(): label for label in labels}
+    if text.strip() not in by_text:
+        shown = ", ".join(list(by_text)[:10]) + (", …" if len(by_text) > 10 else "")
+        raise LogvarError(f"--label {text!r} is no label of this run: expected one of {shown}")
+    return by_text[text.strip()]
+
+
+def classifier(vae: VAE) -> VAEClassifier:
+    """Return the estimator of a run with labels.
+
+    Raises:
+        LogvarError: the run has learned none.
+    """
+    if not isinstance(vae, VAEClassifier):
+        raise LogvarError(
+            "this run has learned no label: fit it again with --label NAME --objective labelled"
+        )
+    return vae
