@@ -7,13 +7,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 import logvar
-from logvar.distributions.mixture import NormalMixture
 from logvar.models.batch import Batch
 from logvar.models.vae import VAEModel
 from logvar.objectives import Moment
 from logvar.posteriors.diagonal import Diagonal
-from logvar.priors.base import Prior
-from logvar.scales import Scale
 
 LOG_STD = logvar.scales.get("log-std")
 FEATURES = 3
@@ -35,18 +32,6 @@ class LinearDecoder(eqx.Module):
 
     def __call__(self, z):
         return z @ self.kernel + self.bias
-
-
-class PseudoInputs(Prior):
-    """(1/K) Σ q(z | u_k) with learned u_k: a prior that reads the encoder (Tomczak & Welling 2018,
-    arXiv 1705.07120)."""
-
-    pseudo: Float[Array, "components features"]
-    scale: Scale
-
-    def given(self, latent_dim, encode, condition=None):
-        q = jax.vmap(lambda u: encode(Batch(u)))(self.pseudo)
-        return NormalMixture(jnp.zeros(len(self.pseudo), q.mean.dtype), q.mean, q.raw, self.scale)
 
 
 def linear_model(

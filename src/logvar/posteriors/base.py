@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import equinox as eqx
-from jaxtyping import PyTree
+from jaxtyping import PRNGKeyArray, PyTree
 
 from logvar import scales
 from logvar.distributions.base import Distribution
@@ -44,6 +44,10 @@ class Posterior(eqx.Module):
         Raises:
             LogvarError: it does not.
         """
+
+    def build(self, latent_dim: int, key: PRNGKeyArray) -> "Posterior":
+        """Return the family with its initial weights; most have none of their own."""
+        return self
 
     @abc.abstractmethod
     def heads(self, latent_dim: int) -> dict[str, int]:

@@ -27,16 +27,17 @@ class ModelSettings:
     latent_dim: Annotated[int, "number of latents"] = 10
     scale: Annotated[str, "how raw outputs become σ; see `logvar scales`"] = "log-variance"
     posterior: Annotated[
-        str, "diagonal, full, low-rank(rank=2), power-spherical; see `logvar parts posterior`"
+        str, "diagonal, full, low-rank(rank=2), flow, power-spherical; see `logvar parts posterior`"
     ] = "diagonal"
     prior: Annotated[
         str,
-        "standard, mixture(components=10), uniform-sphere; see `logvar parts prior`",
+        "standard, mixture(components=10), vamp(components=100), flow, uniform-sphere; "
+        "see `logvar parts prior`",
     ] = "standard"
     likelihood: Annotated[
         str,
-        "auto, bernoulli, normal, laplace, student-t, discretized-logistic, categorical, poisson, "
-        "negative-binomial, zero-inflated-negative-binomial or mixed; "
+        "auto, bernoulli, continuous-bernoulli, normal, laplace, student-t, discretized-logistic, "
+        "categorical, poisson, negative-binomial, zero-inflated-negative-binomial or mixed; "
         "with settings, 'normal(noise=optimal)'; see `logvar parts likelihood`",
     ] = "auto"
     network: Annotated[

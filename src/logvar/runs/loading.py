@@ -21,7 +21,7 @@ from logvar.models.vae import VAEModel
 from logvar.networks import Network
 from logvar.recipe import Recipe
 from logvar.rescaling.matching import coordinates
-from logvar.runs.units import read_features, read_table_form, read_units
+from logvar.runs.units import read_conditions, read_features, read_table_form, read_units
 from logvar.storage import run_folder
 from logvar.storage.checkpoints import FOLDER, newest_checkpoint
 from logvar.storage.weights import load_arrays, load_named
@@ -75,7 +75,9 @@ def load_fitted(
     of_weights = recipe.replace(scale=manifest.scale or recipe.model.scale)
     table = read_table_form(folder, manifest)
     units = read_units(folder, manifest, table)
-    skeleton = assembly.skeleton(of_weights, decisions, manifest.shape, own, units)
+    conditions = read_conditions(folder, manifest)
+    size = 0 if conditions is None else conditions.size
+    skeleton = assembly.skeleton(of_weights, decisions, manifest.shape, own, units, size)
     standardizes = get("likelihood", decisions.likelihood, own.classes).standardizes
     model, units = _weights_of(folder, manifest, skeleton, units, standardizes)
     return Fitted(
@@ -94,6 +96,7 @@ def load_fitted(
         rescues=manifest.rescues,
         table=table,
         features=read_features(folder, manifest),
+        conditions=conditions,
     )
 
 

@@ -14,6 +14,7 @@ from logvar.assembly import Run
 from logvar.assembly.parts import Classes, without_unused, written
 from logvar.assembly.start import Start
 from logvar.backend.sparse import Rows
+from logvar.data.conditions import Told
 from logvar.data.sources import fingerprint
 from logvar.data.table.form import TableForm
 from logvar.errors import LogvarError
@@ -58,6 +59,7 @@ def data_of(
     weight: np.ndarray | None = None,
     held_out_weight: np.ndarray | None = None,
     table: TableForm | None = None,
+    told: Told | None = None,
     start: Start | None = None,
 ) -> dict[str, Any]:
     """Return what identifies the data of a run."""
@@ -70,6 +72,10 @@ def data_of(
         data["validation_weight_sha256"] = fingerprint(held_out_weight)
     if table is not None:
         data["schema_sha256"] = hashlib.sha256(table.schema.as_toml().encode()).hexdigest()
+    if told is not None:
+        data["condition_sha256"] = fingerprint(told.rows)
+        if told.held_out is not None:
+            data["validation_condition_sha256"] = fingerprint(told.held_out)
     if start is not None:
         data["from_sha256"] = start.sha256
     return data

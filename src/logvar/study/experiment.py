@@ -179,11 +179,14 @@ def run_unit(
     scale, reference = scales.get(unit.scale), scales.get(experiment.reference)
     # The members share what seed 0 has: rows, whose static binarization depends on a seed, too.
     shared = _build(experiment, rows, 0)
+    training = assembly.TrainingRows(
+        len(shared.rows), lambda some: shared.rows.values[some], shared.prepared.after_fixing
+    )
     members = []
     for seed in unit.seeds:
         fresh = assembly.build_model(
             _recipe(experiment, seed), shared.decisions, shared.shape, _own(experiment),
-            units=shared.units,
+            units=shared.units, training=training,
         )  # fmt: skip
         model, in_coordinates = start_arm(fresh, scale, reference, unit.arm)
         members.append(Member(model, in_coordinates, seed, unit.rate))
