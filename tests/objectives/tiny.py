@@ -85,9 +85,13 @@ def some_rows(n=1, seed=3):
     return jnp.asarray(np.random.default_rng(seed).normal(size=(n, FEATURES)))
 
 
-def moment(step=0, steps_per_epoch=5):
-    at = [jnp.asarray(n, jnp.int32) for n in (step, 0, 5, steps_per_epoch)]
-    return Moment(*at, jax.random.key(0))
+def moment(step=0, steps_per_epoch=5, rows=20, objective=None, latent_dim=2):
+    """A position in training, with the weights of the objective's own if it has any."""
+    at = [jnp.asarray(n, jnp.int32) for n in (step, 0, rows, steps_per_epoch)]
+    extras = None
+    if objective is not None:
+        extras = in_force(objective.extras(latent_dim, jax.random.key(8)))
+    return Moment(*at, jax.random.key(0), extras)
 
 
 def iwae(samples, gradient="total"):
@@ -103,7 +107,8 @@ def with_terms(objective, model, batch):
     weights, rest = eqx.partition(model, eqx.is_inexact_array)
 
     def loss(weights, noise):
-        return objective(eqx.combine(weights, rest), batch, noise, moment())
+        at = moment(objective=objective, latent_dim=model.latent_dim)
+        return objective(eqx.combine(weights, rest), batch, noise, at)
 
     def of_draw(noise):
         (value, terms), gradient = jax.value_and_grad(loss, has_aux=True)(weights, noise)

@@ -12,23 +12,25 @@ from logvar.assembly.cautions import cautions
 from logvar.assembly.decisions import Decisions, decide
 from logvar.assembly.parts import Classes, check_fit, get, specs
 from logvar.assembly.pseudo_inputs import TrainingRows, encoder_inputs, encoder_shape
+from logvar.assembly.reading import dtype_of, preparation, read, units_of
 from logvar.assembly.start import Start
 from logvar.backend.precision import Precision, products_round_on_request
-from logvar.backend.sparse import Rows, array_of
-from logvar.data.examples import Examples, Units, examples_of, in_units
-from logvar.data.preparation import Preparation, as_float32, has_missing
+from logvar.backend.sparse import Rows
+from logvar.data.conditions import Conditions, Told
+from logvar.data.examples import Examples, Units
+from logvar.data.preparation import Preparation, has_missing
 from logvar.data.standardization import Standardization
 from logvar.data.table.form import TableForm
 from logvar.data.table.units import TableUnits
 from logvar.errors import LogvarError
 from logvar.likelihoods import Likelihood
-from logvar.likelihoods.mixed import Mixed
 from logvar.models.heads import with_later_heads_at_zero
 from logvar.models.vae import VAEModel
 from logvar.networks import Network, Shapes
 from logvar.networks.checks import check_decoder, check_encoder
 from logvar.objectives import Objective
 from logvar.objectives.base import with_inputs
+from logvar.objectives.comparing import check_batches
 from logvar.randomness import Purpose, stream
 from logvar.recipe import Recipe, TrainingSettings
 from logvar.rescaling.initial_sigma import chosen_sigma, starting_at
@@ -59,39 +61,6 @@ class Own:
                 ("encoder", "decoder") if self.decoder is None else ("decoder", "encoder")
             )
             raise LogvarError(f"only the {given} was given: give the {missing} too")
-
-
-def units_of(
-    recipe: Recipe,
-    decisions: Decisions,
-    rows: Rows,
-    own: Classes = (),
-    table: TableForm | None = None,
-) -> Units | None:
-    """Return how the model reads rows, fitted to the training rows; None if it reads them as they
-    are."""
-    spec = get("likelihood", decisions.likelihood, own)
-    if isinstance(spec, Mixed):
-        assert table is not None  # `decide` has checked it
-        return TableUnits.of_cells(array_of(rows), table.schema.modelled)
-    if not spec.standardizes:
-        return None
-    return Standardization.of_rows(array_of(rows), noise=0.5 if recipe.data.dequantize else 0.0)
-
-
-def preparation(recipe: Recipe, decisions: Decisions, units: Units | None = None) -> Preparation:
-    """Return the conversion of this run's rows to inputs."""
-    plain = Preparation(
-        decisions.divisor,
-        recipe.data.binarization,
-        recipe.data.dequantize,
-        missing=decisions.missing,
-    )
-    if isinstance(units, TableUnits):
-        return dataclasses.replace(plain, placeholder=units.placeholder)
-    if units is None or not plain.dequantize:
-        return plain
-    return dataclasses.replace(plain, level=(1 / units.factor).astype(np.float32))
 
 
 def build_model(
@@ -233,8 +202,9 @@ def build_plan(
         clip_norm=settings.clip_norm,
         seed=settings.random_state,
         patience=settings.patience,
-        patience_starts=int(np.ceil(objective.warmup)),
+        patience_starts=int(np.ceil(objective.settled_after)),
         rescues=RESCUES if settings.on_divergence == "rescue" else 0,
+        average_weights=settings.average_weights,
         fixed=Fixed(
             settings.batch_size,
             prepared,
@@ -263,6 +233,8 @@ class Run:
     """The shape of one example in the data's own units."""
     table: TableForm | None = None
     """The form of the table that the rows are from."""
+    conditions: Conditions | None = None
+    """What the model is told of each row."""
 
 
 def build_run(
@@ -274,8 +246,7 @@ def build_run(
     sample_weight: np.ndarray | None = None,
     held_out_weight: np.ndarray | None = None,
     table: TableForm | None = None,
-    condition: np.ndarray | None = None,
-    held_out_condition: np.ndarray | None = None,
+    told: Told | None = None,
     start: Start | None = None,
 ) -> Run:
     """Build a run.
@@ -288,8 +259,7 @@ def build_run(
         sample_weight: (rows,), how much each row counts in the loss.
         held_out_weight: the same for the held-out ELBO.
         table: the form of the table that the rows are cells of, if they are.
-        condition: (rows, size) float32, what the model is told of each row.
-        held_out_condition: the same for the held-out rows.
+        told: what the model is told of each row.
         start: the run that gives weights and units, if training starts from one.
 
     Raises:
@@ -317,24 +287,30 @@ def build_run(
     prepared = preparation(recipe, decisions, found)
     if start is not None and any(has_missing(x) for x in (rows, validation) if x is not None):
         prepared = dataclasses.replace(prepared, missing=True)
-    size = 0 if condition is None else condition.shape[1]
+    conditions = None if told is None else told.form
+    size = 0 if conditions is None else conditions.size
     seed = recipe.training.random_state
-    if start is None:
-        of_start = TrainingRows(
-            rows.shape[0],
-            lambda some: read(rows[some], prepared, seed, found, keyed=False).values,
-            prepared.after_fixing,
-        )
+    of_start = TrainingRows(
+        rows.shape[0],
+        lambda some: read(rows[some], prepared, seed, found, keyed=False).values,
+        prepared.after_fixing,
+    )
+
+    def build(size: int) -> VAEModel:
         shape = rows.shape[1:]
-        model = build_model(
+        return build_model(
             recipe, decisions, shape, own, units=found, condition_size=size, training=of_start
         )
+
+    if start is None:
+        model = build(size)
+        in_coordinates = coordinates(model)
     else:
-        model = start.model
-    in_coordinates = coordinates(model)
+        model, in_coordinates = start.model_for(recipe, size, conditions, build)
     if recipe.training.match:
         model, in_coordinates = matched(model, recipe.training.match)
     objective: Objective = get("objective", recipe.objective.objective, own.classes)
+    check_batches(objective, recipe.objective.objective, len(rows), recipe.training.batch_size)
     some = 0 if validation is None else len(validation)
     notes = (*decisions.notes, *cautions(recipe, objective, len(rows), some))
     decisions = dataclasses.replace(decisions, notes=notes)
@@ -342,13 +318,13 @@ def build_run(
     plan.optimizer.check(partition(model)[0])
     # Only fitting a closed-form noise needs noise that is keyed by the rows' bytes.
     examples = read(rows, prepared, seed, found, keyed=model.likelihood.has_statistic)
+    condition = None if told is None else told.rows
     examples = dataclasses.replace(examples, weight=sample_weight, condition=condition)
     held_out = None
     if validation is not None:
         held_out = read(validation, prepared, seed, found)
-        held_out = dataclasses.replace(
-            held_out, weight=held_out_weight, condition=held_out_condition
-        )
+        condition = None if told is None else told.held_out
+        held_out = dataclasses.replace(held_out, weight=held_out_weight, condition=condition)
     return Run(
         recipe,
         decisions,
@@ -360,38 +336,8 @@ def build_run(
         held_out,
         with_inputs(objective),
         plan,
-        _dtype(rows, found),
+        dtype_of(rows, found),
         rows.shape[1:],
         table,
+        conditions,
     )
-
-
-def _dtype(rows: Rows, units: Units | None) -> str:
-    if rows.dtype == np.uint8:
-        return "uint8"
-    return "float32" if units is None else np.dtype(units.dtype).name
-
-
-def read(
-    rows: Rows,
-    prepared: Preparation,
-    seed: int,
-    units: Units | None,
-    *,
-    keyed: bool = True,
-) -> Examples:
-    """Return rows as a model reads them.
-
-    Args:
-        rows: the user's rows, checked.
-        prepared: how they become inputs; static binarization is fixed here.
-        seed: the seed of that binarization.
-        units: those of the model, if it has any.
-        keyed: whether noise will be keyed by the rows' bytes.
-
-    Raises:
-        LogvarError: a value is too large for a model that does not standardize.
-    """
-    if units is not None:
-        return in_units(array_of(rows), units, keyed=keyed)
-    return examples_of(prepared.fix(as_float32(rows), seed))

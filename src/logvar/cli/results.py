@@ -1,13 +1,16 @@
 """`logvar encode`, `decode`, `reconstruct` and `sample`."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from logvar.cli import pictures
+from logvar.cli.console import say
 from logvar.cli.inputs import all_rows
 from logvar.cli.outputs import refuse_its_data, write_examples, write_numbers
+from logvar.cli.samplers import fit_missing_sampler
 from logvar.data import sources
 from logvar.data.table.frame import Table, as_table, is_table
 from logvar.data.table.rows import columns_of_kinds, with_columns
@@ -46,12 +49,41 @@ def reconstruct(run: Path, data: str | None, data_dir: str | None, out: Path) ->
     write_examples(vae, out, vae.reconstruct(given.rows), given.files)
 
 
-def sample(run: Path, out: Path, n: int, mean: bool, missing: bool, seed: int | None) -> None:
-    """Draw examples from a run's model."""
+def sample(
+    run: Path,
+    out: Path,
+    n: int,
+    mean: bool,
+    missing: bool,
+    seed: int | None,
+    where: Mapping[str, str] | None = None,
+    sampler: str = "prior",
+) -> None:
+    """Draw examples from a run's model, with the cells of `where` if there are any.
+
+    z is drawn from the prior, or from a sampler.
+    """
     vae = _opened(run, out, None)
     mean = pictures.check_images(vae, out) or mean
-    drawn = vae.sample(n, mean=mean, missing=missing, random_state=seed)
-    write_examples(vae, out, drawn, what="E[x | z]" if mean else "draws of x")
+    what = "E[x | z]" if mean else "draws of x"
+    if where and sampler != "prior":
+        raise LogvarError(
+            "--where draws z given those cells, and --from draws it from a sampler: give one of "
+            "them"
+        )
+    if sampler != "prior":
+        fit_missing_sampler(vae, run, sampler)
+    if not where:
+        drawn = vae.sample(n, mean=mean, missing=missing, sampler=sampler, random_state=seed)
+        write_examples(vae, out, drawn, what=what)
+        return
+    found = vae.sampling(n, where=where, mean=mean, missing=missing, random_state=seed)
+    given = ", ".join(f"{name}={value}" for name, value in where.items())
+    write_examples(vae, out, found.rows, what=f"{what} given {given}")
+    say(
+        f"effective samples of {found.draws:,} draws of z: {found.effective_samples:,.0f}; log "
+        f"p({given}) = {found.log_probability:.2f} nats under the model"
+    )
 
 
 def _opened(run: Path, out: Path, data: str | None) -> VAE:

@@ -74,6 +74,9 @@ class VAEModel(Model):
         """Return the code of an example as the encoder reads it, with all cells observed."""
         return self._code_of(with_mask(x, self.likelihood.all_cells(x)) if self.missing else x)
 
+    def density(self, code: Code) -> Distribution:
+        return self.posterior.distribution(code)
+
     def prior_given(self, condition: Condition | None = None) -> Distribution | None:
         if self.prior.is_conditional and condition is None:
             return None

@@ -33,6 +33,8 @@ class Posterior(eqx.Module):
     scale: eqx.AbstractVar[Scale]
     reparameterizes: ClassVar[bool] = True
     """Whether z is a differentiable function of noise and parameters."""
+    independent: ClassVar[bool] = False
+    """Whether the latents of q(z | x) are independent, each with `mean` and `variance`."""
     support: ClassVar[str] = "real"
     """The set that z lies in: "real" vectors, or another set, which the prior must share."""
 

@@ -18,6 +18,7 @@ from logvar.errors import LogvarError, unknown_name
 from logvar.recipe import Recipe
 from logvar.study.arms import ARMS, AS_IS, MATCHED, first_raw, start_arm
 from logvar.study.measuring import Measured, measure
+from logvar.training.extras import initial_extras
 from logvar.training.fleet.members import Member
 from logvar.training.fleet.train import TrainedMember, train_fleet
 from logvar.training.schedules import Length
@@ -289,10 +290,12 @@ def _bytes_of_a_member(run: assembly.Run) -> int:
     """Return the bytes that one step of one member reads and writes, as if none were reused."""
     plan = run.plan
     rates = plan.schedule.rates(plan.schedule.rate, Length(plan.epochs, 1))
-    hyper = Hyper(rates, jnp.zeros(()), jnp.zeros((), jnp.int32))
+    average = jnp.asarray(plan.average_weights) if plan.averages else None
+    hyper = Hyper(rates, jnp.zeros(()), jnp.zeros((), jnp.int32), average)
     static = partition(run.model)[1]
     task = Task(static, run.objective, plan.optimizer, run.coordinates, hyper, plan.fixed)
-    state = initial_state(run.model, plan.optimizer, run.coordinates)
+    extras = initial_extras(run.objective, run.model.latent_dim, plan.seed)
+    state = initial_state(run.model, plan.optimizer, run.coordinates, extras, plan.averages)
     size = plan.fixed.batch_size
     of_rows = jax.tree.map(lambda a: jnp.zeros((size, *a.shape[1:]), a.dtype), run.rows.stored)
     batch = dataclasses.replace(of_rows, weight=jnp.ones(size))

@@ -6,6 +6,7 @@ from typing import Annotated
 import tyro
 
 from logvar.cli.arguments import DataDir, Out, OwnData, Pictures, Run, Seed
+from logvar.cli.pairs import pairs_of
 from logvar.cli.terminal import check_given
 from logvar.data.paths import check_readable, check_writable
 
@@ -62,7 +63,20 @@ def sample(
     *,
     out: Pictures,
     n: Annotated[int, tyro.conf.arg(help="how many")] = 100,
+    where: Annotated[
+        str | None,
+        tyro.conf.arg(metavar="NAME=VALUE,…", help="cells of a table that all rows are to have"),
+    ] = None,
     mean: Annotated[bool, tyro.conf.arg(help="write E[x | z] instead of a draw of x")] = False,
+    sampler: Annotated[
+        str,
+        tyro.conf.arg(
+            name="from",
+            metavar="SAMPLER",
+            help="where z is from: prior, mixture(components=10) or two-stage. One that the run "
+            "does not have is fitted to its training rows, and kept in the run",
+        ),
+    ] = "prior",
     missing: Annotated[
         bool, tyro.conf.arg(help="leave cells of a table empty as those of the training rows are")
     ] = False,
@@ -70,13 +84,14 @@ def sample(
 ) -> None:
     """Draw new examples from the model; images may become PNG files in a folder, or one .png.
 
-    Example: logvar sample runs/adult --n 1000 --out new.csv
+    Example: logvar sample runs/adult --where "sex=Female, age=40" --n 1000 --out new.csv
     """
     check_writable(out, pictures=True)
     check_given(run)
+    given = None if where is None else pairs_of(where)
     from logvar.cli import results
 
-    results.sample(run, out, n, mean, missing, seed)
+    results.sample(run, out, n, mean, missing, seed, given, sampler)
 
 
 def score(
