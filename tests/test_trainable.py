@@ -22,17 +22,28 @@ from tests.cases import slow
 ROWS = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
 CODES = np.random.default_rng(1).integers(0, 2, size=(8, 3)).astype(np.float32)
 COUNTS = ("poisson", "negative-binomial", "zero-inflated-negative-binomial")
-TABLES = {"bernoulli": CODES, "categorical": CODES, "discretized-logistic": CODES}
+TABLES = {
+    "bernoulli": CODES,
+    "continuous-bernoulli": CODES / 2,
+    "categorical": CODES,
+    "discretized-logistic": CODES,
+}
 TABLES |= dict.fromkeys(COUNTS, CODES + 1)
 DISPERSION = ".likelihood.dispersion.raw"
 NOISE = ".likelihood.noise.raw"
 LEARNED = {"shared", "per-feature", "optimal"}
 WITH_NOISE = [n for n in logvar.likelihoods.names() if hasattr(logvar.likelihoods.get(n), "noise")]
 QUICK = {f"normal(noise={mode})" for mode in MODES} | {"student-t(noise=shared)"}
+FLOW = {"latents", "context", "bias", "shift", "raw", "shift_bias", "raw_bias"}
 OF_PRIOR = {
     "standard": set(),
     "mixture": {".prior.logits", ".prior.means", ".prior.raws"},
+    "vamp": {".prior.raw"},
+    "flow": {f".prior.flow.{name}" for name in FLOW - {"context"}},
+    "uniform-sphere": set(),
 }
+SMALL = {"vamp": "vamp(components=4)"}
+ON_SPHERE = {"prior": "uniform-sphere", "posterior": "power-spherical"}
 
 
 def accepted(likelihood, mode):
@@ -108,15 +119,24 @@ def test_weights_of_likelihoods_train_and_their_settings_do_not(likelihood, lear
 @pytest.mark.parametrize("prior", logvar.priors.names())
 def test_weights_of_priors_train(prior):
     learned = {NOISE} | OF_PRIOR[prior]
-    check(ROWS, learned, likelihood="normal", prior=prior)
+    settings = ON_SPHERE if prior == "uniform-sphere" else {"prior": SMALL.get(prior, prior)}
+    check(ROWS, learned, likelihood="normal", **settings)
 
 
 @pytest.mark.parametrize("posterior", logvar.posteriors.names())
-def test_posteriors_train_through_the_encoder_alone(posterior):
+def test_posteriors_train_through_the_encoder_and_their_own_weights_alone(posterior):
     """Bounds of a scale that differ by latent are arrays, and settings."""
     scale = "clamped(log-std, low=[-3, -2], high=[3, 2])"
     settings = {"posterior": posterior, "scale": scale, "initial_sigma": "as-is"}
-    check(ROWS, {NOISE}, likelihood="normal", **settings)
+    learned = {NOISE}
+    if posterior == "power-spherical":  # one κ for all latents
+        settings |= ON_SPHERE
+        with pytest.raises(logvar.LogvarError, match="one κ for all latents.*low=.-3.0, -2.0"):
+            trained(ROWS, likelihood="normal", **settings)
+        settings["scale"] = "clamped(log-std, low=-3, high=3)"
+    if posterior == "flow":
+        learned |= {f".posterior.flow.{name}" for name in FLOW}
+    check(ROWS, learned, likelihood="normal", **settings)
 
 
 def test_bounds_of_a_prior_s_scale_are_settings():

@@ -53,7 +53,7 @@ def test_missing_cells_become_a_placeholder_and_a_mask():
 
 @pytest.mark.parametrize("name", [n for n in LIKELIHOODS.names() if n != "mixed"])
 def test_the_total_is_over_observed_cells_and_no_placeholder_matters(name):
-    rows = np.array([[0, 1, 2], [1, 0, 1]], np.float32) % (2 if name == "bernoulli" else 3)
+    rows = np.array([[0, 1, 2], [1, 0, 1]], np.float32) % (2 if "bernoulli" in name else 3)
     likelihood = likelihoods.get(name).decided(rows).build((FEATURES,), 0.0)
     outputs = jnp.asarray(
         np.random.default_rng(0).normal(size=likelihood.output_shape((FEATURES,))), jnp.float32

@@ -28,14 +28,15 @@ class Layers(eqx.Module):
     weights differs between two flows of one shape.
 
     Args:
-        latents, context: (layers, width, latent) and (layers, width, context), into the hidden one.
+        latents, context: (layers, width, latent) and (layers, width, context), into the hidden one;
+            context is None for a flow without one.
         bias: (layers, width).
         shift, raw: (layers, latent, width), out of it.
         shift_bias, raw_bias: (layers, latent).
     """
 
     latents: Float[Array, "layers width latent"]
-    context: Float[Array, "layers width context"]
+    context: Float[Array, "layers width context"] | None
     bias: Float[Array, "layers width"]
     shift: Float[Array, "layers latent width"]
     raw: Float[Array, "layers latent width"]
@@ -60,15 +61,15 @@ class Layers(eqx.Module):
 
         inward = 1 / math.sqrt(latent_dim + context)
         outward = _FIRST / math.sqrt(width)
-        start = jnp.broadcast_to(jnp.asarray(scale.raw(_first_sigma(scale)), jnp.float32), ())
+        start = jnp.asarray(scale.raw(_first_sigma(scale)), jnp.float32)  # or one for each latent
         return cls(
             uniform(keys[0], (layers, width, latent_dim), inward),
-            uniform(keys[1], (layers, width, context), inward),
+            uniform(keys[1], (layers, width, context), inward) if context else None,
             jnp.zeros((layers, width)),
             uniform(keys[2], (layers, latent_dim, width), outward),
             uniform(keys[3], (layers, latent_dim, width), outward),
             jnp.zeros((layers, latent_dim)),
-            jnp.full((layers, latent_dim), start),
+            jnp.array(jnp.broadcast_to(start, (layers, latent_dim))),
         )
 
     def transform(
@@ -111,7 +112,7 @@ class Layers(eqx.Module):
         into, out = self._masks(x.dtype)
         # Latents far away move a layer's σ by the power of their distance and not exponentially.
         hidden = (self.latents[layer] * into) @ jnp.arcsinh(x) + self.bias[layer]
-        if context is not None:
+        if context is not None and self.context is not None:
             hidden += self.context[layer] @ context
         hidden = jax.nn.silu(hidden)
         shift = (self.shift[layer] * out) @ hidden + self.shift_bias[layer]

@@ -51,11 +51,8 @@ class FlowPosterior(Posterior):
     scale: Scale
 
     def heads(self, latent_dim: int) -> dict[str, int]:
-        return {
-            "mean": latent_dim,
-            "raw": latent_dim,
-            "context": self.flow.context.shape[-1],
-        }
+        assert self.flow.context is not None  # `Flow` asks for at least 1
+        return {"mean": latent_dim, "raw": latent_dim, "context": self.flow.context.shape[-1]}
 
     def distribution(self, code: Code) -> FlowOfNormal:
         return FlowOfNormal(code["mean"], code["raw"], code["context"], self.flow, self.scale)

@@ -2,8 +2,10 @@
 
 from typing import Any, ClassVar
 
+import numpy as np
 from jaxtyping import PyTree
 
+from logvar import scales
 from logvar.distributions.power_spherical import PowerSpherical as Density
 from logvar.distributions.power_spherical import direction
 from logvar.errors import LogvarError
@@ -31,6 +33,11 @@ class PowerSpherical(Posterior):
             raise LogvarError(
                 "posterior 'power-spherical' has latent_dim 1, where the unit sphere is the two "
                 "points −1 and 1: give latent_dim of at least 2"
+            )
+        if any(np.size(bound) > 1 for bound in self.scale.bounds):
+            raise LogvarError(
+                f"posterior 'power-spherical' has one κ for all latents, got the scale "
+                f"{scales.describe(self.scale)!r} with bounds for each: give one number a bound"
             )
 
     def heads(self, latent_dim: int) -> dict[str, int]:
