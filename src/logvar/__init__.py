@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from logvar import objectives as objectives
     from logvar import posteriors as posteriors
     from logvar import priors as priors
+    from logvar import samplers as samplers
     from logvar import scales as scales
     from logvar.comparing import Comparison as Comparison
     from logvar.comparing import compare as compare
+    from logvar.data.drawn import shapes as shapes
     from logvar.distributions.normal import Normal as Normal
     from logvar.distributions.normal import reparameterize as reparameterize
     from logvar.errors import LogvarError as LogvarError
     from logvar.estimator import VAE as VAE
+    from logvar.evaluation.disentanglement.scores import disentanglement as disentanglement
     from logvar.evaluation.units import bits_per_dimension as bits_per_dimension
     from logvar.interop.keras import import_keras as import_keras
     from logvar.interop.probing.probe import probe as probe
@@ -35,6 +38,7 @@ _HOMES = {
     "scales": "logvar.scales",
     "posteriors": "logvar.posteriors",
     "priors": "logvar.priors",
+    "samplers": "logvar.samplers",
     "likelihoods": "logvar.likelihoods",
     "objectives": "logvar.objectives",
     "networks": "logvar.networks",
@@ -44,6 +48,8 @@ _HOMES = {
     "VAE": "logvar.estimator",
     "OutlierVAE": "logvar.outliers",
     "bits_per_dimension": "logvar.evaluation.units",
+    "disentanglement": "logvar.evaluation.disentanglement.scores",
+    "shapes": "logvar.data.drawn",
     "load": "logvar.loading",
     "import_keras": "logvar.interop.keras",
     "probe": "logvar.interop.probing.probe",
@@ -55,8 +61,8 @@ _HOMES = {
 }
 
 _MODULES = (
-    "scales", "posteriors", "priors", "likelihoods", "objectives", "networks", "optimizers",
-    "schedules",
+    "scales", "posteriors", "priors", "likelihoods", "objectives", "networks", "samplers",
+    "optimizers", "schedules",
 )  # fmt: skip
 
 __all__ = [*_HOMES, "__version__"]

@@ -9,6 +9,7 @@ from logvar.estimator import VAE
 from logvar.networks import Network
 from logvar.outliers import OutlierVAE, read_threshold
 from logvar.runs.loading import load_fitted
+from logvar.samplers.storage import read_sampler, saved_samplers
 from logvar.storage import run_folder
 
 
@@ -59,5 +60,11 @@ def load(
         parts=parts,
     )
     if (Path(path) / run_folder.OUTLIERS).is_file():
-        return OutlierVAE.of(fitted, read_threshold(Path(path)))
-    return VAE.of(fitted)
+        found: VAE = OutlierVAE.of(fitted, read_threshold(Path(path)))
+    else:
+        found = VAE.of(fitted)
+    found.samplers_ = {
+        name: read_sampler(Path(path), name, fitted.latent_dim, load)
+        for name in saved_samplers(Path(path))
+    }
+    return found

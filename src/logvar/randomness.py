@@ -29,6 +29,10 @@ class Purpose(enum.IntEnum):
     IMPUTATION = 11
     MISSING = 12
     GIVEN = 15
+    POSTERIOR = 20
+    DRAWN = 21
+    SAMPLER = 22
+    AGGREGATE = 23
 
 
 _GENERATOR = "threefry2x32"

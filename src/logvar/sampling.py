@@ -43,6 +43,7 @@ def sampled_where(
     *,
     mean: bool = False,
     missing: bool = False,
+    condition: Any = None,
 ) -> Sampling:
     """Draw rows from p(x | the given cells); see `evaluation.given_cells`.
 
@@ -53,6 +54,7 @@ def sampled_where(
         seed: the seed of the draws.
         mean: return E[x | z] instead of a draw of x.
         missing: leave other cells out as they are left out of the training rows.
+        condition: for a conditional model, one value for each of its columns.
 
     Raises:
         LogvarError: the model was not fitted on a table, a column is not there, a level was never
@@ -75,21 +77,24 @@ def sampled_where(
             "of them: fit with library=none or library=learned, or use likelihood='mixed'"
         )
     given = cells_where(where, fitted.table.schema)
-    seen, row = _prepared(fitted, given, seed)
+    seen, row = _prepared(fitted, given, seed, fitted.told(condition, 1))
     found = draw_given(fitted.model, seen, row, n, seed, mean=mean)
     cells = fitted.in_own_units(found.x)
     if missing:
         cells = fitted.with_holes(cells, seed)
     cells = np.where(np.isnan(given), cells, given).astype(cells.dtype)
     _say(found.effective_samples, found.draws)
-    return Sampling(
-        fitted.as_given(cells), found.effective_samples, found.draws, found.log_probability
-    )
+    of_model = fitted.conditions
+    beside = of_model.table(condition, n) if of_model is not None and of_model.inside else None
+    rows = fitted.as_given(cells, beside=beside)
+    return Sampling(rows, found.effective_samples, found.draws, found.log_probability)
 
 
-def _prepared(fitted: Fitted, given: np.ndarray, seed: int) -> tuple[Batch, Batch]:
+def _prepared(
+    fitted: Fitted, given: np.ndarray, seed: int, told: np.ndarray | None
+) -> tuple[Batch, Batch]:
     """Return the row as the encoder reads it, and with values outside its range as they are."""
-    examples, preparation = fitted.read(given)
+    examples, preparation = fitted.read(given, told)
     stored, words = jax.tree.map(from_host, (examples.stored[0], examples.words[0]))
     key = row_key(seed, Purpose.BINARIZATION, words)
     seen = preparation.batch(stored, key)

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from logvar.cli.console import counted, say
-from logvar.cli.inputs import cells_of, rows_for
+from logvar.cli.factors import known_factors
+from logvar.cli.inputs import given_for, rows_for
 from logvar.errors import LogvarError
+from logvar.evaluation.disentanglement.scores import disentanglement
 from logvar.evaluation.health import ACTIVE
 from logvar.evaluation.summary import Evaluation
 from logvar.loading import load
@@ -14,13 +16,22 @@ from logvar.storage import run_folder
 from logvar.storage.compiled import keep_compiled_programs
 
 
-def evaluate(run: Path, data: str | None, data_dir: str | None, importance_samples: int) -> None:
+def evaluate(
+    run: Path,
+    data: str | None,
+    data_dir: str | None,
+    importance_samples: int,
+    factors: str | None = None,
+) -> None:
     """Print the figures of a run on its own evaluation rows, or on other data."""
     keep_compiled_programs()
     at_least_one("--importance-samples", importance_samples)
     vae = load(run)
     judged = rows_for(vae.fitted_, data, data_dir)
+    known = None if factors is None else known_factors(factors)
     print_evaluation(vae.evaluate(judged.rows, split=judged.split, n_importance=importance_samples))
+    if known is not None:
+        say(f"disentanglement, {disentanglement(vae.transform(judged.rows), known)}")
 
 
 def report(run: Path, data: str | None, data_dir: str | None) -> None:
@@ -46,7 +57,8 @@ def doctor(
     findings = list(ending(run))
     if (run / run_folder.MANIFEST).is_file():
         fitted = load(run).fitted_
-        findings += health(fitted, cells_of(fitted, rows_for(fitted, data, data_dir).rows))
+        given = given_for(fitted, rows_for(fitted, data, data_dir).rows)
+        findings += health(fitted, given.rows, given.condition)
     for finding in findings:
         say(str(finding))
     if not all(finding.fine for finding in findings):

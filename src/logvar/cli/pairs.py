@@ -1,4 +1,4 @@
-"""Values by column, as a flag has them: "education=Doctorate, age=40". Imports nothing heavy."""
+"""Values by column, as a flag has them: "education=Doctorate, age=40"; imports nothing heavy."""
 
 import re
 

@@ -10,6 +10,7 @@ from logvar.cli import pictures
 from logvar.cli.console import say
 from logvar.cli.inputs import all_rows
 from logvar.cli.outputs import refuse_its_data, write_examples, write_numbers
+from logvar.cli.samplers import fit_missing_sampler
 from logvar.data import sources
 from logvar.data.table.frame import Table, as_table, is_table
 from logvar.data.table.rows import columns_of_kinds, with_columns
@@ -56,13 +57,24 @@ def sample(
     missing: bool,
     seed: int | None,
     where: Mapping[str, str] | None = None,
+    sampler: str = "prior",
 ) -> None:
-    """Draw examples from a run's model, with the cells of `where` if there are any."""
+    """Draw examples from a run's model, with the cells of `where` if there are any.
+
+    z is drawn from the prior, or from a sampler.
+    """
     vae = _opened(run, out, None)
     mean = pictures.check_images(vae, out) or mean
     what = "E[x | z]" if mean else "draws of x"
+    if where and sampler != "prior":
+        raise LogvarError(
+            "--where draws z given those cells, and --from draws it from a sampler: give one of "
+            "them"
+        )
+    if sampler != "prior":
+        fit_missing_sampler(vae, run, sampler)
     if not where:
-        drawn = vae.sample(n, mean=mean, missing=missing, random_state=seed)
+        drawn = vae.sample(n, mean=mean, missing=missing, sampler=sampler, random_state=seed)
         write_examples(vae, out, drawn, what=what)
         return
     found = vae.sampling(n, where=where, mean=mean, missing=missing, random_state=seed)

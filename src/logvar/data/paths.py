@@ -8,7 +8,7 @@ from pathlib import Path
 
 from logvar.errors import LogvarError, unknown_name
 
-BUILT_IN = ("digits", "mnist")
+BUILT_IN = ("digits", "mnist", "shapes")
 TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", ".arrow", ".feather")
 READABLE = (".npy", ".npz", ".h5ad", *TABLES)
 WRITABLE = (".npy", *TABLES)
@@ -31,7 +31,7 @@ def check_readable(source: str) -> None:
     if not ending(path, READABLE):
         raise LogvarError(
             f"{path} has the ending {path.suffix!r}: expected {', '.join(READABLE)}, a folder of "
-            "images, a folder with IDX files, or one of the names digits and mnist"
+            "images, a folder with IDX files, or one of the names digits, mnist and shapes"
         )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from logvar.backend.sparse import Rows, SparseRows
-from logvar.data import arrays, idx
+from logvar.data import arrays, drawn, idx
 from logvar.data.annotated import ENDING, cells_of, named_columns, read_h5ad
 from logvar.data.images.arrays import read_as_images
 from logvar.data.images.reading import ImageReading, read_folder
@@ -55,9 +55,9 @@ def load(
     """Load a data set.
 
     Args:
-        source: `digits`, `mnist`, or the path of a .npy or .npz file (of NumPy or of a sparse
-            matrix of SciPy), of a table (.csv, .tsv, .gz or not, .parquet, .arrow, .feather), of
-            an .h5ad file, a folder of images or one with IDX files.
+        source: `digits`, `mnist`, `shapes`, or the path of a .npy or .npz file (of NumPy or of a
+            sparse matrix of SciPy), of a table (.csv, .tsv, .gz or not, .parquet, .arrow,
+            .feather), of an .h5ad file, a folder of images or one with IDX files.
         data_dir: the folder to look for `mnist` in; otherwise the variable LOGVAR_DATA.
         resize: for a folder of images, the size to scale them to: "64", or "64x48" (width first).
         shape: for an array or a table of flat pixels, the shape of one example: "28x28".
@@ -90,6 +90,8 @@ def load(
         )
     if source == "digits":
         found = _digits()
+    elif source == "shapes":
+        found = _shapes()
     elif source == "mnist":
         found = _from_idx("mnist", idx.mnist_folder(data_dir))
     elif path.is_dir():
@@ -211,6 +213,13 @@ def _digits() -> Dataset:
     rows = (digits.images[..., None] / 16.0).astype(np.float32)
     labels = digits.target
     return Dataset("digits", rows[:1500], rows[1500:], labels[:1500], labels[1500:])
+
+
+def _shapes() -> Dataset:
+    """Drawn shapes of 32 × 32 pixels with known factors; the label is the shape."""
+    train, test = drawn.built_in()
+    labels = train.factors["shape"], test.factors["shape"]
+    return Dataset("shapes", train.images, test.images, *labels)
 
 
 def _from_idx(name: str, folder: Path) -> Dataset:

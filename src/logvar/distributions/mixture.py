@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jax.nn import log_softmax, logsumexp
+from jax.nn import log_softmax, logsumexp, softmax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from logvar.distributions.base import Distribution, Latents
@@ -26,8 +26,16 @@ class NormalMixture(Distribution):
     scale: Scale
 
     def log_prob(self, z: Latents) -> Float[Array, ""]:
+        return logsumexp(self._joint(z))
+
+    def responsibilities(self, z: Latents) -> Float[Array, "components"]:
+        """Return p(k | z): how much of the density at z each component accounts for."""
+        return softmax(self._joint(z))
+
+    def _joint(self, z: Latents) -> Float[Array, "components"]:
+        """log π_k + log N(z; m_k, diag σ_k²)."""
         of_each = jnp.sum(Normal(self.means, self.raws, self.scale).log_prob(z), axis=-1)
-        return logsumexp(log_softmax(self.logits) + of_each)
+        return log_softmax(self.logits) + of_each
 
     def sample(self, key: PRNGKeyArray) -> Latents:
         which, noise = jax.random.split(key)

@@ -11,7 +11,7 @@ from logvar.data.preparation import Preparation
 from logvar.evaluation.blocks import in_blocks
 from logvar.models.base import Model
 from logvar.models.batch import Batch
-from logvar.randomness import Purpose, row_key, stream
+from logvar.randomness import Purpose, row_key, row_noise, stream
 
 
 def encode(
@@ -24,7 +24,14 @@ def encode(
     examples = examples_of(rows)
     # Hashing rows for noise that is never drawn would take a fifth of the time.
     words = examples.words if preparation.draws else np.zeros((len(examples), 2), np.uint32)
-    return in_blocks(_encode, (model, preparation, host_int(seed)), examples.stored, words)
+    return encode_stored(model, examples.stored, words, preparation, seed)
+
+
+def encode_stored(
+    model: Model, rows: Batch, words: np.ndarray, preparation: Preparation, seed: int
+) -> dict[str, np.ndarray]:
+    """Return the code of each row of a batch; words key dynamic binarization."""
+    return in_blocks(_encode, (model, preparation, host_int(seed)), rows, words)
 
 
 def decode(model: Model, latents: np.ndarray, condition: np.ndarray | None = None) -> np.ndarray:
@@ -76,6 +83,41 @@ def _encode(task: tuple, rows: Batch, words: Array):
     return jax.vmap(row)(rows, words)
 
 
+def draw_posterior(
+    model: Model, rows: np.ndarray | Examples, preparation: Preparation, seed: int
+) -> np.ndarray:
+    """Draw z from the posterior of each row: a function of (seed, the row's bytes)."""
+    examples = examples_of(rows)
+    task = (model, preparation, host_int(seed))
+    return in_blocks(_drawn_codes, task, examples.stored, examples.words)
+
+
+def draw_from(
+    model: Model,
+    latents: np.ndarray,
+    seed: int,
+    *,
+    mean: bool,
+    condition: np.ndarray | None = None,
+) -> np.ndarray:
+    """Draw x, or E[x | z], once for each row of latents, with the noise of `draw`."""
+    if mean:
+        return decode(model, latents, condition)
+    indices = np.arange(len(latents), dtype=np.uint32)
+    return in_blocks(_samples_at, (model, host_int(seed)), indices, latents, condition)
+
+
+def _drawn_codes(task: tuple, rows: Batch, words: Array) -> Array:
+    model, preparation, seed = task
+
+    def row(row: Batch, word: Array) -> Array:
+        code = model.encode(preparation.batch(row, row_key(seed, Purpose.BINARIZATION, word)))
+        drawn = row_noise(seed, word, 1, model.noise_like())
+        return model.draw(code, jax.tree.map(lambda leaf: leaf[0], drawn))
+
+    return jax.vmap(row)(rows, words)
+
+
 def _reconstruct(task: tuple, rows: Batch, words: Array) -> Array:
     model, preparation, seed = task
 
@@ -104,7 +146,11 @@ def _sample_means(task: tuple, indices: Array, condition: Array | None) -> Array
 
 
 def _samples(task: tuple, indices: Array, condition: Array | None) -> Array:
+    return _samples_at(task, indices, _latents(task, indices, condition), condition)
+
+
+def _samples_at(task: tuple, indices: Array, latents: Array, condition: Array | None) -> Array:
     model, seed = task
-    outputs = jax.vmap(model.decode)(_latents(task, indices, condition), condition)
+    outputs = jax.vmap(model.decode)(latents, condition)
     keys = jax.vmap(lambda i: stream(seed, Purpose.SAMPLE, i, 1))(indices)
     return jax.vmap(model.likelihood.sample)(outputs, keys)

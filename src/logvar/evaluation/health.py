@@ -4,6 +4,7 @@ import dataclasses
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from logvar import scales
 from logvar.evaluation.elbo import RowTerms
@@ -69,12 +70,13 @@ def _latents(row_terms: RowTerms) -> Finding:
     kl = row_terms.kl.mean(0, dtype=np.float64)
     active = active_latents(row_terms.mean)
     if not active.any():
+        bits = free_bits(kl, len(active))
         return Finding(
             "posterior collapse",
             False,
             f"none of {len(active)} latents is active ({ACTIVE}; KL {kl.sum():.3g} nats in all): "
-            "the decoder ignores z; try objective='elbo(warmup=20)' or 'elbo(free_bits=0.1)', or a "
-            "smaller decoder",
+            f"the decoder ignores z; try objective='elbo(free_bits={bits:g})', with which each "
+            "latent may halve its variance at no cost, or 'elbo(warmup=20)', or a smaller decoder",
         )
     text = f"{active.sum()} of {len(active)} active ({ACTIVE}), KL {kl.sum():.3g} nats in all"
     unused = np.flatnonzero(~active)
@@ -84,6 +86,16 @@ def _latents(row_terms: RowTerms) -> Finding:
         cost = f", at a cost of {kl[unused].sum():.2g} nats" if by_latent else ""
         text += f"; {len(unused)} unused ({shown}){cost}: latent_dim={active.sum()} would do"
     return Finding("latents", True, text)
+
+
+def free_bits(kl: Float[np.ndarray, "groups"], latents: int) -> float:
+    """Return free bits that give a collapsed model reason to use z, nats for each group of the KL.
+
+    log 2/2 nats for each latent is what a Normal costs whose mean takes half of the variance,
+    ½·log(1/(1 − ½)); less would be free already if the KL is larger, so twice the KL then.
+    """
+    of_each = 0.5 * np.log(2) * latents / len(kl)
+    return float(f"{max(of_each, 2 * float(kl.mean())):.2g}")
 
 
 def _range(scale: Scale, raw: np.ndarray) -> Finding:

@@ -12,6 +12,7 @@ from logvar.backend.sparse import Rows, SparseRows
 from logvar.data.examples import Examples, examples_of
 from logvar.data.preparation import Preparation
 from logvar.data.standardization import Standardization
+from logvar.evaluation.aggregate import aggregate, maximum_mean_discrepancy
 from logvar.evaluation.blocks import in_blocks
 from logvar.evaluation.elbo import RowTerms, elbo_terms
 from logvar.evaluation.importance import importance_log_likelihood
@@ -151,6 +152,7 @@ def evaluate(
         _mean("kl", row_terms.kl.sum(-1), nats, f"KL(q(z | x) ‖ p(z)) {how_kl}"),
         _mean(model.likelihood.error_name, errors, "", how_errors),
     ]
+    figures += _of_the_aggregate(model, rows, preparation, seed)
     if batch_means:
         sampled = elbo_terms(model, rows, preparation, seed, analytic_kl=False).elbo
         batches = [
@@ -168,6 +170,27 @@ def evaluate(
         summarize_noise(model, rows, preparation, seed),
         len(rows.outside),
     )
+
+
+def _of_the_aggregate(
+    model: VAEModel, rows: Examples, preparation: Preparation, seed: int
+) -> list[Figure]:
+    """Return how much z tells of x, and how far z in use is from samples of the prior."""
+    found = aggregate(model, rows, preparation, seed)
+    if found is None:
+        return []
+    n, nats = len(found.log_q), "nats per example"
+    how = f"q(z) averaged over {n:,} rows, one sample each"
+    told = found.mutual_information
+    figures = [
+        _mean("mutual_information", told, nats, f"I(x; z), {how}; at most log {n:,}"),
+        _mean("aggregate_kl", found.kl, nats, f"KL(q(z) ‖ p(z)), {how}"),
+    ]
+    if n > 1:
+        discrepancy = maximum_mean_discrepancy(found.z, found.from_prior)
+        how = f"squared, unbiased, {n:,} z of rows and {n:,} of the prior, kernel C/(C + d²)"
+        figures.append(Figure("mmd_to_prior", *discrepancy, "", f"{how}, C = 2·latents"))
+    return figures
 
 
 def _dimensions(model: VAEModel, rows: Examples) -> Float[np.ndarray, "rows"]:

@@ -243,6 +243,14 @@ def _image_sections(vae: "VAE", rows: np.ndarray, shape: tuple[int, ...]) -> lis
             figures.tiles(images(drawn), _SHOWN),
             "E[x | z] for z drawn from the prior.",
         ),
+        *(
+            section(
+                f"Samples from {name}",
+                figures.tiles(images(vae.sample(3 * _SHOWN, mean=True, sampler=name)), _SHOWN),
+                f"E[x | z] for z drawn from {html.escape(text)}, fitted to posterior draws.",
+            )
+            for name, (text, _) in vae.samplers_.items()
+        ),
     ]
 
 

@@ -12,10 +12,14 @@ import jax
 import numpy as np
 
 import logvar
+from logvar.assembly.parts import get
 from logvar.backend import extension
+from logvar.backend.sparse import Rows
 from logvar.cores import available_cores
+from logvar.data.images.shapes import fitting
 from logvar.evaluation.elbo import elbo_terms
 from logvar.evaluation.health import Finding, examine
+from logvar.evaluation.health_of_parts import examine_parts
 from logvar.evaluation.noise import summarize_noise
 from logvar.fitted import Fitted
 from logvar.recipe import CUSTOM
@@ -67,20 +71,25 @@ def _of_the_unfinished(run: Path) -> list[Finding]:
     return [Finding("unfinished", False, text), *findings]
 
 
-def health(fitted: Fitted, rows: np.ndarray) -> Sequence[Finding]:
+def health(fitted: Fitted, rows: Rows, condition: np.ndarray | None = None) -> Sequence[Finding]:
     """Look for problems of a trained model on these rows."""
-    examples, preparation = fitted.read(rows.reshape(-1, *fitted.shape))
+    examples, preparation = fitted.read(fitting(rows, fitted.shape), condition)
     terms = elbo_terms(fitted.model, examples, preparation, fitted.seed)
     if not np.isfinite(terms.raw).all():
         return [Finding("model", False, "its raw outputs are not finite: no further checks")]
     settings = fitted.recipe.training
     is_custom = CUSTOM in (settings.optimizer, settings.learning_rate)
-    return examine(
+    findings = examine(
         fitted.model.scale,
         terms,
         summarize_noise(fitted.model, examples, preparation, fitted.seed),
         learning_rate=None if is_custom else schedules.get(settings.learning_rate).rate,
         optimizer=parsed(settings.optimizer).name,
+    )
+    objective = get("objective", fitted.recipe.objective.objective, fitted.own.classes)
+    epochs = len(fitted.history)
+    return findings + examine_parts(
+        fitted.model, terms, examples, preparation, fitted.seed, objective, epochs
     )
 
 

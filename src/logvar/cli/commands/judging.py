@@ -17,6 +17,14 @@ def evaluate(
     /,
     data_dir: DataDir = None,
     importance_samples: Annotated[int, tyro.conf.arg(help="samples per row")] = 100,
+    factors: Annotated[
+        str | None,
+        tyro.conf.arg(
+            metavar="FILE",
+            help="a table with a row for each row judged and a column for each factor it was made "
+            "from, or `shapes` for those of the built-in data: adds scores of disentanglement",
+        ),
+    ] = None,
 ) -> None:
     """Print ELBO, log-likelihood and the rest, each with its protocol.
 
@@ -25,7 +33,7 @@ def evaluate(
     check_given(run, data)
     from logvar.cli import judging
 
-    judging.evaluate(run, data, data_dir, importance_samples)
+    judging.evaluate(run, data, data_dir, importance_samples, factors)
 
 
 def report(run: Run, data: OwnData = None, /, data_dir: DataDir = None) -> None:

@@ -68,6 +68,15 @@ def sample(
         tyro.conf.arg(metavar="NAME=VALUE,…", help="cells of a table that all rows are to have"),
     ] = None,
     mean: Annotated[bool, tyro.conf.arg(help="write E[x | z] instead of a draw of x")] = False,
+    sampler: Annotated[
+        str,
+        tyro.conf.arg(
+            name="from",
+            metavar="SAMPLER",
+            help="where z is from: prior, mixture(components=10) or two-stage. One that the run "
+            "does not have is fitted to its training rows, and kept in the run",
+        ),
+    ] = "prior",
     missing: Annotated[
         bool, tyro.conf.arg(help="leave cells of a table empty as those of the training rows are")
     ] = False,
@@ -82,7 +91,7 @@ def sample(
     given = None if where is None else pairs_of(where)
     from logvar.cli import results
 
-    results.sample(run, out, n, mean, missing, seed, given)
+    results.sample(run, out, n, mean, missing, seed, given, sampler)
 
 
 def score(

@@ -46,7 +46,7 @@ class Called:
         shapes = ", ".join(str(array.shape) for array in arrays)
         raise LogvarError(
             f"probe {self.name} failed on arrays of shapes {shapes} ({'; '.join(failures)}): "
-            f"expected {_SIGNATURES[self.name]}, elementwise or summed over the last axis"
+            f"expected {_SIGNATURES[self.name]}"
         )
 
     def _plain(self, value: Any) -> np.ndarray:
@@ -85,8 +85,10 @@ class Called:
 _SIGNATURES = {
     "sample": "sample(mean, raw, eps), sample(mean, raw, key), sample(mean, raw, rng) or "
     "sample(mean, raw)",
-    "log_prob": "log_prob(z, mean, raw)",
-    "kl": "kl(mean, raw)",
+    "log_prob": "log_prob(z, mean, raw), elementwise or summed over the last axis",
+    "kl": "kl(mean, raw), elementwise or summed over the last axis",
+    "loss": "loss(x, outputs, mean, raw), a number or one for each row; shape and latent_dim say "
+    "what sizes it is called with",
 }
 
 

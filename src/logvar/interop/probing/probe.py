@@ -1,4 +1,4 @@
-"""`logvar.probe`: check whether someone's sampler, density and KL mean the same σ."""
+"""`logvar.probe`: check whether someone's sampler, density, KL and loss go together."""
 
 import dataclasses
 import functools
@@ -10,6 +10,7 @@ import numpy as np
 from logvar.errors import LogvarError
 from logvar.interop.probing.calling import Called
 from logvar.interop.probing.candidates import Candidate, candidates
+from logvar.interop.probing.loss import FEATURES, LATENTS, OF_LOSS, LossFactors, read_loss
 from logvar.interop.probing.readings import Reading, read_kl, read_log_prob, read_sample
 
 _GRID = np.linspace(-3.0, 3.0, 25)
@@ -21,6 +22,8 @@ class Probe:
 
     readings: dict[str, Reading]
     problems: list[str]
+    loss: LossFactors | None = None
+    """The factors of a loss's terms and the β they amount to, if both could be read."""
 
     @property
     def consistent(self) -> bool:
@@ -31,7 +34,10 @@ class Probe:
         lines = []
         for reading in self.readings.values():
             means = " or ".join(reading.means) or "none of the known scales"
-            lines.append(f"{reading.of:<18} reads {means}; from {reading.evidence}")
+            verb = "is" if reading.of == OF_LOSS else "reads"
+            lines.append(f"{reading.of:<18} {verb} {means}; from {reading.evidence}")
+        if self.loss is not None:
+            lines.append(f"{'loss':<18} amounts to β = {self.loss.beta:.4g}")
         lines += [f"PROBLEM  {problem}" for problem in self.problems]
         if self.consistent:
             lines.append("consistent: one σ behind all of them")
@@ -43,6 +49,9 @@ def probe(
     sample: Callable[..., Any] | None = None,
     log_prob: Callable[..., Any] | None = None,
     kl: Callable[..., Any] | None = None,
+    loss: Callable[..., Any] | None = None,
+    shape: tuple[int, ...] = (FEATURES,),
+    latent_dim: int = LATENTS,
     n_samples: int = 1000,
     seed: int = 0,
 ) -> Probe:
@@ -60,11 +69,16 @@ def probe(
         log_prob: log_prob(z, mean, raw) in nats, elementwise or summed over the last axis;
             with or without the constant ½ log 2π.
         kl: kl(mean, raw) to N(0, 1) in nats, elementwise or summed over the last axis.
+        loss: loss(x, outputs, mean, raw), what training minimizes for a batch: a number, or one for
+            each row. Its reconstruction and its KL are compared with those of the negative ELBO;
+            the factor by which either is off is named, with the β that it amounts to.
+        shape: the shape of one example that the loss is called with.
+        latent_dim: the number of latents that the loss is called with.
         n_samples: draws at each raw output, for samplers without eps; at least 2.
         seed: the seed of the keys for a sampler that takes keys.
 
     Returns:
-        A `Probe`: `consistent`, `problems` in words, `readings` by part; print it.
+        A `Probe`: `consistent`, `problems` in words, `readings` by part, `loss`; print it.
 
     Raises:
         LogvarError: no function was given, or one cannot be called that way.
@@ -79,11 +93,21 @@ def probe(
         False
         >>> print(found.problems[0].split(":")[0])
         sample reads the raw output as log-std, kl as log-variance
+
+        A mean where the ELBO has a sum:
+
+        >>> found = logvar.probe(
+        ...     loss=lambda x, out, mean, raw: np.mean((x - out) ** 2) / 2
+        ...     + np.sum(np.exp(raw) + mean**2 - 1 - raw) / 2 / len(x)
+        ... )
+        >>> print(found.problems[0])  # doctest: +NORMALIZE_WHITESPACE
+        loss: the reconstruction is averaged over the 11 features, which the ELBO sums, which
+        amounts to β = 11
     """
-    given = {"sample": sample, "log_prob": log_prob, "kl": kl}
+    given = {"sample": sample, "log_prob": log_prob, "kl": kl, "loss": loss}
     called = {name: Called(f, name) for name, f in given.items() if f is not None}
     if not called:
-        raise LogvarError("probe got nothing to look at: give sample, log_prob or kl")
+        raise LogvarError("probe got nothing to look at: give sample, log_prob, kl or loss")
     if n_samples < 2:
         raise LogvarError(f"n_samples is {n_samples}: expected at least 2 draws to see a spread")
     known = _known()
@@ -97,9 +121,15 @@ def probe(
             reading.match(known)
         if "kl" in called:
             readings.append(read_kl(called["kl"], _GRID, known, readings))
+        found = read_loss(called["loss"], shape, latent_dim, _GRID) if "loss" in called else None
+    if found is not None:
+        readings += found.readings
     problems = [problem for reading in readings for problem in reading.problems]
     problems = _disagreements(readings, known) + problems + _faults(readings, known)
-    return Probe({reading.of: reading for reading in readings}, problems)
+    if found is not None:
+        problems += found.problems
+    factors = None if found is None else found.factors
+    return Probe({reading.of: reading for reading in readings}, problems, factors)
 
 
 @functools.cache

@@ -1,0 +1,32 @@
+"""Samplers of a run, for `logvar sample --from`."""
+
+from pathlib import Path
+
+import numpy as np
+
+from logvar import samplers
+from logvar.cli.console import say
+from logvar.cli.inputs import load_for, split_of
+from logvar.data.table.frame import Table
+from logvar.data.table.rows import rows_of
+from logvar.estimator import VAE
+from logvar.samplers.storage import name_of, write_samplers
+
+
+def fit_missing_sampler(vae: VAE, run: Path, sampler: str) -> None:
+    """Fit a sampler to the run's training rows and keep it in the run, if it is not there.
+
+    Raises:
+        LogvarError: the sampler is unknown, or the run's data are not there any more.
+    """
+    text = samplers.describe(samplers.get(sampler))
+    name = name_of(sampler)
+    if name in vae.samplers_ and (sampler == name or vae.samplers_[name][0] == text):
+        return
+    dataset = load_for(vae.fitted_, None, None)
+    kept, _ = split_of(dataset, vae.fitted_.recipe)
+    train = dataset.train
+    rows = rows_of(train, kept) if isinstance(train, Table) else train[np.sort(kept)]
+    vae.fit_sampler(rows, sampler)
+    write_samplers(run, {text: vae.samplers_[name][1]})
+    say(f"fitted {text} to {len(kept):,} rows, kept in {run}")

@@ -1,0 +1,47 @@
+"""The contract of a sampler: settings that are fitted to latents, and what comes of it."""
+
+import abc
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Float
+
+Latents = Float[np.ndarray, "rows latent"]
+
+
+class FittedSampler(abc.ABC):
+    """A distribution of z to draw from, in place of the prior."""
+
+    @abc.abstractmethod
+    def draw(self, n: int, seed: int) -> Latents:
+        """Draw z n times; more draws extend the same sequence."""
+
+    @abc.abstractmethod
+    def write(self, folder: Path) -> None:
+        """Write what `Sampler.read` reads into an existing folder; nothing is pickled."""
+
+
+class Sampler(eqx.Module):
+    """A sampler as text describes it: settings, and no arrays."""
+
+    @abc.abstractmethod
+    def fit(self, latents: Latents, seed: int, estimator: Any) -> FittedSampler:
+        """Fit to one draw from the posterior of each row.
+
+        Args:
+            latents: (rows, latent).
+            seed: of everything random.
+            estimator: the class `logvar.VAE`, for samplers that are one.
+        """
+
+    @abc.abstractmethod
+    def read(self, folder: Path, latent_dim: int, load: Any) -> FittedSampler:
+        """Read what the fitted sampler wrote.
+
+        Args:
+            folder: where it was written.
+            latent_dim: the number of latents.
+            load: the function `logvar.load`.
+        """
