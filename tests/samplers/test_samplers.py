@@ -35,7 +35,7 @@ def test_it_is_fitted_to_draws_from_the_posterior(vae):
     # EM keeps the mean of the data.
     np.testing.assert_allclose(mixture.weights @ mixture.means, z.mean(0), atol=1e-4)
     q = vae.posterior(X)
-    noise = (z - np.asarray(q.mean)) / np.asarray(q.std)
+    noise = (z - np.asarray(q.mean)) / np.asarray(q.sigma)
     assert stats.kstest(noise.ravel(), "norm").pvalue > 1e-3
 
 

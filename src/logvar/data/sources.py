@@ -56,8 +56,8 @@ def load(
 
     Args:
         source: `digits`, `mnist`, `shapes`, or the path of a .npy or .npz file (of NumPy or of a
-            sparse matrix of SciPy), of a table (.csv, .tsv, .gz or not, .parquet, .arrow, .feather), of
-            an .h5ad file, a folder of images or one with IDX files.
+            sparse matrix of SciPy), of a table (.csv, .tsv, .gz or not, .parquet, .arrow,
+            .feather), of an .h5ad file, a folder of images or one with IDX files.
         data_dir: the folder to look for `mnist` in; otherwise the variable LOGVAR_DATA.
         resize: for a folder of images, the size to scale them to: "64", or "64x48" (width first).
         shape: for an array or a table of flat pixels, the shape of one example: "28x28".

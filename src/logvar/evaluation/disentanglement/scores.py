@@ -78,8 +78,8 @@ def disentanglement(codes: ArrayLike, factors: Any, *, random_state: int = 0) ->
         >>> import logvar, numpy as np
         >>> factors = np.random.default_rng(0).integers(4, size=(500, 2))
         >>> found = logvar.disentanglement(-3.0 * factors[:, ::-1], factors)
-        >>> round(found["mig"], 2), found["factor_vae_score"]
-        (1.0, 1.0)
+        >>> found["mig"] > 0.95, found["factor_vae_score"]
+        (True, 1.0)
     """
     codes = np.asarray(codes, np.float64)
     if codes.ndim != 2 or len(codes) < _LEAST or not codes.shape[1]:
