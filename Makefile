@@ -9,7 +9,7 @@ RUN = .venv/bin/python
 SOURCES := $(shell find src -name '*.py')
 KERNELS := $(shell find kernels/src kernels/hatch_build.py -name '*.py' -o -name '*.[ch]')
 
-.PHONY: demo test test-all test-newest test-lowest test-kernels smoke check crash bench tables-peers counts-peers kernels clean
+.PHONY: demo test test-all test-newest test-lowest test-kernels smoke check crash bench tables-peers counts-peers anomalies-peers kernels clean
 
 demo: .venv/installed
 	$(RUN) -m logvar fit digits --latent-dim 2 --out runs/demo --overwrite
@@ -78,6 +78,15 @@ benchmarks/tables/.venv/peers: benchmarks/tables/peers.txt
 	benchmarks/tables/.venv/bin/python -m pip install --quiet --requirement benchmarks/tables/peers.txt
 	touch benchmarks/tables/.venv/peers
 
+# What benchmarks/anomalies compares with.
+anomalies-peers: benchmarks/anomalies/.venv/peers
+
+benchmarks/anomalies/.venv/peers: benchmarks/anomalies/peers.txt
+	"$(PYTHON)" tools/make_venv.py benchmarks/anomalies/.venv
+	benchmarks/anomalies/.venv/bin/python -m pip install --quiet torch==2.13.0
+	benchmarks/anomalies/.venv/bin/python -m pip install --quiet --requirement benchmarks/anomalies/peers.txt
+	touch benchmarks/anomalies/.venv/peers
+
 # What benchmarks/counts/pbmc.py compares with, in Python 3.12 or later.
 counts-peers: benchmarks/counts/.venv/peers
 
@@ -117,4 +126,4 @@ check: .venv/tested
 	touch .venv/tested
 
 clean:
-	rm -rf .venv .venvs dist benchmarks/.venv benchmarks/tables/.venv benchmarks/counts/.venv kernels/.venv runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venvs dist benchmarks/.venv benchmarks/tables/.venv benchmarks/counts/.venv benchmarks/anomalies/.venv kernels/.venv runs .pytest_cache .mypy_cache .ruff_cache

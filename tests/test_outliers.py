@@ -37,13 +37,15 @@ def test_scikit_learns_own_checks():
     assert failed == stochastic.keys()
 
 
-def test_settings_are_those_of_vae_and_four_more(detector):
+def test_settings_are_those_of_vae_and_three_more(detector):
     assert isinstance(detector, OutlierMixin)
     assert get_tags(detector).estimator_type == "outlier_detector"
     own = logvar.OutlierVAE().get_params()
-    extra = {"contamination": "auto", "n_samples": 100, "steps": 3000}
+    extra = {"latent_dim": 20, "contamination": "auto", "n_samples": 100, "steps": 3000}
     assert own == logvar.VAE().get_params() | DEFAULTS | extra
     assert clone(detector).get_params() == detector.get_params()
+    shown = inspect.signature(logvar.OutlierVAE).parameters
+    assert {name: one.default for name, one in shown.items()} == own
     assert "sample_weight" in inspect.signature(detector.fit).parameters
     with pytest.raises(TypeError, match="colour"):
         logvar.OutlierVAE(colour="red")

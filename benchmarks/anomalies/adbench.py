@@ -7,7 +7,7 @@ FOLDER has ADBench's files, such as 14_glass.npz, with X and y (1: anomaly). Pro
 al. 2024, arXiv 2305.18593). semi: trained on a half of the normal rows, drawn by the seed; tested on the other
 half and all anomalies. unsupervised: trained and tested on all rows. Columns are standardized by the training
 rows. Figures: area under the ROC curve and average precision, in percent; means over sets of means over seeds;
-± is the standard error of the mean over seeds, from each set's spread.
+± is the standard error of that mean over seeds, which needs at least two of them on every set.
 
 kNN (k = 5): distance to the fifth neighbour, a row not being its own. PCA: squared components over their
 variances. IsolationForest: scikit-learn's. PyOD's VAE runs in an environment of its own (--peers). All methods
@@ -111,11 +111,13 @@ def measure(arguments, result):
     paths = sorted(Path(arguments.data).glob("*.npz"), key=lambda path: path.name)
     if not paths:
         sys.exit(f"{arguments.data} has no .npz file: give the folder with ADBench's tables")
+    if arguments.sets:
+        paths = [path for path in paths if path.stem in arguments.sets]
     for protocol in arguments.protocols:
-        for method in arguments.methods:
-            if method == TRIMMED and protocol == "semi":
-                continue  # no anomaly is among its training rows
-            for path in paths:
+        for path in paths:
+            for method in arguments.methods:
+                if method == TRIMMED and protocol == "semi":
+                    continue  # no anomaly is among its training rows
                 kept = (
                     result.setdefault(protocol, {}).setdefault(method, {}).setdefault(path.stem, {})
                 )
@@ -144,31 +146,34 @@ def measure(arguments, result):
 
 def summary(of_sets):
     """Means over sets and their standard errors: of AUROC and of average precision."""
-    by_set = [np.array(list(seeds.values())) for seeds in of_sets.values()]
+    by_set = [np.array(values) for values in of_sets.values()]
     mean = np.mean([values.mean(0) for values in by_set], axis=0)
     spread = [v.var(0, ddof=1) / len(v) if len(v) > 1 else np.full(2, np.nan) for v in by_set]
     return mean, np.sqrt(np.sum(spread, axis=0)) / len(by_set)
 
 
-def print_table(result):
-    print("| | " + " | ".join(f"{p}: AUROC | average precision" for p in PROTOCOLS) + " | seeds |")
-    print("|---|" + "---|" * (2 * len(PROTOCOLS) + 1))
-    for method in METHODS:
-        cells, seeds = [], set()
-        for protocol in PROTOCOLS:
-            of_sets = result.get(protocol, {}).get(method, {})
-            if not of_sets:
-                cells += ["", ""]
-                continue
-            seeds |= {len(values) for values in of_sets.values()}
-            mean, error = summary(of_sets)
-            cells += [f"{m:.1f} ± {e:.1f}" for m, e in zip(mean, error, strict=True)]
-        if seeds:
-            print(
-                f"| {method} | " + " | ".join(cells) + f" | {', '.join(map(str, sorted(seeds)))} |"
-            )
-    sets = {len(of_sets) for methods in result.values() for of_sets in methods.values()}
-    print(f"\nsets: {', '.join(map(str, sorted(sets)))}")
+def print_table(result, names):
+    """Print means over the sets and seeds that each of these methods has, protocol by protocol."""
+    for protocol in PROTOCOLS:
+        measured = result.get(protocol, {})
+        methods = [name for name in METHODS if name in names and measured.get(name)]
+        if not methods:
+            continue
+        of_sets = [{path: set(seeds) for path, seeds in measured[name].items()} for name in methods]
+        shared = {
+            path: set.intersection(*(each[path] for each in of_sets))
+            for path in sorted(set.intersection(*map(set, of_sets)))
+        }
+        shared = {path: sorted(seeds) for path, seeds in shared.items() if seeds}
+        print(f"\n{protocol}, {len(shared)} sets: {', '.join(shared)}")
+        print(f"seeds: {sorted({', '.join(seeds) for seeds in shared.values()})}\n")
+        print("| | AUROC | average precision |\n|---|---|---|")
+        for name in methods:
+            kept = {path: [measured[name][path][s] for s in shared[path]] for path in shared}
+            mean, error = summary(kept)
+            pairs = zip(mean, error, strict=True)
+            cells = [f"{m:.1f} ± {e:.1f}" if np.isfinite(e) else f"{m:.1f}" for m, e in pairs]
+            print(f"| {name} | {cells[0]} | {cells[1]} |")
 
 
 def main():
@@ -177,6 +182,7 @@ def main():
     )
     parser.add_argument("--data", help="the folder with ADBench's .npz files")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--sets", nargs="+", help="some of the sets, such as 14_glass")
     parser.add_argument("--protocols", nargs="+", choices=PROTOCOLS, default=PROTOCOLS)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument(
@@ -193,7 +199,7 @@ def main():
             sys.exit("name the folder with ADBench's tables: --data FOLDER")
         warnings.filterwarnings("ignore", category=RuntimeWarning)
         measure(arguments, result)
-    print_table(result)
+    print_table(result, arguments.methods)
 
 
 if __name__ == "__main__":

@@ -72,6 +72,10 @@ class OutsideTrainingRange(UserWarning):
     """
 
 
+class FewEffectiveSamples(UserWarning):
+    """Rows were drawn given cells, by weights of which a few outweigh all others."""
+
+
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> LogvarError:
     """Build the error for a name that is not registered, with the nearest registered name.
 

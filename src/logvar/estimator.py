@@ -1,11 +1,12 @@
 """`logvar.VAE`, the scikit-learn estimator. Start reading the code here."""
 
+import dataclasses
 import inspect
 import logging
 import math
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,10 +18,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from logvar import assembly
 from logvar.assembly import Own
+from logvar.assembly.conditioning import told_again, told_first
 from logvar.assembly.parts import get, own_classes, written
 from logvar.assembly.start import Start
 from logvar.assembly.tables import Intake, taken_in, taken_in_again
 from logvar.backend.sparse import Rows
+from logvar.data.conditions import names_of
 from logvar.data.intake import (
     at_least_two,
     counted,
@@ -80,7 +83,7 @@ class VAE(FittedMethods, BaseEstimator):
             columns of a table, each by its kind; "auto"; or one of your own. With settings,
             "normal(noise=per-feature)"; see `logvar.likelihoods`.
         network: "mlp", "conv", "tutorial" or "auto"; with settings, "mlp(hidden=[256, 128])".
-        objective: "elbo", "iwae" or "trimmed", with settings, "elbo(beta=4, warmup=20)" or
+        objective: "elbo", "iwae", "trimmed" and others, with settings, "elbo(beta=4, warmup=20)" or
             "iwae(samples=5, gradient=dreg)"; or one of your own. Scores are always at β = 1.
         initial_sigma: σ when training starts: a number; "auto", which is 1 under any scale
             that reaches it; or "as-is", raw outputs as the network draws them.
@@ -93,6 +96,8 @@ class VAE(FittedMethods, BaseEstimator):
         precision: of the networks' matrix products in training: "float32", or "bfloat16", which is
             faster on some machines. Evaluation and scores always use float32.
         clip_norm: the largest allowed norm of the gradient; 0 turns clipping off.
+        average_weights: keep an exponential moving average of the weights, such as 0.999 per step;
+            it is what is evaluated and kept. 0 keeps none.
         validation_fraction: share of rows held out to stop early; 0 holds out none.
         patience: epochs without a better held-out ELBO before stopping; 0 never stops early.
         on_divergence: what to do when a number is not finite: "stop" with a diagnosis, or "rescue":
@@ -153,6 +158,7 @@ class VAE(FittedMethods, BaseEstimator):
         optimizer="adam",
         precision="float32",
         clip_norm=0.0,
+        average_weights=0.0,
         validation_fraction=0.1,
         patience=20,
         on_divergence="stop",
@@ -182,6 +188,7 @@ class VAE(FittedMethods, BaseEstimator):
         self.optimizer = optimizer
         self.precision = precision
         self.clip_norm = clip_norm
+        self.average_weights = average_weights
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.on_divergence = on_divergence
@@ -207,6 +214,8 @@ class VAE(FittedMethods, BaseEstimator):
         checkpoints: Checkpoints | str | os.PathLike | None = None,
         resume: Resume = False,
         layer: str = "",
+        condition=None,
+        validation_condition=None,
     ):
         """Train on X.
 
@@ -231,6 +240,10 @@ class VAE(FittedMethods, BaseEstimator):
                 Instead of True, pass further folders to search.
             layer: of an AnnData object, the layer to read instead of its X, here and in all later
                 calls.
+            condition: what the model is told of each row: an array (rows,) or (rows, columns), a
+                frame or a dict of columns; or names of columns of X. Texts and a few different
+                integers are levels, other numbers are numbers. The model is p(x | z, condition).
+            validation_condition: that of `validation_data`, if X does not have it in columns.
 
         Returns:
             self.
@@ -248,8 +261,11 @@ class VAE(FittedMethods, BaseEstimator):
         recipe = recipe_from(self._recipe(own).replace(**source))
         start = start_from(recipe.training.from_run, own) if recipe.training.from_run else None
         tell = announce or _log
-        given = self._first_rows(X, recipe, start)
+        given = self._first_rows(X, recipe, start, names_of(condition))
         form = given.form
+        told = told_first(given, X, condition, start)
+        if told is not None:
+            tell(f"condition: {told.form}")
         if given.repeated:
             tell(f"{given.repeated:,} names of columns repeat and have got a number: NAME-1, …")
         if form is not None:
@@ -257,14 +273,21 @@ class VAE(FittedMethods, BaseEstimator):
                 tell(line)
         if validation_data is not None:
             pair = isinstance(validation_data, tuple)
-            validation_data = taken_in_again(
-                validation_data[0] if pair else validation_data,
+            held_out = validation_data[0] if pair else validation_data
+            others = taken_in_again(
+                held_out,
                 form,
                 "validation_data",
                 features=given.features,
                 layer=recipe.data.layer,
-            ).rows
+            )
+            if told is not None:
+                form_of = told.form, others, held_out, validation_condition, "validation_data"
+                told = dataclasses.replace(told, held_out=told_again(*form_of))
+            validation_data = others.rows
         rows, weight = counted(given.rows, sample_weight)
+        if told is not None:
+            told = told.counted(sample_weight)
         recipe = self._for_rows(recipe, rows, form)
         all_count = len(rows) == len(given.rows)
         with given.naming(None if all_count else np.flatnonzero(sample_weight)):
@@ -272,6 +295,7 @@ class VAE(FittedMethods, BaseEstimator):
         rows, validation, weight, held_out_weight = held_out_of(
             rows, weight, validation_data, recipe.training
         )
+        told = None if told is None else told.split(recipe.training)
         run = assembly.build_run(
             recipe,
             rows,
@@ -280,13 +304,14 @@ class VAE(FittedMethods, BaseEstimator):
             sample_weight=weight,
             held_out_weight=held_out_weight,
             table=form,
+            told=told,
             start=start,
         )
         for reason in run.decisions.why:
             tell(f"auto: {reason}")
         for note in run.decisions.notes:
             tell(note)
-        data = data_of(rows, validation, weight, held_out_weight, form, start)
+        data = data_of(rows, validation, weight, held_out_weight, form, told, start)
         this = identity(recipe, data)
         features = given.features
         del rows, validation, given  # the run has them as its model reads them
@@ -413,11 +438,15 @@ class VAE(FittedMethods, BaseEstimator):
         """Return the recipe to fit these rows with."""
         return recipe
 
-    def _first_rows(self, X, recipe: Recipe, start: Start | None) -> Intake:
+    def _first_rows(
+        self, X, recipe: Recipe, start: Start | None, conditions: Sequence[Any]
+    ) -> Intake:
         """Return X as the rows to train on, and remember the names of its columns."""
         layer = recipe.data.layer
         if start is None:
-            given = taken_in(X, recipe.model.likelihood, self.schema, layer=layer)
+            given = taken_in(
+                X, recipe.model.likelihood, self.schema, layer=layer, conditions=conditions
+            )
         else:
             table = start.table_for(self.schema)
             given = taken_in_again(X, table, features=start.features, layer=layer)

@@ -12,16 +12,19 @@ import numpy as np
 
 from logvar import assembly
 from logvar.assembly import Own
+from logvar.assembly.conditioning import told_again
 from logvar.assembly.decisions import Decisions
 from logvar.assembly.parts import get
 from logvar.assembly.tables import ARRAY, Intake, taken_in_again
 from logvar.backend.sparse import Rows, SparseRows
+from logvar.data.conditions import Conditions
 from logvar.data.examples import Examples, Units
 from logvar.data.images.writing import own_units
 from logvar.data.intake import dense_rows, read_as
 from logvar.data.preparation import Preparation, as_float32, has_missing
 from logvar.data.table.form import TableForm
 from logvar.data.table.frame import Table, back
+from logvar.data.table.rows import with_columns
 from logvar.data.table.schema import Schema
 from logvar.data.table.units import TableUnits
 from logvar.errors import LogvarError
@@ -66,6 +69,8 @@ class Fitted:
     """The form of the table that the training rows are from."""
     features: tuple[str, ...] | None = None
     """The names of the columns, if the training rows are no table and yet have names: genes."""
+    conditions: Conditions | None = None
+    """What a conditional model is told of each row."""
 
     @classmethod
     def of_run(
@@ -94,6 +99,7 @@ class Fitted:
             tuple(trained.rescues),
             run.table,
             features,
+            run.conditions,
         )
 
     @property
@@ -109,17 +115,36 @@ class Fitted:
         """The specification of the likelihood, with its settings from the data."""
         return get("likelihood", self.decisions.likelihood, self.own.classes)
 
-    def take_in(self, X: Any, name: str = "X") -> Intake:
-        """Return X as rows, its columns in the order of the training rows.
+    def take_in(self, X: Any, name: str = "X", condition: Any = None) -> Intake:
+        """Return X as rows, its columns in the order of the training rows, and its condition.
 
         Raises:
-            LogvarError: X lacks a column, or cannot be read.
+            LogvarError: X lacks a column, or cannot be read; a condition is absent or does not fit.
         """
         layer = self.recipe.data.layer
-        return taken_in_again(X, self.table, name, features=self.features, layer=layer)
+        given = taken_in_again(X, self.table, name, features=self.features, layer=layer)
+        return given._replace(condition=told_again(self.conditions, given, X, condition, name))
 
-    def read(self, rows: Rows) -> tuple[Examples, Preparation]:
+    def told(self, condition: Any, rows: int) -> np.ndarray | None:
+        """Return the condition of rows that have nothing else: latents, or draws to come.
+
+        Raises:
+            LogvarError: it is absent and the model needs one, or the reverse; or it does not fit.
+        """
+        nothing = Intake(np.empty((rows, 0)), None)
+        return told_again(self.conditions, nothing, None, condition, "this call")
+
+    def usual_condition(self, rows: int) -> np.ndarray | None:
+        """Return conditions of training rows, over and over; None if the model has none."""
+        usual = None if self.conditions is None else self.conditions.usual
+        return None if usual is None else usual[np.arange(rows) % len(usual)]
+
+    def read(self, rows: Rows, condition: np.ndarray | None = None) -> tuple[Examples, Preparation]:
         """Return rows in the data's own units as the model reads them, and the preparation.
+
+        Args:
+            rows: the rows.
+            condition: (rows, size), for a conditional model.
 
         Raises:
             LogvarError: the likelihood cannot score a value.
@@ -131,6 +156,7 @@ class Fitted:
             preparation = read_as(preparation, as_float32(rows), bits=self.decisions.bits)
         self.likelihood.check_new(rows)
         examples = assembly.read(rows, preparation, self.seed, self.units)
+        examples = dataclasses.replace(examples, condition=condition)
         missing = preparation.missing or has_missing(rows)
         return examples, dataclasses.replace(preparation, missing=missing).after_fixing
 
@@ -150,7 +176,12 @@ class Fitted:
         return own_units(values, self.dtype, self.preparation.divisor, binary=self.is_binary)
 
     def as_given(
-        self, cells: np.ndarray, like: Table | None = None, kept: np.ndarray | None = None
+        self,
+        cells: np.ndarray,
+        like: Table | None = None,
+        kept: np.ndarray | None = None,
+        *,
+        beside: Table | None = None,
     ) -> Any:
         """Return cells in the data's own units as the rows of `fit` came: a frame, or an array.
 
@@ -158,6 +189,7 @@ class Fitted:
             cells: (rows, *shape).
             like: the table they belong to, for its columns that are not modelled.
             kept: (rows, *shape), which cells of that table stay as they are.
+            beside: columns that are not modelled, for a table of new rows.
         """
         if self.table is None:
             return cells
@@ -165,7 +197,7 @@ class Fitted:
         from logvar.data.table.cells import table_of  # imports pyarrow
 
         wide = np.asarray(cells, np.float64)
-        table = table_of(wide, self.table.schema, container, like, kept)
+        table = with_columns(table_of(wide, self.table.schema, container, like, kept), beside)
         if container == ARRAY:
             return np.column_stack([column.to_numpy() for column in table.columns])
         return back(table, container)
@@ -192,8 +224,11 @@ class Fitted:
     @cached_property
     def usual_cells(self) -> np.ndarray:
         """The usual log p(x_j | the row's other cells) of each cell, nats."""
-        cells = self.in_own_units(draw(self.model, ROWS, self.seed, mean=False))
-        examples, preparation = self.read(cells[self.likelihood.can_score(cells)])
+        told = self.usual_condition(ROWS)
+        drawn = draw(self.model, ROWS, self.seed, mean=False, condition=told)
+        cells = self.in_own_units(drawn)
+        scored = self.likelihood.can_score(cells)
+        examples, preparation = self.read(cells[scored], None if told is None else told[scored])
         return usual_log_likelihood(self.model, examples, preparation, self.seed)
 
     def with_holes(self, cells: np.ndarray, seed: int) -> np.ndarray:

@@ -30,6 +30,7 @@ from logvar.imputing import Imputation, imputed
 from logvar.objectives.elbo import ELBO
 from logvar.samplers import FittedSampler, Sampler
 from logvar.samplers.storage import check_sampled, kept_sampler, name_of
+from logvar.sampling import Sampling, sampled_where
 from logvar.storage.compiled import keep_compiled_programs
 
 
@@ -52,13 +53,13 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
     _second_stage: Callable[..., Any]
     """Makes the estimator that a sampler of two stages trains."""
 
-    def _posterior_of(self, X) -> Normal | Distribution:
+    def _posterior_of(self, X, condition=None) -> Normal | Distribution:
         """Return q(z | x) for each row.
 
         For the diagonal family, a `Normal` of shape (rows, latent). For any other, its distribution
         with a leading axis of rows in its arrays, for `jax.vmap`.
         """
-        code = self._encode(X)
+        code = self._encode(X, condition)
         found = jax.vmap(self.model_.posterior.distribution)(code)
         if not isinstance(found, DiagonalNormal):
             return found
@@ -67,11 +68,11 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
 
     posterior = PartAndMethod("posterior", _posterior_of)
 
-    def transform(self, X) -> Any:
+    def transform(self, X, condition=None) -> Any:
         """Return posterior means (rows, latent), float32; a frame if `set_output` asks for one."""
-        return self._embeddings(X)
+        return self._embeddings(X, condition)
 
-    def inverse_transform(self, Z) -> Any:
+    def inverse_transform(self, Z, condition=None) -> Any:
         """Decode latents (rows, latent) to E[x | z] in the data's own units."""
         check_is_fitted(self, "model_")
         Z = as_float32(as_rows(Z, "Z"), "Z").astype(np.float32, copy=False)
@@ -80,20 +81,28 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
             raise LogvarError(
                 f"Z has shape {Z.shape}: expected (rows, {expected}), as transform returns"
             )
-        return self.fitted_.given_back(decode(self.model_, Z))
+        return self.fitted_.given_back(decode(self.model_, Z, self.fitted_.told(condition, len(Z))))
 
-    def reconstruct(self, X) -> Any:
+    def reconstruct(self, X, condition=None) -> Any:
         """Encode and decode X: E[x | z] at the posterior mean, as X came.
 
         Counts are at the library size of the row: with its total as the library, means over its
         observed cells add up to that total.
         """
         check_is_fitted(self, "model_")
-        given = self._taken_in(X)
-        means = reconstruct(self.model_, *self._stored(X), self.fitted_.seed)
+        given = self._taken_in(X, condition)
+        means = reconstruct(self.model_, *self._stored(X, condition), self.fitted_.seed)
         return self.fitted_.given_back(means, given.table)
 
-    def impute(self, X, n_samples: int = 1000, *, draws: int = 0, random_state=None) -> Any:
+    def impute(
+        self,
+        X,
+        n_samples: int = 1000,
+        *,
+        draws: int = 0,
+        random_state=None,
+        condition=None,
+    ) -> Any:
         """Return X with its missing cells filled.
 
         Missing cells are NaN, None, or what the table uses for them. With `draws` 0 they become
@@ -106,31 +115,43 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
             n_samples: draws of z for each row, weighted by importance.
             draws: how many completed copies to draw; 0 gives one copy of means.
             random_state: the seed; by default that of the estimator.
+            condition: of each row, for a conditional model, unless it is in columns of X.
         """
-        found = self.imputation(X, n_samples, draws=draws, random_state=random_state)
+        found = self.imputation(
+            X, n_samples, draws=draws, random_state=random_state, condition=condition
+        )
         return found.draws if draws else found.filled
 
     def imputation(
-        self, X, n_samples: int = 1000, *, draws: int = 0, random_state=None
+        self,
+        X,
+        n_samples: int = 1000,
+        *,
+        draws: int = 0,
+        random_state=None,
+        condition=None,
     ) -> Imputation:
         """Return the means, the draws, and the effective sample size of each row of `impute`."""
         check_is_fitted(self, "model_")
         keep_compiled_programs()
         seed = self.fitted_.seed if random_state is None else seed_of(random_state)
         draws = draws_of(draws, "draws") if draws else 0
-        return imputed(self.fitted_, self._taken_in(X), draws_of(n_samples), draws, seed)
+        given = self._taken_in(X, condition)
+        return imputed(self.fitted_, given, draws_of(n_samples), draws, seed)
 
-    def score_cells(self, X, n_samples: int = 1000) -> np.ndarray:
+    def score_cells(self, X, n_samples: int = 1000, *, condition=None) -> np.ndarray:
         """Return log p(x_j | the row's other cells) of each observed cell, nats; NaN if missing.
 
         Low values are odd cells. A density, of a real number, may be above 0.
         """
-        rows, preparation = self._stored(X)
+        rows, preparation = self._stored(X, condition)
         return cell_log_likelihood(
             self.model_, rows, preparation, self.fitted_.seed, draws_of(n_samples)
         )
 
-    def explain(self, X, top: int = 3, n_samples: int = 1000) -> list[list[OddCell]]:
+    def explain(
+        self, X, top: int = 3, n_samples: int = 1000, *, condition=None
+    ) -> list[list[OddCell]]:
         """Return the oddest cells of each row, the oddest first.
 
         A cell is as odd as log p(x_j | the row's other cells) is below what is usual for its
@@ -140,11 +161,12 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
             X: rows of a table.
             top: how many cells for each row.
             n_samples: draws of z for each row.
+            condition: of each row, for a conditional model, unless it is in columns of X.
         """
-        scores = self.score_cells(X, n_samples)
+        scores = self.score_cells(X, n_samples, condition=condition)
         if scores.ndim != 2:
             raise LogvarError(f"X has examples of shape {scores.shape[1:]}: expected a table")
-        given, columns = self._taken_in(X), self.fitted_.column_names
+        given, columns = self._taken_in(X, condition), self.fitted_.column_names
         surprise = self.fitted_.usual_cells - scores
         explained = []
         for i, row in enumerate(surprise):
@@ -192,32 +214,82 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
         self,
         n_samples: int = 1,
         *,
+        where: Any = None,
         mean: bool = False,
         missing: bool = False,
         sampler: str = "prior",
         random_state=None,
+        condition=None,
     ) -> Any:
         """Draw from the model: z from the prior, then x from p(x | z); rows like those of `fit`.
 
         Args:
             n_samples: how many.
+            where: for a table, cells that all rows are to have, {"education": "Doctorate"}: rows
+                are then draws from p(x | these cells), by importance resampling of z. A level of
+                0.1 % gets its rows, too. If the draws of z have few effective samples, the warning
+                `logvar.errors.FewEffectiveSamples` says so; `sampling` returns their number.
             sampler: where z is from: "prior", or the name of one that `fit_sampler` has fitted.
             mean: return E[x | z], as pictures usually show, instead of a draw of x.
             missing: for a table, leave cells out as they are left out of the training rows.
             random_state: the seed; by default that of the estimator.
+            condition: for a conditional model, a dict of one value for each of its columns, or
+                one row for each draw; draws then come from p(x | condition).
+        """
+        if where is not None:
+            if sampler != "prior":
+                raise LogvarError("where goes with sampler='prior': z is drawn given the cells")
+            settings = {"mean": mean, "missing": missing, "random_state": random_state}
+            return self.sampling(n_samples, where=where, condition=condition, **settings).rows
+        check_is_fitted(self, "model_")
+        fitted, n = self.fitted_, draws_of(n_samples)
+        seed = fitted.seed if random_state is None else seed_of(random_state)
+        given = fitted.told(condition, n)
+        if sampler == "prior":
+            drawn = draw(self.model_, n, seed, mean=mean, condition=given)
+        else:
+            latents = kept_sampler(self.samplers_, sampler).draw(n, seed)
+            drawn = draw_from(self.model_, latents, seed, mean=mean, condition=given)
+        cells = fitted.in_own_units(drawn)
+        cells = fitted.with_holes(cells, seed) if missing else cells
+        told = fitted.conditions
+        beside = None if told is None or not told.inside else told.table(condition, n)
+        return fitted.as_given(cells, beside=beside)
+
+    def sampling(
+        self,
+        n_samples: int = 1,
+        *,
+        where: Any,
+        mean: bool = False,
+        missing: bool = False,
+        random_state=None,
+        condition=None,
+    ) -> Sampling:
+        """Return the rows of `sample(where=…)`, their effective sample size, and log p(where).
+
+        The arguments are those of `sample`.
+
+        Raises:
+            LogvarError: the model was not fitted on a table, a column is not there, a level was
+                never seen, or the cells are impossible.
         """
         check_is_fitted(self, "model_")
+        keep_compiled_programs()
         seed = self.fitted_.seed if random_state is None else seed_of(random_state)
-        if sampler == "prior":
-            drawn = draw(self.model_, draws_of(n_samples), seed, mean=mean)
-        else:
-            latents = kept_sampler(self.samplers_, sampler).draw(draws_of(n_samples), seed)
-            drawn = draw_from(self.model_, latents, seed, mean=mean)
-        cells = self.fitted_.in_own_units(drawn)
-        return self.fitted_.as_given(self.fitted_.with_holes(cells, seed) if missing else cells)
+        n = draws_of(n_samples)
+        return sampled_where(
+            self.fitted_, where, n, seed, mean=mean, missing=missing, condition=condition
+        )
 
     def elbo(
-        self, X, eps: ArrayLike | None = None, n_samples: int = 1, analytic_kl: bool = False
+        self,
+        X,
+        eps: ArrayLike | None = None,
+        n_samples: int = 1,
+        analytic_kl: bool = False,
+        *,
+        condition=None,
     ) -> np.ndarray:
         """Return the ELBO of each row at β = 1, in nats.
 
@@ -230,8 +302,9 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
                 and each row's bytes.
             n_samples: draws of z per row when eps is not given.
             analytic_kl: compute the KL in closed form.
+            condition: of each row, for a conditional model, unless it is in columns of X.
         """
-        rows, preparation = self._stored(X)
+        rows, preparation = self._stored(X, condition)
         noise = None
         if eps is not None:
             noise = noise_of(eps, len(rows), self.model_.noise_like())
@@ -246,28 +319,30 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
             eps=noise,
         ).elbo
 
-    def score(self, X, y=None) -> float:
+    def score(self, X, y=None, *, condition=None) -> float:
         """Return the mean ELBO in nats per example: one sample per row, KL in closed form, β = 1.
 
         β is 1 whatever the model was trained with, so that models of different β compare.
         """
-        return float(self.elbo(X, analytic_kl=True).mean(dtype=np.float64))
+        return float(self.elbo(X, analytic_kl=True, condition=condition).mean(dtype=np.float64))
 
-    def score_samples(self, X, n_samples: int = 100) -> np.ndarray:
+    def score_samples(self, X, n_samples: int = 100, *, condition=None) -> np.ndarray:
         """Return the importance-weighted log-likelihood of each row, nats (Burda et al. 2016).
 
         In expectation a lower bound on log p(x), tighter with more samples. It is finite for every
         finite row: a row far outside the training range is encoded from the nearest point inside
         it, scored as it is, and reported by the warning `logvar.errors.OutsideTrainingRange`.
         """
-        rows, preparation = self._stored(X)
+        rows, preparation = self._stored(X, condition)
         return importance_log_likelihood(
             self.model_, rows, preparation, self.fitted_.seed, draws_of(n_samples)
         ).log_likelihood
 
-    def evaluate(self, X, *, split: str = "given", n_importance: int = 100) -> Evaluation:
+    def evaluate(
+        self, X, *, split: str = "given", n_importance: int = 100, condition=None
+    ) -> Evaluation:
         """Compute all figures of a report on X, each with its protocol."""
-        rows, preparation = self._stored(X)
+        rows, preparation = self._stored(X, condition)
         fitted = self.fitted_
         objective = get("objective", fitted.recipe.objective.objective, fitted.own.classes)
         as_in_the_tutorial = isinstance(objective, ELBO) and not objective.analytic_kl
@@ -288,10 +363,10 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
 
     # Shared by these methods.
 
-    def _taken_in(self, X) -> Intake:
+    def _taken_in(self, X, condition=None) -> Intake:
         """Return X as rows of the fitted model's shape."""
         fitted = self.fitted_
-        given = fitted.take_in(X)
+        given = fitted.take_in(X, condition=condition)
         rows = fitting(given.rows, fitted.shape)
         if given.table is None and given.features is None:
             self._check_names(X)
@@ -300,22 +375,22 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
     def _check_names(self, X) -> None:
         """Check the names of columns against those of `fit`."""
 
-    def _stored(self, X) -> tuple[Examples, Preparation]:
+    def _stored(self, X, condition=None) -> tuple[Examples, Preparation]:
         """Return X as the fitted model reads it, and the preparation left to do per batch."""
         check_is_fitted(self, "model_")
         keep_compiled_programs()
-        given = self._taken_in(X)
+        given = self._taken_in(X, condition)
         with given.naming():
-            examples, preparation = self.fitted_.read(given.rows)
+            examples, preparation = self.fitted_.read(given.rows, given.condition)
         warn_of_outside(examples)
         return examples, preparation
 
-    def _encode(self, X) -> dict[str, np.ndarray]:
+    def _encode(self, X, condition=None) -> dict[str, np.ndarray]:
         """The code of each row: the encoder's outputs by head."""
-        rows, preparation = self._stored(X)
+        rows, preparation = self._stored(X, condition)
         return encode(self.model_, rows, preparation, self.fitted_.seed)
 
-    def _embeddings(self, X) -> np.ndarray:
+    def _embeddings(self, X, condition=None) -> np.ndarray:
         """Return each row's embedding, (rows, latent)."""
-        code = self._encode(X)  # which checks that there is a model
+        code = self._encode(X, condition)  # which checks that there is a model
         return np.array(jax.vmap(self.model_.embedding)(code))

@@ -56,7 +56,8 @@ def imputed(fitted: Fitted, given: Intake, n_samples: int, draws: int, seed: int
     filled, copies = rows.copy(), [rows.copy() for _ in range(draws)]
     if len(which):
         with given.naming(which):
-            examples, preparation = fitted.read(rows[which])
+            told = None if given.condition is None else given.condition[which]
+            examples, preparation = fitted.read(rows[which], told)
         found = complete(fitted.model, examples, preparation, seed, n_samples, draws)
         effective[which] = found.effective_samples
         for target, values in zip(

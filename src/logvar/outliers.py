@@ -103,7 +103,7 @@ class OutlierVAE(OutlierMixin, VAE):
         _check(self.contamination, self.n_samples, self.steps)
         super().fit(X, y, **options)
         weight = options.get("sample_weight")
-        self.train_scores_ = self.score_samples(X)
+        self.train_scores_ = self.score_samples(X, condition=options.get("condition"))
         self.offset_ = offset(self.train_scores_, self.contamination, weight)
         return self
 
@@ -111,7 +111,7 @@ class OutlierVAE(OutlierMixin, VAE):
         """Fit, and return −1 for odd rows and 1 for the others."""
         return _signs(self.fit(X, y, **options).train_scores_ - self.offset_)
 
-    def score_samples(self, X, n_samples: int | None = None) -> Scores:
+    def score_samples(self, X, n_samples: int | None = None, *, condition=None) -> Scores:
         """Return the importance-weighted log p(x) of each row, nats; low is odd.
 
         Args:
@@ -121,22 +121,22 @@ class OutlierVAE(OutlierMixin, VAE):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", OutsideTrainingRange)  # such rows are what is sought
             draws = self.n_samples if n_samples is None else n_samples
-            scores = super().score_samples(X, draws)
-        rows = self._taken_in(X).rows
+            scores = super().score_samples(X, draws, condition=condition)
+        rows = self._taken_in(X, condition).rows
         if isinstance(rows, SparseRows) or not has_missing(rows):
             return scores
         # Without this, rows with more holes would have fewer terms and other scores.
         usual = np.where(np.isnan(rows), self.fitted_.usual_cells, 0.0)
         return scores + usual.reshape(len(rows), -1).sum(1)
 
-    def decision_function(self, X) -> Scores:
+    def decision_function(self, X, *, condition=None) -> Scores:
         """Return score_samples(X) − offset_: negative for odd rows."""
         check_is_fitted(self, "offset_")
-        return self.score_samples(X) - self.offset_
+        return self.score_samples(X, condition=condition) - self.offset_
 
-    def predict(self, X) -> Integer[np.ndarray, "rows"]:
+    def predict(self, X, *, condition=None) -> Integer[np.ndarray, "rows"]:
         """Return −1 for odd rows and 1 for the others."""
-        return _signs(self.decision_function(X))
+        return _signs(self.decision_function(X, condition=condition))
 
     def write_into(self, folder: Path) -> None:
         check_is_fitted(self, "offset_")
@@ -159,8 +159,8 @@ class OutlierVAE(OutlierMixin, VAE):
 
     def _for_rows(self, recipe: Recipe, rows: Rows, table: TableForm | None) -> Recipe:
         recipe = recipe.replace(epochs=self.epochs_for(len(rows)))
-        if recipe.model.likelihood != AUTO:
-            return recipe
+        if recipe.model.likelihood != AUTO or recipe.training.from_run:
+            return recipe  # of a run whose weights are the start, the likelihood stays
         found = decide(recipe, rows, custom_networks=self.encoder is not None, table=table)
         if found.likelihood.split("(")[0] != "normal":
             return recipe
@@ -239,9 +239,13 @@ def _signs(decision: Scores) -> Integer[np.ndarray, "rows"]:
     return np.where(decision >= 0, 1, -1)
 
 
-def _signature(of: Any) -> inspect.Signature:
-    """Return a signature with the settings of `VAE` in place of **settings."""
-    own = [p for p in inspect.signature(of).parameters.values() if p.kind is not p.VAR_KEYWORD]
+def _signature() -> inspect.Signature:
+    """Return the signature of `OutlierVAE.__init__`, with those of `VAE` in place of **settings."""
+    own = [
+        parameter
+        for parameter in inspect.signature(OutlierVAE.__init__).parameters.values()
+        if parameter.kind is not parameter.VAR_KEYWORD
+    ]
     names = {parameter.name for parameter in own}
     further = [
         parameter.replace(default=DEFAULTS.get(parameter.name, parameter.default))
@@ -252,5 +256,6 @@ def _signature(of: Any) -> inspect.Signature:
 
 
 # scikit-learn reads the settings from the signature; they are declared once, in `VAE`.
-OutlierVAE.__init__.__signature__ = _signature(OutlierVAE.__init__)  # type: ignore[attr-defined]
-OutlierVAE.__signature__ = _signature(OutlierVAE)
+_whole = _signature()
+OutlierVAE.__init__.__signature__ = _whole  # type: ignore[attr-defined]
+OutlierVAE.__signature__ = _whole.replace(parameters=list(_whole.parameters.values())[1:])

@@ -28,9 +28,11 @@ class Purpose(enum.IntEnum):
     PRIOR = 10
     IMPUTATION = 11
     MISSING = 12
-    AGGREGATE = 20
+    GIVEN = 15
+    POSTERIOR = 20
     DRAWN = 21
     SAMPLER = 22
+    AGGREGATE = 23
 
 
 _GENERATOR = "threefry2x32"

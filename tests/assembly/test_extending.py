@@ -9,6 +9,7 @@ import pytest
 import logvar
 from logvar import assembly
 from logvar.assembly.extending import extended, only_new
+from logvar.data.conditions import Conditions, Told
 from logvar.evaluation.coding import decode, encode
 from logvar.recipe import Recipe
 from logvar.training.loop import train
@@ -25,8 +26,8 @@ SOURCES = [(0,), (0, 1), (1,)]
 
 def run(rows, levels, network, chosen=slice(None), **settings):
     recipe = Recipe().replace(latent_dim=2, network=network, **settings)
-    condition = np.eye(levels, dtype=np.float32)[LEVEL[chosen] % levels]
-    return assembly.build_run(recipe, rows[chosen], None, condition=condition)
+    form, condition = Conditions.of(np.arange(levels)), (LEVEL % levels)[chosen]
+    return assembly.build_run(recipe, rows[chosen], None, told=Told(form, form.matrix(condition)))
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,16 @@
 
 from pathlib import Path
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from logvar.assembly.parts import KINDS
+from logvar.assembly.parts import KINDS, specs
 from logvar.errors import LogvarError
+from logvar.recipe import ABOUT, PRESETS, preset
 from logvar.report import parts
+from logvar.training import schedules
+from logvar.training.schedules import Length
 
 PAGE = Path(__file__).parents[2] / "docs" / "parts.md"
 
@@ -34,3 +39,25 @@ def test_one_part_in_full_names_its_settings_and_where_it_goes():
         list(parts.lines_of("prior", "mixtrue"))
     with pytest.raises(LogvarError, match="unknown kind of part 'priors': did you mean 'prior'"):
         list(parts.lines_of("priors", "mixture"))
+
+
+def test_every_preset_has_a_source_and_says_what_differs():
+    assert PRESETS.keys() == ABOUT.keys()
+    lines = list(parts.preset_lines(None))
+    for name, about in ABOUT.items():
+        assert f"  {name}: {about.source}" in lines
+        assert all(about)
+        specs(preset(name))  # its parts can be read, and fit
+    assert "    --objective iwae(samples=50)" in list(parts.preset_lines("iwae"))
+    with pytest.raises(LogvarError, match="did you mean 'iwae'"):
+        list(parts.preset_lines("iwea"))
+
+
+def test_the_rates_of_the_iwae_preset_are_those_of_the_paper():
+    """1e-3·10^(−i/7) for 3^i epochs."""
+    rates = schedules.get(PRESETS["iwae"]["learning_rate"]).rates(1e-3, Length(3280, 1))
+    ends = np.cumsum([3**i for i in range(8)])
+    assert ends[-1] == PRESETS["iwae"]["epochs"]
+    for i, end in enumerate(ends):
+        for step in (end - 3**i, end - 1):
+            assert float(rates(jnp.asarray(step))) == pytest.approx(1e-3 * 10 ** (-i / 7), rel=1e-4)

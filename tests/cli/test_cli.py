@@ -186,8 +186,8 @@ def test_scales(place):
 
 
 COMMANDS = (
-    "fit", "evaluate", "encode", "decode", "reconstruct", "sample", "score", "impute", "report",
-    "scales", "convert", "doctor", "parts", "compare",
+    "fit", "evaluate", "encode", "decode", "reconstruct", "sample", "score", "outliers", "impute",
+    "report", "scales", "convert", "doctor", "parts", "compare",
 )  # fmt: skip
 
 

@@ -255,3 +255,28 @@ def test_bad_tables_are_one_line_and_leave_nothing(place):
         assert message in done.errors, (line, done.errors)
         assert len(done.errors.splitlines()) == 1, line
     assert sorted(path.name for path in place.folder.iterdir()) == before
+
+
+def test_samples_have_the_given_cells(place):
+    found = logvar('sample run --where "sex=F, age=40" --n 7 --out given.csv')
+    assert found.code == 0, found.errors
+    assert "7 rows of 7 columns, draws of x given sex=F, age=40" in found.out
+    assert "effective samples of 4,096 draws of z: " in found.out and "log p(sex=F" in found.out
+    names, rows = read(place.folder / "given.csv")
+    assert {(row[names.index("sex")], row[names.index("age")]) for row in rows} == {("F", "40")}
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("sexx=F", "unknown column 'sexx': did you mean 'sex'"),
+        ("sex=G", "unknown level of 'sex' 'G'"),
+        ("plan=pro", "unknown level of 'plan' 'pro': Known: basic"),
+        ("group=x", "column 'group' is not modelled (label)"),
+        ("sex", "--where 'sex' cannot be read at 'sex': expected NAME=VALUE"),
+    ],
+)
+def test_cells_that_no_row_can_have_are_one_line_and_nothing_is_written(place, where, message):
+    found = logvar(f"sample run --where {shlex.quote(where)} --out none.csv")
+    assert found.code == 2 and message in found.errors and found.errors.count("\n") == 1
+    assert not (place.folder / "none.csv").exists()

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import special, stats
+from scipy import integrate, special, stats
 
 import logvar
 from logvar import likelihoods
@@ -37,6 +37,8 @@ def rows_of(name):
         return ROWS % np.asarray(LEVELS, np.float32)
     if name in COUNTS:
         return ROWS % 5
+    if name == "continuous-bernoulli":
+        return ROWS / 255
     return ROWS % 2 if name == "bernoulli" else ROWS
 
 
@@ -104,6 +106,11 @@ def test_probabilities_add_up_to_one(name, mode, float64):
         total = np.exp(log_probs(likelihood, name, outputs)).sum(0)
         np.testing.assert_allclose(total, 1, rtol=1e-9)
         return
+    if name == "continuous-bernoulli":  # on [0, 1]: Simpson's rule
+        x = np.linspace(0, 1, 1001)[:, None].repeat(3, 1)
+        density = np.exp(jax.vmap(lambda x: likelihood.log_prob(x, outputs))(jnp.asarray(x)))
+        np.testing.assert_allclose(integrate.simpson(density, x=x[:, 0], axis=0), 1, rtol=1e-9)
+        return
     sigma, centre = np.asarray(likelihood.sigma(outputs)), np.asarray(likelihood.mean(outputs))
     # x = centre + σ·sinh(t) reaches Student's tails with an even grid in t.
     t = np.linspace(-14, 14, 40_001)
@@ -135,6 +142,9 @@ def test_draws_follow_the_density(name, mode):
     if name in DISCRETE:
         logs = log_probs(likelihood, name, outputs)
         entropy = -(np.exp(logs) * np.maximum(logs, -1e30)).sum(0)
+    elif name == "continuous-bernoulli":  # log p is linear in x
+        at_mean = likelihood.log_prob(jnp.asarray(mean, jnp.float32), outputs)
+        entropy = -np.asarray(at_mean, float)
     else:
         sigma = np.asarray(likelihood.sigma(outputs), float)
         frozen = {"normal": stats.norm(), "laplace": stats.laplace(), "student-t": stats.t(4)}

@@ -24,6 +24,13 @@ PRIOR_ON = {"real": "standard", "sphere": "uniform-sphere"}
 SCALES = [name for name, entry in REGISTRY.items() if not entry.wraps] + WRAPPED
 
 
+def built(name, latent_dim=3, **settings):
+    """The family with its weights, in the dtype in force."""
+    posterior = logvar.posteriors.get(name, **settings).build(latent_dim, jax.random.key(5))
+    dtype = jnp.zeros(()).dtype
+    return jax.tree.map(lambda a: a.astype(dtype) if eqx.is_inexact_array(a) else a, posterior)
+
+
 def some_code(posterior, latent_dim, rows=None, seed=0):
     """Encoder outputs of the right sizes, σ around 1."""
     rng = np.random.default_rng(seed)
@@ -58,7 +65,7 @@ def test_noise_is_a_tree_of_known_leaves(name):
 
 @pytest.mark.parametrize(("scale", "name"), every_value_once(SCALES, NAMES))
 def test_draw_density_and_groups_are_of_one_distribution(name, scale, float64):
-    posterior = logvar.posteriors.get(name, scale=scale)
+    posterior = built(name, scale=scale)
     code = some_code(posterior, 3)
     eps = noise(posterior.noise_like(3), jax.random.key(1), (4,))
 
@@ -84,6 +91,7 @@ def test_the_density_integrates_to_one(name, float64):
     if posterior.support != "real":
         pytest.skip(f"its z lies on {posterior.support!r}")
     for latent_dim, points in ((1, 4001), (2, 401)):
+        posterior = built(name, latent_dim)
         code = some_code(posterior, latent_dim)
         q = posterior.distribution(code)
         eps = noise(posterior.noise_like(latent_dim), jax.random.key(0), (4000,))
@@ -103,7 +111,7 @@ def test_the_density_integrates_to_one(name, float64):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_are_finite_for_narrow_and_wide_posteriors(name):
-    posterior = logvar.posteriors.get(name)
+    posterior = built(name)
     eps = noise(posterior.noise_like(3), jax.random.key(1))
 
     @jax.jit

@@ -29,14 +29,18 @@ def forms():
     doubled = sparse.coo_array(
         (
             np.concatenate([csr.data - 1, np.ones(csr.nnz), [0.0]]),
-            tuple(np.concatenate([i, i, [3]])[::1] for i in csr.tocoo().coords),
+            tuple(np.concatenate([i, i, [3]]) for i in csr.tocoo().coords),
         ),
         shape=ROWS.shape,
     )
-    return [csr, sparse.csc_matrix(ROWS), doubled, sparse.csr_matrix(ROWS.astype(np.int64))]
+    twice = sparse.csr_array(  # in CSR, values of one cell are added up only when asked
+        (np.repeat(csr.data / 2, 2), np.repeat(csr.indices, 2), csr.indptr * 2), ROWS.shape
+    )
+    whole = sparse.csr_matrix(ROWS.astype(np.int64))
+    return [csr, sparse.csc_matrix(ROWS), doubled, twice, whole]
 
 
-@pytest.mark.parametrize("index", range(4))
+@pytest.mark.parametrize("index", range(5))
 def test_every_form_is_the_same_rows(index):
     X = forms()[index]
     before = X.data.copy()
@@ -154,7 +158,7 @@ def test_files_of_sparse_matrices_are_read(tmp_path):
 LARGE = """
 import resource, numpy as np, logvar
 from scipy import sparse
-rows, features, each = 20_000, 100_000, 12
+rows, features, each = 5_000, 100_000, 12
 columns = np.random.default_rng(0).integers(0, features, rows * each)
 X = sparse.csr_array((np.ones(rows * each), columns, np.arange(rows + 1) * each), (rows, features))
 vae = logvar.VAE(
@@ -169,10 +173,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_rows_times_columns():
-    """Of 20,000 rows and 100,000 columns, which are 8 GB as float32."""
+    """Of 5,000 rows and 100,000 columns, which are 2 GB as float32, beside 0.5 GB of JAX."""
     done = subprocess.run([sys.executable, "-c", LARGE], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout) < 2500, done.stdout
+    assert float(done.stdout) < 1700, done.stdout
 
 
 def test_a_place_among_stored_values_is_a_cell():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from logvar import assembly
+from logvar.data.conditions import Conditions, Told
 from logvar.evaluation.coding import decode, draw, encode
 from logvar.evaluation.elbo import elbo_terms
 from logvar.evaluation.importance import importance_log_likelihood
@@ -18,6 +19,7 @@ from logvar.training.pace import Pace
 RNG = np.random.default_rng(0)
 LEVEL = RNG.integers(0, 2, 400)
 CONDITION = np.eye(2, dtype=np.float32)[LEVEL]
+FORM = Conditions.of(LEVEL)
 X = (RNG.normal(size=(400, 3)) + 6.0 * LEVEL[:, None]).astype(np.float32)
 
 
@@ -25,8 +27,7 @@ def run(rows=X, condition=CONDITION, **settings):
     settings = {"latent_dim": 2, "epochs": 25, "batch_size": 40, "learning_rate": 0.01} | settings
     recipe = Recipe().replace(network="mlp(hidden=[16])", **settings)
     return assembly.build_run(
-        recipe, rows[:360], rows[360:], condition=condition[:360],
-        held_out_condition=condition[360:],
+        recipe, rows[:360], rows[360:], told=Told(FORM, condition[:360], condition[360:])
     )  # fmt: skip
 
 
@@ -99,7 +100,7 @@ def test_images_and_holes_have_it_beside_their_channels():
     images = np.random.default_rng(1).random((40, 8, 8)).astype(np.float32)
     images[images > 0.9] = np.nan
     recipe = Recipe().replace(latent_dim=2, network="conv")
-    model = assembly.build_run(recipe, images, None, condition=CONDITION[:40]).model
+    model = assembly.build_run(recipe, images, None, told=Told(FORM, CONDITION[:40])).model
     outputs = jax.eval_shape(model.decode, jnp.zeros(2), jnp.zeros(2))
     assert outputs.shape == (8, 8) and model.encoder.image == (8, 8, 4)
 

@@ -14,11 +14,10 @@ from scipy import stats
 
 import logvar
 from logvar.objectives.importance import GRADIENTS
+from logvar.priors.vamp import VampPrior
 from tests.cases import slow
 from tests.objectives.tiny import (
-    LOG_STD,
     PARTS,
-    PseudoInputs,
     at_its_optimum,
     batch_of,
     gradients,
@@ -33,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("float64")
 
 
 def pseudo_inputs():
-    return PseudoInputs(jnp.asarray([[0.5, -1.0, 0.3], [-0.8, 0.2, 1.1]]), LOG_STD)
+    return VampPrior(jnp.asarray([[0.5, -1.0, 0.3], [-0.8, 0.2, 1.1]]), intensities=False)
 
 
 def mixture_prior(latent_dim):
@@ -186,8 +185,8 @@ def test_the_encoder_inside_the_prior_keeps_its_weight_under_dreg():
         return -0.5 * ((z - mean) / sigma) ** 2 - jnp.log(sigma) - 0.5 * np.log(2 * np.pi)
 
     def log_p(z, phi):
-        each = [log_normal(z, *q_of(phi, u)) for u in prior.pseudo]
-        return jax.nn.logsumexp(jnp.stack(each)) - np.log(len(prior.pseudo))
+        each = [log_normal(z, *q_of(phi, u)) for u in prior.raw]
+        return jax.nn.logsumexp(jnp.stack(each)) - np.log(len(prior.raw))
 
     def log_weight(z, phi, held):
         location = z * decoder.kernel[0] + decoder.bias

@@ -7,13 +7,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 import logvar
-from logvar.distributions.mixture import NormalMixture
 from logvar.models.batch import Batch
 from logvar.models.vae import VAEModel
 from logvar.objectives import Moment
 from logvar.posteriors.diagonal import Diagonal
-from logvar.priors.base import Prior
-from logvar.scales import Scale
 
 LOG_STD = logvar.scales.get("log-std")
 FEATURES = 3
@@ -35,18 +32,6 @@ class LinearDecoder(eqx.Module):
 
     def __call__(self, z):
         return z @ self.kernel + self.bias
-
-
-class PseudoInputs(Prior):
-    """(1/K) Σ q(z | u_k) with learned u_k: a prior that reads the encoder (Tomczak & Welling 2018,
-    arXiv 1705.07120)."""
-
-    pseudo: Float[Array, "components features"]
-    scale: Scale
-
-    def given(self, latent_dim, encode, condition=None):
-        q = jax.vmap(lambda u: encode(Batch(u)))(self.pseudo)
-        return NormalMixture(jnp.zeros(len(self.pseudo), q.mean.dtype), q.mean, q.raw, self.scale)
 
 
 def linear_model(
@@ -100,9 +85,13 @@ def some_rows(n=1, seed=3):
     return jnp.asarray(np.random.default_rng(seed).normal(size=(n, FEATURES)))
 
 
-def moment(step=0, steps_per_epoch=5):
-    at = [jnp.asarray(n, jnp.int32) for n in (step, 0, 5, steps_per_epoch)]
-    return Moment(*at, jax.random.key(0))
+def moment(step=0, steps_per_epoch=5, rows=20, objective=None, latent_dim=2):
+    """A position in training, with the weights of the objective's own if it has any."""
+    at = [jnp.asarray(n, jnp.int32) for n in (step, 0, rows, steps_per_epoch)]
+    extras = None
+    if objective is not None:
+        extras = in_force(objective.extras(latent_dim, jax.random.key(8)))
+    return Moment(*at, jax.random.key(0), extras)
 
 
 def iwae(samples, gradient="total"):
@@ -118,7 +107,8 @@ def with_terms(objective, model, batch):
     weights, rest = eqx.partition(model, eqx.is_inexact_array)
 
     def loss(weights, noise):
-        return objective(eqx.combine(weights, rest), batch, noise, moment())
+        at = moment(objective=objective, latent_dim=model.latent_dim)
+        return objective(eqx.combine(weights, rest), batch, noise, at)
 
     def of_draw(noise):
         (value, terms), gradient = jax.value_and_grad(loss, has_aux=True)(weights, noise)

@@ -91,6 +91,7 @@ def single(run):
 CLIPPED = {"clip_norm": 30.0}
 SGD = {"scale": "softplus", "optimizer": "sgd", "clip_norm": 1.0}
 REAL = {"likelihood": "normal(noise=optimal)", "binarization": "none"}
+CRITIC = {"objective": "factor(hidden=[8])", "average_weights": 0.9}
 
 
 @pytest.mark.parametrize(
@@ -98,6 +99,8 @@ REAL = {"likelihood": "normal(noise=optimal)", "binarization": "none"}
     [
         ("at once", CLIPPED),
         ("in turn", REAL),
+        ("at once", CRITIC),
+        slow("in turn", CRITIC),
         slow("in turn", CLIPPED),
         slow("at once", SGD),
         slow("in turn", SGD),

@@ -1,7 +1,6 @@
 """What a user should know of a run before it trains."""
 
 from logvar.objectives.base import Objective
-from logvar.objectives.elbo import ELBO
 from logvar.recipe import Recipe
 
 
@@ -20,18 +19,8 @@ def cautions(recipe: Recipe, objective: Objective, rows: int, held_out: int) -> 
         ('the warm-up of β takes 400 epochs and training ends after 20: β reaches 0.05',)
     """
     said = []
-    epochs, warmup = recipe.training.epochs, objective.warmup
-    if warmup > epochs and isinstance(objective, ELBO):
-        reached = objective.beta * epochs / warmup
-        said.append(
-            f"the warm-up of β takes {warmup:g} epochs and training ends after {epochs}: β reaches "
-            f"{reached:.3g}"
-        )
-    elif warmup > epochs:
-        said.append(
-            f"the objective is complete after {warmup:g} epochs and training ends after {epochs}: "
-            "its last stage does not begin"
-        )
+    if objective.settled_after > recipe.training.epochs:
+        said.append(objective.unsettled(recipe.training.epochs))
     if rows == 1:
         said.append("the model is trained on 1 row: it can learn that row, and no spread of rows")
     if held_out == 1:

@@ -13,7 +13,7 @@ from logvar.data.preparation import BINARIZATIONS, has_missing
 from logvar.data.table.form import TableForm
 from logvar.errors import LogvarError, unknown_name
 from logvar.likelihoods import LikelihoodSpec
-from logvar.likelihoods.bernoulli import divisor_of
+from logvar.likelihoods.bernoulli import Bernoulli, divisor_of
 from logvar.likelihoods.counts import OfCounts
 from logvar.likelihoods.mixed import Mixed
 from logvar.likelihoods.values import place
@@ -82,7 +82,7 @@ def decide(
         _network(recipe, rows.shape[1:], custom_networks, why),
         divisor_of(array_of(rows)) if spec.reads_intensities else 1.0,
         tuple(why),
-        notes=_notes(spec, rows) if is_auto(recipe.model.likelihood) else (),
+        notes=_notes(recipe, spec, rows) if is_auto(recipe.model.likelihood) else (),
         missing=any(map(has_missing, tables)),
         bits=spec.reads_intensities and all(map(_are_bits, tables)),
     )
@@ -124,8 +124,13 @@ def _check_columns(spec: LikelihoodSpec, table: TableForm | None, tables: list[R
         )
 
 
-def _notes(spec: LikelihoodSpec, rows: Rows) -> tuple[str, ...]:
+def _notes(recipe: Recipe, spec: LikelihoodSpec, rows: Rows) -> tuple[str, ...]:
     """Return what the user should know of the likelihood that was chosen for these rows."""
+    if isinstance(spec, Bernoulli) and recipe.data.binarization == "none" and not _are_bits(rows):
+        return (
+            "likelihood 'bernoulli' of grey intensities is a cross-entropy, not a density: "
+            "likelihood='continuous-bernoulli' is a density",
+        )
     if not spec.standardizes or rows.ndim != 2:
         return ()
     odd = far_from_a_bell(array_of(rows))
@@ -151,7 +156,8 @@ def _network(recipe: Recipe, shape: tuple[int, ...], custom: bool, why: list[str
 
 def _check_preparation(recipe: Recipe, spec: LikelihoodSpec, text: str, rows: Rows) -> None:
     """Check that the preparation of rows fits their likelihood."""
-    if recipe.data.binarization != "none" and not spec.reads_intensities:
+    binarizes = spec.reads_intensities and spec.binarizes
+    if recipe.data.binarization != "none" and not binarizes:
         raise LogvarError(
             f"binarization {recipe.data.binarization!r} goes with likelihood 'bernoulli', got "
             f"{text!r}: use binarization='none'"

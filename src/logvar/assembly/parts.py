@@ -202,11 +202,12 @@ def check_fit(specs: Specs) -> None:
         LogvarError: two of them do not.
     """
     posterior, prior = specs.posterior, specs.prior
+    remedy = "gradient=total, or " if hasattr(specs.objective, "gradient") else ""
     if specs.objective.needs_reparameterization and not posterior.reparameterizes:
         raise LogvarError(
             f"objective {objectives.describe(specs.objective)!r} needs a posterior whose z is a "
             f"differentiable function of noise, and {type(posterior).__name__} is not: use "
-            "gradient=total, or another posterior"
+            f"{remedy}another posterior"
         )
     if prior.support is not None and posterior.support != prior.support:
         family = posteriors.describe(_plain(posterior))
@@ -215,6 +216,7 @@ def check_fit(specs: Specs) -> None:
             f"{priors.describe(prior)!r} on {prior.support!r}: choose two on the same set, such as "
             f"{_suggested(posterior, prior)}"
         )
+    specs.objective.check(posterior, prior)
 
 
 def _suggested(posterior: Posterior, prior: PriorSpec) -> str:

@@ -5,32 +5,32 @@ import functools
 from typing import Any
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
-from logvar import scales
+from logvar import priors, scales
 from logvar.assembly.cautions import cautions
 from logvar.assembly.decisions import Decisions, decide
 from logvar.assembly.parts import Classes, check_fit, get, specs
+from logvar.assembly.pseudo_inputs import TrainingRows, encoder_inputs, encoder_shape
+from logvar.assembly.reading import dtype_of, preparation, read, units_of
 from logvar.assembly.start import Start
 from logvar.backend.precision import Precision, products_round_on_request
-from logvar.backend.sparse import Rows, array_of
-from logvar.data.examples import Examples, Units, examples_of, in_units
-from logvar.data.preparation import Preparation, as_float32, has_missing
+from logvar.backend.sparse import Rows
+from logvar.data.conditions import Conditions, Told
+from logvar.data.examples import Examples, Units
+from logvar.data.preparation import Preparation, has_missing
 from logvar.data.standardization import Standardization
 from logvar.data.table.form import TableForm
 from logvar.data.table.units import TableUnits
 from logvar.errors import LogvarError
 from logvar.likelihoods import Likelihood
-from logvar.likelihoods.mixed import Mixed
 from logvar.models.heads import with_later_heads_at_zero
-from logvar.models.vae import VAEModel, with_condition, with_mask
+from logvar.models.vae import VAEModel
 from logvar.networks import Network, Shapes
 from logvar.networks.checks import check_decoder, check_encoder
 from logvar.objectives import Objective
 from logvar.objectives.base import with_inputs
+from logvar.objectives.comparing import check_batches
 from logvar.randomness import Purpose, stream
 from logvar.recipe import Recipe, TrainingSettings
 from logvar.rescaling.initial_sigma import chosen_sigma, starting_at
@@ -63,39 +63,6 @@ class Own:
             raise LogvarError(f"only the {given} was given: give the {missing} too")
 
 
-def units_of(
-    recipe: Recipe,
-    decisions: Decisions,
-    rows: Rows,
-    own: Classes = (),
-    table: TableForm | None = None,
-) -> Units | None:
-    """Return how the model reads rows, fitted to the training rows; None if it reads them as they
-    are."""
-    spec = get("likelihood", decisions.likelihood, own)
-    if isinstance(spec, Mixed):
-        assert table is not None  # `decide` has checked it
-        return TableUnits.of_cells(array_of(rows), table.schema.modelled)
-    if not spec.standardizes:
-        return None
-    return Standardization.of_rows(array_of(rows), noise=0.5 if recipe.data.dequantize else 0.0)
-
-
-def preparation(recipe: Recipe, decisions: Decisions, units: Units | None = None) -> Preparation:
-    """Return the conversion of this run's rows to inputs."""
-    plain = Preparation(
-        decisions.divisor,
-        recipe.data.binarization,
-        recipe.data.dequantize,
-        missing=decisions.missing,
-    )
-    if isinstance(units, TableUnits):
-        return dataclasses.replace(plain, placeholder=units.placeholder)
-    if units is None or not plain.dequantize:
-        return plain
-    return dataclasses.replace(plain, level=(1 / units.factor).astype(np.float32))
-
-
 def build_model(
     recipe: Recipe,
     decisions: Decisions,
@@ -104,6 +71,7 @@ def build_model(
     *,
     units: Units | None = None,
     condition_size: int = 0,
+    training: TrainingRows | None = None,
 ) -> VAEModel:
     """Build the untrained model; its weights are a function of the recipe's seed.
 
@@ -114,11 +82,12 @@ def build_model(
         own: parts passed as objects.
         units: how the model reads rows.
         condition_size: the number of values in a condition; 0 if there is none.
+        training: the training rows, for priors that start at some of them.
 
     Raises:
         LogvarError: the user's own network does not fit the data, or parts do not fit together.
     """
-    model = _model(recipe, decisions, shape, own, units, condition_size)
+    model = _model(recipe, decisions, shape, own, units, condition_size, training)
     model = eqx.tree_at(
         lambda model: model.encoder,
         model,
@@ -143,7 +112,7 @@ def skeleton(
     condition_size: int = 0,
 ) -> VAEModel:
     """Return the model with shapes instead of its networks' weights, to be filled from a file."""
-    return _model(recipe, decisions, shape, own, units, condition_size, drawn=False)
+    return _model(recipe, decisions, shape, own, units, condition_size, None, drawn=False)
 
 
 def _model(
@@ -153,6 +122,7 @@ def _model(
     own: Own,
     units: Units | None,
     condition_size: int,
+    training: TrainingRows | None,
     drawn: bool = True,
 ) -> VAEModel:
     parts = specs(recipe, own.classes)
@@ -180,35 +150,24 @@ def _model(
         network = get("network", decisions.network, own.classes)
         build = functools.partial(network.build, shapes, stream(seed, Purpose.WEIGHTS))
         encoder, decoder = build() if drawn else eqx.filter_eval_shape(build)
-    prior = parts.prior.build(latent_dim, stream(seed, Purpose.PRIOR))
+    if parts.prior.reads_encoder and condition_size:
+        raise LogvarError(
+            f"prior {priors.describe(parts.prior)!r} encodes pseudo-inputs, which have no "
+            "condition: use prior='mixture(components=10)' in a conditional model"
+        )
+    posterior = parts.posterior.build(latent_dim, stream(seed, Purpose.POSTERIOR))
+    inputs = encoder_inputs(likelihood, x, training if drawn else TrainingRows(), seed)
+    prior = parts.prior.build(latent_dim, stream(seed, Purpose.PRIOR), inputs)
     return VAEModel(
         encoder=encoder,
         decoder=decoder,
         prior=prior,
         likelihood=likelihood,
-        posterior=parts.posterior,
+        posterior=posterior,
         latent_dim=latent_dim,
         missing=decisions.missing,
         condition_size=condition_size,
     )
-
-
-def encoder_shape(
-    likelihood: Likelihood, shape: tuple[int, ...], missing: bool, condition_size: int = 0
-) -> tuple[int, ...]:
-    """Return the shape of what the encoder reads, with mask and condition if there are any."""
-    if not missing and not condition_size:
-        return likelihood.encoder_shape(shape)
-
-    def read(x: Array) -> Array:
-        observed = jnp.ones(x.shape, bool)
-        seen = likelihood.encoder_input(x, observed if missing else None)
-        if missing:
-            seen = with_mask(seen, likelihood.cells(observed))
-        return with_condition(seen, jnp.zeros(condition_size)) if condition_size else seen
-
-    x = jax.ShapeDtypeStruct(likelihood.example_shape(shape), jnp.float32)
-    return jax.eval_shape(read, x).shape
 
 
 def build_plan(
@@ -243,8 +202,9 @@ def build_plan(
         clip_norm=settings.clip_norm,
         seed=settings.random_state,
         patience=settings.patience,
-        patience_starts=int(np.ceil(objective.warmup)),
+        patience_starts=int(np.ceil(objective.settled_after)),
         rescues=RESCUES if settings.on_divergence == "rescue" else 0,
+        average_weights=settings.average_weights,
         fixed=Fixed(
             settings.batch_size,
             prepared,
@@ -273,6 +233,8 @@ class Run:
     """The shape of one example in the data's own units."""
     table: TableForm | None = None
     """The form of the table that the rows are from."""
+    conditions: Conditions | None = None
+    """What the model is told of each row."""
 
 
 def build_run(
@@ -284,8 +246,7 @@ def build_run(
     sample_weight: np.ndarray | None = None,
     held_out_weight: np.ndarray | None = None,
     table: TableForm | None = None,
-    condition: np.ndarray | None = None,
-    held_out_condition: np.ndarray | None = None,
+    told: Told | None = None,
     start: Start | None = None,
 ) -> Run:
     """Build a run.
@@ -298,8 +259,7 @@ def build_run(
         sample_weight: (rows,), how much each row counts in the loss.
         held_out_weight: the same for the held-out ELBO.
         table: the form of the table that the rows are cells of, if they are.
-        condition: (rows, size) float32, what the model is told of each row.
-        held_out_condition: the same for the held-out rows.
+        told: what the model is told of each row.
         start: the run that gives weights and units, if training starts from one.
 
     Raises:
@@ -327,17 +287,30 @@ def build_run(
     prepared = preparation(recipe, decisions, found)
     if start is not None and any(has_missing(x) for x in (rows, validation) if x is not None):
         prepared = dataclasses.replace(prepared, missing=True)
-    size = 0 if condition is None else condition.shape[1]
-    if start is None:
-        shape = rows.shape[1:]
-        model = build_model(recipe, decisions, shape, own, units=found, condition_size=size)
-    else:
-        model = start.model
+    conditions = None if told is None else told.form
+    size = 0 if conditions is None else conditions.size
     seed = recipe.training.random_state
-    in_coordinates = coordinates(model)
+    of_start = TrainingRows(
+        rows.shape[0],
+        lambda some: read(rows[some], prepared, seed, found, keyed=False).values,
+        prepared.after_fixing,
+    )
+
+    def build(size: int) -> VAEModel:
+        shape = rows.shape[1:]
+        return build_model(
+            recipe, decisions, shape, own, units=found, condition_size=size, training=of_start
+        )
+
+    if start is None:
+        model = build(size)
+        in_coordinates = coordinates(model)
+    else:
+        model, in_coordinates = start.model_for(recipe, size, conditions, build)
     if recipe.training.match:
         model, in_coordinates = matched(model, recipe.training.match)
     objective: Objective = get("objective", recipe.objective.objective, own.classes)
+    check_batches(objective, recipe.objective.objective, len(rows), recipe.training.batch_size)
     some = 0 if validation is None else len(validation)
     notes = (*decisions.notes, *cautions(recipe, objective, len(rows), some))
     decisions = dataclasses.replace(decisions, notes=notes)
@@ -345,13 +318,13 @@ def build_run(
     plan.optimizer.check(partition(model)[0])
     # Only fitting a closed-form noise needs noise that is keyed by the rows' bytes.
     examples = read(rows, prepared, seed, found, keyed=model.likelihood.has_statistic)
+    condition = None if told is None else told.rows
     examples = dataclasses.replace(examples, weight=sample_weight, condition=condition)
     held_out = None
     if validation is not None:
         held_out = read(validation, prepared, seed, found)
-        held_out = dataclasses.replace(
-            held_out, weight=held_out_weight, condition=held_out_condition
-        )
+        condition = None if told is None else told.held_out
+        held_out = dataclasses.replace(held_out, weight=held_out_weight, condition=condition)
     return Run(
         recipe,
         decisions,
@@ -363,38 +336,8 @@ def build_run(
         held_out,
         with_inputs(objective),
         plan,
-        _dtype(rows, found),
+        dtype_of(rows, found),
         rows.shape[1:],
         table,
+        conditions,
     )
-
-
-def _dtype(rows: Rows, units: Units | None) -> str:
-    if rows.dtype == np.uint8:
-        return "uint8"
-    return "float32" if units is None else np.dtype(units.dtype).name
-
-
-def read(
-    rows: Rows,
-    prepared: Preparation,
-    seed: int,
-    units: Units | None,
-    *,
-    keyed: bool = True,
-) -> Examples:
-    """Return rows as a model reads them.
-
-    Args:
-        rows: the user's rows, checked.
-        prepared: how they become inputs; static binarization is fixed here.
-        seed: the seed of that binarization.
-        units: those of the model, if it has any.
-        keyed: whether noise will be keyed by the rows' bytes.
-
-    Raises:
-        LogvarError: a value is too large for a model that does not standardize.
-    """
-    if units is not None:
-        return in_units(array_of(rows), units, keyed=keyed)
-    return examples_of(prepared.fix(as_float32(rows), seed))

@@ -22,7 +22,7 @@ from logvar.data.preparation import has_missing
 from logvar.data.sparse import is_sparse, sparse_rows
 from logvar.data.table.form import TableForm
 from logvar.data.table.frame import Table, as_table, is_table
-from logvar.data.table.schema import NUMBERS, Column, Schema, schema_given
+from logvar.data.table.schema import NUMBERS, Column, Schema, as_conditions, schema_given
 from logvar.errors import BadCell, LogvarError
 
 MIXED = "mixed"
@@ -52,6 +52,8 @@ class Intake(NamedTuple):
     """The name of each column, if X is no table and yet has names."""
     repeated: int = 0
     """How many of them repeated an earlier one and have got a number."""
+    condition: np.ndarray | None = None
+    """(rows, size), what a conditional model is told of each row."""
 
     @contextlib.contextmanager
     def naming(self, kept: np.ndarray | None = None) -> Iterator[None]:
@@ -76,7 +78,13 @@ class Intake(NamedTuple):
 
 
 def taken_in(
-    X: Any, likelihood: str, schema: Any = None, name: str = "X", *, layer: str = ""
+    X: Any,
+    likelihood: str,
+    schema: Any = None,
+    name: str = "X",
+    *,
+    layer: str = "",
+    conditions: Sequence[Any] = (),
 ) -> Intake:
     """Return X as rows for a model that is to be trained.
 
@@ -86,6 +94,7 @@ def taken_in(
         schema: what the user says of the columns: None, a dict, a path or a `Schema`.
         name: what messages call X.
         layer: of an AnnData object, the layer to read instead of its X.
+        conditions: names of columns that are a condition.
 
     Raises:
         LogvarError: X cannot be read, or the likelihood cannot read its columns.
@@ -104,7 +113,7 @@ def taken_in(
             return Intake(rows, None)
         X = rows
     table = as_table(X if is_table(X) else _columns_of(X), name)
-    found = schema_given(schema, table)
+    found = as_conditions(schema_given(schema, table), conditions)
     if not found.modelled:
         raise LogvarError(
             f"{name} has no column to model ({', '.join(c.kind for c in found)}): give at least "

@@ -68,6 +68,7 @@ class Source:
     drop: _names("drop", "columns to leave out") = ()  # type: ignore[valid-type]
     identifier: _names("id", "columns that name the rows: carried, not modelled") = ()  # type: ignore[valid-type]
     label: _names("label", "columns of labels: carried, not modelled") = ()  # type: ignore[valid-type]
+    condition: _names("condition", "columns that the model is told of each row") = ()  # type: ignore[valid-type]
     schema: Annotated[str, tyro.conf.arg(metavar="FILE", help=_help("schema"))] = ""
     header: Annotated[Literal["auto", "yes", "no"], tyro.conf.arg(help=_help("header"))] = "auto"
     resize: Annotated[str, tyro.conf.arg(help=_help("resize"))] = ""
@@ -88,6 +89,7 @@ class Source:
         pairs = [_pair(text) for some in self.kind for text in some]
         for kind, flags in (
             ("ignored", self.drop), ("identifier", self.identifier), ("label", self.label),
+            ("condition", self.condition),
         ):  # fmt: skip
             pairs += [(name, kind) for some in flags for name in some]
         kinds: dict[str, str] = {}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from logvar import scales
 from logvar.cli.console import say
-from logvar.cli.inputs import cells_of, load_for
+from logvar.cli.inputs import given_for, load_for
 from logvar.runs.converting import convert_fitted
 from logvar.runs.loading import load_fitted, load_state
 from logvar.runs.saving import write_run
@@ -28,8 +28,8 @@ def convert(
     scales.get(scale)
     fitted = load_fitted(run)
     fitted = dataclasses.replace(fitted, state=load_state(fitted, run))
-    rows = cells_of(fitted, load_for(fitted, data, data_dir).train)
-    converted, change = convert_fitted(fitted, scale, rows, match=match)
+    given = given_for(fitted, load_for(fitted, data, data_dir).train)
+    converted, change = convert_fitted(fitted, scale, given, match=match)
     in_a_name = "".join(c if c.isalnum() or c in "-_." else "_" for c in scale)
     target = out or run.with_name(f"{run.resolve().name}-{in_a_name}")
     folder = UnfinishedFolder(target, overwrite=overwrite, marker=run_folder.MANIFEST)

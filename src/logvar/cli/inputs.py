@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from logvar.assembly.tables import taken_in_again
+from logvar.assembly.tables import Intake, taken_in_again
 from logvar.cli.console import say
 from logvar.data import sources
 from logvar.data.annotated import is_annotated, named_columns
@@ -104,9 +104,10 @@ def all_rows(vae: VAE, data: str | None, data_dir: str | None) -> Given:
     return Given(together, dataset.names + dataset.test_names, None, None)
 
 
-def cells_of(fitted: Fitted, rows: Some) -> Any:
-    """Return rows as the numbers that a fitted model is given: of a table, its cells."""
-    return fitting(fitted.take_in(rows).rows, fitted.shape)
+def given_for(fitted: Fitted, rows: Some) -> Intake:
+    """Return rows as the numbers that a fitted model is given, with their condition."""
+    given = fitted.take_in(rows)
+    return given._replace(rows=fitting(given.rows, fitted.shape))
 
 
 def split_of(dataset: Dataset, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:

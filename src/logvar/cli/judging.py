@@ -4,7 +4,7 @@ from pathlib import Path
 
 from logvar.cli.console import counted, say
 from logvar.cli.factors import known_factors
-from logvar.cli.inputs import cells_of, rows_for
+from logvar.cli.inputs import given_for, rows_for
 from logvar.errors import LogvarError
 from logvar.evaluation.disentanglement.scores import disentanglement
 from logvar.evaluation.health import ACTIVE
@@ -57,7 +57,8 @@ def doctor(
     findings = list(ending(run))
     if (run / run_folder.MANIFEST).is_file():
         fitted = load(run).fitted_
-        findings += health(fitted, cells_of(fitted, rows_for(fitted, data, data_dir).rows))
+        given = given_for(fitted, rows_for(fitted, data, data_dir).rows)
+        findings += health(fitted, given.rows, given.condition)
     for finding in findings:
         say(str(finding))
     if not all(finding.fine for finding in findings):

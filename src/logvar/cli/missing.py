@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from logvar.backend.sparse import Rows
 from logvar.cli.console import counted, say
-from logvar.cli.inputs import all_rows, cells_of
+from logvar.cli.inputs import all_rows, given_for
 from logvar.cli.outputs import numbered, refuse_its_data, write_examples, write_numbers
 from logvar.data.table.schema import Name
 from logvar.errors import LogvarError
@@ -68,10 +69,11 @@ def impute(
     what = "missing cells drawn" if draws else "missing cells filled"
     for path, filled in zip(outs, found.draws if draws else [found.filled], strict=True):
         write_examples(vae, path, filled, given.files, what)
-    say(_filled(cells_of(vae.fitted_, given.rows), found.effective_samples, samples))
+    say(_filled(given_for(vae.fitted_, given.rows).rows, found.effective_samples, samples))
 
 
-def _filled(cells: np.ndarray, effective: np.ndarray, samples: int) -> str:
+def _filled(cells: Rows, effective: np.ndarray, samples: int) -> str:
+    assert isinstance(cells, np.ndarray)  # a sparse matrix has no missing cells, and is refused
     holes = np.isnan(cells).reshape(len(cells), -1)
     if not holes.any():
         return f"no cell is missing in {counted(len(cells), 'row')}"

@@ -2,16 +2,18 @@
 
 from logvar.assembly.parts import KINDS
 from logvar.cli.console import console
-from logvar.report.parts import ARGUMENTS, lines_of, summary
+from logvar.report.parts import ARGUMENTS, PRESET_KIND, lines_of, preset_lines, summary
 
 
 def show(kind: str | None, name: str | None) -> None:
     """Print all kinds, one kind, or one part.
 
     Raises:
-        LogvarError: there is no such kind or part.
+        LogvarError: there is no such kind, part or preset.
     """
-    if kind is not None and name is not None:
+    if kind == PRESET_KIND:
+        lines = list(preset_lines(name))
+    elif kind is not None and name is not None:
         lines = list(lines_of(kind, name))
     else:
         lines = [line for each in ([kind] if kind else KINDS) for line in _of_kind(each)]

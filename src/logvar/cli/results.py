@@ -1,11 +1,13 @@
 """`logvar encode`, `decode`, `reconstruct` and `sample`."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from logvar.cli import pictures
+from logvar.cli.console import say
 from logvar.cli.inputs import all_rows
 from logvar.cli.outputs import refuse_its_data, write_examples, write_numbers
 from logvar.cli.samplers import fit_missing_sampler
@@ -54,15 +56,34 @@ def sample(
     mean: bool,
     missing: bool,
     seed: int | None,
+    where: Mapping[str, str] | None = None,
     sampler: str = "prior",
 ) -> None:
-    """Draw examples from a run's model, z from its prior or from a sampler."""
+    """Draw examples from a run's model, with the cells of `where` if there are any.
+
+    z is drawn from the prior, or from a sampler.
+    """
     vae = _opened(run, out, None)
     mean = pictures.check_images(vae, out) or mean
+    what = "E[x | z]" if mean else "draws of x"
+    if where and sampler != "prior":
+        raise LogvarError(
+            "--where draws z given those cells, and --from draws it from a sampler: give one of "
+            "them"
+        )
     if sampler != "prior":
         fit_missing_sampler(vae, run, sampler)
-    drawn = vae.sample(n, mean=mean, missing=missing, sampler=sampler, random_state=seed)
-    write_examples(vae, out, drawn, what="E[x | z]" if mean else "draws of x")
+    if not where:
+        drawn = vae.sample(n, mean=mean, missing=missing, sampler=sampler, random_state=seed)
+        write_examples(vae, out, drawn, what=what)
+        return
+    found = vae.sampling(n, where=where, mean=mean, missing=missing, random_state=seed)
+    given = ", ".join(f"{name}={value}" for name, value in where.items())
+    write_examples(vae, out, found.rows, what=f"{what} given {given}")
+    say(
+        f"effective samples of {found.draws:,} draws of z: {found.effective_samples:,.0f}; log "
+        f"p({given}) = {found.log_probability:.2f} nats under the model"
+    )
 
 
 def _opened(run: Path, out: Path, data: str | None) -> VAE:

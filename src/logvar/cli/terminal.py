@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from logvar.data.paths import check_readable
-from logvar.errors import LogvarError, OutsideTrainingRange
+from logvar.errors import FewEffectiveSamples, LogvarError, OutsideTrainingRange
 from logvar.recipe.older import MOVED, spelled
 from logvar.storage.run_folder import check_finished
+
+_OWN = (OutsideTrainingRange, FewEffectiveSamples)
 
 
 def refuse_removed(arguments: list[str]) -> None:
@@ -47,13 +49,14 @@ def warnings_in_one_line() -> Iterator[None]:
     before, said = warnings.showwarning, set()
 
     def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
-        if not issubclass(category, OutsideTrainingRange):
+        if not issubclass(category, _OWN):
             before(message, category, *where)
         elif str(message) not in said:
             said.add(str(message))
             print(f"logvar: {message}", file=sys.stderr)  # noqa: T201
 
     with warnings.catch_warnings():
-        warnings.simplefilter("always", OutsideTrainingRange)
+        for category in _OWN:
+            warnings.simplefilter("always", category)
         warnings.showwarning = show  # type: ignore[assignment]
         yield

@@ -53,6 +53,11 @@ class DiagonalNormal(ByLatent):
         """The Normals of the latents, elementwise."""
         return Normal(self.mean, self.raw, self.scale)
 
+    @property
+    def variance(self) -> Latents:
+        """The variances of the latents."""
+        return self.each.variance
+
     def draw(self, noise: Noise) -> Latents:
         return self.each.reparameterize(noise)
 

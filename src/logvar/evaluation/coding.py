@@ -92,12 +92,19 @@ def draw_posterior(
     return in_blocks(_drawn_codes, task, examples.stored, examples.words)
 
 
-def draw_from(model: Model, latents: np.ndarray, seed: int, *, mean: bool) -> np.ndarray:
+def draw_from(
+    model: Model,
+    latents: np.ndarray,
+    seed: int,
+    *,
+    mean: bool,
+    condition: np.ndarray | None = None,
+) -> np.ndarray:
     """Draw x, or E[x | z], once for each row of latents, with the noise of `draw`."""
     if mean:
-        return decode(model, latents)
+        return decode(model, latents, condition)
     indices = np.arange(len(latents), dtype=np.uint32)
-    return in_blocks(_samples_from, (model, host_int(seed)), indices, latents)
+    return in_blocks(_samples_at, (model, host_int(seed)), indices, latents, condition)
 
 
 def _drawn_codes(task: tuple, rows: Batch, words: Array) -> Array:
@@ -140,10 +147,6 @@ def _sample_means(task: tuple, indices: Array, condition: Array | None) -> Array
 
 def _samples(task: tuple, indices: Array, condition: Array | None) -> Array:
     return _samples_at(task, indices, _latents(task, indices, condition), condition)
-
-
-def _samples_from(task: tuple, indices: Array, latents: Array) -> Array:
-    return _samples_at(task, indices, latents, None)
 
 
 def _samples_at(task: tuple, indices: Array, latents: Array, condition: Array | None) -> Array:

@@ -40,7 +40,7 @@ class Wide(eqx.Module):
         wide = jax.tree.map(lambda array: np.asarray(array, np.float64), arrays)
         prior, likelihood, posterior = eqx.combine(wide, rest)
         whole = VAEModel(
-            encoder=model.encoder,
+            encoder=_InFloat32(model.encoder),
             decoder=_InFloat32(model.decoder),
             prior=prior,
             likelihood=likelihood,

@@ -26,6 +26,8 @@ class LikelihoodSpec(eqx.Module):
     """Whether rows are standardized per feature: true for densities of real values."""
     reads_intensities: ClassVar[bool] = False
     """Whether uint8 pixels are read as x/255 and may be binarized."""
+    binarizes: ClassVar[bool] = True
+    """Whether its intensities may be binarized, if it reads intensities."""
     reads_sparse: ClassVar[bool] = False
     """Whether rows may be a sparse matrix."""
     normalized: ClassVar[str] = "density in the data's own units"
@@ -105,6 +107,10 @@ class Likelihood(LikelihoodSpec):
     def output_shape(self, shape: Shape) -> Shape:
         """Return the shape of the decoder's outputs for an example."""
         return shape if self.heads == 1 else (self.heads, *shape)
+
+    def all_cells(self, read: Float[Array, "..."]) -> Bool[Array, "..."]:
+        """Return the mask of an example that the encoder reads as `read`: every cell observed."""
+        return jnp.ones(read.shape, bool)
 
     # What the likelihood of a row takes from elsewhere than the decoder.
 

@@ -23,18 +23,7 @@ class Bernoulli(Likelihood):
     reads_intensities: ClassVar[bool] = True
 
     def check(self, rows: np.ndarray) -> None:
-        divisor = divisor_of(rows)
-        # As the model reads them: in float32, where 1 + 1e-9 is 1.
-        with np.errstate(over="ignore"):
-            low, high = np.float32(np.nanmin(rows)), np.float32(float(np.nanmax(rows)) / divisor)
-            if low >= 0 and high <= 1:
-                return
-            read = rows.astype(np.float32)
-        at = np.argwhere((read < 0) | (read > divisor))[0]
-        raise LogvarError(
-            f"likelihood 'bernoulli' got {rows[tuple(at)]:g} at {place(at)}: expected values in "
-            "[0, 1]; rescale X, or use likelihood='normal'"
-        )
+        check_unit_interval(rows, "bernoulli")
 
     def meaning(self, *, binarized: bool, dequantized: bool) -> str:
         return "probability of the binarized row" if binarized else "cross-entropy of intensities"
@@ -54,6 +43,26 @@ class Bernoulli(Likelihood):
 
     def sample(self, outputs: Outputs, key: PRNGKeyArray) -> Example:
         return jax.random.bernoulli(key, jax.nn.sigmoid(outputs)).astype(outputs.dtype)
+
+
+def check_unit_interval(rows: np.ndarray, name: str) -> None:
+    """Check that rows are intensities in [0, 1], or pixels of uint8.
+
+    Raises:
+        LogvarError: one is not; the message names the first.
+    """
+    divisor = divisor_of(rows)
+    # As the model reads them: in float32, where 1 + 1e-9 is 1.
+    with np.errstate(over="ignore"):
+        low, high = np.float32(np.nanmin(rows)), np.float32(float(np.nanmax(rows)) / divisor)
+        if low >= 0 and high <= 1:
+            return
+        read = rows.astype(np.float32)
+    at = np.argwhere((read < 0) | (read > divisor))[0]
+    raise LogvarError(
+        f"likelihood {name!r} got {rows[tuple(at)]:g} at {place(at)}: expected values in "
+        "[0, 1]; rescale X, or use likelihood='normal'"
+    )
 
 
 def divisor_of(rows: np.ndarray) -> float:

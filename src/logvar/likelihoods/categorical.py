@@ -91,6 +91,9 @@ class CategoricalCodes(Likelihood):
     def output_shape(self, shape: Shape) -> Shape:
         return (sum(self.levels),)
 
+    def all_cells(self, read: Float[Array, "onehot"]) -> Bool[Array, "..."]:
+        return jnp.ones(self.shape, bool)
+
     def log_prob(self, x: Example, outputs: Outputs) -> Example:
         log_probs = jax.nn.log_softmax(self._by_column(outputs), axis=-1)
         codes = x.reshape(-1).astype(jnp.int32)

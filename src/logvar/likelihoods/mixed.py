@@ -159,6 +159,9 @@ class MixedColumns(Likelihood):
     def cells(self, observed: Bool[Array, "columns six"]) -> Observed:
         return observed[..., 0]
 
+    def all_cells(self, read: Float[Array, "inputs"]) -> Bool[Array, "columns"]:
+        return jnp.ones(len(self.layout.forms), bool)
+
     def encoder_shape(self, shape: Shape) -> Shape:
         return (self.layout.inputs,)
 

@@ -3,6 +3,7 @@
 from logvar.likelihoods.base import LikelihoodSpec
 from logvar.likelihoods.bernoulli import Bernoulli
 from logvar.likelihoods.categorical import Categorical
+from logvar.likelihoods.continuous_bernoulli import ContinuousBernoulli
 from logvar.likelihoods.counts import (
     NegativeBinomial,
     Poisson,
@@ -18,6 +19,9 @@ LIKELIHOODS = Registry(
     LikelihoodSpec,  # type: ignore[type-abstract]
     {
         "bernoulli": Entry(Bernoulli, "x·l − log(1 + eˡ)", "Kingma & Welling 2013"),
+        "continuous-bernoulli": Entry(
+            ContinuousBernoulli, "x·l − log((eˡ − 1)/l)", "Loaiza-Ganem & Cunningham 2019"
+        ),
         "normal": Entry(Normal, "log N(x; location, σ²)", "Kingma & Welling 2013"),
         "laplace": Entry(Laplace, "−|x − location|/σ − log 2σ", "Laplace 1774"),
         "student-t": Entry(
@@ -51,7 +55,7 @@ def names() -> list[str]:
     Example:
         >>> import logvar
         >>> logvar.likelihoods.names()[:2]
-        ['bernoulli', 'normal']
+        ['bernoulli', 'continuous-bernoulli']
     """
     return LIKELIHOODS.names()
 

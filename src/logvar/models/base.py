@@ -79,6 +79,13 @@ class Model(eqx.Module):
     def draw(self, code: Code, noise: PyTree) -> Latents:
         """Draw z of one example, as a differentiable function of its code and noise."""
 
+    def density(self, code: Code) -> Any:
+        """Return q(z | x) from the code of x, for objectives that compare the posteriors of rows.
+
+        A model whose latents have several levels has no such density.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no single posterior density")
+
     @abc.abstractmethod
     def trace(self, example: Batch, code: Code, noise: PyTree, prior: Any) -> Trace:
         """Draw z for one example, decode it, and compute its densities."""

@@ -17,7 +17,7 @@ from logvar.models.base import Condition, Model, Trace, in_groups
 from logvar.models.batch import Batch
 from logvar.networks.base import Network
 from logvar.posteriors.base import Code, Posterior
-from logvar.priors.base import Prior
+from logvar.priors.base import Encode, Prior
 from logvar.scales import Scale
 
 
@@ -58,6 +58,10 @@ class VAEModel(Model):
             x = with_mask(x, self.likelihood.cells(observed))
         if self.condition_size:
             x = with_condition(x, self._checked(example.condition))
+        return self._code_of(x)
+
+    def _code_of(self, x: Float[Array, "..."]) -> Code:
+        """Return the code of what the encoder reads, by head."""
         outputs: Any = self.encoder(x)
         heads = self.posterior.heads(self.latent_dim)
         if isinstance(outputs, dict):
@@ -66,15 +70,19 @@ class VAEModel(Model):
             outputs = split_by_head(outputs, tuple(heads.values()))
         return dict(zip(heads, outputs, strict=True))
 
-    def posterior_of(self, example: Batch) -> Distribution:
-        """Return q(z | x) for one example."""
-        return self.posterior.distribution(self.encode(example))
+    def code_of_input(self, x: Float[Array, "..."]) -> Code:
+        """Return the code of an example as the encoder reads it, with all cells observed."""
+        return self._code_of(with_mask(x, self.likelihood.all_cells(x)) if self.missing else x)
+
+    def density(self, code: Code) -> Distribution:
+        return self.posterior.distribution(code)
 
     def prior_given(self, condition: Condition | None = None) -> Distribution | None:
         if self.prior.is_conditional and condition is None:
             return None
         given: Any = condition
-        return self.prior.given(self.latent_dim, self.posterior_of, given)
+        encode = Encode(self.code_of_input, self.posterior.distribution)
+        return self.prior.given(self.latent_dim, encode, given)
 
     def draw(self, code: Code, noise: PyTree) -> Latents:
         return self.posterior.distribution(code).draw(noise)

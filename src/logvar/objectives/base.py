@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -13,6 +13,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from logvar.backend.compiling import from_host
 from logvar.models.base import Model, Terms, Trace
 from logvar.models.batch import Batch
+from logvar.posteriors.base import Posterior
+from logvar.priors.base import PriorSpec
 from logvar.registry import setting
 
 Scalar = Float[Array, ""]
@@ -31,6 +33,8 @@ class Moment(NamedTuple):
     steps_per_epoch: Int[Array, ""]
     key: PRNGKeyArray
     """A key for the objective's own random numbers."""
+    extras: PyTree = None
+    """The objective's own trainable weights, from `Objective.extras`; None if it has none."""
 
 
 class Objective(eqx.Module):
@@ -42,6 +46,11 @@ class Objective(eqx.Module):
 
     samples: eqx.AbstractVar[int]
     """Draws of z for each example and step."""
+
+    compares_rows: ClassVar[bool] = False
+    """Whether the loss compares the rows of a batch with each other, so that one is too few."""
+    extras_optimizer: ClassVar[str] = "adam"
+    """The optimizer of the objective's own weights, as text."""
 
     @property
     def needs_reparameterization(self) -> bool:
@@ -55,8 +64,40 @@ class Objective(eqx.Module):
 
     @property
     def warmup(self) -> float:
-        """Epochs until the loss stops changing; early stopping counts from there."""
+        """Epochs over which the loss is warmed up."""
         return 0.0
+
+    @property
+    def settled_after(self) -> float:
+        """Epochs until the loss stops changing; early stopping counts from there."""
+        return float(self.warmup)
+
+    def unsettled(self, epochs: int) -> str:
+        """Describe training that ends after so many epochs, before the loss stops changing."""
+        return (
+            f"the objective is complete after {self.settled_after:g} epochs and training ends "
+            f"after {epochs}: its last stage does not begin"
+        )
+
+    @property
+    def extras_rate(self) -> Any:
+        """The learning rate of the objective's own weights."""
+        return 1e-4
+
+    def extras(self, latent_dim: int, key: PRNGKeyArray) -> PyTree:
+        """Return the objective's own weights before the first step, such as a critic's, or None.
+
+        A step differentiates the loss with respect to them as well and updates them with
+        `extras_optimizer` at `extras_rate`. They are saved in checkpoints, but not with the model.
+        """
+        return None
+
+    def check(self, posterior: Posterior, prior: PriorSpec) -> None:
+        """Check that the objective can train these.
+
+        Raises:
+            LogvarError: it cannot.
+        """
 
     @abc.abstractmethod
     def __call__(
@@ -125,10 +166,14 @@ class Drawn(NamedTuple):
 
 def draws(model: Model, batch: Batch, noise: PyTree) -> Draws:
     """Encode each example once, and decode each of its draws."""
-    drawn = Drawn.of(model, batch, noise)
+    return decoded(model, Drawn.of(model, batch, noise), batch.weights)
+
+
+def decoded(model: Model, drawn: Drawn, weight: PerExample) -> Draws:
+    """Decode each draw of encoded examples."""
     prior = model.prior_given()
     trace = jax.vmap(lambda e, c, eps: model.trace(e, c, eps, prior))
-    return scored(model, drawn, trace(drawn.examples, drawn.codes, drawn.noise), batch.weights)
+    return scored(model, drawn, trace(drawn.examples, drawn.codes, drawn.noise), weight)
 
 
 def scored(model: Model, drawn: Drawn, trace: Trace, weight: PerExample) -> Draws:

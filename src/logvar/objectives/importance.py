@@ -49,12 +49,13 @@ class ImportanceWeighted(Objective):
     ) -> tuple[Scalar, Terms]:
         if self.gradient == "total":
             each = draws(model, batch, noise).terms(analytic_kl=False)
-            return -average(_bound(each.elbo), batch.weights), averaged(each, batch.weights)
+            return -average(log_mean(each.elbo), batch.weights), averaged(each, batch.weights)
         return _path_derivative(model, batch, noise, twice=self.gradient == "dreg")
 
 
-def _bound(log_weights: Float[Array, "batch samples"]) -> Float[Array, "batch"]:
-    return logsumexp(log_weights, axis=1) - jnp.log(float(log_weights.shape[1]))
+def log_mean(log_weights: Float[Array, "*batch samples"]) -> Float[Array, "*batch"]:
+    """Return log (1/k)·Σ w over the last axis."""
+    return logsumexp(log_weights, axis=-1) - jnp.log(float(log_weights.shape[-1]))
 
 
 def _path_derivative(
@@ -77,7 +78,7 @@ def _loss(
 ) -> tuple[Scalar, Draws]:
     """Return the loss as a function of z and of the model."""
     each = _at(model, held, z, weight)
-    return -average(_bound(each.terms(analytic_kl=False).elbo), weight), each
+    return -average(log_mean(each.terms(analytic_kl=False).elbo), weight), each
 
 
 def _at(
@@ -112,5 +113,5 @@ def _doubly_reparameterized(
         jnp.vdot(slope, leaf)
         for slope, leaf in zip(*map(jax.tree.leaves, (slopes[1], weights)), strict=True)
     )
-    value = -average(_bound(log_w), weight)
+    value = -average(log_mean(log_w), weight)
     return value + (linear - stop_gradient(linear)), each

@@ -1,10 +1,22 @@
 """The list of objectives, for recipes, the command line, documentation and tests."""
 
 from logvar.objectives.base import Objective
+from logvar.objectives.discrepancy import MeanDiscrepancy
 from logvar.objectives.elbo import ELBO
+from logvar.objectives.factor import Factor
 from logvar.objectives.importance import ImportanceWeighted
+from logvar.objectives.moments import DisentangledInferredPrior
+from logvar.objectives.nested import (
+    CombinedImportanceWeighted,
+    MultiplyImportanceWeighted,
+    PartlyImportanceWeighted,
+)
+from logvar.objectives.renyi import Renyi
+from logvar.objectives.total_correlation import TotalCorrelation
 from logvar.objectives.trimmed import Trimmed
 from logvar.registry import Entry, Registry
+
+_NESTED = "Rainforth et al. 2018 (arXiv 1802.04537)"
 
 OBJECTIVES = Registry(
     "objective",
@@ -17,6 +29,36 @@ OBJECTIVES = Registry(
             ImportanceWeighted,
             "log (1/k)·Σ p(x, z)/q(z | x)",
             "Burda et al. 2016 (arXiv 1509.00519)",
+        ),
+        "miwae": Entry(MultiplyImportanceWeighted, "(1/M)·Σ log (1/K)·Σ p(x, z)/q(z | x)", _NESTED),
+        "piwae": Entry(
+            PartlyImportanceWeighted, "decoder: iwae of M·K draws; encoder: miwae", _NESTED
+        ),
+        "ciwae": Entry(CombinedImportanceWeighted, "β·elbo + (1 − β)·iwae", _NESTED),
+        "renyi": Entry(
+            Renyi,
+            "1/(1 − α)·log (1/k)·Σ (p(x, z)/q(z | x))^(1−α)",
+            "Li & Turner 2016 (arXiv 1602.02311)",
+        ),
+        "beta-tc": Entry(
+            TotalCorrelation,
+            "E[log p(x | z)] − α·I(x; z) − β·KL(q(z) ‖ Π q(zᵢ)) − γ·KL(Π q(zᵢ) ‖ p(z))",
+            "Chen et al. 2018 (arXiv 1802.04942)",
+        ),
+        "dip": Entry(
+            DisentangledInferredPrior,
+            "elbo − λ_off·Σ_{i≠j} C²ᵢⱼ − λ_on·Σ (Cᵢᵢ − 1)²",
+            "Kumar et al. 2018 (arXiv 1711.00848)",
+        ),
+        "mmd": Entry(
+            MeanDiscrepancy,
+            "E[log p(x | z)] − β·KL(q ‖ p) − weight·MMD²(q(z), p(z))",
+            "Zhao et al. 2019 (arXiv 1706.02262)",
+        ),
+        "factor": Entry(
+            Factor,
+            "elbo − γ·E[log D(z)/(1 − D(z))]",
+            "Kim & Mnih 2018 (arXiv 1802.05983)",
         ),
         "trimmed": Entry(
             Trimmed,
@@ -32,8 +74,8 @@ def names() -> list[str]:
 
     Example:
         >>> import logvar
-        >>> logvar.objectives.names()
-        ['elbo', 'iwae', 'trimmed']
+        >>> logvar.objectives.names()[:5]
+        ['elbo', 'iwae', 'miwae', 'piwae', 'ciwae']
     """
     return OBJECTIVES.names()
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import equinox as eqx
-from jaxtyping import PyTree
+from jaxtyping import PRNGKeyArray, PyTree
 
 from logvar import scales
 from logvar.distributions.base import Distribution
@@ -33,6 +33,8 @@ class Posterior(eqx.Module):
     scale: eqx.AbstractVar[Scale]
     reparameterizes: ClassVar[bool] = True
     """Whether z is a differentiable function of noise and parameters."""
+    independent: ClassVar[bool] = False
+    """Whether the latents of q(z | x) are independent, each with `mean` and `variance`."""
     support: ClassVar[str] = "real"
     """The set that z lies in: "real" vectors, or another set, which the prior must share."""
 
@@ -42,6 +44,10 @@ class Posterior(eqx.Module):
         Raises:
             LogvarError: it does not.
         """
+
+    def build(self, latent_dim: int, key: PRNGKeyArray) -> "Posterior":
+        """Return the family with its initial weights; most have none of their own."""
+        return self
 
     @abc.abstractmethod
     def heads(self, latent_dim: int) -> dict[str, int]:

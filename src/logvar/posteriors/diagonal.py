@@ -1,5 +1,7 @@
 """The diagonal Normal: z = μ + σ ⊙ ε."""
 
+from typing import ClassVar
+
 from logvar.distributions.multivariate import DiagonalNormal
 from logvar.posteriors.base import Code, Posterior, scale_setting
 from logvar.scales import Scale
@@ -12,6 +14,7 @@ class Diagonal(Posterior):
         scale: how raw outputs become σ.
     """
 
+    independent: ClassVar[bool] = True
     scale: Scale = scale_setting()
 
     def heads(self, latent_dim: int) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from logvar.posteriors.base import Posterior
 from logvar.posteriors.diagonal import Diagonal
+from logvar.posteriors.flow import Flow
 from logvar.posteriors.full import Full
 from logvar.posteriors.low_rank import LowRank
 from logvar.posteriors.power_spherical import PowerSpherical
@@ -14,6 +15,7 @@ POSTERIORS = Registry(
         "diagonal": Entry(Diagonal, "z = μ + σ ⊙ ε", "Kingma & Welling 2013 (arXiv 1312.6114)"),
         "full": Entry(Full, "z = μ + Lε", "Kingma & Welling 2019 (arXiv 1906.02691)"),
         "low-rank": Entry(LowRank, "z = μ + σ ⊙ ε₁ + Wε₂", "Ong et al. 2018 (arXiv 1701.03208)"),
+        "flow": Entry(Flow, "z = f(μ + σ ⊙ ε; context)", "Kingma et al. 2016 (arXiv 1606.04934)"),
         "power-spherical": Entry(
             PowerSpherical, "∝ (1 + μᵀz)^κ, |z| = 1", "De Cao & Aziz 2020 (arXiv 2006.04437)"
         ),
@@ -27,7 +29,7 @@ def names() -> list[str]:
     Example:
         >>> import logvar
         >>> logvar.posteriors.names()
-        ['diagonal', 'full', 'low-rank', 'power-spherical']
+        ['diagonal', 'full', 'low-rank', 'flow', 'power-spherical']
     """
     return POSTERIORS.names()
 

@@ -3,7 +3,7 @@
 `base` is the contract; one prior per file; `registry` lists all.
 """
 
-from logvar.priors.base import Encode, Prior, PriorSpec
+from logvar.priors.base import Encode, EncoderInputs, Prior, PriorSpec
 from logvar.priors.registry import PRIORS, describe, get, names
 
-__all__ = ["PRIORS", "Encode", "Prior", "PriorSpec", "describe", "get", "names"]
+__all__ = ["PRIORS", "Encode", "EncoderInputs", "Prior", "PriorSpec", "describe", "get", "names"]

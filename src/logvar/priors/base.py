@@ -2,15 +2,42 @@
 
 import abc
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from logvar.distributions.base import Distribution
 
-Encode = Callable[[Any], Distribution]
-"""Maps one prepared example to q(z | x), for priors with pseudo-inputs."""
+
+class Encode(NamedTuple):
+    """The model's posterior of an input of the encoder, for priors with pseudo-inputs.
+
+    The input is an example as the encoder reads it: after one-hot coding and standardization, with
+    all cells observed. The model adds the mask, if its encoder reads one.
+    """
+
+    code: Callable[[Any], Any]
+    """Maps an input to the encoder's outputs."""
+    density: Callable[[Any], Distribution]
+    """Maps these outputs to q(z | x)."""
+
+    def __call__(self, x: Float[Array, "..."]) -> Distribution:
+        """Return q(z | x)."""
+        return self.density(self.code(x))
+
+
+class EncoderInputs(NamedTuple):
+    """What the encoder reads of the training rows, without mask, for priors that start at some."""
+
+    shape: tuple[int, ...]
+    """Of one example."""
+    intensities: bool
+    """Whether its values are intensities in [0, 1]."""
+    available: int = 0
+    """The number of training rows."""
+    rows: Callable[[int], Float[Array, "some ..."]] | None = None
+    """Returns so many training rows, chosen by the seed; None if weights will be loaded."""
 
 
 class PriorSpec(eqx.Module):
@@ -21,9 +48,23 @@ class PriorSpec(eqx.Module):
     is_conditional: ClassVar[bool] = False
     """Whether p(z) depends on an example's condition."""
 
+    reads_encoder: ClassVar[bool] = False
+    """Whether p(z) depends on the encoder."""
+
     @abc.abstractmethod
-    def build(self, latent_dim: int, key: PRNGKeyArray) -> "Prior":
-        """Return the prior with its initial weights."""
+    def build(
+        self, latent_dim: int, key: PRNGKeyArray, inputs: EncoderInputs | None = None
+    ) -> "Prior":
+        """Return the prior with its initial weights.
+
+        Args:
+            latent_dim: the number of latents.
+            key: the key of the weights.
+            inputs: what the encoder reads, for priors with pseudo-inputs.
+
+        Raises:
+            LogvarError: the prior does not fit the data.
+        """
 
 
 class Prior(PriorSpec):
@@ -33,7 +74,9 @@ class Prior(PriorSpec):
     line in the registry.
     """
 
-    def build(self, latent_dim: int, key: PRNGKeyArray) -> "Prior":
+    def build(
+        self, latent_dim: int, key: PRNGKeyArray, inputs: EncoderInputs | None = None
+    ) -> "Prior":
         return self
 
     @abc.abstractmethod
@@ -44,6 +87,6 @@ class Prior(PriorSpec):
 
         Args:
             latent_dim: the number of latents.
-            encode: the model's q(z | x) of one prepared example.
+            encode: the model's q(z | x) of an input of the encoder.
             condition: the condition of the examples, in a conditional model.
         """

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from logvar import scales
 from logvar.distributions.mixture import NormalMixture
-from logvar.priors.base import Encode, Prior, PriorSpec
+from logvar.priors.base import Encode, EncoderInputs, Prior, PriorSpec
 from logvar.registry import setting
 from logvar.scales import Scale
 from logvar.scales.registry import SCALES
@@ -32,7 +32,9 @@ class Mixture(PriorSpec):
         scales.get("log-std"), help="how raw values become the components' σ", part=SCALES
     )
 
-    def build(self, latent_dim: int, key: PRNGKeyArray) -> "MixturePrior":
+    def build(
+        self, latent_dim: int, key: PRNGKeyArray, inputs: EncoderInputs | None = None
+    ) -> "MixturePrior":
         shape = (self.components, latent_dim)
         means = math.sqrt(0.5) * jax.random.normal(key, shape)
         raw = jnp.asarray(self.scale.raw(math.sqrt(0.5)), jnp.float32)

@@ -1,9 +1,11 @@
 """The list of priors, for recipes, the command line, documentation and tests."""
 
 from logvar.priors.base import PriorSpec
+from logvar.priors.flow import Flow
 from logvar.priors.mixture import Mixture
 from logvar.priors.standard import Standard
 from logvar.priors.uniform_sphere import UniformSphere
+from logvar.priors.vamp import Vamp
 from logvar.registry import Entry, Registry
 
 PRIORS = Registry(
@@ -13,6 +15,10 @@ PRIORS = Registry(
         "standard": Entry(Standard, "N(0, I)", "Kingma & Welling 2013 (arXiv 1312.6114)"),
         "mixture": Entry(
             Mixture, "Σ π_k N(m_k, diag σ_k²)", "Dilokthanakul et al. 2016 (arXiv 1611.02648)"
+        ),
+        "vamp": Entry(Vamp, "(1/K) Σ q(z | u_k)", "Tomczak & Welling 2018 (arXiv 1705.07120)"),
+        "flow": Entry(
+            Flow, "N(f(z); 0, I)·|det df/dz|", "Papamakarios et al. 2017 (arXiv 1705.07057)"
         ),
         "uniform-sphere": Entry(
             UniformSphere, "Γ(D/2)/(2·π^{D/2}), |z| = 1", "Davidson et al. 2018 (arXiv 1804.00891)"
@@ -27,7 +33,7 @@ def names() -> list[str]:
     Example:
         >>> import logvar
         >>> logvar.priors.names()
-        ['standard', 'mixture', 'uniform-sphere']
+        ['standard', 'mixture', 'vamp', 'flow', 'uniform-sphere']
     """
     return PRIORS.names()
 

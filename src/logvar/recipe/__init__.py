@@ -1,9 +1,9 @@
-"""The recipe of a run: `settings` declares it, `older` reads recipes of earlier versions."""
+"""The recipe of a run: `settings` declares it, `presets` names some, `older` reads old ones."""
 
 from logvar.recipe.older import unknown_setting, upgraded
+from logvar.recipe.presets import ABOUT, PRESETS
 from logvar.recipe.settings import (
     CUSTOM,
-    PRESETS,
     DataSettings,
     ModelSettings,
     ObjectiveSettings,
@@ -13,6 +13,7 @@ from logvar.recipe.settings import (
 )
 
 __all__ = [
+    "ABOUT",
     "CUSTOM",
     "PRESETS",
     "DataSettings",

@@ -7,7 +7,6 @@ folder stores them.
 import dataclasses
 import math
 import tomllib
-import types
 import typing
 from typing import Annotated, Any
 
@@ -15,6 +14,7 @@ import tomli_w
 
 from logvar.errors import LogvarError, unknown_name
 from logvar.recipe.older import unknown_setting, upgraded
+from logvar.recipe.presets import PRESETS
 
 CUSTOM = "custom"
 """The text of an optimizer or a schedule that was passed as an object in Python."""
@@ -27,16 +27,17 @@ class ModelSettings:
     latent_dim: Annotated[int, "number of latents"] = 10
     scale: Annotated[str, "how raw outputs become σ; see `logvar scales`"] = "log-variance"
     posterior: Annotated[
-        str, "diagonal, full, low-rank(rank=2), power-spherical; see `logvar parts posterior`"
+        str, "diagonal, full, low-rank(rank=2), flow, power-spherical; see `logvar parts posterior`"
     ] = "diagonal"
     prior: Annotated[
         str,
-        "standard, mixture(components=10), uniform-sphere; see `logvar parts prior`",
+        "standard, mixture(components=10), vamp(components=100), flow, uniform-sphere; "
+        "see `logvar parts prior`",
     ] = "standard"
     likelihood: Annotated[
         str,
-        "auto, bernoulli, normal, laplace, student-t, discretized-logistic, categorical, poisson, "
-        "negative-binomial, zero-inflated-negative-binomial or mixed; "
+        "auto, bernoulli, continuous-bernoulli, normal, laplace, student-t, discretized-logistic, "
+        "categorical, poisson, negative-binomial, zero-inflated-negative-binomial or mixed; "
         "with settings, 'normal(noise=optimal)'; see `logvar parts likelihood`",
     ] = "auto"
     network: Annotated[
@@ -55,7 +56,7 @@ class ObjectiveSettings:
 
     objective: Annotated[
         str,
-        "elbo, iwae or trimmed; with settings, 'elbo(beta=4, warmup=20)' or 'iwae(samples=5)'; see "
+        "elbo, iwae and others; with settings, 'elbo(beta=4, warmup=20)' or 'iwae(samples=5)'; see "
         "`logvar parts objective`",
     ] = "elbo"
 
@@ -77,6 +78,9 @@ class TrainingSettings:
         "of the networks' products in training: float32, or bfloat16, faster on some machines",
     ] = "float32"
     clip_norm: Annotated[float, "the largest norm of the gradient; 0 is off"] = 0.0
+    average_weights: Annotated[
+        float, "keep and evaluate a moving average of the weights, such as 0.999; 0 is off"
+    ] = 0.0
     validation_fraction: Annotated[float, "share of rows held out; 0 holds out none"] = 0.1
     patience: Annotated[int, "epochs without a better held-out ELBO; 0 never stops early"] = 20
     on_divergence: Annotated[
@@ -233,43 +237,11 @@ _RANGES: dict[str, tuple[float, float]] = {
     "epochs": (1, math.inf),
     "batch_size": (1, math.inf),
     "clip_norm": (0, 1e30),
+    "average_weights": (0, 0.999999),
     "validation_fraction": (0, 0.9),
     "patience": (0, math.inf),
     "random_state": (0, 2**31 - 1),
 }
-
-PRESETS: typing.Mapping[str, dict[str, Any]] = types.MappingProxyType(
-    {
-        # The exact settings of tensorflow/docs, site/en/tutorials/generative/cvae.ipynb.
-        "tutorial": {
-            "binarization": "threshold",
-            "latent_dim": 2,
-            "scale": "log-variance",
-            "likelihood": "bernoulli",
-            "network": "tutorial",
-            "objective": "elbo(analytic_kl=false)",
-            "epochs": 10,
-            "batch_size": 32,
-            "learning_rate": 1e-4,
-            "optimizer": "adam-keras",
-            "validation_fraction": 0.0,
-            "patience": 0,
-        },
-        # Mattei & Frellsen 2019 (arXiv 1812.02633), with our likelihood for tables, two layers, and
-        # a fifth of their 1,001 epochs at five times their rate.
-        "missing-iwae": {
-            "latent_dim": 10,
-            "network": "mlp(hidden=[128, 128])",
-            "objective": "iwae(samples=20)",
-            "epochs": 200,
-            "batch_size": 32,
-            "learning_rate": 1e-3,
-            "validation_fraction": 0.0,
-            "patience": 0,
-        },
-    }
-)
-"""Named sets of settings for `logvar fit --preset`."""
 
 
 def preset(name: str) -> Recipe:

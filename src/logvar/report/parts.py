@@ -10,6 +10,7 @@ from pathlib import Path
 
 from logvar.assembly.parts import KINDS
 from logvar.errors import unknown_name
+from logvar.recipe import ABOUT, PRESETS
 from logvar.registry import Entry, Registry
 
 ARGUMENTS = {
@@ -36,6 +37,10 @@ kind, `logvar parts KIND NAME` one part. An object of your own is accepted where
 """
 
 
+PRESET_KIND = "presets"
+"""What `logvar parts` lists beside the kinds of parts."""
+
+
 def kind_of(name: str) -> Registry:
     """Return the registry of a kind.
 
@@ -43,7 +48,7 @@ def kind_of(name: str) -> Registry:
         LogvarError: there is no such kind.
     """
     if name not in KINDS:
-        raise unknown_name("kind of part", name, KINDS)
+        raise unknown_name("kind of part", name, [*KINDS, PRESET_KIND])
     return KINDS[name]
 
 
@@ -83,6 +88,25 @@ def lines_of(kind: str, name: str) -> Iterator[str]:
         default = f", default {setting.default}" if setting.default else ", must be given"
         yield f"  {setting.name}: {setting.help or 'a setting'}{expected}{default}"
     yield f"  in Python VAE({ARGUMENTS[kind]}=…), on the command line --{_flag(kind)}"
+
+
+def preset_lines(name: str | None) -> Iterator[str]:
+    """Describe all presets, or one with its settings.
+
+    Raises:
+        LogvarError: there is no such preset.
+    """
+    if name is not None and name not in PRESETS:
+        raise unknown_name("preset", name, PRESETS)
+    yield "presets (--preset)"
+    for each in PRESETS if name is None else [name]:
+        about = ABOUT[each]
+        yield f"  {each}: {about.source}"
+        yield f"    published: {about.published}"
+        yield f"    differs: {about.differs}"
+        if name is not None:
+            flags = (f"--{key.replace('_', '-')} {value}" for key, value in PRESETS[each].items())
+            yield from (f"    {flag}" for flag in flags)
 
 
 def _flag(kind: str) -> str:

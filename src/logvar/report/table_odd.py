@@ -48,7 +48,8 @@ def odd_rows(view: TableView) -> list[OddRow]:
     scored = np.unique(np.linspace(0, len(view.cells) - 1, min(len(view.cells), _SCORED)))
     scored = scored.astype(int)
     cells = view.cells[scored]
-    examples, preparation = fitted.read(cells)
+    told = None if view.condition is None else view.condition[scored]
+    examples, preparation = fitted.read(cells, told)
     log_p = importance_log_likelihood(
         fitted.model, examples, preparation, view.seed, _SCORED_DRAWS
     ).log_likelihood
@@ -56,11 +57,12 @@ def odd_rows(view: TableView) -> list[OddRow]:
     below = np.where(np.isnan(cells), 0, usual).sum(1) - log_p
     below -= np.median(below)
     worst = np.argsort(-below, kind="stable")[:ROWS]
-    examples, preparation = fitted.read(cells[worst])
+    told = None if told is None else told[worst]
+    examples, preparation = fitted.read(cells[worst], told)
     surprise = usual - cell_log_likelihood(fitted.model, examples, preparation, view.seed, DRAWS)
     order = np.argsort(-np.where(np.isnan(surprise), -np.inf, surprise), axis=1, kind="stable")
     order = order[:, : min(CELLS, cells.shape[1])]
-    expected = _expected(view, cells[worst], order)
+    expected = _expected(view, cells[worst], told, order)
     return [
         OddRow(
             int(scored[i]),
@@ -76,13 +78,16 @@ def odd_rows(view: TableView) -> list[OddRow]:
     ]
 
 
-def _expected(view: TableView, cells: np.ndarray, order: np.ndarray) -> np.ndarray:
+def _expected(
+    view: TableView, cells: np.ndarray, told: np.ndarray | None, order: np.ndarray
+) -> np.ndarray:
     """Each of these cells given its row's others: (rows, cells of a row)."""
     fitted = view.fitted
     rows, each = order.shape
     hidden = np.repeat(cells, each, axis=0)
     hidden[np.arange(rows * each), order.ravel()] = np.nan
-    examples, preparation = fitted.read(hidden)
+    told = None if told is None else np.repeat(told, each, axis=0)
+    examples, preparation = fitted.read(hidden, told)
     mean = complete(fitted.model, examples, preparation, view.seed, DRAWS).mean
     filled = fitted.in_own_units(mean)
     return filled[np.arange(rows * each), order.ravel()].reshape(rows, each)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from logvar.assembly.tables import taken_in_again
 from logvar.data.table.frame import Table, as_table
 from logvar.data.table.schema import Column, Name, Schema
 from logvar.evaluation.coding import draw
@@ -38,6 +37,8 @@ class TableView:
     labels: np.ndarray | None
     label_name: str
     seed: int
+    condition: np.ndarray | None = None
+    """(rows, size), what a conditional model is told of each row."""
 
     @classmethod
     def of(cls, vae: "VAE", rows: Any, labels: np.ndarray | None, split: str) -> "TableView":
@@ -51,13 +52,17 @@ class TableView:
         """
         fitted: Fitted = vae.fitted_
         assert fitted.table is not None
-        taken = taken_in_again(as_table(rows, "rows"), fitted.table)
+        taken = fitted.take_in(as_table(rows, "rows"))
         assert taken.table is not None
         n = len(taken.rows)
         places = np.unique(np.linspace(0, n - 1, min(n, MOST_ROWS)).astype(int))
         table = _some_rows(taken.table, places)
         count = max(len(places), FEWEST_SAMPLES)
-        drawn = draw(vae.model_, count + len(places), fitted.seed, mean=False)
+        told = None if taken.condition is None else taken.condition[places]
+        n_drawn = count + len(places)
+        usual = fitted.usual_condition(count)
+        like = None if told is None or usual is None else np.concatenate([usual, told])
+        drawn = draw(vae.model_, n_drawn, fitted.seed, mean=False, condition=like)
         names = [column.name for column in fitted.table.schema if column.kind == "label"]
         label_name = text_of(names[0]) if names else ""
         if labels is not None:
@@ -69,7 +74,7 @@ class TableView:
         control = np.where(np.isnan(cells), np.nan, samples[count:])
         return cls(
             vae, table, cells, samples[:count], control, places, n, split, labels, label_name,
-            fitted.seed,
+            fitted.seed, told,
         )  # fmt: skip
 
     @property

@@ -131,10 +131,14 @@ def convert_state(
             node = _moved(node, head, affine, old_coordinates)
         return node._replace(**{name: in_new_tree(getattr(node, name)) for name in node.degrees})
 
+    average = state.average
+    if average is not None:
+        average = in_new_tree(head.changed(average, *affine))
     return dataclasses.replace(
         state,
         params=in_new_tree(head.changed(state.params, *affine)),
         best_params=in_new_tree(head.changed(state.best_params, *affine)),
+        average=average,
         optimizer=jax.tree.map(moved, state.optimizer, is_leaf=_has_degrees),
     )
 

@@ -46,5 +46,6 @@ def start_from(path: str | os.PathLike, own: Own = Own()) -> Start:  # noqa: B00
         fitted.units,
         fitted.shape,
         fitted.table,
+        fitted.conditions,
         fitted.features,
     )

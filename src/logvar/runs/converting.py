@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from logvar import scales
-from logvar.backend.sparse import Rows
+from logvar.assembly.tables import Intake
 from logvar.data.images.shapes import fitting
 from logvar.evaluation.elbo import elbo_terms
 from logvar.fitted import Fitted
@@ -40,7 +40,9 @@ class Change:
         )
 
 
-def convert(vae: Any, scale: str | Scale, X: Any, *, match: bool = True) -> tuple[Any, Change]:
+def convert(
+    vae: Any, scale: str | Scale, X: Any, *, match: bool = True, condition: Any = None
+) -> tuple[Any, Change]:
     """Convert a fitted estimator to another scale: its weights, and its optimizer's state if any.
 
     Within the log family the conversion is exact to the bit if the factor is a power of two
@@ -70,17 +72,18 @@ def convert(vae: Any, scale: str | Scale, X: Any, *, match: bool = True) -> tupl
         ('bitwise', 0.0)
     """
     fitted: Fitted = vae.fitted_
-    rows = fitting(fitted.take_in(X).rows, fitted.shape)
-    moved, change = convert_fitted(fitted, scale, rows, match=match)
+    given = fitted.take_in(X, condition=condition)
+    given = given._replace(rows=fitting(given.rows, fitted.shape))
+    moved, change = convert_fitted(fitted, scale, given, match=match)
     return type(vae).of(moved), change
 
 
 def convert_fitted(
-    fitted: Fitted, scale: str | Scale, rows: Rows, *, match: bool = True
+    fitted: Fitted, scale: str | Scale, given: Intake, *, match: bool = True
 ) -> tuple[Fitted, Change]:
     """Do the same for a `Fitted` and rows in the data's own units."""
     new, old = scales.get(scale), fitted.model.scale
-    examples, preparation = fitted.read(rows)
+    examples, preparation = fitted.read(given.rows, given.condition)
     before = elbo_terms(fitted.model, examples, preparation, fitted.seed)
     affine = affine_between(old, new, before.raw)
     model = convert_model(fitted.model, new, affine)

@@ -14,7 +14,9 @@ import numpy as np
 import logvar
 from logvar.assembly.parts import get
 from logvar.backend import extension
+from logvar.backend.sparse import Rows
 from logvar.cores import available_cores
+from logvar.data.images.shapes import fitting
 from logvar.evaluation.elbo import elbo_terms
 from logvar.evaluation.health import Finding, examine
 from logvar.evaluation.health_of_parts import examine_parts
@@ -69,9 +71,9 @@ def _of_the_unfinished(run: Path) -> list[Finding]:
     return [Finding("unfinished", False, text), *findings]
 
 
-def health(fitted: Fitted, rows: np.ndarray) -> Sequence[Finding]:
+def health(fitted: Fitted, rows: Rows, condition: np.ndarray | None = None) -> Sequence[Finding]:
     """Look for problems of a trained model on these rows."""
-    examples, preparation = fitted.read(rows.reshape(-1, *fitted.shape))
+    examples, preparation = fitted.read(fitting(rows, fitted.shape), condition)
     terms = elbo_terms(fitted.model, examples, preparation, fitted.seed)
     if not np.isfinite(terms.raw).all():
         return [Finding("model", False, "its raw outputs are not finite: no further checks")]

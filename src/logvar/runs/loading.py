@@ -21,12 +21,13 @@ from logvar.models.vae import VAEModel
 from logvar.networks import Network
 from logvar.recipe import Recipe
 from logvar.rescaling.matching import coordinates
-from logvar.runs.units import read_features, read_table_form, read_units
+from logvar.runs.units import read_conditions, read_features, read_table_form, read_units
 from logvar.storage import run_folder
 from logvar.storage.checkpoints import FOLDER, newest_checkpoint
 from logvar.storage.weights import load_arrays, load_named
 from logvar.trainable import without_settings
 from logvar.training import optimizers
+from logvar.training.extras import initial_extras
 from logvar.training.state import TrainState, initial_state
 
 
@@ -74,7 +75,9 @@ def load_fitted(
     of_weights = recipe.replace(scale=manifest.scale or recipe.model.scale)
     table = read_table_form(folder, manifest)
     units = read_units(folder, manifest, table)
-    skeleton = assembly.skeleton(of_weights, decisions, manifest.shape, own, units)
+    conditions = read_conditions(folder, manifest)
+    size = 0 if conditions is None else conditions.size
+    skeleton = assembly.skeleton(of_weights, decisions, manifest.shape, own, units, size)
     standardizes = get("likelihood", decisions.likelihood, own.classes).standardizes
     model, units = _weights_of(folder, manifest, skeleton, units, standardizes)
     return Fitted(
@@ -93,6 +96,7 @@ def load_fitted(
         rescues=manifest.rescues,
         table=table,
         features=read_features(folder, manifest),
+        conditions=conditions,
     )
 
 
@@ -165,5 +169,10 @@ def load_state(fitted: Fitted, path: str | os.PathLike) -> TrainState | None:
     rule = optimizers.get(
         fitted.recipe.training.optimizer if optimizer is None else optimizer
     ).build()
-    skeleton = eqx.filter_eval_shape(initial_state, fitted.model, rule, coordinates(fitted.model))
+    objective = get("objective", fitted.recipe.objective.objective, fitted.own.classes)
+    extras = initial_extras(objective, fitted.latent_dim, fitted.seed)
+    averages = fitted.recipe.training.average_weights > 0
+    skeleton = eqx.filter_eval_shape(
+        initial_state, fitted.model, rule, coordinates(fitted.model), extras, averages
+    )
     return checkpoint.state(skeleton)

@@ -14,6 +14,7 @@ from logvar.assembly import Run
 from logvar.assembly.parts import Classes, without_unused, written
 from logvar.assembly.start import Start
 from logvar.backend.sparse import Rows
+from logvar.data.conditions import Told
 from logvar.data.sources import fingerprint
 from logvar.data.table.form import TableForm
 from logvar.errors import LogvarError
@@ -27,6 +28,7 @@ from logvar.storage.checkpoints import (
 )
 from logvar.storage.environment import changes, environment
 from logvar.training.checkpointing import CheckpointWatcher
+from logvar.training.extras import initial_extras
 from logvar.training.loop import EpochMetrics, Watcher
 from logvar.training.state import TrainState, initial_state
 
@@ -57,6 +59,7 @@ def data_of(
     weight: np.ndarray | None = None,
     held_out_weight: np.ndarray | None = None,
     table: TableForm | None = None,
+    told: Told | None = None,
     start: Start | None = None,
 ) -> dict[str, Any]:
     """Return what identifies the data of a run."""
@@ -69,6 +72,10 @@ def data_of(
         data["validation_weight_sha256"] = fingerprint(held_out_weight)
     if table is not None:
         data["schema_sha256"] = hashlib.sha256(table.schema.as_toml().encode()).hexdigest()
+    if told is not None:
+        data["condition_sha256"] = fingerprint(told.rows)
+        if told.held_out is not None:
+            data["validation_condition_sha256"] = fingerprint(told.held_out)
     if start is not None:
         data["from_sha256"] = start.sha256
     return data
@@ -120,7 +127,11 @@ def starting_state(
     if changed:
         warn(f"{changed}: the final bytes will differ from those of an unbroken run")
     tell(f"resuming from step {found.step:,}, after {len(found.history)} whole epochs")
-    skeleton = eqx.filter_eval_shape(initial_state, run.model, run.plan.optimizer, run.coordinates)
+    plan = run.plan
+    extras = initial_extras(run.objective, run.model.latent_dim, plan.seed)
+    skeleton = eqx.filter_eval_shape(
+        initial_state, run.model, plan.optimizer, run.coordinates, extras, plan.averages
+    )
     return found.state(skeleton), [EpochMetrics(**line) for line in found.history]
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from logvar.data.conditions import Conditions
 from logvar.data.examples import Units
 from logvar.data.standardization import ARRAYS, Standardization
 from logvar.data.table.form import TableForm
@@ -21,6 +22,8 @@ def write_units(fitted: Fitted, folder: Path) -> None:
         write_atomically(folder / run_folder.SCHEMA, fitted.table.as_toml())
     if fitted.features is not None:
         write_atomically(folder / run_folder.FEATURES, run_folder.to_json(list(fitted.features)))
+    if fitted.conditions is not None:
+        write_atomically(folder / run_folder.CONDITION, fitted.conditions.as_toml())
     if isinstance(fitted.units, TableUnits):
         save_float64(folder / run_folder.TABLE_UNITS, fitted.units.arrays())
     elif fitted.units is not None:
@@ -61,6 +64,21 @@ def read_features(folder: Path, manifest: run_folder.Manifest) -> tuple[str, ...
             f"{manifest.shape}: fit again"
         )
     return tuple(found)
+
+
+def read_conditions(folder: Path, manifest: run_folder.Manifest) -> Conditions | None:
+    """Return what a run's model is told of each row; None if it is told nothing.
+
+    Raises:
+        LogvarError: the file was changed.
+    """
+    if run_folder.CONDITION not in manifest.hashes:
+        return None
+    path = folder / run_folder.CONDITION
+    try:
+        return Conditions.from_toml(path.read_text(encoding="utf-8"))
+    except (LogvarError, UnicodeDecodeError) as error:
+        raise LogvarError(f"{path} cannot be read ({error}): fit again") from error
 
 
 def read_units(

@@ -8,6 +8,7 @@ schema.toml           for a table: the kind of each column and why; an edited co
                       given to the next run
 table.safetensors     for a mixed likelihood: the maps of its columns, in float64
 features.json         for rows of an AnnData object: the names of their columns
+condition.toml        of a conditional model: the columns of its condition, and some of their rows
 outliers.json         of an outlier detector: its threshold
 metrics.jsonl         one line per epoch, without clocks: the same run gives the same bytes
 timing.jsonl          the clocks
@@ -37,6 +38,7 @@ STANDARDIZATION = "standardization.safetensors"
 SCHEMA = "schema.toml"
 TABLE_UNITS = "table.safetensors"
 FEATURES = "features.json"
+CONDITION = "condition.toml"
 OUTLIERS = "outliers.json"
 METRICS = "metrics.jsonl"
 TIMING = "timing.jsonl"
@@ -44,7 +46,17 @@ EVALUATION = "evaluation.json"
 CONVERSION = "conversion.json"
 MANIFEST = "manifest.json"
 REPORT = "report.html"
-HASHED = (RECIPE, WEIGHTS, STANDARDIZATION, SCHEMA, TABLE_UNITS, FEATURES, OUTLIERS, METRICS)
+HASHED = (
+    RECIPE,
+    WEIGHTS,
+    STANDARDIZATION,
+    SCHEMA,
+    TABLE_UNITS,
+    FEATURES,
+    CONDITION,
+    OUTLIERS,
+    METRICS,
+)
 _LARGEST_JSON = 64 * 1024 * 1024
 
 

@@ -18,6 +18,7 @@ from logvar.errors import LogvarError, unknown_name
 from logvar.recipe import Recipe
 from logvar.study.arms import ARMS, AS_IS, MATCHED, first_raw, start_arm
 from logvar.study.measuring import Measured, measure
+from logvar.training.extras import initial_extras
 from logvar.training.fleet.members import Member
 from logvar.training.fleet.train import TrainedMember, train_fleet
 from logvar.training.schedules import Length
@@ -178,11 +179,14 @@ def run_unit(
     scale, reference = scales.get(unit.scale), scales.get(experiment.reference)
     # The members share what seed 0 has: rows, whose static binarization depends on a seed, too.
     shared = _build(experiment, rows, 0)
+    training = assembly.TrainingRows(
+        len(shared.rows), lambda some: shared.rows.values[some], shared.prepared.after_fixing
+    )
     members = []
     for seed in unit.seeds:
         fresh = assembly.build_model(
             _recipe(experiment, seed), shared.decisions, shared.shape, _own(experiment),
-            units=shared.units,
+            units=shared.units, training=training,
         )  # fmt: skip
         model, in_coordinates = start_arm(fresh, scale, reference, unit.arm)
         members.append(Member(model, in_coordinates, seed, unit.rate))
@@ -286,10 +290,12 @@ def _bytes_of_a_member(run: assembly.Run) -> int:
     """Return the bytes that one step of one member reads and writes, as if none were reused."""
     plan = run.plan
     rates = plan.schedule.rates(plan.schedule.rate, Length(plan.epochs, 1))
-    hyper = Hyper(rates, jnp.zeros(()), jnp.zeros((), jnp.int32))
+    average = jnp.asarray(plan.average_weights) if plan.averages else None
+    hyper = Hyper(rates, jnp.zeros(()), jnp.zeros((), jnp.int32), average)
     static = partition(run.model)[1]
     task = Task(static, run.objective, plan.optimizer, run.coordinates, hyper, plan.fixed)
-    state = initial_state(run.model, plan.optimizer, run.coordinates)
+    extras = initial_extras(run.objective, run.model.latent_dim, plan.seed)
+    state = initial_state(run.model, plan.optimizer, run.coordinates, extras, plan.averages)
     size = plan.fixed.batch_size
     of_rows = jax.tree.map(lambda a: jnp.zeros((size, *a.shape[1:]), a.dtype), run.rows.stored)
     batch = dataclasses.replace(of_rows, weight=jnp.ones(size))

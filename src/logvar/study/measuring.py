@@ -179,7 +179,8 @@ def _share(
     params: PyTree, static: Any, objective: Objective, x: Batch, eps: PyTree
 ) -> Array | float:
     """Return the share of the raw outputs' columns in the squared norm of the gradient."""
-    head = scale_head(eqx.combine(params, static))
+    model: VAEModel = eqx.combine(params, static)
+    head = scale_head(model)
     if head is None:
         return jnp.asarray(jnp.nan)
     n = len(x.x)
@@ -187,7 +188,9 @@ def _share(
     few = jax.tree.map(lambda leaf: leaf[:, : objective.samples], eps)
     # A step long after any warm-up.
     late = jnp.asarray(1 << 30)
-    moment = Moment(late, late, jnp.asarray(n), jnp.asarray(1), stream(0, Purpose.OBJECTIVE))
+    key = stream(0, Purpose.OBJECTIVE)
+    extras = objective.extras(model.latent_dim, key)  # a member's own are not kept
+    moment = Moment(late, late, jnp.asarray(n), jnp.asarray(1), key, extras)
 
     def loss(params: PyTree) -> Array:
         return objective(eqx.combine(params, static), batch, few, moment)[0]

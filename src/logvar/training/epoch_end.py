@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from logvar.backend.compiling import compiled
 from logvar.data.preparation import Preparation
@@ -45,14 +45,18 @@ class EpochSummary(NamedTuple):
 
 def with_fitted_noise(state: TrainState, static: Any, ends: Bool[Array, ""] | bool) -> TrainState:
     """Set a closed-form noise from the epoch's residuals, if the epoch ends."""
-    model: Model = eqx.combine(state.params, static)
-    if not model.likelihood.has_statistic:
+    if not eqx.combine(state.params, static).likelihood.has_statistic:
         return state
     mean = jax.tree.map(lambda total: total / state.totals.count, state.totals.terms.statistic)
-    fitted = model.likelihood.fitted(mean)
-    params, _ = partition(eqx.tree_at(lambda model: model.likelihood, model, fitted))
-    params = jax.tree.map(partial(jnp.where, ends), params, state.params)
-    return dataclasses.replace(state, params=params)
+
+    def fitted(params: PyTree) -> PyTree:
+        model: Model = eqx.combine(params, static)
+        likelihood = model.likelihood.fitted(mean)
+        moved, _ = partition(eqx.tree_at(lambda model: model.likelihood, model, likelihood))
+        return jax.tree.map(partial(jnp.where, ends), moved, params)
+
+    average = None if state.average is None else fitted(state.average)
+    return dataclasses.replace(state, params=fitted(state.params), average=average)
 
 
 def with_best_kept(
@@ -61,7 +65,7 @@ def with_best_kept(
     """Keep the current weights as the best where they are better, with held-out ELBO and epoch."""
     return dataclasses.replace(
         state,
-        best_params=jax.tree.map(partial(jnp.where, better), state.params, state.best_params),
+        best_params=jax.tree.map(partial(jnp.where, better), state.evaluated, state.best_params),
         best_elbo=jnp.where(better, elbo, state.best_elbo),
         best_epoch=jnp.where(better, epoch, state.best_epoch),
     )
@@ -72,12 +76,12 @@ def _end_epoch(end: EpochEnd, state: TrainState) -> tuple[TrainState, EpochSumma
     state = with_fitted_noise(state, end.static, True)
     if end.held_out is not None:
         validation, _ = held_out_rows(
-            state.params, end.static, end.held_out, end.preparation, end.seed
+            state.evaluated, end.static, end.held_out, end.preparation, end.seed
         )
         better = validation.elbo > state.best_elbo
         state = with_best_kept(state, validation.elbo, better, end.number)
     elif end.keeps_last:
-        state = dataclasses.replace(state, best_params=state.params)
+        state = dataclasses.replace(state, best_params=state.evaluated)
     return dataclasses.replace(state, totals=totals.emptied()), EpochSummary(totals, validation)
 
 

@@ -25,6 +25,7 @@ from logvar.objectives import Objective
 from logvar.training.divergence.diagnosis import Diagnosis, diagnose
 from logvar.training.divergence.rescue import remedy, rescued, under_its_scale
 from logvar.training.epoch_end import EpochEnd, end_epoch
+from logvar.training.extras import initial_extras
 from logvar.training.optimizers import Rule
 from logvar.training.schedules import Length, Rates, Schedule
 from logvar.training.state import TrainState, initial_state, partition
@@ -47,6 +48,13 @@ class Plan:
     fixed: Fixed
     rescues: int = 0
     """The maximum number of rescues after steps that are not finite."""
+    average_weights: float = 0.0
+    """The share of the average weights that a step keeps; 0 keeps no average."""
+
+    @property
+    def averages(self) -> bool:
+        """Whether the run keeps an average of the weights."""
+        return self.average_weights > 0
 
     def out_of_patience(self, best_epoch: Any, epochs_done: int) -> Any:
         """Whether training stops early: of one run, or of each member of a fleet."""
@@ -122,8 +130,9 @@ def train(
     history: Sequence[EpochMetrics] = (),
 ) -> Trained:
     """Train a model from the start, or from a saved state and the epochs before it."""
+    extras, averages = initial_extras(objective, model.latent_dim, plan.seed), plan.averages
     if state is None:
-        state = initial_state(model, plan.optimizer, coordinates)
+        state = initial_state(model, plan.optimizer, coordinates, extras, averages)
     model, state, coordinates = under_its_scale(model, state, coordinates)
     examples = examples_of(rows)
     n, batch_size = len(examples), plan.fixed.batch_size
@@ -151,7 +160,9 @@ def train(
                 break
             rescues.append(diagnosis)
             first, bound = index * steps_per_epoch, diagnosis.runaway_sigma
-            state = rescued(state, task.static, plan.optimizer, coordinates, first, bound=bound)
+            state = rescued(
+                state, task.static, plan.optimizer, coordinates, first, extras, bound=bound
+            )
             model, state, coordinates = under_its_scale(model, state, coordinates)
             task, diagnosis = _task(model, objective, coordinates, plan, state, length), None
             continue
@@ -206,7 +217,8 @@ def _task(
     """
     now = remedy(plan.schedule.rate, plan.clip_norm, int(state.rescues))
     rates = plan.schedule.rates(now.learning_rate, length)
-    hyper = Hyper(rates, host_float(now.clip_norm), host_int(plan.seed))
+    average = host_float(plan.average_weights) if plan.averages else None
+    hyper = Hyper(rates, host_float(now.clip_norm), host_int(plan.seed), average)
     static = partition(model)[1]
     return Task(static, objective, plan.optimizer, coordinates, hyper, plan.fixed)
 
@@ -279,4 +291,4 @@ def _should_stop_early(
 def _best_model(model: VAEModel, state: TrainState, held_out: HeldOut | None) -> VAEModel:
     _, static = partition(model)
     has_best = held_out is not None and int(state.best_epoch) > 0
-    return eqx.combine(state.best_params if has_best else state.params, static)
+    return eqx.combine(state.best_params if has_best else state.evaluated, static)

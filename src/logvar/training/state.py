@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from logvar.backend.compiling import from_host
 from logvar.models.base import Model, Terms
 from logvar.trainable import trainable
+from logvar.training.extras import Extras
 from logvar.training.optimizers import Rule
 
 
@@ -59,6 +60,15 @@ class TrainState(eqx.Module):
     best_elbo: Float[Array, ""]
     best_epoch: Int[Array, ""]
     """The epoch after which the held-out ELBO was best, counted from 1; 0 means none yet."""
+    extras: Extras | None = None
+    """The objective's own weights and their optimizer, if it has any."""
+    average: PyTree = None
+    """The moving average of the weights, if the run keeps one."""
+
+    @property
+    def evaluated(self) -> PyTree:
+        """The weights that are evaluated and kept: the averaged ones, if the run averages."""
+        return self.params if self.average is None else self.average
 
 
 def partition(model: Model) -> tuple[PyTree, Any]:
@@ -66,8 +76,22 @@ def partition(model: Model) -> tuple[PyTree, Any]:
     return eqx.partition(model, trainable(model))
 
 
-def initial_state(model: Model, optimizer: Rule, coordinates: PyTree) -> TrainState:
-    """Return the state before the first step; built-in optimizers compile nothing for it."""
+def initial_state(
+    model: Model,
+    optimizer: Rule,
+    coordinates: PyTree,
+    extras: Extras | None = None,
+    averages: bool = False,
+) -> TrainState:
+    """Return the state before the first step; built-in optimizers compile nothing for it.
+
+    Args:
+        model: the model.
+        optimizer: its optimizer.
+        coordinates: the coordinates that the optimizer works in.
+        extras: the objective's own weights, if it has any.
+        averages: whether the run keeps an average of the weights.
+    """
     params, _ = partition(model)
     zero = from_host(np.zeros((), np.int32))
     state = TrainState(
@@ -81,6 +105,8 @@ def initial_state(model: Model, optimizer: Rule, coordinates: PyTree) -> TrainSt
         best_params=params,
         best_elbo=from_host(np.asarray(-np.inf, np.float32)),
         best_epoch=zero,
+        extras=extras,
+        average=params if averages else None,
     )
     # A compiled chunk reuses each buffer of the state once, so no two leaves may share one.
     return jax.tree.map(_copy, state)

@@ -22,6 +22,8 @@ from logvar.models.base import Terms
 from logvar.models.batch import Batch
 from logvar.objectives import Moment, Objective
 from logvar.randomness import Purpose, noise, stream
+from logvar.training.averaging import averaged_weights
+from logvar.training.extras import updated
 from logvar.training.optimizers import Rule, StepScalars
 from logvar.training.schedules import Rates
 from logvar.training.state import Totals, TrainState
@@ -35,6 +37,8 @@ class Hyper(NamedTuple):
     clip_norm: Float[Array, ""]
     """The gradient's global norm is clipped to this; 0 is off (Pascanu et al. 2013)."""
     seed: Int[Array, ""]
+    average: Float[Array, ""] | None = None
+    """The share of the average weights that a step keeps; None if none are kept."""
 
 
 class Fixed(NamedTuple):
@@ -102,17 +106,27 @@ def step(state: TrainState, batch: Batch, keys: Keys, task: Task, position: Epoc
     static, _, optimizer, coordinates, hyper, _ = task
     loss = loss_function(static, batch, state.step, keys, task, position)
 
-    differentiated = optimized(jax.value_and_grad(loss, has_aux=True))
-    (value, terms), gradient = differentiated(state.params)
+    own = None if state.extras is None else state.extras.weights
+    differentiated = optimized(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
+    (value, terms), (gradient, of_extras) = differentiated(state.params, own)
     norm = global_norm(jax.tree.leaves(gradient), jax.tree.leaves(coordinates))
     # A failed member of a fleet keeps its state while the others continue.
     finite = jnp.isfinite(value) & jnp.isfinite(norm) & (state.failed_step < 0)
+    if state.extras is not None:
+        finite &= jnp.all(jnp.stack([jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(of_extras)]))
     clipped = (hyper.clip_norm > 0) & (norm > hyper.clip_norm)
     clip = jnp.where(clipped, hyper.clip_norm / norm, 1.0)
     scalars = StepScalars(hyper.rates(state.step), clip, finite, value)
     params, optimizer_state = optimizer.step(
         state.params, gradient, state.optimizer, coordinates, scalars
     )
+
+    extras, average = state.extras, state.average
+    if extras is not None:
+        extras = updated(task.objective, extras, of_extras, finite, value)
+    if average is not None:
+        assert hyper.average is not None  # a run that keeps an average says how
+        average = averaged_weights(average, params, hyper.average, state.step, finite)
 
     count = jnp.sum(batch.weights)
     totals = Totals(
@@ -129,14 +143,16 @@ def step(state: TrainState, batch: Batch, keys: Keys, task: Task, position: Epoc
         totals=kept[0],
         step=kept[1],
         failed_step=jnp.where(finite, state.failed_step, state.step),
+        extras=extras,
+        average=average,
     )
 
 
 def loss_function(
     static: Any, batch: Batch, steps: Int[Array, ""], keys: Keys, task: Task, position: Epoch
-) -> Callable[[PyTree], tuple[Array, Terms]]:
-    """Return the loss of a step as a function of the weights: a step differentiates it, and a
-    diagnosis repeats it."""
+) -> Callable[[PyTree, PyTree], tuple[Array, Terms]]:
+    """Return the loss of a step as a function of the weights and of the objective's own: a step
+    differentiates it, and a diagnosis repeats it."""
     fixed, objective = task.fixed, task.objective
     batch = fixed.preparation.batch(batch, keys.binarization)
     steps_per_epoch = (position.n + fixed.batch_size - 1) // fixed.batch_size
@@ -144,9 +160,9 @@ def loss_function(
     like = static.noise_like()  # reads no weights
     eps = noise(like, keys.noise, (fixed.batch_size, objective.samples))
 
-    def loss(params: PyTree) -> tuple[Array, Terms]:
+    def loss(params: PyTree, extras: PyTree) -> tuple[Array, Terms]:
         model = in_training(eqx.combine(params, static), fixed.precision)
-        return objective(model, batch, eps, moment)
+        return objective(model, batch, eps, moment._replace(extras=extras))
 
     return loss
 

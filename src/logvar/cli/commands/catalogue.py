@@ -39,7 +39,7 @@ def parts(
     kind: Annotated[
         str | None,
         tyro.conf.Positional,
-        tyro.conf.arg(metavar="KIND", help="such as prior; by default all kinds"),
+        tyro.conf.arg(metavar="KIND", help="such as prior, or presets; by default all kinds"),
     ] = None,
     name: Annotated[
         str | None,

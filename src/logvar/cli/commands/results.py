@@ -6,6 +6,7 @@ from typing import Annotated
 import tyro
 
 from logvar.cli.arguments import DataDir, Out, OwnData, Pictures, Run, Seed
+from logvar.cli.pairs import pairs_of
 from logvar.cli.terminal import check_given
 from logvar.data.paths import check_readable, check_writable
 
@@ -62,6 +63,10 @@ def sample(
     *,
     out: Pictures,
     n: Annotated[int, tyro.conf.arg(help="how many")] = 100,
+    where: Annotated[
+        str | None,
+        tyro.conf.arg(metavar="NAME=VALUE,…", help="cells of a table that all rows are to have"),
+    ] = None,
     mean: Annotated[bool, tyro.conf.arg(help="write E[x | z] instead of a draw of x")] = False,
     sampler: Annotated[
         str,
@@ -79,13 +84,14 @@ def sample(
 ) -> None:
     """Draw new examples from the model; images may become PNG files in a folder, or one .png.
 
-    Example: logvar sample runs/adult --n 1000 --out new.csv
+    Example: logvar sample runs/adult --where "sex=Female, age=40" --n 1000 --out new.csv
     """
     check_writable(out, pictures=True)
     check_given(run)
+    given = None if where is None else pairs_of(where)
     from logvar.cli import results
 
-    results.sample(run, out, n, mean, missing, seed, sampler)
+    results.sample(run, out, n, mean, missing, seed, given, sampler)
 
 
 def score(

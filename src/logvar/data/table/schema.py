@@ -2,7 +2,7 @@
 
 import dataclasses
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -223,6 +223,25 @@ def schema_given(given: Any, table: "Table") -> Schema:
         f"schema is {given!r}: expected the path of a TOML file, a dict from names of columns to "
         "kinds, or a Schema"
     )
+
+
+def as_conditions(schema: Schema, names: Iterable[Name]) -> Schema:
+    """Return the schema with these columns as conditions.
+
+    Raises:
+        LogvarError: there is no such column.
+    """
+    for name in names:
+        if name not in schema.names:
+            raise unknown_name("column", str(name), [str(each) for each in schema.names])
+        columns = [
+            Column(c.name, "condition", "as given", dtype=c.dtype, native=c.native)
+            if c.name == name
+            else c
+            for c in schema
+        ]
+        schema = dataclasses.replace(schema, columns=tuple(columns))
+    return schema
 
 
 def given_by_file(path: str | Path) -> "dict[Name, Column | dict[str, Any]]":

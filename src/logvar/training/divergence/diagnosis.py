@@ -109,7 +109,7 @@ def _quantities(
     forward, gradients = _computed(state, batch, epoch, jnp.asarray(t), task)
     named = dict(zip(_FORWARD, (np.asarray(values)[:valid] for values in forward), strict=True))
     for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
-        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        name = jax.tree_util.keystr(path[1:], simple=True, separator=".")
         named[f"gradient of {name}"] = np.asarray(leaf)
     return named
 
@@ -148,8 +148,14 @@ def _computed(
         )
 
     loss = loss_function(task.static, batch, state.step, keys, task, epoch)
-    both = optimized(lambda params: (forward(params), jax.grad(loss, has_aux=True)(params)[0]))
-    return both(state.params)
+    own = None if state.extras is None else state.extras.weights
+    gradient = jax.grad(loss, argnums=(0, 1), has_aux=True)
+
+    def both(params: PyTree) -> tuple[tuple[Array, ...], PyTree]:
+        of_model, of_extras = gradient(params, own)[0]
+        return forward(params), (of_model, {"objective": of_extras})
+
+    return optimized(both)(state.params)
 
 
 def _first_bad(seen: dict[str, np.ndarray], indices: np.ndarray) -> str:

@@ -15,6 +15,7 @@ from jaxtyping import PyTree
 from logvar.models.vae import VAEModel
 from logvar.scales import Scale
 from logvar.scales.wrappers import Clamped
+from logvar.training.extras import Extras
 from logvar.training.optimizers import Rule
 from logvar.training.state import TrainState, initial_state, partition
 
@@ -81,9 +82,18 @@ def under_its_scale(
 
 
 def rescued(
-    state: TrainState, static: Any, optimizer: Rule, coordinates: PyTree, step: int, *, bound: bool
+    state: TrainState,
+    static: Any,
+    optimizer: Rule,
+    coordinates: PyTree,
+    step: int,
+    extras: Extras | None = None,
+    *,
+    bound: bool,
 ) -> TrainState:
     """Return to the best weights and the beginning of the epoch, with a fresh optimizer.
+
+    An average of the weights starts again from these.
 
     Args:
         state: the state that failed.
@@ -91,10 +101,12 @@ def rescued(
         optimizer: its state is initialized again.
         coordinates: the coordinates that the optimizer works in.
         step: the first step of the epoch.
+        extras: the objective's own weights, which start again.
         bound: bound the scale from now on.
     """
     model = eqx.combine(state.best_params, static)
-    fresh = initial_state(model, optimizer, coordinates)
+    averages = state.average is not None
+    fresh = initial_state(model, optimizer, coordinates, extras, averages)
     return dataclasses.replace(
         fresh,
         step=jnp.asarray(step, jnp.int32),

@@ -23,6 +23,7 @@ from logvar.evaluation.elbo import HeldOut, held_out_rows
 from logvar.models.vae import VAEModel
 from logvar.objectives import Objective
 from logvar.training.epoch_end import with_best_kept, with_fitted_noise
+from logvar.training.extras import Extras, initial_extras
 from logvar.training.loop import Plan
 from logvar.training.optimizers import Rule
 from logvar.training.schedules import Length
@@ -85,12 +86,14 @@ def assembled(
     optimizer = plan.optimizer
     of_members = zip(parts, members, strict=True)
     each = [(params, member.coordinates) for (params, _), member in of_members]
-    coordinates, states = _started(static, optimizer, each)
+    extras = [initial_extras(objective, member.model.latent_dim, member.seed) for member in members]
+    coordinates, states = _started(static, optimizer, each, extras, plan.averages)
     rates = [plan.schedule.rates(member.learning_rate, length) for member in members]
     hyper = Hyper(
         jax.tree.map(lambda *numbers: from_host(np.stack(numbers)), *rates),
         host_float([plan.clip_norm] * len(members)),
         host_int([member.seed for member in members]),
+        host_float([plan.average_weights] * len(members)) if plan.averages else None,
     )
     in_turn = _worth_a_turn(params, plan.fixed.batch_size)
     apart = side_by_side and one_core_differs()
@@ -105,15 +108,23 @@ def _worth_a_turn(params: PyTree, batch_size: int) -> bool:
 
 @compiled  # as one program: 8 models of digits take 3.7 ms; weight by weight they take 5.7
 def _started(
-    static: Any, optimizer: Rule, each: Sequence[tuple[PyTree, PyTree]]
+    static: Any,
+    optimizer: Rule,
+    each: Sequence[tuple[PyTree, PyTree]],
+    extras: Sequence[Extras | None],
+    averages: bool,
 ) -> tuple[PyTree, TrainState]:
     """Return the members' coordinates and their states before the first step."""
     models, coordinates = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
 
-    def member(params: PyTree, coordinates: PyTree) -> TrainState:
-        return initial_state(eqx.combine(params, static), optimizer, coordinates)
+    of_objective = jax.tree.map(lambda *leaves: jnp.stack(leaves), *extras)
 
-    return coordinates, jax.vmap(member, axis_size=len(each))(models, coordinates)
+    def member(params: PyTree, coordinates: PyTree, extras: Extras | None) -> TrainState:
+        model = eqx.combine(params, static)
+        return initial_state(model, optimizer, coordinates, extras, averages)
+
+    all_members = jax.vmap(member, axis_size=len(each))
+    return coordinates, all_members(models, coordinates, of_objective)
 
 
 class FleetChunk(NamedTuple):
@@ -175,7 +186,7 @@ def _in_turn(chunk: FleetChunk, states: TrainState) -> tuple[TrainState, Seen]:
         state = take_steps(Chunk(task, epoch._replace(order=order), start, last), state)
         ends = chunk.ends_for(state, trains)
         state = with_fitted_noise(state, fleet.static, ends)
-        means = _evaluated_if(ends, partial(_evaluated, chunk, state.params, hyper.seed))
+        means = _evaluated_if(ends, partial(_evaluated, chunk, state.evaluated, hyper.seed))
         state, seen = _after(chunk, state, means, ends)
         put = partial(lax.dynamic_update_index_in_dim, index=i, axis=0)
         return jax.tree.map(put, states, state), seen
@@ -211,7 +222,7 @@ def _at_once(chunk: FleetChunk, states: TrainState) -> tuple[TrainState, Seen]:
     ends = chunk.ends_for(states, active)
     states = jax.vmap(partial(with_fitted_noise, static=fleet.static))(states, ends=ends)
     evaluated = jax.vmap(partial(_evaluated, chunk))
-    means = _evaluated_if(chunk.ends, lambda: evaluated(states.params, fleet.hyper.seed))
+    means = _evaluated_if(chunk.ends, lambda: evaluated(states.evaluated, fleet.hyper.seed))
     return jax.vmap(partial(_after, chunk))(states, means, ends)
 
 

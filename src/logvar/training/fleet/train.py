@@ -208,7 +208,7 @@ def _trained_member(
     state = jax.tree.map(lambda leaf: leaf[index], states)
     # A stopped member may have stepped on with the others and failed; its run had ended.
     failed = -1 if stopped else int(state.failed_step)
-    params = state.best_params if int(state.best_epoch) > 0 else state.params
+    params = state.best_params if int(state.best_epoch) > 0 else state.evaluated
     params = jax.tree.map(jnp.asarray, params)
     return TrainedMember(
         model=eqx.combine(params, static),

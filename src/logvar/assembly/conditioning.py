@@ -1,0 +1,102 @@
+"""The condition of X's rows: from columns of X itself, or given beside it."""
+
+from typing import Any
+
+from logvar.assembly.start import Start
+from logvar.assembly.tables import Intake
+from logvar.data.annotated import is_annotated, obs_columns
+from logvar.data.conditions import Conditions, Matrix, Told, names_of
+from logvar.data.table.frame import Table
+from logvar.data.table.rows import columns_of_kinds
+from logvar.errors import LogvarError
+
+KIND = "condition"
+"""The kind of a table's column that is one."""
+
+
+def told_first(given: Intake, X: Any, condition: Any, start: Start | None = None) -> Told | None:
+    """Return the conditions of training rows; None if there are none.
+
+    Args:
+        given: X, taken in; columns whose kind is "condition" are one.
+        X: as it was given.
+        condition: what was given for it: names of columns of X, or values for its rows.
+        start: the run whose weights training starts from.
+
+    Raises:
+        LogvarError: it is given twice, cannot be read, or only one of the two runs has one.
+    """
+    names = names_of(condition)
+    inside: Any = None
+    if names and is_annotated(X):
+        inside = obs_columns(X, list(map(str, names)))
+    elif given.table is not None and given.form is not None:
+        inside = columns_of_kinds(given.table, given.form.schema, (KIND,))
+    if names and inside is None:
+        raise LogvarError(
+            f"condition names {', '.join(map(repr, names))}, and X has no names of columns: give "
+            "the values, one row for each row of X"
+        )
+    if inside is not None and condition is not None and not names:
+        raise LogvarError(
+            "condition has values, and X has columns whose kind is condition: give one of them"
+        )
+    values = condition if inside is None else inside
+    if start is not None and (start.conditions is not None or values is not None):
+        return _as_before(start, values, given)
+    if values is None:
+        return None
+    form = Conditions.of(values, _rows(given), inside=inside is not None)
+    return Told(form, form.matrix(values, _rows(given)))
+
+
+def told_again(
+    form: Conditions | None, given: Intake, X: Any, condition: Any = None, name: str = "X"
+) -> Matrix | None:
+    """Return the condition of rows for a model that was trained with one of this form.
+
+    Raises:
+        LogvarError: there is none and the model needs one, or the reverse; or it does not fit.
+    """
+    if form is None:
+        if condition is not None:
+            raise LogvarError("condition was given, and the model was fitted without one")
+        return None
+    if condition is None and form.inside:
+        condition = _inside(form, given, X)
+    if condition is None:
+        where = f"{name} has no such columns" if form.inside else "none was given"
+        raise LogvarError(
+            f"the model was fitted with a condition, {form}, and {where}: give condition=…"
+        )
+    return form.matrix(condition, _rows(given))
+
+
+def _as_before(start: Start, values: Any, given: Intake) -> Told:
+    """Return the conditions of new rows as the earlier run reads them, new levels after its own."""
+    earlier = start.conditions
+    if earlier is None:
+        raise LogvarError(
+            f"condition was given, and {start.name} was fitted without one: leave it out, or fit "
+            "without from_run"
+        )
+    if values is None:
+        raise LogvarError(
+            f"{start.name} was fitted with a condition, {earlier}: give condition=… for the new "
+            "rows, too"
+        )
+    form = earlier.with_levels_of(values) or earlier
+    return Told(form, form.matrix(values, _rows(given)))
+
+
+def _inside(form: Conditions, given: Intake, X: Any) -> Any:
+    if is_annotated(X):
+        return obs_columns(X, [str(name) for name in form.names])
+    if given.table is None or any(name not in given.table.names for name in form.names):
+        return None
+    columns = tuple(given.table[name] for name in form.names)
+    return Table(form.names, columns, given.table.container)
+
+
+def _rows(given: Intake) -> int:
+    return int(given.rows.shape[0])

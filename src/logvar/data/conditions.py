@@ -1,0 +1,308 @@
+"""Conditions: what a model is told of each row, as people have it, and as the model reads it.
+
+A column of texts, or of at most 20 different integers, is one of levels: 0 and 1 for each. Any
+other is of numbers, which are standardized. The model reads all of them as one float32 vector.
+"""
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from logvar.data.intake import weights_of
+from logvar.data.order import split
+from logvar.data.table.frame import Table, as_table, is_table
+from logvar.data.table.schema import WITH_LEVELS, Column, Level, Name, Schema
+from logvar.errors import LogvarError
+from logvar.recipe import TrainingSettings
+
+_LEVELS = 20
+"""A column with at most this many different integers is one of levels."""
+_KEPT = 1000
+"""Rows of conditions that are kept, to draw from where none is given."""
+
+Matrix = Float[np.ndarray, "rows size"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Conditions:
+    """The columns of a condition, fitted to the training rows.
+
+    Args:
+        schema: their kinds, with their levels.
+        centre: (columns,), the mean of each column of numbers; 0 for one of levels.
+        spread: (columns,), its standard deviation; 1 if it is constant.
+        inside: whether they are columns of X itself.
+        usual: (kept, size), conditions of training rows, at most 1,000 of them.
+
+    Example:
+        >>> found = Conditions.of({"batch": ["a", "b", "a"], "dose": [0.0, 1.0, 2.0]})
+        >>> found.matrix({"batch": ["b"], "dose": [1.0]}).tolist()
+        [[0.0, 1.0, 0.0]]
+        >>> print(found)
+        batch (a, b), dose (number)
+    """
+
+    schema: Schema
+    centre: Float[np.ndarray, "columns"]
+    spread: Float[np.ndarray, "columns"]
+    inside: bool = False
+    usual: Float[np.ndarray, "kept size"] | None = None
+
+    @classmethod
+    def of(cls, given: Any, rows: int | None = None, *, inside: bool = False) -> "Conditions":
+        """Find the kinds of a condition's columns in the training rows.
+
+        Args:
+            given: a table, a dict of columns, or an array (rows,) or (rows, columns).
+            rows: how many there must be.
+            inside: whether they are columns of X itself.
+
+        Raises:
+            LogvarError: a cell is missing, or the number of rows is another.
+        """
+        table = _table(given, rows)
+        schema = _schema(table)
+        plain = cls(schema, np.zeros(len(schema)), np.ones(len(schema)), inside)
+        cells = plain._cells(table)
+        numbers = np.array([not column.levels for column in schema])
+        spread = cells.std(0)
+        fitted = dataclasses.replace(
+            plain,
+            centre=np.where(numbers, cells.mean(0), 0.0),
+            spread=np.where(numbers & (spread > 0), spread, 1.0),
+        )
+        every = max(1, -(-len(cells) // _KEPT))
+        return dataclasses.replace(fitted, usual=fitted._coded(cells[::every]))
+
+    def __str__(self) -> str:
+        return ", ".join(f"{column.name} ({_said(column)})" for column in self.schema)
+
+    @property
+    def names(self) -> tuple[Name, ...]:
+        """The names of the columns."""
+        return self.schema.names
+
+    @property
+    def sizes(self) -> list[int]:
+        """The number of values of each column: one for a number, one for each level."""
+        return [max(1, len(column.levels)) for column in self.schema]
+
+    @property
+    def size(self) -> int:
+        """The number of values that the model reads."""
+        return sum(self.sizes)
+
+    def matrix(self, given: Any, rows: int | None = None) -> Matrix:
+        """Return a condition as the model reads it.
+
+        Args:
+            given: a table, a dict, or an array with the columns that were fitted; a dict of single
+                values is one condition for all rows.
+            rows: how many there must be; one row stands for all of them.
+
+        Raises:
+            LogvarError: a column is not there, a cell is missing, a level was never seen, or the
+                number of rows is another.
+        """
+        return self._coded(self._cells(self.table(given, rows)))
+
+    def table(self, given: Any, rows: int | None = None) -> Table:
+        """Return a condition as a table of so many rows, in the order of the fitted columns."""
+        if isinstance(given, Mapping):
+            given = {k: v if _is_many(v) else [v] for k, v in given.items()}
+        elif not is_table(given) and np.ndim(given) < 2:
+            given = np.reshape(np.asarray(given), (-1, 1))
+        table = _table(given, None)
+        if table.names == tuple(range(len(table.names))) and len(table.names) == len(self.schema):
+            table = dataclasses.replace(table, names=self.names)
+        absent = [name for name in self.names if name not in table.names]
+        if absent:
+            raise LogvarError(
+                f"condition lacks {', '.join(map(repr, absent))}: the model was told {self}; give "
+                "all of them"
+            )
+        columns = tuple(table[name] for name in self.names)
+        table = dataclasses.replace(table, names=self.names, columns=columns, natives=())
+        if rows is not None and len(table) == 1 != rows:
+            from logvar.data.table.rows import rows_of
+
+            return rows_of(dataclasses.replace(table, index=None), np.zeros(rows, np.int64))
+        _check_rows(table, rows)
+        return table
+
+    def with_levels_of(self, given: Any) -> "Conditions | None":
+        """Return these conditions with the levels that rows have and the fitted ones did not.
+
+        None if there is no such level. New levels come after the old ones of their column.
+        """
+        table = self.table(given)
+        columns = []
+        for column, values in zip(self.schema, table.columns, strict=True):
+            if column.levels:
+                more = _schema(Table((column.name,), (values,), table.container)).columns[0].levels
+                new = [level for level in more if level not in column.levels]
+                column = dataclasses.replace(column, levels=(*column.levels, *new))
+            columns.append(column)
+        if tuple(columns) == self.schema.columns:
+            return None
+        wider = dataclasses.replace(self, schema=Schema(tuple(columns)))
+        return dataclasses.replace(wider, usual=wider.matrix(table)[:_KEPT])
+
+    def sources_in(self, wider: "Conditions") -> list[tuple[int, ...]]:
+        """For each value of wider conditions, the values of these that its weights start from."""
+        sources: list[tuple[int, ...]] = []
+        start = 0
+        for ours, theirs in zip(self.sizes, wider.sizes, strict=True):
+            own = range(start, start + ours)
+            sources += [(i,) for i in own] + [tuple(own)] * (theirs - ours)
+            start += ours
+        return sources
+
+    def as_toml(self) -> str:
+        """Return the text of a run's condition.toml."""
+        import tomli_w
+
+        kept = self.usual if self.usual is not None else np.zeros((0, self.size))
+        head = {
+            "inside": self.inside,
+            "centre": self.centre.tolist(),
+            "spread": self.spread.tolist(),
+            "usual": [[float(value) for value in row] for row in kept],
+        }
+        return f"{tomli_w.dumps(head)}\n{self.schema.as_toml()}"
+
+    @staticmethod
+    def from_toml(text: str) -> "Conditions":
+        """Read what `as_toml` writes.
+
+        Raises:
+            LogvarError: the text is not valid.
+        """
+        schema = Schema.from_toml(text)
+        head = tomllib.loads(text)
+        try:
+            found = Conditions(
+                schema,
+                np.asarray(head["centre"], np.float64).reshape(len(schema)),
+                np.asarray(head["spread"], np.float64).reshape(len(schema)),
+                bool(head["inside"]),
+            )
+            usual = np.asarray(head["usual"], np.float32).reshape(-1, found.size)
+        except (KeyError, ValueError, TypeError) as error:
+            raise LogvarError(f"the condition is not what logvar wrote ({error})") from error
+        return dataclasses.replace(found, usual=usual)
+
+    def _cells(self, table: Table) -> np.ndarray:
+        from logvar.data.table.cells import cells_of
+
+        cells = cells_of(table, self.schema, "condition")
+        missing = np.argwhere(np.isnan(cells))
+        if len(missing):
+            row, column = missing[0].tolist()
+            raise LogvarError(
+                f"condition has no value in row {row}, column {self.names[column]!r}: each row "
+                "needs one; drop such rows, or give a missing value a level of its own"
+            )
+        return cells
+
+    def _coded(self, cells: np.ndarray) -> Matrix:
+        parts = []
+        for j, column in enumerate(self.schema):
+            if column.levels:
+                parts.append(np.eye(len(column.levels))[cells[:, j].astype(np.int64)])
+            else:
+                parts.append((cells[:, j : j + 1] - self.centre[j]) / self.spread[j])
+        return np.concatenate(parts, axis=1).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Told:
+    """The conditions of the rows of one fit, in the order of the rows.
+
+    Args:
+        form: what they are.
+        rows: (rows, size), of the training rows; before `split`, of the held-out ones, too.
+        held_out: (held out, size); None if no row is held out, or not yet.
+    """
+
+    form: Conditions
+    rows: Matrix
+    held_out: Float[np.ndarray, "held_out size"] | None = None
+
+    def counted(self, sample_weight: Any) -> "Told":
+        """Leave out the rows that weigh nothing, as `logvar.data.intake.counted` does."""
+        weight = weights_of(sample_weight, len(self.rows))
+        if weight is None or weight.all():
+            return self
+        return dataclasses.replace(self, rows=self.rows[weight > 0])
+
+    def split(self, settings: TrainingSettings) -> "Told":
+        """Hold out the rows that `logvar.data.intake.held_out_of` holds out."""
+        if self.held_out is not None:
+            return self
+        kept, others = split(len(self.rows), settings.validation_fraction, settings.random_state)
+        held_out = self.rows[others] if len(others) else None
+        return dataclasses.replace(self, rows=self.rows[kept], held_out=held_out)
+
+
+def names_of(condition: Any) -> tuple[Name, ...]:
+    """Return the names of columns of X, if the condition is given by names; empty otherwise."""
+    if isinstance(condition, str):
+        return (condition,)
+    if isinstance(condition, list | tuple) and condition:
+        return tuple(condition) if all(isinstance(name, str) for name in condition) else ()
+    return ()
+
+
+def _table(given: Any, rows: int | None) -> Table:
+    if not is_table(given):
+        array = np.asarray(given)
+        if array.ndim == 1:
+            array = array[:, None]
+        if array.ndim != 2:
+            raise LogvarError(
+                f"condition has shape {array.shape}: expected (rows,) or (rows, columns)"
+            )
+        given = {j: array[:, j].tolist() for j in range(array.shape[1])}
+    table = as_table(given, "condition")
+    _check_rows(table, rows)
+    return table
+
+
+def _check_rows(table: Table, rows: int | None) -> None:
+    if rows is not None and len(table) != rows:
+        raise LogvarError(f"condition has {len(table):,} rows: expected {rows:,}, one for each row")
+
+
+def _schema(table: Table) -> Schema:
+    """Return the kinds of a condition's columns: levels or numbers."""
+    from logvar.data.table.kinds import found
+
+    kinds = {name: _kind(column) for name, column in zip(table.names, table.columns, strict=True)}
+    return found(dataclasses.replace(table, row_labels=()), kinds)
+
+
+def _kind(column: Any) -> str:
+    from logvar.data.table.arrow import family
+
+    kind = family(column.type)
+    if kind in ("date", "time", "duration"):
+        return "date"
+    if (kind == "integer" and len(column.unique()) > _LEVELS) or kind in ("float", "decimal"):
+        return "real"
+    return "categorical"
+
+
+def _said(column: Column) -> str:
+    if column.kind not in WITH_LEVELS:
+        return "number"
+    some: Sequence[Level] = column.levels[:10]
+    return ", ".join(map(str, some)) + (", …" if len(column.levels) > 10 else "")
+
+
+def _is_many(value: Any) -> bool:
+    return not isinstance(value, str) and hasattr(value, "__len__")

@@ -1,0 +1,81 @@
+"""`logvar outliers`: scores, who is odd, why; a fit of its own or a run's model; wrong input."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from logvar.estimator import VAE
+from logvar.fitted_methods import OddCell
+from logvar.outliers import OutlierVAE
+from tests.cli.test_tables import logvar, read, rows_of_people, write
+
+SMALL = {"latent_dim": 2, "network": "mlp(hidden=[8])", "epochs": 2, "steps": 0, "n_samples": 3}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a table, and a detector that was fitted to it."""
+    folder = tmp_path_factory.mktemp("outliers")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        write("people.csv", rows_of_people())
+        detector = OutlierVAE(**SMALL, contamination=0.2, schema={"key": "identifier"})
+        detector.fit("people.csv", source="people.csv").save("run")
+        yield detector
+
+
+def test_it_fits_and_writes_who_is_odd(place, monkeypatch):
+    def explained(vae, X, top, n_samples):
+        return [[OddCell("plan", "gold", -4.1, 4.0)] for _ in range(60)]
+
+    monkeypatch.setattr(VAE, "explain", explained)  # compiles for seconds, and has its own tests
+    line = "outliers people.csv --out odd.csv --contamination 0.1 --steps 40 --explain"
+    done = logvar(f"{line} --id key --importance-samples 3")
+    assert done.code == 0, done.errors
+    names, rows = read("odd.csv")
+    assert names[:6] == ["key", "log_likelihood", "odd", "odd1", "odd1_value", "odd1_nats"]
+    assert [row[0] for row in rows] == [f"p{i}" for i in range(60)]
+    scores, odd = np.array([[float(row[1]), int(row[2])] for row in rows]).T
+    assert odd.sum() == 6 and scores[odd == 1].max() < scores[odd == 0].min()
+    assert "6 rows of 60 odd" in done.out and f"lowest: row {np.argmin(scores)} with" in done.out
+
+
+def test_it_takes_a_runs_model_and_its_threshold(place):
+    done = logvar("outliers people.csv --run run --out again.csv --importance-samples 3")
+    assert done.code == 0, done.errors
+    scores = np.array([float(row[1]) for row in read("again.csv")[1]])
+    np.testing.assert_array_equal(scores, place.train_scores_)
+    odd = np.array([row[2] == "1" for row in read("again.csv")[1]])
+    np.testing.assert_array_equal(odd, scores < place.offset_)
+    assert odd.sum() == 12 and "contamination 0.2" in done.out
+
+    line = "outliers people.csv --run run --out again.npy --contamination 0.5"
+    assert logvar(f"{line} --importance-samples 3").code == 0
+    both = np.load("again.npy")
+    np.testing.assert_array_equal(both[:, 0], place.train_scores_)
+    assert both[:, 1].sum() == 30
+
+
+BAD = {
+    "people.csv --out bad.csv --contamination 0": "--contamination is '0': expected auto, or a share",
+    "people.csv --out bad.csv --contamination 0.6": "at most 0.5",
+    "people.csv --out bad.csv --contamination half": "--contamination is 'half'",
+    "people.csv --out bad.csv --run nothing": "nothing is not a folder",
+    "people.csv --out bad.csv --run run --steps 5": "is trained already",
+    "people.csv --out bad.csv --steps -1": "steps is -1",
+    "people.csv --out bad.csv --objective trimed": "did you mean 'trimmed'",
+    "people.csv --out people.csv": "is the data itself",
+    "people.csv --out bad.xls": "ends in '.xls'",
+    "people.csv --out bad.npy --explain": "--explain writes names and values",
+    "nobody.csv --out bad.csv": "no file or folder nobody.csv",
+}
+
+
+@pytest.mark.parametrize(("line", "said"), BAD.items())
+def test_wrong_input_is_one_line_and_writes_nothing(place, line, said):
+    before = Path("people.csv").read_bytes()
+    done = logvar(f"outliers {line}")
+    assert done.code == 2 and said in done.errors
+    assert done.errors.count("\n") == 1 and "Traceback" not in done.errors
+    assert Path("people.csv").read_bytes() == before and not list(Path().glob("bad.*"))
