@@ -155,6 +155,22 @@ def test_a_column_of_a_table_is_the_label():
     assert np.mean(of_column.predict(new)[24:] == of_column.classes_[Y[24:]]) > 0.8
 
 
+def test_labels_stand_beside_a_condition():
+    """The condition says which half of the rows have 10 added; the label is learned as before."""
+    side = np.arange(240) % 2
+    moved = X + 10 * side[:, None].astype(np.float32)
+    both = model(epochs=30).fit(moved, SOME, condition=side)
+    assert both.score(moved[24:], Y[24:], condition=side[24:]) > 0.8
+    drawn = both.sample(200, label=1, condition=side[:200])
+    gap = drawn[side[:200] == 1].mean(0) - drawn[side[:200] == 0].mean(0)
+    np.testing.assert_allclose(gap, 10, atol=2.5)
+    Z = both.transform(moved[:3], condition=side[:3])
+    told = both.inverse_transform(Z, side[:3], label=both.predict(moved[:3], side[:3]))
+    np.testing.assert_allclose(both.reconstruct(moved[:3], side[:3]), told, rtol=1e-5)
+    with pytest.raises(LogvarError, match="fitted with a condition"):
+        both.predict(moved)
+
+
 INVALID = [
     ({}, np.full(240, -1), r"no known label in 240 rows"),
     ({}, np.where(Y == 0, 1, -1), r"one class, 1, in \d+ known labels \(−1 is an unknown label"),
@@ -177,11 +193,13 @@ def test_invalid_input_is_one_clear_line(settings, y, message):
 
 
 def test_labels_that_were_never_seen(fitted):
-    for call in (fitted.sample, lambda n, label: fitted.inverse_transform(X[:n, :1], label)):
+    for call in (fitted.sample, lambda n, label: fitted.inverse_transform(X[:n, :1], label=label)):
         with pytest.raises(LogvarError, match="label 7 is none of .* fitted on: 0, 1, 2"):
             call(2, label=7)
         with pytest.raises(LogvarError, match="has 3 entries, 0 of them unknown"):
             call(2, label=[0, 1, 2])
+    with pytest.raises(LogvarError, match="beside where or a sampler"):
+        fitted.sample(2, label=1, where={"a": 1})
     with pytest.raises(LogvarError, match="learns a label, and there is none"):
         logvar.VAE(objective="labelled").fit(X)
 

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import softmax
 from sklearn.base import ClassifierMixin
+from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 from logvar.assembly.tables import Intake
@@ -80,46 +81,46 @@ class VAEClassifier(ClassifierMixin, VAE):
     def class_prior_(self) -> Float[np.ndarray, "classes"]:
         return np.exp(np.asarray(self._model.log_prior, np.float64))
 
-    def predict_proba(self, X) -> Float[np.ndarray, "rows classes"]:
+    def predict_proba(self, X, condition=None) -> Float[np.ndarray, "rows classes"]:
         """Return q(y | x) of each row, in the order of `classes_`."""
-        return softmax(self._label_scores(X), axis=1)
+        return softmax(self._label_scores(X, condition), axis=1)
 
-    def predict(self, X) -> np.ndarray:
+    def predict(self, X, condition=None) -> np.ndarray:
         """Return the most probable label of each row."""
-        best = np.argmax(self._label_scores(X), axis=1)
+        best = np.argmax(self._label_scores(X, condition), axis=1)
         return self.classes_[best]
 
-    def reconstruct(self, X) -> Any:
-        """Encode and decode X: E[x | z, y] at the most probable label and its posterior mean."""
-        check_is_fitted(self, "model_")
-        given = self._taken_in(X)
-        label = self._labels.one_hot(np.argmax(self._label_scores(X), axis=1))
-        means = decode(self.model_, self._embeddings(X), label)
-        return self.fitted_.given_back(means, given.table)
+    def score(self, X, y, sample_weight=None, condition=None) -> float:
+        """Return the accuracy: the share of rows whose most probable label is y."""
+        return float(accuracy_score(y, self.predict(X, condition), sample_weight=sample_weight))
 
-    def inverse_transform(self, Z, label=None) -> Any:
+    def inverse_transform(self, Z, condition=None, *, label=None) -> Any:
         """Decode latents (rows, latent) to E[x | z, y] in the data's own units.
 
         Args:
             Z: as `transform` returns them.
+            condition: for a conditional model, as for `VAE`.
             label: one label for all rows, or one for each; None gives E[x | z], the average over
                 the labels by p(y).
         """
         if label is None:
-            return super().inverse_transform(Z)
+            return super().inverse_transform(Z, condition)
         check_is_fitted(self, "model_")
         latents = as_float32(as_rows(Z, "Z"), "Z").astype(np.float32, copy=False)
-        codes = self._codes_of(label, len(latents))
-        return self.fitted_.given_back(decode(self.model_, latents, self._labels.one_hot(codes)))
+        told = self._told(condition, self._codes_of(label, len(latents)))
+        return self.fitted_.given_back(decode(self.model_, latents, told))
 
     def sample(
         self,
         n_samples: int = 1,
         *,
         label=None,
+        where: Any = None,
         mean: bool = False,
         missing: bool = False,
+        sampler: str = "prior",
         random_state=None,
+        condition=None,
     ) -> Any:
         """Draw from the model: y from p(y), z from p(z), then x from p(x | z, y).
 
@@ -128,13 +129,26 @@ class VAEClassifier(ClassifierMixin, VAE):
         Args:
             n_samples: how many.
             label: a label for all rows, or one for each, instead of draws from p(y).
+            where: for a table, cells that all rows are to have, as for `VAE`; labels are then
+                drawn given the cells, and not returned.
             mean: return E[x | z, y] instead of a draw of x.
             missing: for a table, leave cells out as they are left out of the training rows.
+            sampler: "prior", for others do not know the labels.
             random_state: the seed; by default that of the estimator.
+            condition: for a conditional model, as for `VAE`.
 
         Raises:
-            LogvarError: a label is none of `classes_`.
+            LogvarError: a label is none of `classes_`, or is given beside `where`.
         """
+        if where is not None or sampler != "prior":
+            if label is not None:
+                raise LogvarError(
+                    f"label is {label!r}, beside where or a sampler: give one of them"
+                )
+            return super().sample(
+                n_samples, where=where, mean=mean, missing=missing, sampler=sampler,
+                random_state=random_state, condition=condition,
+            )  # fmt: skip
         check_is_fitted(self, "model_")
         n, fitted = draws_of(n_samples), self.fitted_
         seed = fitted.seed if random_state is None else seed_of(random_state)
@@ -143,10 +157,12 @@ class VAEClassifier(ClassifierMixin, VAE):
             codes = np.searchsorted(np.cumsum(self.class_prior_)[:-1], generator.random(n), "right")
         else:
             codes = self._codes_of(label, n)
-        drawn = draw(self.model_, n, seed, mean=mean, condition=self._labels.one_hot(codes))
+        drawn = draw(self.model_, n, seed, mean=mean, condition=self._told(condition, codes))
         cells = fitted.in_own_units(drawn)
-        rows = fitted.as_given(fitted.with_holes(cells, seed) if missing else cells)
-        return self._with_labels(rows, codes)
+        cells = fitted.with_holes(cells, seed) if missing else cells
+        told = fitted.conditions
+        beside = None if told is None or not told.inside else told.table(condition, n)
+        return self._with_labels(fitted.as_given(cells, beside=beside), codes)
 
     # Shared by these methods.
 
@@ -162,8 +178,13 @@ class VAEClassifier(ClassifierMixin, VAE):
         assert isinstance(model, LabelledVAE)
         return model
 
-    def _label_scores(self, X) -> Float[np.ndarray, "rows classes"]:
-        rows, preparation = self._stored(X)
+    def _told(self, condition: Any, codes: Codes) -> Float[np.ndarray, "rows size"]:
+        """Return what decoder and encoder are told of rows: their condition if any, and label."""
+        label, other = self._labels.one_hot(codes), self.fitted_.told(condition, len(codes))
+        return label if other is None else np.column_stack([other, label])
+
+    def _label_scores(self, X, condition: Any) -> Float[np.ndarray, "rows classes"]:
+        rows, preparation = self._stored(X, condition)
         scores = label_scores(self._model, rows, preparation, self.fitted_.seed)
         return scores.astype(np.float64)
 

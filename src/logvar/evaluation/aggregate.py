@@ -87,7 +87,8 @@ def aggregate(
         which = np.sort(host_stream(seed, Purpose.AGGREGATE).permutation(len(examples))[:n])
     stored, words = examples.stored[which], examples.words[which]
     codes = encode_stored(model, stored, words, preparation, seed)
-    task = _Task(model, host_int(seed), jax.tree.map(padded, codes), host_int(n))
+    # With labels, codes are those of the most probable one, and z alone is compared.
+    task = _Task(model.conditional, host_int(seed), jax.tree.map(padded, codes), host_int(n))
     number = np.arange(n, dtype=np.int32)
     found = in_blocks(_block, task, number, codes, words)
     log_q, log_aggregate, log_p, z, from_prior = (array.astype(np.float64) for array in found)

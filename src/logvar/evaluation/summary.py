@@ -190,7 +190,8 @@ def _of_the_aggregate(
     if found is None:
         return []
     n, nats = len(found.log_q), "nats per example"
-    how = f"q(z) averaged over {n:,} rows, one sample each"
+    at = "" if model.conditional is model else ", at their most probable labels"
+    how = f"q(z) averaged over {n:,} rows{at}, one sample each"
     told = found.mutual_information
     figures = [
         _mean("mutual_information", told, nats, f"I(x; z), {how}; at most log {n:,}"),

@@ -43,6 +43,11 @@ class VAEModel(Model):
         return self.posterior.scale
 
     @property
+    def conditional(self) -> "VAEModel":
+        """The model of x and z alone: itself, unless it also has a label."""
+        return self
+
+    @property
     def has_missing(self) -> bool:
         return self.missing
 
