@@ -180,8 +180,6 @@ def _model(
     return with_classifier(model, shares, decisions.network, own.classes, seed, shapes, drawn)
 
 
-
-
 @dataclasses.dataclass(frozen=True)
 class Run:
     """Everything that training needs, built from a recipe and rows."""
