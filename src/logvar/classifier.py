@@ -80,21 +80,22 @@ class VAEClassifier(ClassifierMixin, VAE):
     def class_prior_(self) -> Float[np.ndarray, "classes"]:
         return np.exp(np.asarray(self._model.log_prior, np.float64))
 
-    def predict_proba(self, X) -> Float[np.ndarray, "rows classes"]:
+    def predict_proba(self, X, condition=None) -> Float[np.ndarray, "rows classes"]:
         """Return q(y | x) of each row, in the order of `classes_`."""
-        return softmax(self._label_scores(X), axis=1)
+        return softmax(self._label_scores(X, condition), axis=1)
 
-    def predict(self, X) -> np.ndarray:
+    def predict(self, X, condition=None) -> np.ndarray:
         """Return the most probable label of each row."""
-        best = np.argmax(self._label_scores(X), axis=1)
+        best = np.argmax(self._label_scores(X, condition), axis=1)
         return self.classes_[best]
 
-    def reconstruct(self, X) -> Any:
+    def reconstruct(self, X, condition=None) -> Any:
         """Encode and decode X: E[x | z, y] at the most probable label and its posterior mean."""
         check_is_fitted(self, "model_")
-        given = self._taken_in(X)
-        label = self._labels.one_hot(np.argmax(self._label_scores(X), axis=1))
-        means = decode(self.model_, self._embeddings(X), label)
+        given = self._taken_in(X, condition)
+        label = self._labels.one_hot(np.argmax(self._label_scores(X, condition), axis=1))
+        told = _beside(given.condition, label)
+        means = decode(self.model_, self._embeddings(X, condition), told)
         return self.fitted_.given_back(means, given.table)
 
     def inverse_transform(self, Z, label=None) -> Any:
@@ -112,7 +113,7 @@ class VAEClassifier(ClassifierMixin, VAE):
         codes = self._codes_of(label, len(latents))
         return self.fitted_.given_back(decode(self.model_, latents, self._labels.one_hot(codes)))
 
-    def sample(
+    def sample(  # type: ignore[override]  # z given cells, or from a sampler, is of no label
         self,
         n_samples: int = 1,
         *,
@@ -120,6 +121,7 @@ class VAEClassifier(ClassifierMixin, VAE):
         mean: bool = False,
         missing: bool = False,
         random_state=None,
+        condition=None,
     ) -> Any:
         """Draw from the model: y from p(y), z from p(z), then x from p(x | z, y).
 
@@ -131,6 +133,7 @@ class VAEClassifier(ClassifierMixin, VAE):
             mean: return E[x | z, y] instead of a draw of x.
             missing: for a table, leave cells out as they are left out of the training rows.
             random_state: the seed; by default that of the estimator.
+            condition: for a conditional model, as for `VAE.sample`.
 
         Raises:
             LogvarError: a label is none of `classes_`.
@@ -143,7 +146,8 @@ class VAEClassifier(ClassifierMixin, VAE):
             codes = np.searchsorted(np.cumsum(self.class_prior_)[:-1], generator.random(n), "right")
         else:
             codes = self._codes_of(label, n)
-        drawn = draw(self.model_, n, seed, mean=mean, condition=self._labels.one_hot(codes))
+        told = _beside(fitted.told(condition, n), self._labels.one_hot(codes))
+        drawn = draw(self.model_, n, seed, mean=mean, condition=told)
         cells = fitted.in_own_units(drawn)
         rows = fitted.as_given(fitted.with_holes(cells, seed) if missing else cells)
         return self._with_labels(rows, codes)
@@ -162,8 +166,8 @@ class VAEClassifier(ClassifierMixin, VAE):
         assert isinstance(model, LabelledVAE)
         return model
 
-    def _label_scores(self, X) -> Float[np.ndarray, "rows classes"]:
-        rows, preparation = self._stored(X)
+    def _label_scores(self, X, condition=None) -> Float[np.ndarray, "rows classes"]:
+        rows, preparation = self._stored(X, condition)
         scores = label_scores(self._model, rows, preparation, self.fitted_.seed)
         return scores.astype(np.float64)
 
@@ -231,3 +235,8 @@ def _signature(of: Any) -> inspect.Signature:
 VAEClassifier.__init__.__signature__ = _signature(VAE.__init__)  # type: ignore[attr-defined]
 VAEClassifier.fit.__signature__ = inspect.signature(VAE.fit)  # type: ignore[attr-defined]
 VAEClassifier.__signature__ = _signature(VAE)
+
+
+def _beside(condition: np.ndarray | None, label: np.ndarray) -> np.ndarray:
+    """Return a condition with the label after it, as the model reads them."""
+    return label if condition is None else np.concatenate([condition, label], axis=1)
