@@ -90,7 +90,9 @@ class VAEClassifier(ClassifierMixin, VAE):
         best = np.argmax(self._label_scores(X, condition), axis=1)
         return self.classes_[best]
 
-    def score(self, X, y, sample_weight=None, condition=None) -> float:
+    def score(  # type: ignore[override]  # scikit-learn's order of arguments for a classifier
+        self, X, y, sample_weight=None, condition=None
+    ) -> float:
         """Return the accuracy: the share of rows whose most probable label is y."""
         return float(accuracy_score(y, self.predict(X, condition), sample_weight=sample_weight))
 

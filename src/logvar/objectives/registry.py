@@ -81,7 +81,7 @@ def names() -> list[str]:
     Example:
         >>> import logvar
         >>> logvar.objectives.names()[:5]
-        ['elbo', 'iwae', 'miwae', 'piwae', 'ciwae']
+        ['elbo', 'iwae', 'labelled', 'miwae', 'piwae']
     """
     return OBJECTIVES.names()
 

@@ -56,8 +56,8 @@ class ObjectiveSettings:
 
     objective: Annotated[
         str,
-        "elbo, iwae, labelled (which learns a label) and others; with settings, "
-        "'elbo(beta=4, warmup=20)' or 'iwae(samples=5)'; see "
+        "elbo, iwae, miwae, piwae, ciwae, renyi, beta-tc, dip, mmd, factor, trimmed, or labelled, "
+        "which learns a label; with settings, 'elbo(beta=4, warmup=20)' or 'iwae(samples=5)'; see "
         "`logvar parts objective`",
     ] = "elbo"
 
