@@ -316,6 +316,7 @@ def test_draws_have_the_mean_and_variance_of_the_density():
     cases = np.array([(1e-3, 1e-2), (3.0, 0.5), (3e4, 200.0), (1e6, 1e8), (1e12, 10.0)])
     n, zeros, (mean, theta) = 2_000, np.array([0.4, 0.4, 1e-9, 1e-9, 0.1]), cases.T
     settings = {"library": "none", "typical_library": 5.0 * n, "dispersion": "per-example"}
+    settings["inverse_dispersion"] = 1.0  # so that outputs are log θ themselves
     likelihood = likelihoods.get(NAMES[2], **settings).build((n, 5))
     raw = np.log([mean, theta, zeros / (1 - zeros)])
     outputs = jnp.asarray(np.repeat(raw[:, None], n, 1), jnp.float32)

@@ -16,6 +16,7 @@ def test_pixels_and_what_a_model_gives_for_them_are_as_bright(monkeypatch):
         reconstruct=lambda images: images,
         sample=lambda n, mean: np.resize(PIXELS, (n, 8, 8)),
         inverse_transform=lambda codes: np.resize(PIXELS, (len(codes), 8, 8)),
+        samplers_={},
     )
     shown = []
     monkeypatch.setattr(figures, "tiles", lambda images, *_, **__: shown.append(images) or "")

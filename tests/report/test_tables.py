@@ -205,7 +205,7 @@ def fake_fitted():
     fitted.table = TableForm(schema_given(SCHEMA, table), table.container)
     fitted.units = fitted.model = None
     fitted.usual_cells = np.zeros(3)
-    fitted.read = lambda cells: (cells, None)
+    fitted.read = lambda cells, told=None: (cells, None)
     fitted.in_own_units = lambda cells: cells
     return fitted
 

@@ -64,11 +64,8 @@ def read_sparse(path: Path) -> SparseRows | None:
     """
     import scipy.sparse
 
-    if not zipfile.is_zipfile(path):
+    if not {"format.npy", "shape.npy"} <= _members(path):
         return None
-    with zipfile.ZipFile(path) as archive:
-        if not {"format.npy", "shape.npy"} <= set(archive.namelist()):
-            return None
     try:
         return sparse_rows(scipy.sparse.load_npz(path), str(path))
     except LogvarError:
@@ -81,6 +78,15 @@ def read_sparse(path: Path) -> SparseRows | None:
             f"{path} is no whole sparse matrix ({error}): expected what scipy.sparse.save_npz "
             "writes; write it again"
         ) from error
+
+
+def _members(path: Path) -> set[str]:
+    """Return the names in an archive; none if it is broken, which NumPy's reader will say."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return set(archive.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, EOFError):
+        return set()
 
 
 def _without_zeros(rows: SparseRows) -> SparseRows:
