@@ -15,6 +15,7 @@ import pytest
 import logvar
 from logvar.assembly import skeleton
 from logvar.assembly.decisions import Decisions
+from logvar.assembly.parts import check_fit, specs
 from logvar.data.table.units import TableUnits
 from logvar.models.batch import Batch
 from logvar.objectives import OBJECTIVES
@@ -57,11 +58,19 @@ def data():
     }  # fmt: skip
 
 
+def recipe_of(posterior, prior, likelihood, objective="elbo"):
+    return Recipe().replace(
+        posterior=posterior,
+        prior=prior,
+        likelihood=likelihood,
+        objective=objective,
+        latent_dim=LATENTS,
+    )
+
+
 def model_of(posterior, prior, likelihood):
     decisions, units, shape, batch = data()[likelihood]
-    recipe = Recipe().replace(
-        posterior=posterior, prior=prior, likelihood=likelihood, latent_dim=LATENTS
-    )
+    recipe = recipe_of(posterior, prior, likelihood)
     return skeleton(recipe, decisions, shape, units=units), batch
 
 
@@ -73,8 +82,10 @@ def traced(model, batch, objective):
         params, rest = eqx.partition(model, trainable(model))
         eps = noise(model.noise_like(), jax.random.key(0), (ROWS, objective.samples))
 
+        at = moment(objective=objective, latent_dim=LATENTS)
+
         def loss(params):
-            return objective(eqx.combine(params, rest), batch, eps, moment())
+            return objective(eqx.combine(params, rest), batch, eps, at)
 
         return *jax.value_and_grad(loss, has_aux=True)(params), params
 
@@ -83,8 +94,9 @@ def traced(model, batch, objective):
     return jax.eval_shape(lambda a, b: value_and_gradient(a, static, b), arrays, batch)
 
 
-def traced_or_refused(model, batch, objective):
+def traced_or_refused(model, batch, objective, recipe):
     try:
+        check_fit(specs(recipe))
         return traced(model, batch, objective)
     except logvar.LogvarError as error:
         return str(error)
@@ -104,7 +116,8 @@ def test_every_combination_traces_or_is_refused_in_one_line(posterior, prior):
         model, batch = model_of(posterior, prior, likelihood)
         for text in OBJECTIVE_TEXTS:
             objective = logvar.objectives.get(text)
-            found = traced_or_refused(model, batch, objective)
+            recipe = recipe_of(posterior, prior, likelihood, text)
+            found = traced_or_refused(model, batch, objective, recipe)
             if isinstance(found, str):
                 assert "\n" not in found, text
                 continue
