@@ -280,6 +280,7 @@ def test_options_of_the_compiler_are_chosen_by_what_is_fixed(installed):
 class Model(eqx.Module):
     encoder: Dense
     decoder: Dense
+    networks = ("encoder", "decoder")
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="accelerators round on request")
