@@ -99,7 +99,7 @@ def likelihoods(folder):
         if name == "mixed":  # for tables with a schema
             continue
         rows = np.round(IRIS * 10) if name in INTEGERS else IRIS
-        rows = IRIS / 10 if name == "bernoulli" else rows
+        rows = IRIS / 10 if "bernoulli" in name else rows
         vae = logvar.VAE(**SMALL, likelihood=name).fit(rows)
         scores = vae.score_samples(rows, n_samples=3)
         assert np.isfinite(scores).all(), name
