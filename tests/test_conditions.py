@@ -174,3 +174,20 @@ def test_a_model_without_a_condition_takes_none():
         logvar.VAE(**SETTINGS).fit(X, condition=np.where(np.arange(N) == 1, np.nan, DOSE))
     with pytest.raises(logvar.LogvarError, match="condition has 239 rows: expected 240"):
         logvar.VAE(**SETTINGS).fit(X, condition=DOSE[1:])
+
+
+def test_the_command_line_draws_rows_of_a_condition(tmp_path, capsys):
+    from logvar.cli.results import sample
+
+    table = {"n": [1, 2] * (N // 2), "x": X[:, 0]}
+    run = logvar.VAE(**SETTINGS, epochs=1).fit(table, condition="n").save(tmp_path / "run")
+    sample(run, tmp_path / "some.csv", 2, False, False, None, condition={"n": "2"})
+    assert (tmp_path / "some.csv").read_text().splitlines()[0].startswith('"n","x"')
+    for told, message in (
+        ({"n": "9"}, "never saw"),
+        ({"m": "2"}, "unknown column"),
+        (None, "needs|give condition"),
+    ):
+        with pytest.raises(logvar.LogvarError, match=message):
+            sample(run, tmp_path / "none.csv", 2, False, False, None, condition=told)
+    assert not (tmp_path / "none.csv").exists()

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -60,6 +61,7 @@ def sample(
     where: Mapping[str, str] | None = None,
     sampler: str = "prior",
     label: str | None = None,
+    condition: Mapping[str, str] | None = None,
 ) -> None:
     """Draw examples from a run's model, of one label or with the cells of `where` if given.
 
@@ -67,7 +69,7 @@ def sample(
     """
     vae = _opened(run, out, None)
     mean = pictures.check_images(vae, out) or mean
-    told = {} if label is None else {"label": label_in(vae, label)}
+    told: dict[str, Any] = {} if label is None else {"label": label_in(vae, label)}
     if told and (where or sampler != "prior"):
         raise LogvarError("--label goes with neither --where nor --from: give one of them")
     what = "E[x | z]" if mean else "draws of x"
@@ -81,16 +83,35 @@ def sample(
     if not where:
         if not told:
             told = {"sampler": sampler}
+        if condition is not None:
+            told["condition"] = _condition(vae, condition)
         drawn = vae.sample(n, mean=mean, missing=missing, random_state=seed, **told)
         write_examples(vae, out, drawn, what=what)
         return
-    found = vae.sampling(n, where=where, mean=mean, missing=missing, random_state=seed)
+    found = vae.sampling(
+        n,
+        where=where,
+        mean=mean,
+        missing=missing,
+        random_state=seed,
+        condition=None if condition is None else _condition(vae, condition),
+    )
     given = ", ".join(f"{name}={value}" for name, value in where.items())
     write_examples(vae, out, found.rows, what=f"{what} given {given}")
     say(
         f"effective samples of {found.draws:,} draws of z: {found.effective_samples:,.0f}; log "
         f"p({given}) = {found.log_probability:.2f} nats under the model"
     )
+
+
+def _condition(vae: VAE, texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return a condition with the values that its texts stand for.
+
+    Raises:
+        LogvarError: the model was fitted without one, or a text does not fit.
+    """
+    form = vae.fitted_.conditions
+    return dict(texts) if form is None else form.read(texts)
 
 
 def _opened(run: Path, out: Path, data: str | None) -> VAE:

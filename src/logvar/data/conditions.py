@@ -16,7 +16,7 @@ from logvar.data.intake import weights_of
 from logvar.data.order import split
 from logvar.data.table.frame import Table, as_table, is_table
 from logvar.data.table.schema import WITH_LEVELS, Column, Level, Name, Schema
-from logvar.errors import LogvarError
+from logvar.errors import LogvarError, unknown_name
 from logvar.recipe import TrainingSettings
 
 _LEVELS = 20
@@ -133,6 +133,35 @@ class Conditions:
             return rows_of(dataclasses.replace(table, index=None), np.zeros(rows, np.int64))
         _check_rows(table, rows)
         return table
+
+    def read(self, texts: Mapping[str, str]) -> dict[str, Any]:
+        """Return values that were written as texts, as on the command line.
+
+        Raises:
+            LogvarError: a column is not one of these, or a text is no number where one is expected.
+
+        Example:
+            >>> Conditions.of({"batch": [1, 2], "dose": [0.5, 1.5]}).read(
+            ...     {"batch": "2", "dose": "1e-1"})
+            {'batch': 2, 'dose': 0.1}
+        """
+        columns = {str(column.name): column for column in self.schema}
+        values: dict[str, Any] = {}
+        for name, text in texts.items():
+            if name not in columns:
+                raise unknown_name("column of the condition", name, columns)
+            column = columns[name]
+            if column.levels:
+                by_text = {str(level): level for level in column.levels}
+                values[name] = by_text.get(text, text)  # an unseen one is refused with the others
+                continue
+            try:
+                values[name] = float(text)
+            except ValueError as error:
+                raise LogvarError(
+                    f"condition {name}={text}: expected a number, as in {name}=1.5"
+                ) from error
+        return values
 
     def with_levels_of(self, given: Any) -> "Conditions | None":
         """Return these conditions with the levels that rows have and the fitted ones did not.

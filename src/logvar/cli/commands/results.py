@@ -67,6 +67,10 @@ def sample(
         str | None,
         tyro.conf.arg(metavar="NAME=VALUE,…", help="cells of a table that all rows are to have"),
     ] = None,
+    condition: Annotated[
+        str | None,
+        tyro.conf.arg(metavar="NAME=VALUE,…", help="what a conditional model is told of all rows"),
+    ] = None,
     mean: Annotated[bool, tyro.conf.arg(help="write E[x | z] instead of a draw of x")] = False,
     sampler: Annotated[
         str,
@@ -92,9 +96,10 @@ def sample(
     check_writable(out, pictures=True)
     check_given(run)
     given = None if where is None else pairs_of(where)
+    told = None if condition is None else pairs_of(condition, "--condition")
     from logvar.cli import results
 
-    results.sample(run, out, n, mean, missing, seed, given, sampler, label)
+    results.sample(run, out, n, mean, missing, seed, given, sampler, label, told)
 
 
 def predict(run: Run, data: OwnData = None, /, *, out: Out, data_dir: DataDir = None) -> None:
