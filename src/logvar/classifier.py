@@ -152,19 +152,15 @@ class VAEClassifier(ClassifierMixin, VAE):
                 random_state=random_state, condition=condition,
             )  # fmt: skip
         check_is_fitted(self, "model_")
-        n, fitted = draws_of(n_samples), self.fitted_
-        seed = fitted.seed if random_state is None else seed_of(random_state)
+        n = draws_of(n_samples)
+        seed = self.fitted_.seed if random_state is None else seed_of(random_state)
         if label is None:
             generator = host_stream(seed, Purpose.LABEL)
             codes = np.searchsorted(np.cumsum(self.class_prior_)[:-1], generator.random(n), "right")
         else:
             codes = self._codes_of(label, n)
         drawn = draw(self.model_, n, seed, mean=mean, condition=self._told(condition, codes))
-        cells = fitted.in_own_units(drawn)
-        cells = fitted.with_holes(cells, seed) if missing else cells
-        told = fitted.conditions
-        beside = None if told is None or not told.inside else told.table(condition, n)
-        return self._with_labels(fitted.as_given(cells, beside=beside), codes)
+        return self._with_labels(self._drawn_rows(drawn, seed, missing, condition), codes)
 
     # Shared by these methods.
 

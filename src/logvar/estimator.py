@@ -28,8 +28,8 @@ from logvar.data.intake import (
     at_least_two,
     counted,
     held_out_of,
+    places_of,
     seed_of,
-    trained_on,
 )
 from logvar.data.labels import Codes, Labels
 from logvar.data.table.form import TableForm
@@ -288,12 +288,12 @@ class VAE(FittedMethods, BaseEstimator):
                 told = dataclasses.replace(told, held_out=told_again(*form_of))
             validation_data = others.rows
         label, labels = self._label_of(given, y)
-        if label is not None:
-            held_out_given = validation_data is not None
-            label = label[trained_on(len(label), sample_weight, held_out_given, recipe.training)]
         rows, weight = counted(given.rows, sample_weight)
-        if told is not None:
-            told = told.counted(sample_weight)
+        places = places_of(
+            len(given.rows), sample_weight, validation_data is not None, recipe.training
+        )
+        label = None if label is None else label[places[0]]
+        told = None if told is None else told.at(*places)
         recipe = self._for_rows(recipe, rows, form)
         all_count = len(rows) == len(given.rows)
         with given.naming(None if all_count else np.flatnonzero(sample_weight)):
@@ -301,7 +301,6 @@ class VAE(FittedMethods, BaseEstimator):
         rows, validation, weight, held_out_weight = held_out_of(
             rows, weight, validation_data, recipe.training
         )
-        told = None if told is None else told.split(recipe.training)
         run = assembly.build_run(
             recipe,
             rows,

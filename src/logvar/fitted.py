@@ -138,6 +138,12 @@ class Fitted:
         nothing = Intake(np.empty((rows, 0)), None)
         return told_again(self.conditions, nothing, None, condition, "this call")
 
+    def told_columns(self, condition: Any, rows: int) -> Table | None:
+        """Return a condition as the columns that it has in the table of `fit`; None if it has none
+        there."""
+        form = self.conditions
+        return form.table(condition, rows) if form is not None and form.inside else None
+
     def usual_condition(self, rows: int) -> np.ndarray | None:
         """Return conditions of training rows, over and over; None if the model has none."""
         usual = None if self.conditions is None else self.conditions.usual

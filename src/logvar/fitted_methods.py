@@ -1,7 +1,7 @@
 """What a trained model does with rows: embeddings, samples, scores, missing cells."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -25,6 +25,7 @@ from logvar.evaluation.elbo import elbo_terms
 from logvar.evaluation.importance import importance_log_likelihood
 from logvar.evaluation.imputation import cell_log_likelihood
 from logvar.evaluation.summary import Evaluation, evaluate
+from logvar.explaining import OddCell, odd_cells
 from logvar.fitted import FittedAttributes, PartAndMethod
 from logvar.imputing import Imputation, imputed
 from logvar.objectives.elbo import ELBO
@@ -32,17 +33,6 @@ from logvar.samplers import FittedSampler, Sampler
 from logvar.samplers.storage import check_sampled, kept_sampler, name_of
 from logvar.sampling import Sampling, sampled_where
 from logvar.storage.compiled import keep_compiled_programs
-
-
-class OddCell(NamedTuple):
-    """An observed cell and how probable it is given the row's other cells."""
-
-    column: Any
-    value: Any
-    log_likelihood: float
-    """log p(x_j | the other cells), nats."""
-    surprise: float
-    """How far that is below what is usual for the column, nats."""
 
 
 class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin):
@@ -91,7 +81,7 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
         """
         check_is_fitted(self, "model_")
         given = self._taken_in(X, condition)
-        means = reconstruct(self.model_, *self._stored(X, condition), self.fitted_.seed)
+        means = reconstruct(self.model_, *self._stored(given), self.fitted_.seed)
         return self.fitted_.given_back(means, given.table)
 
     def impute(
@@ -163,26 +153,12 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
             n_samples: draws of z for each row.
             condition: of each row, for a conditional model, unless it is in columns of X.
         """
-        scores = self.score_cells(X, n_samples, condition=condition)
+        check_is_fitted(self, "model_")
+        given = self._taken_in(X, condition)
+        scores = self.score_cells(given, n_samples)
         if scores.ndim != 2:
             raise LogvarError(f"X has examples of shape {scores.shape[1:]}: expected a table")
-        given, columns = self._taken_in(X, condition), self.fitted_.column_names
-        surprise = self.fitted_.usual_cells - scores
-        explained = []
-        for i, row in enumerate(surprise):
-            order = np.argsort(-row)[: min(top, int(np.isfinite(row).sum()))]
-            explained.append(
-                [
-                    OddCell(
-                        columns[j],
-                        self.fitted_.value_of(given, i, int(j)),
-                        float(scores[i, j]),
-                        float(row[j]),
-                    )
-                    for j in order
-                ]
-            )
-        return explained
+        return odd_cells(self.fitted_, given, scores, top)
 
     def fit_sampler(self, X, sampler: str | Sampler = "mixture") -> Any:
         """Fit another distribution of z to posterior draws of X, for `sample(sampler=…)`.
@@ -250,11 +226,7 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
         else:
             latents = kept_sampler(self.samplers_, sampler).draw(n, seed)
             drawn = draw_from(self.model_, latents, seed, mean=mean, condition=given)
-        cells = fitted.in_own_units(drawn)
-        cells = fitted.with_holes(cells, seed) if missing else cells
-        told = fitted.conditions
-        beside = None if told is None or not told.inside else told.table(condition, n)
-        return fitted.as_given(cells, beside=beside)
+        return self._drawn_rows(drawn, seed, missing, condition)
 
     def sampling(
         self,
@@ -364,7 +336,9 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
     # Shared by these methods.
 
     def _taken_in(self, X, condition=None) -> Intake:
-        """Return X as rows of the fitted model's shape."""
+        """Return X as rows of the fitted model's shape; rows that are so already as they are."""
+        if isinstance(X, Intake):
+            return X
         fitted = self.fitted_
         given = fitted.take_in(X, condition=condition)
         rows = fitting(given.rows, fitted.shape)
@@ -384,6 +358,13 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
             examples, preparation = self.fitted_.read(given.rows, given.condition)
         warn_of_outside(examples)
         return examples, preparation
+
+    def _drawn_rows(self, drawn: np.ndarray, seed: int, missing: bool, condition: Any) -> Any:
+        """Return draws in the model's units as the rows of `fit` came."""
+        fitted = self.fitted_
+        cells = fitted.in_own_units(drawn)
+        cells = fitted.with_holes(cells, seed) if missing else cells
+        return fitted.as_given(cells, beside=fitted.told_columns(condition, len(cells)))
 
     def _encode(self, X, condition=None) -> dict[str, np.ndarray]:
         """The code of each row: the encoder's outputs by head."""

@@ -118,11 +118,13 @@ class OutlierVAE(OutlierMixin, VAE):
             X: rows, as for `fit`.
             n_samples: draws of z for each row; by default those of the estimator.
         """
+        check_is_fitted(self, "model_")
+        given = self._taken_in(X, condition)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", OutsideTrainingRange)  # such rows are what is sought
             draws = self.n_samples if n_samples is None else n_samples
-            scores = super().score_samples(X, draws, condition=condition)
-        rows = self._taken_in(X, condition).rows
+            scores = super().score_samples(given, draws)
+        rows = given.rows
         if isinstance(rows, SparseRows) or not has_missing(rows):
             return scores
         # Without this, rows with more holes would have fewer terms and other scores.

@@ -84,9 +84,7 @@ def sampled_where(
         cells = fitted.with_holes(cells, seed)
     cells = np.where(np.isnan(given), cells, given).astype(cells.dtype)
     _say(found.effective_samples, found.draws)
-    of_model = fitted.conditions
-    beside = of_model.table(condition, n) if of_model is not None and of_model.inside else None
-    rows = fitted.as_given(cells, beside=beside)
+    rows = fitted.as_given(cells, beside=fitted.told_columns(condition, n))
     return Sampling(rows, found.effective_samples, found.draws, found.log_probability)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from logvar.estimator import VAE
-from logvar.fitted_methods import OddCell
+from logvar.explaining import OddCell
 from logvar.outliers import OutlierVAE
 from tests.cli.test_tables import logvar, read, rows_of_people, write
 

@@ -16,7 +16,7 @@ from logvar.cli import fitting
 from logvar.cli.main import main
 from logvar.data.table.frame import as_table
 from logvar.estimator import VAE
-from logvar.fitted_methods import OddCell
+from logvar.explaining import OddCell
 from logvar.recipe import Recipe
 
 NAMES = ["key", "age", "sex", "joined", "income", "plan", "planned", "group"]

@@ -12,7 +12,7 @@ from logvar.cli.inputs import all_rows, given_for
 from logvar.cli.outputs import numbered, refuse_its_data, write_examples, write_numbers
 from logvar.data.table.schema import Name
 from logvar.errors import LogvarError
-from logvar.fitted_methods import OddCell
+from logvar.explaining import OddCell
 from logvar.loading import load
 from logvar.storage.compiled import keep_compiled_programs
 

@@ -12,12 +12,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from logvar.data.intake import weights_of
-from logvar.data.order import split
 from logvar.data.table.frame import Table, as_table, is_table
 from logvar.data.table.schema import WITH_LEVELS, Column, Level, Name, Schema
 from logvar.errors import LogvarError, unknown_name
-from logvar.recipe import TrainingSettings
 
 _LEVELS = 20
 """A column with at most this many different integers is one of levels."""
@@ -254,7 +251,7 @@ class Told:
 
     Args:
         form: what they are.
-        rows: (rows, size), of the training rows; before `split`, of the held-out ones, too.
+        rows: (rows, size), of the training rows; before `at`, of all rows of X.
         held_out: (held out, size); None if no row is held out, or not yet.
     """
 
@@ -262,20 +259,11 @@ class Told:
     rows: Matrix
     held_out: Float[np.ndarray, "held_out size"] | None = None
 
-    def counted(self, sample_weight: Any) -> "Told":
-        """Leave out the rows that weigh nothing, as `logvar.data.intake.counted` does."""
-        weight = weights_of(sample_weight, len(self.rows))
-        if weight is None or weight.all():
-            return self
-        return dataclasses.replace(self, rows=self.rows[weight > 0])
-
-    def split(self, settings: TrainingSettings) -> "Told":
-        """Hold out the rows that `logvar.data.intake.held_out_of` holds out."""
-        if self.held_out is not None:
-            return self
-        kept, others = split(len(self.rows), settings.validation_fraction, settings.random_state)
-        held_out = self.rows[others] if len(others) else None
-        return dataclasses.replace(self, rows=self.rows[kept], held_out=held_out)
+    def at(self, trained: np.ndarray, held_out: np.ndarray) -> "Told":
+        """Return the conditions of the rows to train on and to hold out; given ones stay."""
+        own = self.held_out is None and len(held_out)
+        others = self.rows[held_out] if own else self.held_out
+        return dataclasses.replace(self, rows=self.rows[trained], held_out=others)
 
 
 def names_of(condition: Any) -> tuple[Name, ...]:

@@ -80,10 +80,10 @@ def held_out_of(
     return Split(rows, validation, weight, None)
 
 
-def trained_on(
+def places_of(
     rows: int, sample_weight: Any, held_out_given: bool, settings: TrainingSettings
-) -> Int[np.ndarray, "trained"]:
-    """Return the indices of the rows that `counted` and `held_out_of` leave to train on.
+) -> tuple[Int[np.ndarray, "trained"], Int[np.ndarray, "held_out"]]:
+    """Return the indices of the rows that `counted` and `held_out_of` train on, and hold out.
 
     Args:
         rows: their number.
@@ -94,8 +94,9 @@ def trained_on(
     weight = weights_of(sample_weight, rows)
     kept = np.arange(rows) if weight is None else np.flatnonzero(weight > 0)
     if held_out_given:
-        return kept
-    return kept[split(len(kept), settings.validation_fraction, settings.random_state)[0]]
+        return kept, kept[:0]
+    trained, held_out = split(len(kept), settings.validation_fraction, settings.random_state)
+    return kept[trained], kept[held_out]
 
 
 def counted(rows: Rows, sample_weight: Any) -> tuple[Rows, Float[np.ndarray, "rows"] | None]:

@@ -1,8 +1,10 @@
 """Encode, decode and draw in blocks of rows, as NumPy arrays."""
 
+from collections.abc import Callable
+
 import jax
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, UInt32
 
 from logvar.backend.compiling import host_int
 from logvar.backend.sparse import Rows
@@ -23,9 +25,7 @@ def encode(
     Dynamic binarization is a function of (seed, the row's bytes).
     """
     examples = examples_of(rows)
-    # Hashing rows for noise that is never drawn would take a fifth of the time.
-    words = examples.words if preparation.draws else np.zeros((len(examples), 2), np.uint32)
-    return encode_stored(model, examples.stored, words, preparation, seed)
+    return encode_stored(model, examples.stored, _words(examples, preparation), preparation, seed)
 
 
 def encode_stored(
@@ -39,11 +39,7 @@ def label_scores(
     model: LabelledVAE, rows: np.ndarray | Examples, preparation: Preparation, seed: int
 ) -> np.ndarray:
     """Return log q(y | x) of each row, up to a constant for each row; (rows, classes)."""
-    examples = examples_of(rows)
-    words = examples.words if preparation.draws else np.zeros((len(examples), 2), np.uint32)
-    task = (model, preparation, host_int(seed))
-    scores: np.ndarray = in_blocks(_label_scores, task, examples.stored, words)
-    return scores
+    return _by_row(_label_scores, model, rows, preparation, seed)
 
 
 def decode(model: Model, latents: np.ndarray, condition: np.ndarray | None = None) -> np.ndarray:
@@ -64,9 +60,7 @@ def reconstruct(
 
     Counts are at the row's own library size.
     """
-    examples = examples_of(rows)
-    words = examples.words if preparation.draws else np.zeros((len(examples), 2), np.uint32)
-    return in_blocks(_reconstruct, (model, preparation, host_int(seed)), examples.stored, words)
+    return _by_row(_reconstruct, model, rows, preparation, seed)
 
 
 def draw(
@@ -84,25 +78,6 @@ def draw(
     task = (model, host_int(seed))
     indices = np.arange(n, dtype=np.uint32)
     return in_blocks(_sample_means if mean else _samples, task, indices, condition)
-
-
-def _encode(task: tuple, rows: Batch, words: Array):
-    model, preparation, seed = task
-
-    def row(row: Batch, word: Array):
-        example = preparation.batch(row, row_key(seed, Purpose.BINARIZATION, word))
-        return model.representative(model.encode(example))
-
-    return jax.vmap(row)(rows, words)
-
-
-def _label_scores(task: tuple, rows: Batch, words: Array) -> Array:
-    model, preparation, seed = task
-
-    def row(row: Batch, word: Array) -> Array:
-        return model.logits(preparation.batch(row, row_key(seed, Purpose.BINARIZATION, word)))
-
-    return jax.vmap(row)(rows, words)
 
 
 def draw_posterior(
@@ -129,25 +104,55 @@ def draw_from(
     return in_blocks(_samples_at, (model, host_int(seed)), indices, latents, condition)
 
 
-def _drawn_codes(task: tuple, rows: Batch, words: Array) -> Array:
-    model, preparation, seed = task
+def _words(examples: Examples, preparation: Preparation) -> UInt32[np.ndarray, "rows 2"]:
+    """Return the keys of rows for their preparation alone; zeros if it draws nothing.
 
-    def row(row: Batch, word: Array) -> Array:
-        code = model.encode(preparation.batch(row, row_key(seed, Purpose.BINARIZATION, word)))
-        drawn = row_noise(seed, word, 1, model.noise_like())
-        return model.draw(code, jax.tree.map(lambda leaf: leaf[0], drawn))
+    Hashing rows for noise that is never drawn would take a fifth of the time.
+    """
+    return examples.words if preparation.draws else np.zeros((len(examples), 2), np.uint32)
 
-    return jax.vmap(row)(rows, words)
+
+def _by_row(
+    function: Callable, model: Model, rows: Rows | Examples, preparation: Preparation, seed: int
+) -> np.ndarray:
+    """Return a function of each row whose only noise is that of its preparation."""
+    examples = examples_of(rows)
+    task, words = (model, preparation, host_int(seed)), _words(examples, preparation)
+    found: np.ndarray = in_blocks(function, task, examples.stored, words)
+    return found
+
+
+def _prepared(task: tuple, rows: Batch, words: Array) -> Batch:
+    """Return stored rows as the model reads them."""
+    _, preparation, seed = task
+    keys = jax.vmap(lambda word: row_key(seed, Purpose.BINARIZATION, word))(words)
+    return jax.vmap(preparation.batch)(rows, keys)
+
+
+def _encode(task: tuple, rows: Batch, words: Array):
+    model = task[0]
+    examples = _prepared(task, rows, words)
+    return jax.vmap(lambda example: model.representative(model.encode(example)))(examples)
+
+
+def _label_scores(task: tuple, rows: Batch, words: Array) -> Array:
+    return jax.vmap(task[0].logits)(_prepared(task, rows, words))
 
 
 def _reconstruct(task: tuple, rows: Batch, words: Array) -> Array:
-    model, preparation, seed = task
+    model = task[0]
+    examples = _prepared(task, rows, words)
+    return jax.vmap(lambda example: model.reconstruction(example, model.encode(example)))(examples)
 
-    def row(row: Batch, word: Array) -> Array:
-        example = preparation.batch(row, row_key(seed, Purpose.BINARIZATION, word))
-        return model.reconstruction(example, model.encode(example))
 
-    return jax.vmap(row)(rows, words)
+def _drawn_codes(task: tuple, rows: Batch, words: Array) -> Array:
+    model, _, seed = task
+
+    def drawn(example: Batch, word: Array) -> Array:
+        noise = row_noise(seed, word, 1, model.noise_like())
+        return model.draw(model.encode(example), jax.tree.map(lambda leaf: leaf[0], noise))
+
+    return jax.vmap(drawn)(_prepared(task, rows, words), words)
 
 
 def _decode(model: Model, latents: Array, condition: Array | None) -> Array:

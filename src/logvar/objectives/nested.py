@@ -25,7 +25,18 @@ from logvar.registry import setting
 OUTER, INNER = 5, 10
 
 
-class MultiplyImportanceWeighted(Objective):
+class _OfSeveralBounds(Objective):
+    """M bounds of K draws each."""
+
+    outer: int = setting(OUTER, help="M, how many bounds are averaged", at_least=1)
+    inner: int = setting(INNER, help="K, draws of z for each bound", at_least=1)
+
+    @property  # type: ignore[misc]
+    def samples(self) -> int:  # type: ignore[override]
+        return self.outer * self.inner
+
+
+class MultiplyImportanceWeighted(_OfSeveralBounds):
     """−(1/M)·Σ log (1/K)·Σ p(x, z)/q(z | x): the mean of M bounds of K draws each (MIWAE).
 
     M = 1 is IWAE, K = 1 the ELBO. More draws in a bound tighten it, and drown the encoder's
@@ -37,13 +48,6 @@ class MultiplyImportanceWeighted(Objective):
         inner: K.
     """
 
-    outer: int = setting(OUTER, help="M, how many bounds are averaged", at_least=1)
-    inner: int = setting(INNER, help="K, draws of z for each bound", at_least=1)
-
-    @property  # type: ignore[misc]
-    def samples(self) -> int:  # type: ignore[override]
-        return self.outer * self.inner
-
     def __call__(
         self, model: Model, batch: Batch, noise: PyTree, moment: Moment
     ) -> tuple[Scalar, Terms]:
@@ -52,7 +56,7 @@ class MultiplyImportanceWeighted(Objective):
         return -average(bounds, batch.weights), averaged(each, batch.weights)
 
 
-class PartlyImportanceWeighted(Objective):
+class PartlyImportanceWeighted(_OfSeveralBounds):
     """The decoder learns from one bound of M·K draws, the encoder from M bounds of K (PIWAE).
 
     Same draws for both. The loss is that of the decoder, −log (1/MK)·Σ w. Whatever reaches it
@@ -63,13 +67,6 @@ class PartlyImportanceWeighted(Objective):
         outer: M.
         inner: K.
     """
-
-    outer: int = setting(OUTER, help="M, how many bounds the encoder averages", at_least=1)
-    inner: int = setting(INNER, help="K, draws of z for each of these", at_least=1)
-
-    @property  # type: ignore[misc]
-    def samples(self) -> int:  # type: ignore[override]
-        return self.outer * self.inner
 
     def __call__(
         self, model: Model, batch: Batch, noise: PyTree, moment: Moment
