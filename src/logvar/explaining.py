@@ -1,4 +1,4 @@
-"""The oddest cells of rows: those whose probability given the row's other cells is unusually low."""
+"""The oddest cells of rows: those far less probable, given the other cells, than is usual."""
 
 from typing import Any, NamedTuple
 
