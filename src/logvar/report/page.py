@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "elbo": "ELBO",
+    "aggregate_kl": "aggregate KL",
+    "mmd_to_prior": "MMD to prior",
     "log_likelihood": "log-likelihood",
     "bits_per_dimension": "bits per dimension",
     "reconstruction": "reconstruction",
