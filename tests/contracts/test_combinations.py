@@ -67,7 +67,7 @@ def model_of(posterior, prior, likelihood):
     return skeleton(recipe, decisions, shape, units=units), batch
 
 
-def traced(model, batch, objective):
+def traced(model, batch, objective, latent_dim=LATENTS):
     """The shapes of (loss, terms), of the gradient and of the weights."""
 
     def value_and_gradient(arrays, static, batch):
@@ -76,7 +76,7 @@ def traced(model, batch, objective):
         eps = noise(model.noise_like(), jax.random.key(0), (ROWS, objective.samples))
 
         def loss(params):
-            at = moment(objective=objective, latent_dim=LATENTS)
+            at = moment(objective=objective, latent_dim=latent_dim)
             return objective(eqx.combine(params, rest), batch, eps, at)
 
         return *jax.value_and_grad(loss, has_aux=True)(params), params
