@@ -244,7 +244,7 @@ def _is_whole(column: np.ndarray) -> bool:
 def _as_numbers(schema: Schema) -> Schema:
     """Return the schema with all columns of numbers as plain real numbers."""
     columns = [
-        Column(c.name, "real", "a number", dtype=c.dtype, native=c.native)
+        Column(c.name, "real", "a number", dtype=c.dtype, native=c.native, notation=c.notation)
         if c.is_modelled and _holds_numbers(c)
         else c
         for c in schema
