@@ -96,7 +96,7 @@ def fit(
         raise problem
     try:
         judged = judged_rows(dataset, vae.fitted_)
-        evaluation = vae.evaluate(judged.rows, split=judged.split, n_importance=importance_samples)
+        evaluation = vae.evaluate(judged.taken, split=judged.split, n_importance=importance_samples)
         _write_results(folder.path, vae, evaluation, judged, seconds)
         print_evaluation(evaluation)
     finally:
@@ -240,4 +240,4 @@ def _write_results(
         folder / run_folder.TIMING, "".join(run_folder.to_json_line(line) for line in clocks)
     )
     write_atomically(folder / run_folder.EVALUATION, run_folder.to_json(evaluation.as_dict()))
-    write_report(folder / run_folder.REPORT, vae, evaluation, judged.rows, judged.labels, seconds)
+    write_report(folder / run_folder.REPORT, vae, evaluation, judged.shown, judged.labels, seconds)

@@ -82,16 +82,23 @@ def write(
         with ArrayWriter(path, len(array)) as writer:
             writer.append(array)
         return
-    import pyarrow as pa
-
     from logvar.data.table.writing import write_table
+
+    write_table(as_columns(array, names, files), path)
+
+
+def as_columns(
+    array: np.ndarray, names: Sequence[str] | None = None, files: Sequence[str] = ()
+) -> Table:
+    """Return an array as a table, flat after its first axis; see `write`."""
+    import pyarrow as pa
 
     flat = array.reshape(len(array), -1)
     columns = {"file": pa.array(list(files))} if files else {}
     for i, name in enumerate(names or [f"x{i}" for i in range(flat.shape[1])]):
         columns[name] = pa.array(np.ascontiguousarray(flat[:, i]), from_pandas=True)
     chunked = tuple(pa.chunked_array([column]) for column in columns.values())
-    write_table(Table(tuple(columns), chunked, "arrow"), path)
+    return Table(tuple(columns), chunked, "arrow")
 
 
 class ArrayWriter:

@@ -178,7 +178,7 @@ def _number(cell: int | float | None, number: Number) -> str | None:
     else:
         whole, point, rest = np.format_float_positional(cell + 0, trim="-").partition(".")
         text = f"{'-' * whole.startswith('-')}{int(whole.lstrip('-')):,}{point}{rest}"
-    swapped = text.translate(str.maketrans({",": number.between, ".": number.mark}))
+    swapped = text.translate({ord(","): number.between, ord("."): number.mark})
     return swapped + number.percent
 
 
