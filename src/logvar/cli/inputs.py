@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from logvar.assembly.tables import Intake
+from logvar.backend.streamed import StreamedRows
 from logvar.cli.console import say
 from logvar.data import sources
 from logvar.data.annotated import is_annotated, named_columns
@@ -14,6 +15,7 @@ from logvar.data.images.shapes import fitting
 from logvar.data.order import split
 from logvar.data.paths import BUILT_IN, TABLES, ending
 from logvar.data.sources import Dataset
+from logvar.data.streams.npy import open_npy
 from logvar.data.table.choices import Choices
 from logvar.data.table.form import TableForm
 from logvar.data.table.frame import Table
@@ -24,6 +26,8 @@ from logvar.estimator import VAE
 from logvar.fitted import Fitted
 from logvar.recipe import Recipe
 
+_LARGE = 1 << 26
+"""Bytes from which on a .npy file is not read as a whole."""
 Some = Any
 """An array, sparse rows, a `Table` or an AnnData object."""
 
@@ -89,10 +93,13 @@ def load_for(fitted: Fitted, data: str | None, data_dir: str | None) -> Dataset:
 
 
 def all_rows(vae: VAE, data: str | None, data_dir: str | None) -> Given:
-    """Return training and test rows together."""
+    """Return training and test rows together; a large .npy file is read block by block."""
+    name, form = data or vae.recipe_.data.data, vae.fitted_.table
+    streamed = None if vae.recipe_.data.reading else _streamed(name)
+    if streamed is not None:
+        return Given((streamed,), name)
     dataset = load_for(vae.fitted_, data, data_dir)
-    rows, form = dataset.train, vae.fitted_.table
-    name = data or vae.recipe_.data.data
+    rows = dataset.train
     if is_annotated(rows):
         identifiers, labels = named_columns(rows, Choices.of(vae.recipe_.data).said())
         names: dict[Any, Any] = {
@@ -112,6 +119,17 @@ def all_rows(vae: VAE, data: str | None, data_dir: str | None) -> Given:
     if dataset.test is None:
         return Given((rows,), name, dataset.names)
     return Given((rows, dataset.test), name, dataset.names + dataset.test_names)
+
+
+def _streamed(source: str) -> StreamedRows | None:
+    """Return the rows of a large .npy file that can be read a few at a time, and None otherwise."""
+    path = Path(source)
+    if path.suffix.lower() != ".npy" or not path.is_file() or path.stat().st_size < _LARGE:
+        return None
+    try:
+        return StreamedRows(open_npy(path))
+    except LogvarError:
+        return None  # reading it as a whole may do, or says why not
 
 
 def given_for(fitted: Fitted, rows: Some, name: str = "X") -> Intake:

@@ -29,8 +29,8 @@ def evaluate(
     vae = load(run)
     judged = rows_for(vae.fitted_, data, data_dir)
     known = None if factors is None else known_factors(factors)
-    settings = {"split": judged.split, "n_importance": importance_samples}
-    print_evaluation(vae.evaluate(judged.taken, **settings))
+    rows, split = judged.taken, judged.split
+    print_evaluation(vae.evaluate(rows, split=split, n_importance=importance_samples))
     if known is not None:
         say(f"disentanglement, {disentanglement(vae.transform(judged.taken), known)}")
 

@@ -100,6 +100,9 @@ class TableWriter:
             self._waiting = [rest] * (len(rest) > 0)
             if self._writer is None:
                 self._writer = self._opened(some.schema)
+            if self._form != ".parquet":
+                # A copy, for a file of Arrow shows how its rows lay in memory.
+                some = some.take(pa.array(range(len(some)), pa.int64()))
             self._writer.write_table(some)
 
     def _opened(self, schema: pa.Schema) -> Any:
