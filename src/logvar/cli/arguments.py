@@ -130,7 +130,7 @@ ComparedSettings = _flags(
     "ComparedSettings",
     (
         "scale", "random_state", "initial_sigma", "match", "validation_fraction",
-        "on_divergence", "from_run",
+        "on_divergence", "from_run", "window",
     ),
 )  # fmt: skip
 

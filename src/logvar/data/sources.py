@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from logvar.backend.sparse import Rows, SparseRows
+from logvar.backend.streamed import StreamedRows
 from logvar.data import arrays, drawn, idx
 from logvar.data.annotated import ENDING, cells_of, named_columns, read_h5ad
+from logvar.data.facts import bytes_of, facts_of, fits_float32
 from logvar.data.images.arrays import read_as_images
 from logvar.data.images.reading import ImageReading, read_folder
 from logvar.data.paths import BUILT_IN, TABLES, check_readable, ending, stem
@@ -175,33 +177,26 @@ def fingerprint(rows: Rows) -> str:
             digest.update(np.ascontiguousarray(array).data)
         digest.update(fingerprint(rows.values[:, None]).encode())
         return digest.hexdigest()
+    if isinstance(rows, StreamedRows):
+        return facts_of(rows).sha256
     if rows.dtype == np.uint8:
         return _digest(rows, np.uint8)
     spans = [slice(i, i + _ROWS_AT_ONCE) for i in range(0, len(rows), _ROWS_AT_ONCE)]
-    with np.errstate(over="ignore"):
-        narrow = all(_fits_float32(rows[s]) for s in spans)
+    narrow = all(fits_float32(rows[s]) for s in spans)
     return _digest(rows, np.float32 if narrow else np.float64)
 
 
 def fingerprints(rows: Rows) -> set[str]:
     """Return all hashes these data may have: logvar 0.1 rounded real numbers to float32."""
-    if isinstance(rows, SparseRows):
+    if isinstance(rows, SparseRows | StreamedRows):
         return {fingerprint(rows)}
     return {fingerprint(rows)} | ({_digest(rows, np.float32)} if rows.dtype != np.uint8 else set())
-
-
-def _fits_float32(rows: np.ndarray) -> bool:
-    return bool(((rows.astype(np.float32) == rows) | np.isnan(rows)).all())
 
 
 def _digest(rows: np.ndarray, dtype: DTypeLike) -> str:
     digest = hashlib.sha256(f"{np.dtype(dtype).str} {rows.shape}".encode())
     for start in range(0, len(rows), _ROWS_AT_ONCE):
-        with np.errstate(over="ignore"):
-            some = rows[start : start + _ROWS_AT_ONCE].astype(dtype, copy=False)
-        if some.dtype.kind == "f" and np.isnan(some).any():
-            some = np.where(np.isnan(some), some.dtype.type(np.nan), some)  # one NaN of the many
-        digest.update(np.ascontiguousarray(some).data)
+        digest.update(bytes_of(rows[start : start + _ROWS_AT_ONCE], dtype))
     return digest.hexdigest()
 
 
