@@ -71,7 +71,7 @@ class Fitted:
     features: tuple[str, ...] | None = None
     """The names of the columns, if the training rows are no table and yet have names: genes."""
     conditions: Conditions | None = None
-    """What a conditional model is told of each row."""
+    """The conditions of the model, if it has any."""
     labels: Labels | None = None
     """The labels that the model tells apart, if it learned any."""
 

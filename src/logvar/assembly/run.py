@@ -203,7 +203,7 @@ class Run:
     table: TableForm | None = None
     """The form of the table that the rows are from."""
     conditions: Conditions | None = None
-    """What the model is told of each row."""
+    """The conditions of the model, if it has any."""
     labels: Labels | None = None
     """The labels that are learned."""
     window: Window | None = None

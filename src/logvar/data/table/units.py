@@ -1,4 +1,4 @@
-"""What a model reads of a table's cells, fitted to the training cells, and the way back."""
+"""Between a table's cells and the numbers that a model reads, fitted to the training cells."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -88,7 +88,7 @@ class TableUnits:
 
     @property
     def placeholder(self) -> Float[np.ndarray, "columns six"]:
-        """What a model reads in place of missing cells."""
+        """The numbers that stand in for missing cells."""
         return self.to_model(np.full((1, len(self.forms)), np.nan))[0][0]
 
     def to_model(
