@@ -253,6 +253,18 @@ def taken_in_again(
         return Intake(sparse_rows(X, name), None)
     if _is_numbers_as_objects(X):
         X = dense_rows(X, name)
+    if is_streamed(X):
+        streamed = streamed_rows(X, name)
+        if form is None:
+            return Intake(streamed, None)
+        X = OfNumbers(streamed)
+    if isinstance(X, LargeTable) or (isinstance(X, list) and is_large(X)):
+        X = large_table(X, name)
+        if form is not None:
+            if isinstance(X, OfNumbers):
+                X = X.called(form.schema.names, name)
+            return Intake(cells_of_large(X, form.schema, name), form)
+        X = X.whole()
     if form is None:
         rows = dense_rows(_array_of(X, name) if is_table(X) else X, name)
         return Intake(rows, None)

@@ -19,7 +19,8 @@ Data = Annotated[
     tyro.conf.arg(
         metavar="DATA",
         help="digits, mnist, shapes, a table (.csv .tsv .csv.gz .parquet .arrow), a .npy or .npz "
-        "file, cells (.h5ad), or a folder of images or IDX files",
+        "file, cells (.h5ad), a folder of images or IDX files, or several files by a pattern in "
+        "quotes: 'shard-*.npy'",
     ),
 ]
 OwnData = Annotated[

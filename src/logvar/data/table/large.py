@@ -105,6 +105,7 @@ class OfNumbers:
     """Streamed rows of numbers as a table, whose columns are called 0, 1, 2 …"""
 
     rows: StreamedRows
+    given: tuple[Name, ...] | None = None
     container: ClassVar[str] = ARRAY
 
     @property
@@ -113,7 +114,20 @@ class OfNumbers:
 
     @property
     def names(self) -> tuple[Name, ...]:
-        return tuple(range(self.rows.shape[1]))
+        return tuple(range(self.rows.shape[1])) if self.given is None else self.given
+
+    def called(self, names: tuple[Name, ...], name: str) -> "OfNumbers":
+        """Return the table with these names of columns.
+
+        Raises:
+            LogvarError: there are more or fewer columns.
+        """
+        if len(names) != self.rows.shape[1]:
+            raise LogvarError(
+                f"{name} has {self.rows.shape[1]} features, but VAE is expecting {len(names)} "
+                "features as input: give the same columns"
+            )
+        return dataclasses.replace(self, given=names)
 
     def __len__(self) -> int:
         return len(self.rows)
