@@ -137,6 +137,9 @@ def test_what_is_wrong_with_a_file_is_one_line(tmp_path):
 
 def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
     class Full:
+        def close(self):
+            pass
+
         def write(self, view):
             raise OSError(28, "No space left on device")
 

@@ -2,6 +2,7 @@
 
 import tempfile
 import threading
+import weakref
 
 import numpy as np
 
@@ -25,6 +26,7 @@ class Scratch:
     def __init__(self, name: str, shape: tuple[int, ...], dtype: np.dtype):
         self.name, self.shape, self.dtype = name, shape, dtype
         self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
         self._lock = threading.Lock()
         self._written = 0
 

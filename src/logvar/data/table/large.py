@@ -261,7 +261,7 @@ class _Seen:
         if self.levels is None:
             return
         for level in pc.unique(column).to_pylist():
-            if level not in self.levels:
+            if level is not None and level not in self.levels:
                 self.levels[level] = start + int(pc.index(column, level).as_py())
         if len(self.levels) > _MOST_LEVELS + 1:
             self.levels = None

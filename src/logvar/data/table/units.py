@@ -50,7 +50,7 @@ class TableUnits:
         cls,
         cells: "Cells | StreamedRows",
         columns: Sequence[Column],
-        sample: Cells | None = None,
+        sample: Float[np.ndarray, "some columns"] | None = None,
     ) -> "TableUnits":
         """Fit to training cells.
 
