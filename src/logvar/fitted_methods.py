@@ -1,4 +1,4 @@
-"""What a trained model does with rows: embeddings, samples, scores, missing cells."""
+"""The methods of a trained model: embeddings, samples, scores, missing cells."""
 
 from collections.abc import Callable
 from typing import Any

@@ -167,6 +167,8 @@ class SparseRows:
         return Stored(values, columns, self.starts.astype(np.int32), self.features, self.width)
 
 
+InMemory = np.ndarray | SparseRows
+"""Rows on the host, all of them in memory."""
 Rows = np.ndarray | SparseRows | StreamedRows
 """Rows on the host: an array, a sparse matrix, or rows that are read when they are needed."""
 

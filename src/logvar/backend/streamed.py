@@ -178,9 +178,16 @@ class Without:
         return self.of.dtype
 
     def read(self, where: Where) -> np.ndarray:
-        if isinstance(where, slice):
-            where = np.arange(where.start, where.stop)
-        return self.of.read(passing_over(where, self.left_out))
+        if not isinstance(where, slice):
+            return self.of.read(passing_over(where, self.left_out))
+        if where.start == where.stop:
+            return self.of.read(slice(0, 0))
+        first, last = passing_over(np.array([where.start, where.stop - 1]), self.left_out).tolist()
+        low, high = np.searchsorted(self.left_out, [first, last + 1])
+        if high - low > where.stop - where.start:  # mostly rows to pass over
+            return self.of.read(passing_over(np.arange(where.start, where.stop), self.left_out))
+        together = self.of.read(slice(first, last + 1))
+        return np.delete(together, self.left_out[low:high] - first, 0) if high > low else together
 
     def check(self) -> None:
         self.of.check()

@@ -12,11 +12,13 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from logvar.assembly.tables import Intake
+from logvar.backend.streamed import StreamedRows
 from logvar.cli.inputs import Given, given_for
 from logvar.data.annotated import is_annotated
 from logvar.data.preparation import has_missing
 from logvar.data.table.frame import Table
-from logvar.data.table.rows import rows_between
+from logvar.data.table.large import LargeTable
+from logvar.data.table.rows import beside, columns_of_kinds, rows_between
 from logvar.errors import LogvarError, OutsideTrainingRange
 from logvar.fitted import Fitted
 
@@ -26,7 +28,7 @@ _EACH = 64
 """Bytes that a row takes beside its cells: its key, its score, its place."""
 _MANY, _FEW, _LEAST = 4096, 128, 256
 """Rows that one program computes, or the other; and those of a block, for one part per core."""
-_WHOLE = 1 << 30
+_WHOLE = 1 << 28
 """Rows of at most so many bytes are all looked at when one of them cannot be read."""
 
 Result = TypeVar("Result")
@@ -38,6 +40,27 @@ class Block(NamedTuple):
     taken: Intake
     start: int
     stop: int
+    given: Given
+    """All rows."""
+
+    @property
+    def identifiers(self) -> Table | None:
+        """The columns that name the rows, or the files that the rows are from."""
+        return self._beside(self.given.identifiers, ("identifier",))
+
+    @property
+    def carried(self) -> Table | None:
+        """These and the rows' labels."""
+        return self._beside(self.given.carried, ("identifier", "label"))
+
+    def _beside(self, own: Table | None, kinds: tuple[str, ...]) -> Table | None:
+        if own is not None:
+            own = rows_between(own, self.start, self.stop)
+        elif self.taken.table is not None and self.taken.form is not None:
+            own = columns_of_kinds(self.taken.table, self.taken.form.schema, kinds)
+        if not self.given.files:
+            return own
+        return beside(own, {"file": list(self.given.files[self.start : self.stop])})
 
 
 class _LateHole(Exception):
@@ -97,7 +120,7 @@ def _blocks(given: Given, fitted: Fitted, cells: int, holes: bool) -> Iterator[B
             if start:
                 raise _LateHole
             holes = True
-        yield Block(taken._replace(first=start, holes=holes), start, stop)
+        yield Block(taken._replace(first=start, holes=holes), start, stop, given)
 
 
 def rows_at_once(bytes_per_row: int) -> int:
@@ -153,7 +176,9 @@ def _between(parts: tuple[Any, ...], start: int, stop: int) -> Any:
 
 
 def _cut(part: Any, start: int, stop: int) -> Any:
-    if (start, stop) == (0, rows_of_part(part)) and not hasattr(part, "reader"):
+    if isinstance(part, LargeTable):
+        return part.at(np.arange(start, stop))
+    if (start, stop) == (0, rows_of_part(part)) and not isinstance(part, StreamedRows):
         return part
     if isinstance(part, Table):
         return rows_between(part, start, stop)
@@ -166,6 +191,8 @@ def rows_of_part(part: Any) -> int:
 
 
 def _nbytes(part: Any) -> int:
+    if isinstance(part, LargeTable):
+        return 8 * len(part) * len(part.names)
     if isinstance(part, Table):
         return sum(column.nbytes for column in part.columns)
     return int(getattr(part, "nbytes", 0))

@@ -7,27 +7,24 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from logvar.assembly.tables import Intake
-from logvar.backend.streamed import StreamedRows
 from logvar.cli.console import say
 from logvar.data import sources
 from logvar.data.annotated import is_annotated, named_columns
 from logvar.data.images.shapes import fitting
-from logvar.data.order import split
-from logvar.data.paths import BUILT_IN, TABLES, ending
+from logvar.data.paths import BUILT_IN, TABLES, ending, is_pattern
 from logvar.data.sources import Dataset
-from logvar.data.streams.npy import open_npy
+from logvar.data.splitting import Halves, split_of
 from logvar.data.table.choices import Choices
 from logvar.data.table.form import TableForm
 from logvar.data.table.frame import Table
+from logvar.data.table.large import LargeTable
 from logvar.data.table.reading import read_table
 from logvar.data.table.rows import beside, columns_of_kinds, rows_of
+from logvar.data.windows import ALL, AUTO
 from logvar.errors import LogvarError
 from logvar.estimator import VAE
 from logvar.fitted import Fitted
-from logvar.recipe import Recipe
 
-_LARGE = 1 << 26
-"""Bytes from which on a .npy file is not read as a whole."""
 Some = Any
 """An array, sparse rows, a `Table` or an AnnData object."""
 
@@ -57,16 +54,24 @@ class Given(NamedTuple):
     files: tuple[str, ...] = ()
     """The file of each row, if each has its own."""
     identifiers: Table | None = None
-    """The columns of a table that name its rows."""
+    """Columns that name the rows, if these are no table."""
     carried: Table | None = None
-    """These and its labels."""
+    """These and their labels."""
 
     def __len__(self) -> int:
         return sum(each.shape[0] if is_annotated(each) else len(each) for each in self.parts)
 
 
-def load_for(fitted: Fitted, data: str | None, data_dir: str | None) -> Dataset:
+def load_for(
+    fitted: Fitted, data: str | None, data_dir: str | None, *, in_parts: bool = False
+) -> Dataset:
     """Load data for a run, its own or others, read as those it was fitted on.
+
+    Args:
+        fitted: the run.
+        data: which data; None for its own.
+        data_dir: where mnist is.
+        in_parts: open large files instead of reading them, however the run was trained.
 
     Raises:
         LogvarError: the data cannot be read this way, they have other columns, or the run does not
@@ -76,13 +81,21 @@ def load_for(fitted: Fitted, data: str | None, data_dir: str | None) -> Dataset:
     source = data or recipe.data.data
     if not source:
         raise LogvarError("this run does not say what data it was fitted on: give DATA")
-    if not data and source not in BUILT_IN and not Path(source).exists():
+    absent = not Path(source).exists() and not is_pattern(source)
+    if not data and source not in BUILT_IN and absent:
         raise LogvarError(
             f"this run was fitted on {source}, which is not there any more: put it back, or give "
             "DATA"
         )
     choices = Choices.of(recipe.data)
-    dataset = sources.load(source, data_dir, reading=recipe.data.reading, choices=choices)
+    window = recipe.training.window
+    dataset = sources.load(
+        source,
+        data_dir,
+        reading=recipe.data.reading,
+        choices=choices,
+        window=AUTO if in_parts and window == ALL else window,
+    )
     if isinstance(dataset.train, Table) and fitted.table is not None:
         table = _matched(dataset.train, fitted.table, source, choices)
         dataset = dataclasses.replace(dataset, train=table, notes=table.remarks)
@@ -93,13 +106,9 @@ def load_for(fitted: Fitted, data: str | None, data_dir: str | None) -> Dataset:
 
 
 def all_rows(vae: VAE, data: str | None, data_dir: str | None) -> Given:
-    """Return training and test rows together; a large .npy file is read block by block."""
-    name, form = data or vae.recipe_.data.data, vae.fitted_.table
-    streamed = None if vae.recipe_.data.reading else _streamed(name)
-    if streamed is not None:
-        return Given((streamed,), name)
-    dataset = load_for(vae.fitted_, data, data_dir)
-    rows = dataset.train
+    """Return training and test rows one after the other; large files are read in parts."""
+    dataset = load_for(vae.fitted_, data, data_dir, in_parts=True)
+    rows, name = dataset.train, data or vae.recipe_.data.data
     if is_annotated(rows):
         identifiers, labels = named_columns(rows, Choices.of(vae.recipe_.data).said())
         names: dict[Any, Any] = {
@@ -107,29 +116,9 @@ def all_rows(vae: VAE, data: str | None, data_dir: str | None) -> Given:
             **identifiers,
         }
         return Given((rows,), name, (), beside(None, names), beside(None, names | labels))
-    if isinstance(rows, Table):
-        if form is None:
-            return Given((rows,), name)
-        ids = ("identifier",)
-        return Given(
-            (rows,), name, (),
-            columns_of_kinds(rows, form.schema, ids),
-            columns_of_kinds(rows, form.schema, (*ids, "label")),
-        )  # fmt: skip
     if dataset.test is None:
         return Given((rows,), name, dataset.names)
     return Given((rows, dataset.test), name, dataset.names + dataset.test_names)
-
-
-def _streamed(source: str) -> StreamedRows | None:
-    """Return the rows of a large .npy file that can be read a few at a time, and None otherwise."""
-    path = Path(source)
-    if path.suffix.lower() != ".npy" or not path.is_file() or path.stat().st_size < _LARGE:
-        return None
-    try:
-        return StreamedRows(open_npy(path))
-    except LogvarError:
-        return None  # reading it as a whole may do, or says why not
 
 
 def given_for(fitted: Fitted, rows: Some, name: str = "X") -> Intake:
@@ -144,10 +133,10 @@ def given_for(fitted: Fitted, rows: Some, name: str = "X") -> Intake:
     return given._replace(rows=fitting(given.rows, fitted.shape))
 
 
-def split_of(dataset: Dataset, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
-    """Return (trained on, held out): the training set as `fit` splits it."""
-    settings = recipe.training
-    return split(len(dataset.train), settings.validation_fraction, settings.random_state)
+def halves_of(dataset: Dataset, fitted: Fitted) -> Halves:
+    """Return which rows of the training set `fit` trains on, and holds out."""
+    settings, n = fitted.recipe.training, len(dataset.train)
+    return split_of(n, settings.validation_fraction, settings.random_state, fitted.window(n))
 
 
 def judged_rows(dataset: Dataset, fitted: Fitted) -> Rows:
@@ -155,6 +144,9 @@ def judged_rows(dataset: Dataset, fitted: Fitted) -> Rows:
     if dataset.test is not None:
         return Rows(dataset.test, given_for(fitted, dataset.test), dataset.test_labels, "test")
     split, chosen = _judged(dataset, fitted)
+    if isinstance(dataset.train, LargeTable):
+        dataset = dataclasses.replace(dataset, train=dataset.train.at(chosen))
+        chosen = np.arange(len(dataset.train))
     labels = labels_of(dataset, fitted)
     rows = _some(dataset.train, chosen)
     taken = given_for(fitted, rows)
@@ -163,10 +155,10 @@ def judged_rows(dataset: Dataset, fitted: Fitted) -> Rows:
 
 def _judged(dataset: Dataset, fitted: Fitted) -> tuple[str, np.ndarray]:
     """Return which of the training set's rows judge a run, in words and by their numbers."""
-    kept, held_out = split_of(dataset, fitted.recipe)
-    if len(held_out):
-        return "held out, also used to stop early", held_out
-    return "train (nothing was held out)", kept
+    halves = halves_of(dataset, fitted)
+    if len(halves.held_out):
+        return "held out, also used to stop early", halves.held_out
+    return "train (nothing was held out)", halves.trained
 
 
 def rows_for(fitted: Fitted, data: str | None, data_dir: str | None) -> Rows:
@@ -176,11 +168,11 @@ def rows_for(fitted: Fitted, data: str | None, data_dir: str | None) -> Rows:
         LogvarError: no data are given, and the run's data have changed since.
     """
     dataset = load_for(fitted, data, data_dir)
-    kept, _ = split_of(dataset, fitted.recipe)
     # Cells are computed once, for the fingerprint and for whatever is judged.
     taken = given_for(fitted, dataset.train, data or fitted.recipe.data.data)
-    if fitted.data.get("sha256") in sources.fingerprints(taken.rows[kept]):
-        if dataset.test is not None:
+    trained_on = halves_of(dataset, fitted).trained_of(taken.rows)
+    if fitted.data.get("sha256") in sources.fingerprints(trained_on):
+        if dataset.test is not None or isinstance(dataset.train, LargeTable):
             return judged_rows(dataset, fitted)
         split, chosen = _judged(dataset, fitted)
         labels = labels_of(dataset, fitted)

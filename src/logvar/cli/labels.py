@@ -28,11 +28,11 @@ def predict(run: Path, data: str | None, data_dir: str | None, out: Path) -> Non
     names = [f"p({str(label).strip()})" for label in classes]
 
     def write(blocks: Iterator[Block]) -> None:
-        with Numbers(out, len(given), names, given.identifiers, given.files) as file:
+        with Numbers(out, len(given), names) as file:
             for block in blocks:
                 probabilities = vae.predict_proba(block.taken)
                 best = [classes[i] for i in np.argmax(probabilities, axis=1)]
-                file.append(probabilities, {column: best})
+                file.append(probabilities, block.identifiers, {column: best})
 
     over_blocks(given, vae.fitted_, write, len(classes))
 

@@ -41,12 +41,11 @@ def score(
 
     def write(blocks: Iterator[Block]) -> Lowest:
         lowest = Lowest()
-        names, beside = ["log_likelihood"], given.identifiers
-        with Numbers(out, len(given), names, beside, given.files) as file:
+        with Numbers(out, len(given), ["log_likelihood"]) as file:
             for block in blocks:
                 scores = vae.score_samples(block.taken, importance_samples)
                 odd = vae.explain(block.taken, TOP, importance_samples) if explain else []
-                file.append(scores, columns_of(odd) if explain else {})
+                file.append(scores, block.identifiers, columns_of(odd) if explain else {})
                 lowest.look_at(scores, odd, block.start)
         return lowest
 

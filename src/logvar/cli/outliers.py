@@ -54,13 +54,14 @@ def outliers(
 
     def write(blocks: Iterator[Block]) -> Lowest:
         lowest = Lowest()
-        with Numbers(out, len(given), names, given.identifiers, given.files) as file:
+        with Numbers(out, len(given), names) as file:
             for block in blocks:
                 some = slice(block.start, block.stop)
                 cells = _explained(detector, block) if explain else []
                 further: dict[Any, Any] = {} if alone else {"odd": odd[some].astype(int)}
                 numbers = np.column_stack([scores[some], odd[some]]) if alone else scores[some]
-                file.append(numbers, further | (columns_of(cells) if explain else {}))
+                further |= columns_of(cells) if explain else {}
+                file.append(numbers, block.identifiers, further)
                 lowest.look_at(scores[some], cells, block.start)
         return lowest
 
@@ -95,11 +96,7 @@ def _fitted(
     epochs = detector.epochs_for(len(rows))
     with ProgressBar(console, epochs, len(rows), lambda metrics: None) as bar:
         detector.fit(rows, source=absolute(data), announce=say, watcher=bar)
-    form = detector.fitted_.table
-    identifiers = None
-    if isinstance(rows, Table) and form is not None:
-        identifiers = columns_of_kinds(rows, form.schema, ("identifier",))
-    return detector, Given((rows,), data, dataset.names, identifiers)
+    return detector, Given((rows,), data, dataset.names)
 
 
 def _loaded(

@@ -14,7 +14,7 @@ from logvar.cli.console import counted, say
 from logvar.data.arrays import ArrayWriter
 from logvar.data.paths import WRITABLE, ending
 from logvar.data.table.frame import Table, as_table, is_table
-from logvar.data.table.rows import beside, rows_between
+from logvar.data.table.rows import beside
 from logvar.data.table.schema import Name
 from logvar.data.table.writing import TableWriter
 from logvar.errors import LogvarError
@@ -122,45 +122,33 @@ class Numbers(_Output):
         out: the output; a .npy file has the numbers alone.
         rows: how many rows there will be.
         names: of the columns of numbers.
-        carried: columns to their left.
-        files: the file of each row, which becomes the first column.
     """
 
-    def __init__(
-        self,
-        out: Path,
-        rows: int,
-        names: Sequence[str],
-        carried: Table | None = None,
-        files: Sequence[str] = (),
-    ):
+    def __init__(self, out: Path, rows: int, names: Sequence[str]):
         super().__init__()
         self._out, self._rows, self._names = out, rows, names
-        if files and out.suffix.lower() != ".npy":
-            carried = beside(carried, {"file": list(files)})
-        self._carried = None if carried is None else _with_whole_dictionaries(carried)
-        self._columns, self._written = len(names), 0
+        self._columns = len(names)
 
     def append(
         self,
         numbers: np.ndarray,
+        carried: Table | None,
         further: Mapping[Name, Any] = MappingProxyType({}),
     ) -> None:
         """Write the next rows.
 
         Args:
             numbers: (rows,) or (rows, columns).
+            carried: columns to their left.
             further: columns to their right.
         """
-        start, self._written = self._written, self._written + len(numbers)
         if self._out.suffix.lower() == ".npy":
             if self._writer is None:
                 self._writer = self._open.enter_context(ArrayWriter(self._out, self._rows))
             self._writer.append(numbers)
             return
-        carried = self._carried
         if carried is not None:
-            carried = rows_between(carried, start, self._written)
+            carried = _as_values(carried)
         flat = numbers.reshape(len(numbers), -1)
         columns: dict[Name, Any] = dict(zip(self._names, flat.T, strict=True))
         table = beside(carried, columns | dict(further))
@@ -173,13 +161,11 @@ class Numbers(_Output):
         return f"{self._out}: {counted(self._rows, 'row')}, {counted(self._columns, 'column')}"
 
 
-def _with_whole_dictionaries(table: Table) -> Table:
-    """Return a table whose categories have one dictionary each, as files of Arrow need it."""
-    columns = tuple(
-        column.unify_dictionaries() if hasattr(column.type, "value_type") else column
-        for column in table.columns
-    )
-    return dataclasses.replace(table, columns=columns)
+def _as_values(table: Table) -> Table:
+    """Return a table with its categories as values, whose dictionaries differ between blocks."""
+    from logvar.data.table.arrow import plain
+
+    return dataclasses.replace(table, columns=tuple(map(plain, table.columns)))
 
 
 def _numbers(table: Table, out: Path) -> np.ndarray:

@@ -36,9 +36,9 @@ def encode(run: Path, data: str | None, data_dir: str | None, out: Path) -> None
     names = [f"z{i}" for i in range(latents)]
 
     def write(blocks: Iterator[Block]) -> None:
-        with Numbers(out, len(given), names, given.carried, given.files) as file:
+        with Numbers(out, len(given), names) as file:
             for block in blocks:
-                file.append(np.asarray(vae.transform(block.taken)))
+                file.append(np.asarray(vae.transform(block.taken)), block.carried)
 
     over_blocks(given, vae.fitted_, write, latents)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from logvar import samplers
 from logvar.cli.console import say
-from logvar.cli.inputs import load_for, split_of
+from logvar.cli.inputs import halves_of, load_for
 from logvar.data.table.frame import Table
 from logvar.data.table.rows import rows_of
 from logvar.estimator import VAE
@@ -24,7 +24,7 @@ def fit_missing_sampler(vae: VAE, run: Path, sampler: str) -> None:
     if name in vae.samplers_ and (sampler == name or vae.samplers_[name][0] == text):
         return
     dataset = load_for(vae.fitted_, None, None)
-    kept, _ = split_of(dataset, vae.fitted_.recipe)
+    kept = halves_of(dataset, vae.fitted_).trained
     train = dataset.train
     rows = rows_of(train, kept) if isinstance(train, Table) else train[np.sort(kept)]
     vae.fit_sampler(rows, sampler)

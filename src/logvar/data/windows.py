@@ -61,7 +61,11 @@ def window_of(setting: int | str, rows: Rows, numbers_per_cell: int = 1) -> Wind
         >>> window_of(64, np.zeros((1000, 4))).rows
         64
     """
-    n, size = len(rows), bytes_per_row(rows, numbers_per_cell)
+    return window_for(setting, len(rows), bytes_per_row(rows, numbers_per_cell))
+
+
+def window_for(setting: int | str, n: int, size: int) -> Window:
+    """Return the window for n rows of so many bytes as a model reads them; see `window_of`."""
     held_out = max(1, HELD_OUT // size)
     if setting == AUTO:
         return Window(n if n * size <= WHOLE else max(1, AT_A_TIME // size), held_out)

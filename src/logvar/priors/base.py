@@ -28,7 +28,7 @@ class Encode(NamedTuple):
 
 
 class EncoderInputs(NamedTuple):
-    """What the encoder reads of the training rows, without mask, for priors that start at some."""
+    """Training rows as the encoder reads them, without mask, for priors that start at some."""
 
     shape: tuple[int, ...]
     """Of one example."""

@@ -38,7 +38,7 @@ kind, `logvar parts KIND NAME` one part. An object of your own is accepted where
 
 
 PRESET_KIND = "presets"
-"""What `logvar parts` lists beside the kinds of parts."""
+"""The catalogues that `logvar parts` lists beside the kinds of parts."""
 
 
 def kind_of(name: str) -> Registry:

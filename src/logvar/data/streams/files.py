@@ -37,10 +37,18 @@ class Opened:
             LogvarError: it has changed or is gone.
         """
         now = Opened.of(self.path)
-        if now != self:
+        self._compare(now.size, now.changed)
+
+    def check_descriptor(self, descriptor: int) -> None:
+        """Check that an open file is the same; see `check`."""
+        found = os.fstat(descriptor)
+        self._compare(found.st_size, found.st_mtime_ns)
+
+    def _compare(self, size: int, changed: int) -> None:
+        if (size, changed) != (self.size, self.changed):
             what = (
-                f"had {self.size:,} bytes and has {now.size:,}"
-                if now.size != self.size
+                f"had {self.size:,} bytes and has {size:,}"
+                if size != self.size
                 else "was written to"
             )
             raise LogvarError(

@@ -39,7 +39,8 @@ class NpyFile:
         bytes_per_row = rows.nbytes // count
         try:
             with open(self.opened.path, "rb", buffering=0) as file:
-                for first, at, length in _runs(where):
+                self.opened.check_descriptor(file.fileno())
+                for first, at, length in runs(where):
                     self._fill(
                         file,
                         flat[at * bytes_per_row : (at + length) * bytes_per_row],
@@ -55,17 +56,16 @@ class NpyFile:
         self.opened.check()
 
     def _fill(self, file: io.FileIO, into: np.ndarray, offset: int) -> None:
-        view = memoryview(into)
+        view = into.data
         file.seek(offset)
         while len(view):
             got = file.readinto(view)
-            if not got:
-                self.opened.check()
-                raise LogvarError(f"{self.name} ends at byte {offset:,}: expected more rows")
+            if not got:  # it became shorter since
+                raise LogvarError(f"{self.name} changed while it was read: it ends at {offset:,}")
             view, offset = view[got:], offset + got
 
 
-def _runs(where: Where) -> list[tuple[int, int, int]]:
+def runs(where: Where) -> list[tuple[int, int, int]]:
     """Return (first row, place in the result, number of rows) of each run of consecutive rows."""
     if isinstance(where, slice):
         return [(where.start, 0, where.stop - where.start)]
