@@ -34,8 +34,8 @@ DEFAULTS = {
 """Settings that differ from those of `VAE`. A row is odd if few training rows are like it, so the
 density is fitted to all rows, as closely as the steps allow."""
 SHARP = "normal(noise=fixed, sigma=0.1)"
-"""The likelihood of real numbers under "auto": the density is looked at with a width of a tenth of a
-column's spread. A learned σ depends on the other columns and on how long training takes."""
+"""The likelihood of real numbers under "auto": the density is looked at with a width of a tenth of
+a column's spread. A learned σ depends on the other columns and on how long training takes."""
 _FENCE = 1.5
 """Interquartile ranges below the lower quartile (Tukey 1977)."""
 
