@@ -177,9 +177,10 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
             LogvarError: the sampler is unknown, has more components than there are rows, or does
                 not go with the model: z on a sphere, or a condition.
         """
+        check_is_fitted(self, "model_")
+        check_sampled(self.model_)
         rows, preparation = self._stored(X)
         chosen = samplers.get(sampler)
-        check_sampled(self.model_)
         drawn = draw_posterior(self.model_, rows, preparation, self.fitted_.seed)
         text = samplers.describe(chosen)
         fitted = chosen.fit(drawn.astype(np.float64), self.fitted_.seed, self._second_stage)
