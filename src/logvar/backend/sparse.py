@@ -170,6 +170,18 @@ Rows = np.ndarray | SparseRows
 """Rows on the host: an array, or a sparse matrix."""
 
 
+def joined(first: Rows, second: Rows) -> Rows:
+    """Return the rows of both, one after the other; both are arrays, or both are sparse."""
+    if not isinstance(first, SparseRows):
+        return np.concatenate([first, array_of(second)])
+    assert isinstance(second, SparseRows)
+    starts = np.concatenate([first.starts, first.starts[-1] + second.starts[1:]])
+    values = np.concatenate([first.values, second.values])
+    return SparseRows(
+        values, np.concatenate([first.columns, second.columns]), starts, first.features
+    )
+
+
 def array_of(rows: Rows) -> np.ndarray:
     """Return rows that have to be an array.
 

@@ -60,7 +60,7 @@ def write(
     if not is_of_pictures(out):
         if reading is not None and reading.channels_first and out.suffix.lower() == ".npy":
             values = np.moveaxis(values, -1, 1)
-        arrays.write(out, values)
+        arrays.write(out, values, fitted.features)
         say(f"{out}: {len(values):,} × {what}, each of shape {values.shape[1:]}, {values.dtype}")
         return
     deep = reading is not None and reading.values == "16-bit"
