@@ -1,5 +1,6 @@
 """`logvar.VAEClassifier`: a VAE that also learns a label, of which some may be unknown."""
 
+import dataclasses
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,7 @@ from logvar.data.table.rows import columns_of_kinds, with_columns
 from logvar.errors import LogvarError
 from logvar.estimator import VAE
 from logvar.evaluation.coding import decode, draw, label_scores
+from logvar.evaluation.summary import Evaluation, accuracy
 from logvar.models.labelled import LabelledVAE
 from logvar.randomness import Purpose, host_stream
 from logvar.sampling import one_after_another
@@ -97,6 +99,39 @@ class VAEClassifier(ClassifierMixin, VAE):
     ) -> float:
         """Return the accuracy: the share of rows whose most probable label is y."""
         return float(accuracy_score(y, self.predict(X, condition), sample_weight=sample_weight))
+
+    def evaluate(
+        self, X, *, split: str = "given", n_importance: int = 100, condition=None, y=None
+    ) -> Evaluation:
+        """Compute all figures of a report on X, and the accuracy on rows whose label is known.
+
+        Args:
+            X: rows, as for `fit`.
+            split: what these rows are, in words.
+            n_importance: draws of z for each row.
+            condition: for a conditional model, as for `VAE`.
+            y: the labels, as for `fit`; None takes those of the table's own column, if it is there.
+
+        Raises:
+            LogvarError: a label is none of `classes_`, or there are not as many as rows.
+        """
+        given = self._taken_in(X, condition)
+        found = super().evaluate(given, split=split, n_importance=n_importance, condition=condition)
+        column = self._labels.column
+        if y is None and given.table is not None and column in given.table.names:
+            from logvar.data.table.arrow import plain
+
+            y = plain(given.table[column]).to_pylist()
+        if y is None:
+            return found
+        codes = self._labels.codes_of(y)
+        _check_as_many(len(given.rows), len(codes))
+        known = codes >= 0
+        if not known.any():
+            return found
+        best = np.argmax(self._label_scores(given, condition), axis=1)
+        figure = accuracy(best[known] == codes[known])
+        return dataclasses.replace(found, figures=[*found.figures, figure])
 
     def inverse_transform(self, Z, condition=None, *, label=None) -> Any:
         """Decode latents (rows, latent) to E[x | z, y] in the data's own units.
@@ -261,12 +296,16 @@ class VAEClassifier(ClassifierMixin, VAE):
 
             y, column = plain(found.columns[0]).to_pylist(), found.names[0]
         labels, codes = Labels.found(y, column)
-        if len(codes) != len(given.rows):
-            raise LogvarError(
-                f"Found input variables with inconsistent numbers of samples: {len(given.rows):,} "
-                f"rows of X, and {len(codes):,} labels: give one label for each row"
-            )
+        _check_as_many(len(given.rows), len(codes))
         return codes, labels
+
+
+def _check_as_many(rows: int, labels: int) -> None:
+    if labels != rows:
+        raise LogvarError(
+            f"Found input variables with inconsistent numbers of samples: {rows:,} rows of X, and "
+            f"{labels:,} labels: give one label for each row"
+        )
 
 
 def _signature(of: Any) -> inspect.Signature:

@@ -172,18 +172,19 @@ class FittedMethods(DrawingMethods, ClassNamePrefixFeaturesOutMixin, Transformer
 
         Args:
             X: rows, usually those of `fit`.
-            sampler: "mixture(components=10)" or "two-stage"; see `logvar.samplers`.
+            sampler: "mixture(components=10)", "flow" or "two-stage"; see `logvar.samplers`.
 
         Returns:
             self.
 
         Raises:
             LogvarError: the sampler is unknown, has more components than there are rows, or does
-                not go with the model: z on a sphere, or a condition.
+                not go with the model: z on a sphere, a condition, or a label.
         """
-        rows, preparation = self._stored(X)
+        check_is_fitted(self, "model_")
         chosen = samplers.get(sampler)
         check_sampled(self.model_)
+        rows, preparation = self._stored(X)
         drawn = draw_posterior(self.model_, rows, preparation, self.fitted_.seed)
         text = samplers.describe(chosen)
         fitted = chosen.fit(drawn.astype(np.float64), self.fitted_.seed, self._second_stage)

@@ -58,7 +58,7 @@ def test_it_takes_a_runs_model_and_its_threshold(place):
 
 
 BAD = {
-    "people.csv --out bad.csv --contamination 0": "--contamination is '0': expected auto, or a share",
+    "people.csv --out bad.csv --contamination 0": "--contamination is 0.0: expected 'auto', or a share",
     "people.csv --out bad.csv --contamination 0.6": "at most 0.5",
     "people.csv --out bad.csv --contamination half": "--contamination is 'half'",
     "people.csv --out bad.csv --run nothing": "nothing is not a folder",

@@ -5,6 +5,7 @@ from pathlib import Path
 from logvar.cli.console import counted, say
 from logvar.cli.factors import known_factors
 from logvar.cli.inputs import rows_for
+from logvar.cli.labels import evaluated
 from logvar.errors import LogvarError
 from logvar.evaluation.disentanglement.scores import disentanglement
 from logvar.evaluation.health import ACTIVE
@@ -29,8 +30,7 @@ def evaluate(
     vae = load(run)
     judged = rows_for(vae.fitted_, data, data_dir)
     known = None if factors is None else known_factors(factors)
-    rows, split = judged.taken, judged.split
-    print_evaluation(vae.evaluate(rows, split=split, n_importance=importance_samples))
+    print_evaluation(evaluated(vae, judged, importance_samples))
     if known is not None:
         say(f"disentanglement, {disentanglement(vae.transform(judged.taken), known)}")
 
@@ -40,7 +40,7 @@ def report(run: Path, data: str | None, data_dir: str | None) -> None:
     keep_compiled_programs()
     vae = load(run)
     judged = rows_for(vae.fitted_, data, data_dir)
-    evaluation = vae.evaluate(judged.taken, split=judged.split)
+    evaluation = evaluated(vae, judged, 100)
     path = write_report(run / run_folder.REPORT, vae, evaluation, judged.shown, judged.labels)
     say(f"report  {path}")
 

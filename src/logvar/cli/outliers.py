@@ -13,15 +13,16 @@ from logvar.cli.fitting import overrides_of
 from logvar.cli.inputs import Given, all_rows
 from logvar.cli.missing import ODD_CELLS, TOP, Lowest, check_explains, columns_of
 from logvar.cli.outputs import Numbers, refuse_its_data
+from logvar.contamination import AUTO
 from logvar.data import sources
+from logvar.data.annotated import is_annotated
 from logvar.data.paths import absolute
 from logvar.data.table.choices import Choices
 from logvar.data.table.frame import Table
-from logvar.data.table.rows import columns_of_kinds
 from logvar.errors import OutsideTrainingRange
 from logvar.explaining import OddCell
 from logvar.loading import load
-from logvar.outliers import AUTO, OutlierVAE, Scores, offset
+from logvar.outliers import OutlierVAE, Scores, offset
 from logvar.training.progress import ProgressBar
 
 
@@ -92,10 +93,11 @@ def _fitted(
         check_explains(out, (1,) if isinstance(rows, Table) else rows.shape[1:])
     for note in dataset.notes:
         say(note)
+    told = reading.choices.conditions if is_annotated(rows) else None
     detector = OutlierVAE(**settings, schema=overrides)
     epochs = detector.epochs_for(len(rows))
     with ProgressBar(console, epochs, len(rows), lambda metrics: None) as bar:
-        detector.fit(rows, source=absolute(data), announce=say, watcher=bar)
+        detector.fit(rows, condition=told or None, source=absolute(data), announce=say, watcher=bar)
     return detector, Given((rows,), data, dataset.names)
 
 

@@ -99,7 +99,7 @@ class Examples:
                 values = np.moveaxis(values, -1, 1)
             kind = f"each of shape {values.shape[1:]}, {values.dtype}"
             self.said = f"{self._rows:,} × {self._what}, {kind}"
-            self._writer.append(values if is_npy else arrays.as_columns(values))
+            self._writer.append(values if is_npy else arrays.as_columns(values, fitted.features))
         self.said = f"{self._out}: {self.said}"
 
     def __enter__(self) -> "Examples":

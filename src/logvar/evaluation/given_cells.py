@@ -161,7 +161,7 @@ def _from_encoder(task: _Task, indices: Array) -> Array:
 def _densities(task: _Task, z: Array) -> tuple[Array, Array, Array]:
     """Return log p(z), log q(z | x_obs) and log p(x_obs | z) of each draw."""
     model, row = task.model, task.row
-    code, prior = model.encode(task.seen), model.prior_given(row.condition)
+    code, prior = model.encode(task.seen), model.prior_given()
 
     def of_draw(z: Array) -> tuple[Array, Array, Array]:
         trace = model.trace_at(row, code, z, prior)

@@ -217,7 +217,8 @@ def _cells(column: pa.ChunkedArray, schema_column: Column, unknown: str) -> np.n
     if codes.unknown and unknown == schema_column.unknown == "error":
         level, (row, _) = min(codes.unknown.items(), key=lambda item: item[1])
         total = sum(count for _, count in codes.unknown.values())
-        more = f" ({total:,} such cells, {len(codes.unknown):,} such levels)" if total > 1 else ""
+        others = f", {len(codes.unknown):,} such levels" if len(codes.unknown) > 1 else ""
+        more = f" ({total:,} such cells{others})" if total > 1 else ""
         levels = [str(one).strip() for one in schema_column.levels]
         shown = ", ".join(levels if len(levels) <= 6 else [*levels[:5], "…"])
         raise LogvarError(

@@ -27,7 +27,7 @@ class Table:
     names: tuple[Name, ...]
     columns: "tuple[pa.ChunkedArray, ...]"
     container: str
-    """The container it came in: pandas, polars, arrow, dict, lists, records, structured, object, …"""
+    """The container it came in: pandas, polars, arrow, dict, lists, records, structured …"""
     natives: tuple[str, ...] = ()
     """For each column the container's own type, unless it is the usual one for the Arrow type."""
     marks: Mapping[Name, str] = dataclasses.field(default_factory=dict)
