@@ -42,7 +42,9 @@ def main():
     x, batch, mean, effect = table(options.rows, options.seed)
     error = error_of_effect(mean, batch)
     z = np.random.default_rng(1).normal(size=(4000, 1)).astype(np.float32)
-    print("| prior | mean of (found − true)/error | its spread | largest | largest error of the factor |")
+    print(
+        "| prior | mean of (found − true)/error | its spread | largest | largest error of the factor |"
+    )
     print("|---|---|---|---|---|")
     for prior in ("standard", "conditional"):
         vae = logvar.VAE(

@@ -14,6 +14,7 @@ from logvar.cli.labels import label_in
 from logvar.cli.outputs import refuse_its_data, write_examples, write_numbers
 from logvar.cli.samplers import fit_missing_sampler
 from logvar.data import sources
+from logvar.data.intake import draws_of
 from logvar.data.table.frame import Table, as_table, is_table
 from logvar.data.table.rows import columns_of_kinds, with_columns
 from logvar.errors import LogvarError
@@ -30,13 +31,17 @@ def encode(run: Path, data: str | None, data_dir: str | None, out: Path) -> None
     write_numbers(out, codes, [f"z{i}" for i in range(codes.shape[1])], given.carried)
 
 
-def decode(run: Path, latents: Path, out: Path) -> None:
-    """Write E[x | z] of the latents in a file, with the identifiers and labels beside them."""
+def decode(run: Path, latents: Path, out: Path, condition: Mapping[str, str] | None = None) -> None:
+    """Write E[x | z] of the latents in a file, with the identifiers and labels beside them.
+
+    A conditional model is told one condition for all of them.
+    """
     vae = _opened(run, out, str(latents))
     pictures.check_images(vae, out)
     loaded, form = sources.load(str(latents)).train, vae.fitted_.table
     codes = _codes(loaded, str(latents)) if isinstance(loaded, Table) else loaded
-    decoded = vae.inverse_transform(codes)
+    told = None if condition is None else _condition(vae, condition)
+    decoded = vae.inverse_transform(codes, condition=told)
     if isinstance(loaded, Table) and form is not None and is_table(decoded):
         carried = columns_of_kinds(loaded, form.schema, ("identifier", "label"))
         decoded = with_columns(as_table(decoded), carried)
@@ -68,6 +73,7 @@ def sample(
     z is drawn from the prior, or from a sampler.
     """
     vae = _opened(run, out, None)
+    draws_of(n, "--n")
     mean = pictures.check_images(vae, out) or mean
     told: dict[str, Any] = {} if label is None else {"label": label_in(vae, label)}
     if told and (where or sampler != "prior"):
