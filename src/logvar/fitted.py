@@ -4,6 +4,7 @@ It is saved in a run folder, converted, examined and reported on; estimators wra
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -15,7 +16,7 @@ from logvar.assembly import Own
 from logvar.assembly.conditioning import told_again
 from logvar.assembly.decisions import Decisions
 from logvar.assembly.parts import get
-from logvar.assembly.tables import ARRAY, Intake, taken_in_again
+from logvar.assembly.tables import ARRAY, Intake, numbers_per_cell, taken_in_again
 from logvar.backend.sparse import Rows, SparseRows
 from logvar.data.conditions import Conditions
 from logvar.data.examples import Examples, Units
@@ -28,6 +29,7 @@ from logvar.data.table.frame import Table, back
 from logvar.data.table.rows import with_columns
 from logvar.data.table.schema import Schema
 from logvar.data.table.units import TableUnits
+from logvar.data.windows import Window, window_for
 from logvar.errors import LogvarError
 from logvar.evaluation.coding import draw
 from logvar.evaluation.surprise import ROWS, usual_log_likelihood
@@ -71,7 +73,7 @@ class Fitted:
     features: tuple[str, ...] | None = None
     """The names of the columns, if the training rows are no table and yet have names: genes."""
     conditions: Conditions | None = None
-    """What a conditional model is told of each row."""
+    """The conditions of the model, if it has any."""
     labels: Labels | None = None
     """The labels that the model tells apart, if it learned any."""
 
@@ -113,6 +115,14 @@ class Fitted:
     @property
     def latent_dim(self) -> int:
         return self.model.latent_dim
+
+    def window(self, rows: int) -> Window:
+        """Return how many of so many rows were shuffled at a time, and how many could be held out:
+        a function of the recipe and of the data's form."""
+        cells = math.prod(self.shape)
+        numbers = 4 * numbers_per_cell(self.table)
+        size = cells if self.dtype == "uint8" and self.table is None else numbers * cells
+        return window_for(self.recipe.training.window, rows, max(1, size))
 
     @property
     def likelihood(self) -> LikelihoodSpec:

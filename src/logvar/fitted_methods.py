@@ -1,4 +1,4 @@
-"""What a trained model does with rows: embeddings, samples, scores, missing cells."""
+"""The methods of a trained model: embeddings, samples, scores, missing cells."""
 
 from collections.abc import Callable
 from typing import Any
@@ -168,19 +168,19 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
 
         Args:
             X: rows, usually those of `fit`.
-            sampler: "mixture(components=10)" or "two-stage"; see `logvar.samplers`.
+            sampler: "mixture(components=10)", "flow" or "two-stage"; see `logvar.samplers`.
 
         Returns:
             self.
 
         Raises:
             LogvarError: the sampler is unknown, has more components than there are rows, or does
-                not go with the model: z on a sphere, or a condition.
+                not go with the model: z on a sphere, a condition, or a label.
         """
         check_is_fitted(self, "model_")
+        chosen = samplers.get(sampler)
         check_sampled(self.model_)
         rows, preparation = self._stored(X)
-        chosen = samplers.get(sampler)
         drawn = draw_posterior(self.model_, rows, preparation, self.fitted_.seed)
         text = samplers.describe(chosen)
         fitted = chosen.fit(drawn.astype(np.float64), self.fitted_.seed, self._second_stage)

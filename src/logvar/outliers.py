@@ -31,11 +31,11 @@ DEFAULTS = {
     "validation_fraction": 0.0,
     "patience": 0,
 }
-"""What differs from `VAE`: a row is odd if few training rows are like it, so the density is fitted
-as closely as steps allow, to all rows."""
+"""Settings that differ from those of `VAE`. A row is odd if few training rows are like it, so the
+density is fitted to all rows, as closely as the steps allow."""
 SHARP = "normal(noise=fixed, sigma=0.1)"
-"""What "auto" means for real numbers here: a tenth of a column's spread is the width at which the
-density is looked at. A learned σ depends on the other columns and on how long training takes."""
+"""The likelihood of real numbers under "auto": the density is looked at with a width of a tenth of
+a column's spread. A learned σ depends on the other columns and on how long training takes."""
 _FENCE = 1.5
 """Interquartile ranges below the lower quartile (Tukey 1977)."""
 
@@ -43,7 +43,7 @@ Scores = Float[np.ndarray, "rows"]
 
 
 class Threshold(NamedTuple):
-    """What an outlier detector has beside its model."""
+    """The numbers that an outlier detector has beside its model."""
 
     contamination: float | str
     n_samples: int

@@ -1,4 +1,4 @@
-"""What the encoder reads: its shape, and training rows at which pseudo-inputs start."""
+"""The shape of what the encoder reads, and training rows at which pseudo-inputs start."""
 
 import dataclasses
 from collections.abc import Callable
@@ -24,7 +24,7 @@ class TrainingRows:
     rows: Callable[[np.ndarray], Rows] | None = None
     """Returns the rows of some indices as the model stores them, before the preparation."""
     preparation: Preparation | None = None
-    """What is left to do for each batch."""
+    """The preparation of each batch."""
 
 
 def encoder_inputs(

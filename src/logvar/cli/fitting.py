@@ -16,6 +16,7 @@ from logvar.data.annotated import is_annotated
 from logvar.data.paths import absolute
 from logvar.data.table.choices import Choices
 from logvar.data.table.frame import Table
+from logvar.data.table.large import LargeTable
 from logvar.data.table.schema import Name, Schema
 from logvar.errors import LogvarError
 from logvar.estimator import VAE
@@ -73,6 +74,7 @@ def fit(
         recipe.data.shape,
         choices=choices,
         layer=recipe.data.layer,
+        window=recipe.training.window,
     )
     overrides = overrides_of(choices, dataset)
     folder = UnfinishedFolder(
@@ -121,7 +123,7 @@ def overrides_of(choices: Choices, dataset: sources.Dataset) -> dict[Name, Any] 
     overrides = choices.overrides()
     if not overrides or dataset.reading is not None or is_annotated(dataset.train):
         return None
-    if not isinstance(dataset.train, Table) and dataset.train.ndim != 2:
+    if not isinstance(dataset.train, Table | LargeTable) and dataset.train.ndim != 2:
         raise LogvarError(
             f"{dataset.name} has examples of shape {dataset.train.shape[1:]}, and --kind, --drop, "
             "--id, --label, --condition and --schema are for the columns of a table: leave them out"
@@ -130,7 +132,7 @@ def overrides_of(choices: Choices, dataset: sources.Dataset) -> dict[Name, Any] 
 
 
 def _size(rows: Some) -> str:
-    if isinstance(rows, Table):
+    if isinstance(rows, Table | LargeTable):
         return f"{counted(len(rows), 'row')} of {counted(len(rows.names), 'column')}"
     return f"{len(rows):,} examples of shape {rows.shape[1:]}"
 

@@ -11,18 +11,18 @@ from logvar.cli.console import say
 from logvar.data import sources
 from logvar.data.annotated import is_annotated, named_columns
 from logvar.data.images.shapes import fitting
-from logvar.data.order import split
-from logvar.data.paths import BUILT_IN, TABLES, ending
+from logvar.data.paths import BUILT_IN, TABLES, ending, is_pattern
 from logvar.data.sources import Dataset
+from logvar.data.splitting import Halves, split_of
 from logvar.data.table.choices import Choices
 from logvar.data.table.form import TableForm
 from logvar.data.table.frame import Table
+from logvar.data.table.large import LargeTable
 from logvar.data.table.reading import read_table
 from logvar.data.table.rows import beside, columns_of_kinds, rows_of
 from logvar.errors import LogvarError
 from logvar.estimator import VAE
 from logvar.fitted import Fitted
-from logvar.recipe import Recipe
 
 Some = Any
 """An array, sparse rows, a `Table` or an AnnData object."""
@@ -59,13 +59,20 @@ def load_for(fitted: Fitted, data: str | None, data_dir: str | None) -> Dataset:
     source = data or recipe.data.data
     if not source:
         raise LogvarError("this run does not say what data it was fitted on: give DATA")
-    if not data and source not in BUILT_IN and not Path(source).exists():
+    absent = not Path(source).exists() and not is_pattern(source)
+    if not data and source not in BUILT_IN and absent:
         raise LogvarError(
             f"this run was fitted on {source}, which is not there any more: put it back, or give "
             "DATA"
         )
     choices = Choices.of(recipe.data)
-    dataset = sources.load(source, data_dir, reading=recipe.data.reading, choices=choices)
+    dataset = sources.load(
+        source,
+        data_dir,
+        reading=recipe.data.reading,
+        choices=choices,
+        window=recipe.training.window,
+    )
     if is_annotated(dataset.train):
         fitted.take_in(dataset.train, source)  # errors name the source
     if isinstance(dataset.train, Table) and fitted.table is not None:
@@ -110,19 +117,23 @@ def given_for(fitted: Fitted, rows: Some) -> Intake:
     return given._replace(rows=fitting(given.rows, fitted.shape))
 
 
-def split_of(dataset: Dataset, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
-    """Return (trained on, held out): the training set as `fit` splits it."""
-    settings = recipe.training
-    return split(len(dataset.train), settings.validation_fraction, settings.random_state)
+def halves_of(dataset: Dataset, fitted: Fitted) -> Halves:
+    """Return which rows of the training set `fit` trains on, and holds out."""
+    settings, n = fitted.recipe.training, len(dataset.train)
+    return split_of(n, settings.validation_fraction, settings.random_state, fitted.window(n))
 
 
 def judged_rows(dataset: Dataset, fitted: Fitted) -> Rows:
     """Return the test set if there is one, otherwise the rows held out from training."""
     if dataset.test is not None:
         return Rows(dataset.test, dataset.test_labels, "test")
-    kept, held_out = split_of(dataset, fitted.recipe)
-    name = "held out, also used to stop early" if len(held_out) else "train (nothing was held out)"
-    chosen = held_out if len(held_out) else kept
+    halves = halves_of(dataset, fitted)
+    some = len(halves.held_out) > 0
+    name = "held out, also used to stop early" if some else "train (nothing was held out)"
+    chosen = halves.held_out if some else halves.trained
+    if isinstance(dataset.train, LargeTable):
+        dataset = dataclasses.replace(dataset, train=dataset.train.at(chosen))
+        chosen = np.arange(len(dataset.train))
     labels = labels_of(dataset, fitted)
     return Rows(_some(dataset.train, chosen), None if labels is None else labels[chosen], name)
 
@@ -134,8 +145,7 @@ def rows_for(fitted: Fitted, data: str | None, data_dir: str | None) -> Rows:
         LogvarError: no data are given, and the run's data have changed since.
     """
     dataset = load_for(fitted, data, data_dir)
-    kept, _ = split_of(dataset, fitted.recipe)
-    trained_on = fitted.take_in(dataset.train).rows[kept]
+    trained_on = halves_of(dataset, fitted).trained_of(fitted.take_in(dataset.train).rows)
     if fitted.data.get("sha256") in sources.fingerprints(trained_on):
         return judged_rows(dataset, fitted)
     if data is None:

@@ -28,8 +28,8 @@ class Encode(NamedTuple):
 
 
 class EncoderInputs(NamedTuple):
-    """What the encoder reads: of the training rows, without mask, for priors that start at some;
-    and the condition, for priors that depend on it."""
+    """Training rows as the encoder reads them, without mask, for priors that start at some; and the
+    condition, for priors that depend on it."""
 
     shape: tuple[int, ...]
     """Of one example."""

@@ -81,8 +81,8 @@ def sample(
         tyro.conf.arg(
             name="from",
             metavar="SAMPLER",
-            help="where z is from: prior, mixture(components=10) or two-stage. One that the run "
-            "does not have is fitted to its training rows, and kept in the run",
+            help="where z is from: prior, mixture(components=10), flow or two-stage. One that the "
+            "run does not have is fitted to its training rows, and kept in the run",
         ),
     ] = "prior",
     missing: Annotated[

@@ -1,4 +1,4 @@
-"""What a user says of a table: whether its file has a header, and what its columns are."""
+"""A user's choices for a table: whether its file has a header, and what its columns are."""
 
 import dataclasses
 import json

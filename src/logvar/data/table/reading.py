@@ -16,7 +16,7 @@ from logvar.data.table.texts import Typed, typed
 from logvar.errors import LogvarError
 
 _log = logging.getLogger("logvar")
-_BROKEN = (
+BROKEN = (
     pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, OSError, UnicodeDecodeError,
 )  # fmt: skip
 
@@ -85,9 +85,9 @@ def _of_parquet(path: Path) -> Table:
     try:
         table = parquet.read_table(path)
         names = table.column_names  # decoding happens here
-    except _BROKEN as error:
-        raise _unreadable(path, error, "a whole .parquet file") from error
-    labels = tuple(name for name in _pandas_index(table.schema.metadata) if name in names)
+    except BROKEN as error:
+        raise unreadable(path, error, "a whole .parquet file") from error
+    labels = tuple(name for name in pandas_index(table.schema.metadata) if name in names)
     return dataclasses.replace(as_table(table, str(path)), row_labels=labels)
 
 
@@ -103,13 +103,13 @@ def _of_arrow(path: Path) -> Table:
         else:
             table = pa.ipc.open_stream(content).read_all()
         names = table.column_names
-    except _BROKEN as error:
-        raise _unreadable(path, error, "a whole file in Arrow's format") from error
-    labels = tuple(name for name in _pandas_index(table.schema.metadata) if name in names)
+    except BROKEN as error:
+        raise unreadable(path, error, "a whole file in Arrow's format") from error
+    labels = tuple(name for name in pandas_index(table.schema.metadata) if name in names)
     return dataclasses.replace(as_table(table, str(path)), row_labels=labels)
 
 
-def _pandas_index(metadata: dict[bytes, bytes] | None) -> list[str]:
+def pandas_index(metadata: dict[bytes, bytes] | None) -> list[str]:
     """Return the names of the columns that pandas wrote as a frame's index."""
     if not metadata or b"pandas" not in metadata:
         return []
@@ -120,7 +120,7 @@ def _pandas_index(metadata: dict[bytes, bytes] | None) -> list[str]:
     return [name for name in indices if isinstance(name, str)]
 
 
-def _unreadable(path: Path, error: Exception, expected: str) -> LogvarError:
+def unreadable(path: Path, error: Exception, expected: str) -> LogvarError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return LogvarError(
         f"{path} cannot be read as its ending says ({reason}): expected {expected}; copy it again, "

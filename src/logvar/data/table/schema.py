@@ -46,7 +46,7 @@ class Column:
     high: float | None = None
     """No cell is ever sampled below `low` or above `high`."""
     unit: str = ""
-    """What dates, times and durations are counted in: days, seconds, …"""
+    """The unit of dates, times and durations: days, seconds, …"""
     dtype: str = ""
     """Arrow's type, in which the column is given back."""
     value: Level | None = None
