@@ -211,7 +211,8 @@ def compare(
         result.write_into(folder.path)
         shutil.rmtree(folder.path / _PARTS)
     except BaseException:
-        folder.leave()
+        # Keep what can be continued; without a finished unit there is nothing.
+        folder.leave() if any((folder.path / _PARTS).glob("*.json")) else folder.discard()
         raise
     folder.publish()
     return result
@@ -233,7 +234,13 @@ def _recipe(
         # Settings from the data are taken from all rows: a split may lack a rare category.
         spec = get("likelihood", likelihood, own).decided(*tables)
         recipe = recipe.replace(likelihood=KINDS["likelihood"].describe(spec))
-    check_fit(specs(recipe, own))
+    parts = specs(recipe, own)
+    check_fit(parts)
+    if parts.objective.sums_out_labels:
+        raise LogvarError(
+            f"compare got objective {recipe.objective.objective!r}, and its models learn no label: "
+            "choose another objective, such as 'elbo'"
+        )
     return recipe
 
 

@@ -254,6 +254,8 @@ def test_a_scale_that_diverges_everywhere_is_reported_and_not_dropped():
         ({"learning_rate": 1e-3}, "compare sets learning_rate itself"),
         ({"epoch": 3}, "did you mean 'epochs'"),
         ({"test_data": np.zeros((5, 3))}, "test_data has examples of"),
+        ({"prior": "conditional"}, "'conditional' depends on a condition, and this model is told"),
+        ({"objective": "labelled"}, "'labelled', and its models learn no label: choose another"),
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_written(tmp_path, change, message):

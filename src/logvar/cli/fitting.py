@@ -126,7 +126,7 @@ def overrides_of(choices: Choices, dataset: sources.Dataset) -> dict[Name, Any] 
     if not isinstance(dataset.train, Table | LargeTable) and dataset.train.ndim != 2:
         raise LogvarError(
             f"{dataset.name} has examples of shape {dataset.train.shape[1:]}, and --kind, --drop, "
-            "--id, --label and --schema are for the columns of a table: leave them out"
+            "--id, --label, --condition and --schema are for the columns of a table: leave them out"
         )
     return overrides
 
