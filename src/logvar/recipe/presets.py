@@ -123,7 +123,7 @@ class About(NamedTuple):
     published: str
     """The number that the source reports under these settings, or what it reports."""
     differs: str
-    """What differs here."""
+    """Where the preset departs from the source, and why."""
 
 
 ABOUT: Mapping[str, About] = types.MappingProxyType(

@@ -55,7 +55,7 @@ Published numbers are those of the sources; `benchmarks/published.py` measures o
 """
 
 PRESET_KIND = "presets"
-"""What `logvar parts` lists beside the kinds of parts."""
+"""The catalogues that `logvar parts` lists beside the kinds of parts."""
 
 
 def kind_of(name: str) -> Registry:

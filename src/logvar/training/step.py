@@ -5,6 +5,7 @@ whole state, and every random number is a function of (seed, epoch, step).
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -51,14 +52,17 @@ class Fixed(NamedTuple):
 
 
 class Epoch(NamedTuple):
-    """The rows of the training set on the device, and the order this epoch visits them in."""
+    """Rows of the training set on the device, and the order this epoch visits them in."""
 
     rows: Batch
     """Stored rows, with their sample weights if there are any."""
-    order: Int32[Array, "padded"]
+    order: Int32[Array, "padded"] | None
+    """None if the rows are in that order."""
     n: Int[Array, ""]
-    """The number of rows; the others are padding."""
+    """The number of the epoch's rows; the others are padding."""
     number: Int[Array, ""]
+    first: Int[Array, ""] | None = None
+    """The step at which these rows begin; None if they are all of the epoch's."""
 
 
 class Task(NamedTuple):
@@ -167,11 +171,17 @@ def loss_function(
     return loss
 
 
-def batch_at(epoch: Epoch, order: Int32[Array, "padded"], t: Int[Array, ""], size: int) -> Batch:
+def batch_at(
+    epoch: Epoch, order: Int32[Array, "padded"] | None, t: Int[Array, ""], size: int
+) -> Batch:
     """Return the rows of step t in the given order, with their weights; padding has weight 0."""
     first = t * size
-    indices = lax.dynamic_slice(order, (first,), (size,))
-    batch = epoch.rows[indices]
+    start = first if epoch.first is None else (t - epoch.first) * size
+    if order is None:
+        cut = functools.partial(lax.dynamic_slice_in_dim, start_index=start, slice_size=size)
+        batch = jax.tree.map(cut, epoch.rows)
+    else:
+        batch = epoch.rows[lax.dynamic_slice(order, (start,), (size,))]
     weight = (first + jnp.arange(size) < epoch.n).astype(jnp.float32)
     return dataclasses.replace(
         batch, weight=weight if batch.weight is None else weight * batch.weight

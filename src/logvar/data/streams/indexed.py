@@ -1,0 +1,70 @@
+"""Rows of any object with a length and indexing by an array of rows."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from logvar.backend.streamed import Where
+from logvar.errors import LogvarError
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Indexed:
+    """Rows of an object that returns those of an increasing array of indices, or of a slice."""
+
+    source: Any
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    def read(self, where: Where) -> np.ndarray:
+        if isinstance(where, slice):
+            where = np.arange(where.start, where.stop)
+        if not len(where):
+            return np.zeros((0, *self.shape[1:]), self.dtype)
+        rows = _rows_of(self.source, where, self.name)
+        if rows.shape != (len(where), *self.shape[1:]) or rows.dtype != self.dtype:
+            raise LogvarError(
+                f"{self.name} gave {rows.dtype} of shape {rows.shape} for rows {where[0]:,} to "
+                f"{where[-1]:,}: expected {self.dtype} of shape {(len(where), *self.shape[1:])}, "
+                "as its first row has; check its __getitem__"
+            )
+        return rows
+
+    def check(self) -> None:
+        if len(self.source) != self.shape[0]:
+            raise LogvarError(
+                f"{self.name} had {self.shape[0]:,} rows and has {len(self.source):,}: expected "
+                "data that stay as they are; start again"
+            )
+
+
+def open_indexed(source: Any, name: str = "X") -> Indexed:
+    """Return a reader of an object, after reading its first row.
+
+    Raises:
+        LogvarError: it has no rows, or does not take an array of indices.
+    """
+    length = len(source)
+    if length == 0:
+        raise LogvarError(f"{name} has 0 rows: expected some; give it rows")
+    first = _rows_of(source, np.zeros(1, np.int64), name)
+    if first.ndim < 1 or len(first) != 1:
+        raise LogvarError(
+            f"{name} gave an array of shape {first.shape} for the rows [0]: expected (1, …), a row "
+            "for each index; check its __getitem__"
+        )
+    return Indexed(source, name, (length, *first.shape[1:]), first.dtype)
+
+
+def _rows_of(source: Any, where: np.ndarray, name: str) -> np.ndarray:
+    try:
+        return np.asarray(source[where])
+    except (TypeError, ValueError, KeyError, IndexError, OSError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise LogvarError(
+            f"{name} ({type(source).__name__}) cannot be read at rows {where[0]:,} to "
+            f"{where[-1]:,} ({reason}): expected an object that takes an array of row numbers and "
+            "returns those rows"
+        ) from error
