@@ -6,6 +6,7 @@ into this suite by their registries.
 """
 
 import collections
+import dataclasses
 import functools
 import itertools
 
@@ -67,7 +68,10 @@ def model_of(posterior, prior, likelihood):
     recipe = Recipe().replace(
         posterior=posterior, prior=prior, likelihood=likelihood, latent_dim=LATENTS
     )
-    return skeleton(recipe, decisions, shape, units=units), batch
+    if not logvar.priors.get(prior).is_conditional:
+        return skeleton(recipe, decisions, shape, units=units), batch
+    told = dataclasses.replace(batch, condition=jnp.eye(2)[jnp.arange(ROWS) % 2])
+    return skeleton(recipe, decisions, shape, units=units, condition_size=2), told
 
 
 def traced(model, batch, objective, latent_dim=LATENTS):
@@ -180,7 +184,7 @@ def test_the_cover_has_every_pair_that_fits_and_little_else():
     assert set().union(*map(pairs_of, COVER)) == set().union(*map(pairs_of, fitting))
     assert 45 < len(COVER) < 75
     quick = [set(values) for values in zip(*COVER[:QUICK], strict=True)]
-    assert [len(values) for values in quick] == [5, 5, QUICK, 3]
+    assert [len(values) for values in quick] == [5, 6, QUICK, 3]
 
 
 def rows_for(likelihood):
@@ -197,15 +201,17 @@ def rows_for(likelihood):
 def of_case(case):
     settings = settings_of(case)
     small = {"network": "mlp(hidden=[4])", "epochs": 2, "batch_size": 8, "validation_fraction": 0.0}
-    return logvar.VAE(LATENTS, **small, **settings), rows_for(settings["likelihood"])
+    vae, rows = logvar.VAE(LATENTS, **small, **settings), rows_for(settings["likelihood"])
+    conditional = logvar.priors.get(settings["prior"]).is_conditional
+    return vae, rows, {"condition": ["a", "b"] * (len(rows) // 2)} if conditional else {}
 
 
 @pytest.mark.parametrize(
     "case", [case if i < QUICK else slow(case) for i, case in enumerate(COVER)], ids=" ".join
 )
 def test_a_cover_of_all_pairs_trains(case):
-    vae, rows = of_case(case)
-    history = vae.fit(rows).history_
+    vae, rows, told = of_case(case)
+    history = vae.fit(rows, **told).history_
     assert len(history) == 2
     for epoch in history:
         assert np.isfinite([epoch["loss"], *epoch["train"].values()]).all()
@@ -218,8 +224,8 @@ def test_what_does_not_fit_is_refused_in_one_line_before_training():
         if line is None or line in seen:
             continue
         seen.add(line)
-        vae, rows = of_case(case)
+        vae, rows, told = of_case(case)
         with pytest.raises(logvar.LogvarError) as raised:
-            vae.fit(rows)
+            vae.fit(rows, **told)
         assert str(raised.value) == line and "\n" not in line
     assert len(seen) > 10
