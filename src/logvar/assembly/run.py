@@ -163,7 +163,8 @@ def _model(
             "condition: use prior='mixture(components=10)' in a conditional model"
         )
     posterior = parts.posterior.build(latent_dim, stream(seed, Purpose.POSTERIOR))
-    inputs = encoder_inputs(likelihood, x, training if drawn else TrainingRows(), seed)
+    rows = training if drawn else TrainingRows()
+    inputs = encoder_inputs(likelihood, x, rows, seed, condition_size)
     prior = parts.prior.build(latent_dim, stream(seed, Purpose.PRIOR), inputs)
     model = VAEModel(
         encoder=encoder,

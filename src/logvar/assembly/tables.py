@@ -59,6 +59,22 @@ class Intake(NamedTuple):
     """How many of them repeated an earlier one and have got a number."""
     condition: np.ndarray | None = None
     """(rows, size), what a conditional model is told of each row."""
+    first: int = 0
+    """The number of the first row, if these are a block of others."""
+    holes: bool = False
+    """Whether one of those others has a missing cell, so that all are read as rows that may."""
+
+    def at(self, indices: np.ndarray) -> "Intake":
+        """Return some of the rows, as they would have been taken in alone."""
+        from logvar.data.table.rows import rows_of  # imports pyarrow
+
+        names = self.row_names
+        return self._replace(
+            rows=self.rows[indices],
+            table=None if self.table is None else rows_of(self.table, indices),
+            row_names=None if names is None else [names[i] for i in indices],
+            condition=None if self.condition is None else self.condition[indices],
+        )
 
     @contextlib.contextmanager
     def naming(self, kept: np.ndarray | None = None) -> Iterator[None]:
@@ -71,14 +87,15 @@ class Intake(NamedTuple):
             yield
         except BadCell as error:
             row = error.row if kept is None else int(kept[error.row])
+            name = None if self.row_names is None else self.row_names[row]
             columns: Sequence[Any] | None = self.features
             if self.form is not None:
                 columns = [column.name for column in self.form.schema.modelled]
             at = error.column
             raise error.named(
-                None if self.row_names is None else self.row_names[row],
+                name,
                 columns[at] if columns and isinstance(at, int) and columns[at] != at else None,
-                row,
+                self.first + row,
             ) from None
 
 
@@ -316,7 +333,7 @@ def _is_numbers_as_objects(X: Any) -> bool:
 def _as_numbers(schema: Schema) -> Schema:
     """Return the schema with all columns of numbers as plain real numbers."""
     columns = [
-        Column(c.name, "real", "a number", dtype=c.dtype, native=c.native)
+        Column(c.name, "real", "a number", dtype=c.dtype, native=c.native, notation=c.notation)
         if c.is_modelled and _holds_numbers(c)
         else c
         for c in schema

@@ -173,6 +173,18 @@ Rows = np.ndarray | SparseRows | StreamedRows
 """Rows on the host: an array, a sparse matrix, or rows that are read when they are needed."""
 
 
+def joined(first: Rows, second: Rows) -> Rows:
+    """Return the rows of both, one after the other; both are arrays, or both are sparse."""
+    if not isinstance(first, SparseRows):
+        return np.concatenate([first, array_of(second)])
+    assert isinstance(second, SparseRows)
+    starts = np.concatenate([first.starts, first.starts[-1] + second.starts[1:]])
+    values = np.concatenate([first.values, second.values])
+    return SparseRows(
+        values, np.concatenate([first.columns, second.columns]), starts, first.features
+    )
+
+
 def array_of(rows: Rows) -> np.ndarray:
     """Return rows that have to be an array.
 

@@ -10,6 +10,7 @@ from logvar.classifier import VAEClassifier
 from logvar.cli.console import console, counted, say
 from logvar.cli.inputs import Rows, Some, judged_rows
 from logvar.cli.judging import at_least_one, print_evaluation
+from logvar.cli.labels import evaluated, known_labels
 from logvar.data import sources
 from logvar.data.annotated import is_annotated
 from logvar.data.paths import absolute
@@ -83,7 +84,8 @@ def fit(
         keep=checkpointing.resume,
     )
     try:
-        vae, seconds, problem = _fitted(recipe, dataset, folder, checkpointing, overrides)
+        told = choices.conditions if is_annotated(dataset.train) else None
+        vae, seconds, problem = _fitted(recipe, dataset, folder, checkpointing, overrides, told)
         vae.write_into(folder.path)
     except BaseException:
         # Keep what can be resumed; an unfinished folder without a checkpoint is useless.
@@ -98,7 +100,7 @@ def fit(
         raise problem
     try:
         judged = judged_rows(dataset, vae.fitted_)
-        evaluation = vae.evaluate(judged.rows, split=judged.split, n_importance=importance_samples)
+        evaluation = evaluated(vae, judged, importance_samples)
         _write_results(folder.path, vae, evaluation, judged, seconds)
         print_evaluation(evaluation)
     finally:
@@ -124,7 +126,7 @@ def overrides_of(choices: Choices, dataset: sources.Dataset) -> dict[Name, Any] 
     if not isinstance(dataset.train, Table | LargeTable) and dataset.train.ndim != 2:
         raise LogvarError(
             f"{dataset.name} has examples of shape {dataset.train.shape[1:]}, and --kind, --drop, "
-            "--id, --label and --schema are for the columns of a table: leave them out"
+            "--id, --label, --condition and --schema are for the columns of a table: leave them out"
         )
     return overrides
 
@@ -179,8 +181,11 @@ def _fitted(
     folder: UnfinishedFolder,
     checkpointing: CheckpointFlags,
     overrides: dict[Name, Any] | None,
+    told: list[Name] | None = None,
 ) -> tuple[VAE, list[float], BaseException | None]:
     """Train with a progress bar.
+
+    `told` names columns of an AnnData object's obs; those of a table are in `overrides`.
 
     Returns the estimator, the seconds of each epoch, and the exception that ended training early
     while the estimator keeps what it has learned: an interruption, or a number that is not finite.
@@ -202,6 +207,10 @@ def _fitted(
     settings = recipe.flat()
     learns = get("objective", recipe.objective.objective).sums_out_labels
     estimator = VAEClassifier if learns else VAE
+    labels = None
+    if learns:
+        choices = Choices.of(recipe.data)
+        labels = known_labels(dataset.train, dataset.train_labels, choices)
     vae = estimator(**{name: settings[name] for name in Recipe.settings()}, schema=overrides)
     say(
         f"{dataset.name}: {_size(dataset.train)}, binarization {recipe.data.binarization}, scale "
@@ -215,7 +224,8 @@ def _fitted(
         try:
             vae.fit(
                 dataset.train,
-                dataset.train_labels if learns else None,
+                labels,
+                condition=told or None,
                 watcher=bar,
                 source=_source_of(recipe, dataset),
                 announce=say,
@@ -242,4 +252,4 @@ def _write_results(
         folder / run_folder.TIMING, "".join(run_folder.to_json_line(line) for line in clocks)
     )
     write_atomically(folder / run_folder.EVALUATION, run_folder.to_json(evaluation.as_dict()))
-    write_report(folder / run_folder.REPORT, vae, evaluation, judged.rows, judged.labels, seconds)
+    write_report(folder / run_folder.REPORT, vae, evaluation, judged.shown, judged.labels, seconds)

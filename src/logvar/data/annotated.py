@@ -128,18 +128,19 @@ def named_columns(
 
     Args:
         adata: the AnnData object.
-        kinds: "identifier" or "label" for some columns of obs.
+        kinds: "identifier", "label" or "condition" for some columns of obs.
         name: what messages call it.
 
     Raises:
         LogvarError: a column is not there, or is to be of another kind.
     """
     for column, kind in kinds.items():
-        if kind not in ("identifier", "label"):
+        if kind not in ("identifier", "label", "condition"):
             raise LogvarError(
                 f"column {column!r} of {name} is to be {kind}: columns of obs are carried as --id "
-                "or --label, and genes are all modelled"
+                "or --label, or told to the model as --condition, and genes are all modelled"
             )
+    obs_columns(adata, [c for c, kind in kinds.items() if kind == "condition"], name)
     by_kind = ([c for c, k in kinds.items() if k == kind] for kind in ("identifier", "label"))
     first, second = (obs_columns(adata, columns, name) for columns in by_kind)
     return first, second

@@ -28,7 +28,8 @@ class Encode(NamedTuple):
 
 
 class EncoderInputs(NamedTuple):
-    """Training rows as the encoder reads them, without mask, for priors that start at some."""
+    """Training rows as the encoder reads them, without mask, for priors that start at some; and the
+    condition, for priors that depend on it."""
 
     shape: tuple[int, ...]
     """Of one example."""
@@ -38,6 +39,8 @@ class EncoderInputs(NamedTuple):
     """The number of training rows."""
     rows: Callable[[int], Float[Array, "some ..."]] | None = None
     """Returns so many training rows, chosen by the seed; None if weights will be loaded."""
+    condition_size: int = 0
+    """The number of values that the model is told of each example, labels among them."""
 
 
 class PriorSpec(eqx.Module):
@@ -60,7 +63,7 @@ class PriorSpec(eqx.Module):
         Args:
             latent_dim: the number of latents.
             key: the key of the weights.
-            inputs: what the encoder reads, for priors with pseudo-inputs.
+            inputs: what the encoder reads, for priors with pseudo-inputs or a condition.
 
         Raises:
             LogvarError: the prior does not fit the data.

@@ -31,8 +31,8 @@ class ModelSettings:
     ] = "diagonal"
     prior: Annotated[
         str,
-        "standard, mixture(components=10), vamp(components=100), flow, uniform-sphere; "
-        "see `logvar parts prior`",
+        "standard, mixture(components=10), vamp(components=100), flow, conditional, "
+        "uniform-sphere; see `logvar parts prior`",
     ] = "standard"
     likelihood: Annotated[
         str,
