@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import itertools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -192,7 +193,7 @@ def test_mmd_weighs_kl_and_discrepancy():
     model, batch = linear_model(2), batch_of(some_rows(5).astype(jnp.float32))
     eps = some_noise(5, 1).astype(jnp.float32)
 
-    @jax.jit
+    @eqx.filter_jit
     def loss(objective):
         value, terms = objective(model, batch, eps, moment())
         return value + terms.log_likelihood, jnp.sum(terms.kl)
@@ -208,7 +209,7 @@ def test_mmd_teaches_a_learned_prior_by_the_kl_alone():
     model, batch = linear_model(2, prior=prior), batch_of(some_rows(5).astype(jnp.float32))
     eps = some_noise(5, 1).astype(jnp.float32)
 
-    @jax.jit
+    @eqx.filter_jit
     def of_prior(objective):
         def loss(prior):
             changed = dataclasses.replace(model, prior=prior)
