@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
+from logvar.backend.sparse import as_arrays
 from logvar.data.examples import Examples, examples_of
 from logvar.data.preparation import Preparation
 from logvar.distributions.multivariate import StandardNormal
@@ -96,7 +97,7 @@ def measure(
         objective,
         preparation,
         analytic_kl,
-        jax.tree.map(jnp.asarray, rows.stored[:ROWS]),
+        jax.tree.map(jnp.asarray, as_arrays(rows.stored[:ROWS])),
         jnp.asarray(rows.words[:ROWS]),
         jnp.asarray(seed, jnp.int32),  # an array, so that another seed compiles nothing
     )
