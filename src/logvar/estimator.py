@@ -91,6 +91,9 @@ class VAE(FittedMethods, BaseEstimator):
             that reaches it; or "as-is", raw outputs as the network draws them.
         epochs: the maximum number of passes over the data.
         batch_size: examples per step.
+        shards: parts of each batch, a power of two, that are computed one by one and added in a
+            fixed order. Any number of processes that divides it then trains to the same bytes; 1
+            divides no batch. See `docs/scale.md`.
         learning_rate: a number; a schedule, such as "cosine(1e-3, warmup=5)"; or a function from
             the step to the rate.
         optimizer: "adam", "adamw", "adam-keras" or "sgd", with settings if needed, such as
@@ -156,6 +159,7 @@ class VAE(FittedMethods, BaseEstimator):
         initial_sigma="auto",
         epochs=300,
         batch_size=128,
+        shards=1,
         learning_rate=1e-3,
         optimizer="adam",
         precision="float32",
@@ -186,6 +190,7 @@ class VAE(FittedMethods, BaseEstimator):
         self.initial_sigma = initial_sigma
         self.epochs = epochs
         self.batch_size = batch_size
+        self.shards = shards
         self.learning_rate = learning_rate
         self.optimizer = optimizer
         self.precision = precision
