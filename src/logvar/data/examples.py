@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import UInt32
 
-from logvar.backend.sparse import Rows, SparseRows, array_of
+from logvar.backend.sparse import Rows, SparseRows, array_of, as_arrays
 from logvar.data.standardization import Standardization
 from logvar.data.table.units import TableUnits
 from logvar.models.batch import Batch
@@ -53,6 +53,15 @@ class Examples:
     def stored(self) -> Batch:
         """The rows as compiled programs take them, without their weights and labels."""
         return Batch(self.values, condition=self.condition)
+
+    @property
+    def training(self) -> Batch:
+        """The rows as training takes them, with their labels and weights."""
+        return dataclasses.replace(self.stored, label=self.label, weight=self.weight)
+
+    def cut(self, rows: np.ndarray) -> Batch:
+        """Return some of the rows as training takes them."""
+        return as_arrays(self.training[rows])
 
     @property
     def shape(self) -> tuple[int, ...]:

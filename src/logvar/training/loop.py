@@ -3,6 +3,7 @@
 No files, clocks or signals here: they reach the loop through a `Watcher`.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -13,19 +14,18 @@ import numpy as np
 from jaxtyping import PyTree
 
 from logvar.backend.compiling import compiled, host_float, host_int
-from logvar.backend.sparse import Rows, as_arrays
+from logvar.backend.sparse import Rows
 from logvar.data.examples import Examples, examples_of
-from logvar.data.order import epoch_order, padded
 from logvar.evaluation.elbo import HeldOut
 from logvar.evaluation.noise import fit_noise
 from logvar.models.base import Terms
-from logvar.models.batch import Batch
 from logvar.models.vae import VAEModel
 from logvar.objectives import Objective
 from logvar.training.divergence.diagnosis import Diagnosis, diagnose
 from logvar.training.divergence.rescue import remedy, rescued, under_its_scale
 from logvar.training.epoch_end import EpochEnd, end_epoch
 from logvar.training.extras import initial_extras
+from logvar.training.feed import Feed, Resident
 from logvar.training.optimizers import Rule
 from logvar.training.schedules import Length, Rates, Schedule
 from logvar.training.state import TrainState, initial_state, partition
@@ -128,38 +128,48 @@ def train(
     coordinates: PyTree,
     state: TrainState | None = None,
     history: Sequence[EpochMetrics] = (),
+    feed: Feed | None = None,
 ) -> Trained:
-    """Train a model from the start, or from a saved state and the epochs before it."""
+    """Train a model from the start, or from a saved state and the epochs before it.
+
+    Args:
+        model: the model.
+        rows: training rows.
+        validation: held-out rows.
+        objective: what is maximized.
+        plan: how to train.
+        watcher: observes and controls training.
+        coordinates: those of the optimizer, for each weight.
+        state: a saved state to continue from.
+        history: the epochs before it.
+        feed: how the training rows reach the device; by default all of them are there.
+    """
     extras, averages = initial_extras(objective, model.latent_dim, plan.seed), plan.averages
     if state is None:
         state = initial_state(model, plan.optimizer, coordinates, extras, averages)
     model, state, coordinates = under_its_scale(model, state, coordinates)
     examples = examples_of(rows)
-    n, batch_size = len(examples), plan.fixed.batch_size
-    steps_per_epoch = -(-n // batch_size)
-    length = Length(plan.epochs, steps_per_epoch)
+    feed = feed or Resident(examples, plan.fixed.batch_size, plan.seed)
+    length = Length(plan.epochs, feed.steps)
     task = _task(model, objective, coordinates, plan, state, length)
-    device_rows = on_device(examples)
     held_out = None if validation is None or not len(validation) else HeldOut.of(validation)
     history = list(history)
     ended, diagnosis, rescues = "finished", None, []
 
-    index, first_step = divmod(int(state.step), steps_per_epoch)
+    index, first_step = divmod(int(state.step), feed.steps)
     while index < plan.epochs:
         if _should_stop_early(plan, held_out, state, index):
             ended = "stopped early"
             break
-        order: Any = epoch_order(n, batch_size, plan.seed, index)
-        epoch = Epoch(device_rows, order, host_int(n), host_int(index))
-        state, stopped = _run_epoch(task, epoch, state, first_step, steps_per_epoch, watcher)
+        state, stopped = _run_epoch(task, feed, index, state, first_step, watcher)
         first_step = 0
         if int(state.failed_step) >= 0:
-            diagnosis = _diagnosis(state, examples, task, plan)
+            diagnosis = _diagnosis(state, feed, task)
             if int(state.rescues) >= plan.rescues:
                 ended = "not finite"
                 break
             rescues.append(diagnosis)
-            first, bound = index * steps_per_epoch, diagnosis.runaway_sigma
+            first, bound = index * feed.steps, diagnosis.runaway_sigma
             state = rescued(
                 state, task.static, plan.optimizer, coordinates, first, extras, bound=bound
             )
@@ -179,27 +189,21 @@ def train(
     return Trained(best, state, history, ended, diagnosis, rescues)
 
 
-def on_device(examples: Examples) -> Batch:
-    """Move training rows to the device, padded so that similar numbers share a compiled program."""
-    return jax.device_put(jax.tree.map(padded, _training_rows(examples)))
-
-
-def _training_rows(examples: Examples) -> Batch:
-    return dataclasses.replace(examples.stored, label=examples.label, weight=examples.weight)
-
-
 def _run_epoch(
-    task: Task, epoch: Epoch, state: TrainState, first: int, steps: int, watcher: Watcher
+    task: Task, feed: Feed, number: int, state: TrainState, first: int, watcher: Watcher
 ) -> tuple[TrainState, bool]:
     """Run the rest of an epoch in chunks; return whether the user asked to stop before its end."""
-    t = first
-    while t < steps and int(state.failed_step) < 0:
-        if watcher.stop_requested():
-            return state, True
-        stop = min(t + watcher.chunk_steps(), steps)
-        state = run_chunk(Chunk(task, epoch, host_int(t), host_int(stop)), state)
-        t = stop
-        watcher.on_chunk(int(epoch.number) + 1, t, steps, state)
+    with contextlib.closing(feed.spans(number, first)) as spans:
+        for epoch, t, end in spans:
+            while t < end and int(state.failed_step) < 0:
+                if watcher.stop_requested():
+                    return state, True
+                stop = min(t + watcher.chunk_steps(), end)
+                state = run_chunk(Chunk(task, epoch, host_int(t), host_int(stop)), state)
+                t = stop
+                watcher.on_chunk(number + 1, t, feed.steps, state)
+            if int(state.failed_step) >= 0:
+                break
     return state, False
 
 
@@ -223,19 +227,11 @@ def _task(
     return Task(static, objective, plan.optimizer, coordinates, hyper, plan.fixed)
 
 
-def _diagnosis(state: TrainState, examples: Examples, task: Task, plan: Plan) -> Diagnosis:
+def _diagnosis(state: TrainState, feed: Feed, task: Task) -> Diagnosis:
     """Diagnose the batch of the step that was not taken."""
-    n, batch_size = len(examples), plan.fixed.batch_size
-    number, t = divmod(int(state.failed_step), -(-n // batch_size))
-    order: Any = epoch_order(n, batch_size, plan.seed, number)
-    indices = order[t * batch_size : (t + 1) * batch_size]
-    valid = indices[: n - t * batch_size]
-    weight = (np.arange(len(indices)) < len(valid)).astype(np.float32)
-    batch = as_arrays(_training_rows(examples)[indices])
-    if batch.weight is not None:
-        weight = weight * batch.weight
-    batch = dataclasses.replace(batch, weight=weight)
-    epoch = Epoch(batch, order, host_int(n), host_int(number))
+    number, t = divmod(int(state.failed_step), feed.steps)
+    batch, valid = feed.batch(number, t)
+    epoch = Epoch(batch, None, host_int(feed.rows), host_int(number))
     return diagnose(state, batch, valid, (epoch, t), task)
 
 

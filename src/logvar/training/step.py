@@ -5,6 +5,7 @@ whole state, and every random number is a function of (seed, epoch, step).
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,15 +13,17 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int, Int32, PRNGKeyArray, PyTree
 
-from logvar.backend.compiling import compiled
+from logvar.backend.compiling import Compiled, compiled
 from logvar.backend.ops import global_norm, optimized
 from logvar.backend.precision import Precision, in_training
 from logvar.data.preparation import Preparation
 from logvar.models.base import Terms
 from logvar.models.batch import Batch
 from logvar.objectives import Moment, Objective
+from logvar.processes.placement import AXIS, Placement
 from logvar.randomness import Purpose, stream
 from logvar.training.averaging import averaged_weights
 from logvar.training.extras import updated
@@ -61,14 +64,17 @@ class Fixed(NamedTuple):
 
 
 class Epoch(NamedTuple):
-    """The rows of the training set on the device, and the order this epoch visits them in."""
+    """Rows of the training set on the device, and the order this epoch visits them in."""
 
     rows: Batch
     """Stored rows, with their sample weights if there are any."""
-    order: Int32[Array, "padded"]
+    order: Int32[Array, "padded"] | None
+    """None if the rows are in that order."""
     n: Int[Array, ""]
-    """The number of rows; the others are padding."""
+    """The number of the epoch's rows; the others are padding."""
     number: Int[Array, ""]
+    first: Int[Array, ""] | None = None
+    """The step at which these rows begin; None if they are all of the epoch's."""
 
 
 class Task(NamedTuple):
@@ -199,12 +205,28 @@ def drawing_of(static: Any, objective: Objective, fixed: Fixed) -> Drawing:
 
 
 def batch_at(
-    epoch: Epoch, order: Int32[Array, "padded"], t: Int[Array, ""], size: int, part: Part = WHOLE
+    epoch: Epoch,
+    order: Int32[Array, "padded"] | None,
+    t: Int[Array, ""],
+    size: int,
+    part: Part = WHOLE,
 ) -> Batch:
-    """Return the rows of step t in the given order, with their weights; padding has weight 0."""
+    """Return the rows of step t in the given order, with their weights; padding has weight 0.
+
+    Args:
+        epoch: the rows of a part of each batch.
+        order: theirs.
+        t: the step.
+        size: the number of rows of the part.
+        part: which part it is.
+    """
     first = (t * part.of + part.index) * size
-    indices = lax.dynamic_slice(order, (t * size,), (size,))
-    batch = epoch.rows[indices]
+    start = (t if epoch.first is None else t - epoch.first) * size
+    if order is None:
+        cut = functools.partial(lax.dynamic_slice_in_dim, start_index=start, slice_size=size)
+        batch = jax.tree.map(cut, epoch.rows)
+    else:
+        batch = epoch.rows[lax.dynamic_slice(order, (start,), (size,))]
     weight = (first + jnp.arange(size) < epoch.n).astype(jnp.float32)
     return dataclasses.replace(
         batch, weight=weight if batch.weight is None else weight * batch.weight
@@ -241,3 +263,31 @@ def take_steps(chunk: Chunk, state: TrainState) -> TrainState:
 
 run_chunk = compiled(take_steps, donate=True)
 """`take_steps`, compiled. The state is donated: its memory is reused for the result."""
+
+
+@functools.cache
+def run_chunk_on(placement: Placement) -> Compiled:
+    """Return `run_chunk` for several devices, each of which computes a part of every batch.
+
+    Rows without an order are cut, one part for each device; with an order, all devices have all
+    rows, and the order is cut.
+    """
+
+    def take_steps_together(chunk: Chunk, state: TrainState) -> TrainState:
+        arrays, static = eqx.partition((chunk, state), eqx.is_array)
+        ordered = chunk.epoch.order is not None
+        cut, same = PartitionSpec(AXIS), PartitionSpec()
+        epoch = Epoch(same if ordered else cut, cut, same, same, same)
+
+        def of_device(arrays: tuple[Chunk, TrainState]) -> TrainState:
+            return take_steps(*eqx.combine(arrays, static))
+
+        return jax.shard_map(
+            of_device,
+            mesh=placement.mesh,
+            in_specs=((Chunk(same, epoch, same, same), same),),  # type: ignore[arg-type]
+            out_specs=same,
+            check_vma=False,
+        )(arrays)
+
+    return compiled(take_steps_together, donate=True)

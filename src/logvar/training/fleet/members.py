@@ -216,6 +216,7 @@ def _at_once(chunk: FleetChunk, states: TrainState) -> tuple[TrainState, Seen]:
     def body(carry: tuple[Array, TrainState]) -> tuple[Array, TrainState]:
         t, states = carry
         all_members = jax.vmap(member, in_axes=(0, 0, 0, 0, 0, None))
+        assert epoch.order is not None  # each member has its own
         return t + 1, all_members(states, epoch.order, fleet.hyper, fleet.coordinates, keys, t)
 
     states = lax.while_loop(unfinished, body, (start, states))[1]

@@ -30,8 +30,9 @@ from logvar.evaluation.noise import fit_noise
 from logvar.models.batch import Batch
 from logvar.models.vae import VAEModel
 from logvar.objectives import Objective
+from logvar.training.feed import on_device
 from logvar.training.fleet.members import FleetChunk, Member, assembled, run_all
-from logvar.training.loop import Plan, Watcher, on_device
+from logvar.training.loop import Plan, Watcher
 from logvar.training.pace import Pace
 from logvar.training.schedules import Length
 from logvar.training.step import Epoch
