@@ -30,8 +30,8 @@ from logvar.storage.checkpoints import FOLDER, newest_checkpoint
 from logvar.storage.compiled import keep_compiled_programs
 from logvar.storage.files import UnfinishedFolder, write_atomically, writing
 from logvar.training import schedules
-from logvar.training.loop import EpochMetrics
 from logvar.training.progress import ProgressBar
+from logvar.training.watching import EpochMetrics
 
 
 class CheckpointFlags(NamedTuple):

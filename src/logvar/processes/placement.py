@@ -6,9 +6,10 @@ devices are in the order of their processes, so those of a process have successi
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,16 +19,17 @@ from jaxtyping import Array, Int, PyTree
 
 AXIS = "data"
 """The name of the axis of devices."""
+SAME, CUT = PartitionSpec(), PartitionSpec(AXIS)
 
 
 def several() -> bool:
-    """Return whether this process is one of several."""
-    return jax.process_count() > 1
+    """Return whether this process is one of several, and has not left them."""
+    return jax.process_count() > 1 and jax.distributed.is_initialized()
 
 
 def writes() -> bool:
     """Return whether this process is the one that writes and prints."""
-    return jax.process_index() == 0
+    return not several() or jax.process_index() == 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,11 +70,11 @@ class Placement:
 
     def everywhere(self, tree: PyTree) -> PyTree:
         """Place arrays that all processes have alike on all devices."""
-        return self._placed(tree, PartitionSpec())
+        return self._placed(tree, SAME)
 
     def cut(self, tree: PyTree) -> PyTree:
         """Place the rows of this process on its devices, an equal part on each."""
-        return self._placed(tree, PartitionSpec(AXIS))
+        return self._placed(tree, CUT)
 
     def _placed(self, tree: PyTree, spec: PartitionSpec) -> PyTree:
         sharding = NamedSharding(self.mesh, spec)
@@ -83,6 +85,26 @@ class Placement:
             return jax.make_array_from_process_local_data(sharding, np.asarray(leaf))
 
         return jax.tree.map(placed, tree)
+
+    def on_each_device(self, function: Callable, arguments: tuple, specs: Any) -> Any:
+        """Call a function of trees on each device, inside a compiled program.
+
+        Its results must be the same on all of them.
+
+        Args:
+            function: what a device computes.
+            arguments: of the function.
+            specs: a tree like the arguments, or a part of it, that says which arrays are `CUT` and
+                which are the `SAME` on all devices.
+        """
+        arrays, static = eqx.partition(arguments, eqx.is_array)
+        return jax.shard_map(
+            lambda arrays: function(*eqx.combine(arrays, static)),
+            mesh=self.mesh,
+            in_specs=(specs,),
+            out_specs=SAME,
+            check_vma=False,
+        )(arrays)
 
     def of_the_first(self, tree: PyTree) -> PyTree:
         """Place the arrays of the first process on all devices, to the bit.
@@ -146,7 +168,6 @@ def _sum_of_first(mesh: Mesh) -> Any:
 
 
 def _on_each_device(function: Any, mesh: Mesh) -> Any:
-    cut, same = PartitionSpec(AXIS), PartitionSpec()
     return jax.jit(
-        jax.shard_map(function, mesh=mesh, in_specs=cut, out_specs=same, check_vma=False)
+        jax.shard_map(function, mesh=mesh, in_specs=CUT, out_specs=SAME, check_vma=False)
     )

@@ -19,8 +19,8 @@ LAUNCHED = "LOGVAR_LAUNCHED"
 """Set for the processes that `launching` starts, which speaks for them."""
 HEARTBEAT_SECONDS = 30
 """A process that was silent for so long is lost, and so the others end."""
-LOST = 1
-"""The exit code of a process that lost the others."""
+LOST = 3
+"""The exit code of a run that lost a process."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +84,7 @@ def joined(given: Cluster) -> Iterator[None]:
     _join(cluster)
     try:
         yield
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 (every end of this process is told)
         _leave(error)
     stop()
 

@@ -72,9 +72,7 @@ class Drawing(NamedTuple):
             return self._within_batch(stored, binarization, key, part)
         if part.of == self.shards:
             return self._drawn(stored, *_folded(part.index, binarization, key))
-        split = jax.tree.map(
-            lambda leaf: leaf.reshape(self.shards, -1, *leaf.shape[1:]), stored
-        )
+        split = jax.tree.map(lambda leaf: leaf.reshape(self.shards, -1, *leaf.shape[1:]), stored)
         of_shard = jax.vmap(lambda rows, i: self._drawn(rows, *_folded(i, binarization, key)))
         found = of_shard(split, jnp.arange(self.shards))
         return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), found)
@@ -145,12 +143,14 @@ def mean_over_parts(
         first = part_of_this_device(devices).index * each
 
         def shard(i: Int[Array, ""]) -> Flat:
-            cut = functools.partial(
-                lax.dynamic_slice_in_dim, start_index=i * rows, slice_size=rows
-            )
+            cut = functools.partial(lax.dynamic_slice_in_dim, start_index=i * rows, slice_size=rows)
             return weighted(jax.tree.map(cut, batch), Part(first + i, shards))
 
         total = _of_all_devices(_in_pairs(shard, each, shards, zero), devices)
+        # A compiler may divide by a scalar or multiply by its inverse; so it is told which.
+        count = total[-1]
+        mean = _in_memory(total[:-1] * (1 / count), zero)
+        return unravelled[0](mean), count
     return unravelled[0](total[:-1] / total[-1]), total[-1]
 
 
@@ -177,7 +177,22 @@ def _in_pairs(
         return i + 1, sums.at[level].set(found)
 
     start = zero, jnp.zeros((levels, *shape.shape), shape.dtype)
-    return lax.while_loop(lambda carry: carry[0] < terms + zero, body, start)[1][terms.bit_length() - 1]
+    _, sums = lax.while_loop(lambda carry: carry[0] < terms + zero, body, start)
+    return sums[terms.bit_length() - 1]
+
+
+def _in_memory(total: Flat, zero: Int[Array, ""]) -> Flat:
+    """Return the same numbers, from a loop that ends after −0 + total.
+
+    Its compiler merges no instructions of what comes before a loop and of what comes after it, so
+    the optimizer's round alike whether or not devices were added just before.
+    """
+    _, total = lax.while_loop(
+        lambda carry: carry[0] < 1 + zero,
+        lambda carry: (carry[0] + 1, carry[1] + total),
+        (zero, jnp.full_like(total, -0.0)),
+    )
+    return total
 
 
 def _of_all_devices(total: Flat, devices: int) -> Flat:

@@ -13,7 +13,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int, Int32, PRNGKeyArray, PyTree
 
 from logvar.backend.compiling import Compiled, compiled
@@ -23,7 +22,7 @@ from logvar.data.preparation import Preparation
 from logvar.models.base import Terms
 from logvar.models.batch import Batch
 from logvar.objectives import Moment, Objective
-from logvar.processes.placement import AXIS, Placement
+from logvar.processes.placement import CUT, SAME, Placement
 from logvar.randomness import Purpose, stream
 from logvar.training.averaging import averaged_weights
 from logvar.training.extras import updated
@@ -274,20 +273,8 @@ def run_chunk_on(placement: Placement) -> Compiled:
     """
 
     def take_steps_together(chunk: Chunk, state: TrainState) -> TrainState:
-        arrays, static = eqx.partition((chunk, state), eqx.is_array)
-        ordered = chunk.epoch.order is not None
-        cut, same = PartitionSpec(AXIS), PartitionSpec()
-        epoch = Epoch(same if ordered else cut, cut, same, same, same)
-
-        def of_device(arrays: tuple[Chunk, TrainState]) -> TrainState:
-            return take_steps(*eqx.combine(arrays, static))
-
-        return jax.shard_map(
-            of_device,
-            mesh=placement.mesh,
-            in_specs=((Chunk(same, epoch, same, same), same),),  # type: ignore[arg-type]
-            out_specs=same,
-            check_vma=False,
-        )(arrays)
+        rows = CUT if chunk.epoch.order is None else SAME
+        specs = Chunk(SAME, Epoch(rows, CUT, SAME, SAME, SAME), SAME, SAME)  # type: ignore[arg-type]
+        return placement.on_each_device(take_steps, (chunk, state), (specs, SAME))
 
     return compiled(take_steps_together, donate=True)

@@ -20,8 +20,8 @@ from logvar.likelihoods.noise import ObservationNoise
 from logvar.models.batch import Batch
 from logvar.models.vae import VAEModel
 from logvar.objectives.base import Drawn
-from logvar.training.state import TrainState
 from logvar.training.sharding import WHOLE
+from logvar.training.state import TrainState
 from logvar.training.step import Epoch, Keys, Task, drawing_of, loss_function
 
 _FAR, _APART = 20, 100
