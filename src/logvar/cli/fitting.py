@@ -5,6 +5,8 @@ import signal
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+
 from logvar.assembly.parts import check_fit, get, specs, written
 from logvar.classifier import VAEClassifier
 from logvar.cli.console import console, counted, say
@@ -19,6 +21,8 @@ from logvar.data.table.schema import Name, Schema
 from logvar.errors import LogvarError
 from logvar.estimator import VAE
 from logvar.evaluation.summary import Evaluation
+from logvar.processes.placement import Placement, several, writes
+from logvar.processes.runtime import stop
 from logvar.recipe import Recipe
 from logvar.recipe.settings import OF_THE_SOURCE
 from logvar.report.page import write_report
@@ -63,7 +67,7 @@ def fit(
     recipe = Recipe().replace(**settings, **source).checked()
     recipe = recipe_from(_as_written(recipe))
     check_fit(specs(recipe))
-    if checkpointing.resume and _already_finished(out, recipe, choices):
+    if _finished_for_all(checkpointing.resume, out, recipe, choices):
         return
     dataset = sources.load(
         data,
@@ -74,6 +78,11 @@ def fit(
         layer=recipe.data.layer,
     )
     overrides = overrides_of(choices, dataset)
+    if not writes():
+        vae, _, problem = _fitted(recipe, dataset, None, checkpointing, overrides)
+        if problem is not None:
+            raise problem
+        return
     folder = UnfinishedFolder(
         out,
         overwrite=overwrite or checkpointing.resume,
@@ -103,6 +112,14 @@ def fit(
         path = folder.publish()
         say(f"run     {path}")
     say(f"report  {path / run_folder.REPORT}")
+
+
+def _finished_for_all(resume: bool, out: Path, recipe: Recipe, choices: Choices) -> bool:
+    """Return whether the run is complete, as the first process of several finds it."""
+    finished = resume and writes() and _already_finished(out, recipe, choices)
+    if several():
+        finished = bool(Placement.of(jax.devices()).told([finished])[0, 0])
+    return finished
 
 
 def _as_written(recipe: Recipe) -> Recipe:
@@ -174,29 +191,38 @@ def _has_schema(out: Path, choices: Choices) -> bool:
 def _fitted(
     recipe: Recipe,
     dataset: sources.Dataset,
-    folder: UnfinishedFolder,
+    folder: UnfinishedFolder | None,
     checkpointing: CheckpointFlags,
     overrides: dict[Name, Any] | None,
 ) -> tuple[VAE, list[float], BaseException | None]:
-    """Train with a progress bar.
+    """Train with a progress bar; without a folder, nothing is printed or written.
+
+    What follows training is of one process alone.
 
     Returns the estimator, the seconds of each epoch, and the exception that ended training early
     while the estimator keeps what it has learned: an interruption, or a number that is not finite.
     """
 
     def record(metrics: EpochMetrics) -> None:
+        if folder is None:
+            return
         # For `tail -f`; the complete file is written at the end.
         path = folder.path / run_folder.METRICS
         with writing(path), open(path, "a", encoding="utf-8") as file:
             file.write(run_folder.to_json_line(metrics.as_dict()))
 
-    (folder.path / run_folder.METRICS).unlink(missing_ok=True)
-    checkpoints = Checkpoints(
-        folder.path / FOLDER,
-        checkpointing.seconds,
-        checkpointing.epochs,
-        checkpointing.changes_allowed,
-    )
+    checkpoints, resume = None, False
+    if folder is None:
+        console.quiet = True
+    else:
+        (folder.path / run_folder.METRICS).unlink(missing_ok=True)
+        checkpoints = Checkpoints(
+            folder.path / FOLDER,
+            checkpointing.seconds,
+            checkpointing.epochs,
+            checkpointing.changes_allowed,
+        )
+        resume = [folder.final / FOLDER] if checkpointing.resume else False
     settings = recipe.flat()
     learns = get("objective", recipe.objective.objective).sums_out_labels
     estimator = VAEClassifier if learns else VAE
@@ -218,7 +244,7 @@ def _fitted(
                 source=_source_of(recipe, dataset),
                 announce=say,
                 checkpoints=checkpoints,
-                resume=[folder.final / FOLDER] if checkpointing.resume else False,
+                resume=resume,
             )
         except (KeyboardInterrupt, LogvarError) as error:
             ended = getattr(vae, "ended_", None)
@@ -228,6 +254,7 @@ def _fitted(
                 problem = error
             else:
                 raise
+    stop()
     say(f"{vae.ended_} after {vae.n_iter_} epochs")
     return vae, bar.epoch_seconds, problem
 

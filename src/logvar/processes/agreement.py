@@ -25,7 +25,7 @@ def check_agreement(facts: Mapping[str, Any], placement: Placement) -> None:
         hashlib.blake2b(json.dumps(fact, sort_keys=True, default=str).encode(), digest_size=8)
         for fact in facts.values()
     ]
-    words = np.frombuffer(b"".join(digest.digest() for digest in digests), np.int32)
+    words = np.frombuffer(b"".join(digest.digest() for digest in digests), np.int32).tolist()
     told = placement.told(words).reshape(-1, len(facts), 2)
     differs = np.any(told != told[0], axis=2)
     if not differs.any():

@@ -147,9 +147,9 @@ def mean_over_parts(
             return weighted(jax.tree.map(cut, batch), Part(first + i, shards))
 
         total = _of_all_devices(_in_pairs(shard, each, shards, zero), devices)
-        # A compiler may divide by a scalar or multiply by its inverse; so it is told which.
         count = total[-1]
-        mean = _in_memory(total[:-1] * (1 / count), zero)
+        # A compiler divides by a scalar, or multiplies by its inverse, as suits what is around it.
+        mean = _in_memory(total[:-1] * _in_memory(1 / count, zero), zero)
         return unravelled[0](mean), count
     return unravelled[0](total[:-1] / total[-1]), total[-1]
 
@@ -181,7 +181,7 @@ def _in_pairs(
     return sums[terms.bit_length() - 1]
 
 
-def _in_memory(total: Flat, zero: Int[Array, ""]) -> Flat:
+def _in_memory(total: Float[Array, "*numbers"], zero: Int[Array, ""]) -> Float[Array, "*numbers"]:
     """Return the same numbers, from a loop that ends after −0 + total.
 
     Its compiler merges no instructions of what comes before a loop and of what comes after it, so
