@@ -29,7 +29,7 @@ from logvar.recipe import Recipe
 from logvar.recipe.settings import OF_THE_SOURCE
 from logvar.report.page import write_report
 from logvar.runs.adapting import recipe_from
-from logvar.runs.resuming import Checkpoints
+from logvar.runs.resuming import Checkpoints, Resume
 from logvar.signals import leaving_unheard
 from logvar.storage import run_folder
 from logvar.storage.checkpoints import FOLDER, newest_checkpoint
@@ -218,7 +218,8 @@ def _fitted(
         with writing(path), open(path, "a", encoding="utf-8") as file:
             file.write(run_folder.to_json_line(metrics.as_dict()))
 
-    checkpoints, resume = None, False
+    checkpoints: Checkpoints | None = None
+    resume: Resume = False
     if folder is None:
         console.quiet = True
     else:

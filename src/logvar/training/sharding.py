@@ -95,13 +95,17 @@ class Drawing(NamedTuple):
         eps = jax.tree.map(cut, noise(self.like, key, (rows * part.of, self.samples)))
         if not self.preparation.draws:
             return self.preparation.batch(stored, binarization), eps
-
-        def among_others(leaf: Array) -> Array:
-            others = jnp.zeros((rows * part.of, *leaf.shape[1:]), leaf.dtype)
-            return lax.dynamic_update_slice_in_dim(others, leaf, first, axis=0)
-
-        whole = self.preparation.batch(jax.tree.map(among_others, stored), binarization)
+        others = functools.partial(_among_others, part=part)
+        whole = self.preparation.batch(jax.tree.map(others, stored), binarization)
         return jax.tree.map(cut, whole), eps
+
+
+def _among_others(leaf: Array, part: Part) -> Array:
+    """Return the rows of a part at their places in a batch of zeros."""
+    if part.of == 1:
+        return leaf
+    batch = jnp.zeros((len(leaf) * part.of, *leaf.shape[1:]), leaf.dtype)
+    return lax.dynamic_update_slice_in_dim(batch, leaf, part.index * len(leaf), axis=0)
 
 
 def _folded(index: Int[Array, ""], *keys: PRNGKeyArray) -> list[PRNGKeyArray]:
@@ -140,10 +144,14 @@ def mean_over_parts(
     else:
         each = shards // devices
         rows = len(batch) // each
-        first = part_of_this_device(devices).index * each
+        part = part_of_this_device(devices)
+        first = part.index * each
+        # How a compiler merges instructions depends on sizes, so the loop sees a whole batch.
+        batch = jax.tree.map(functools.partial(_among_others, part=part), batch)
 
         def shard(i: Int[Array, ""]) -> Flat:
-            cut = functools.partial(lax.dynamic_slice_in_dim, start_index=i * rows, slice_size=rows)
+            start = (first + i) * rows
+            cut = functools.partial(lax.dynamic_slice_in_dim, start_index=start, slice_size=rows)
             return weighted(jax.tree.map(cut, batch), Part(first + i, shards))
 
         total = _of_all_devices(_in_pairs(shard, each, shards, zero), devices)
