@@ -32,10 +32,11 @@ from logvar.models.vae import VAEModel
 from logvar.objectives import Objective
 from logvar.training.feed import on_device
 from logvar.training.fleet.members import FleetChunk, Member, assembled, run_all
-from logvar.training.loop import Plan, Watcher
+from logvar.training.loop import Plan
 from logvar.training.pace import Pace
 from logvar.training.schedules import Length
 from logvar.training.step import Epoch
+from logvar.training.watching import Watcher
 
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 
