@@ -18,7 +18,7 @@ PLUMBING = {
     "test_survival.py", "test_mixed.py", "test_diagnosis.py", "test_scale_commands.py", "test_comparing.py", "test_tables.py",
     "test_scikit_learn.py", "test_startup.py", "test_probe.py", "test_samplers.py", "test_docs.py", "test_storage.py", "test_checkpoints.py",
     "test_conversion.py", "test_snippets.py", "test_outside.py", "test_standardization.py", "test_compilations.py", "test_optimizers.py", "test_schedules.py", "test_trainable.py", "test_vamp.py",
-    "test_conditions.py", "test_adapting.py", "test_extending.py", "test_classifier.py", "test_labels.py",
+    "test_conditions.py", "test_adapting.py", "test_extending.py", "test_classifier.py", "test_labels.py", "test_workers.py",
 }  # fmt: skip
 
 _TESTS = itertools.count(1)

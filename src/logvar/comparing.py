@@ -43,7 +43,7 @@ from logvar.study.results import (
     write_outcome,
 )
 from logvar.study.verdicts import Table, Verdict, conclusions, judge, warnings
-from logvar.study.workers import Work, check_backend, run_units, workers
+from logvar.study.workers import Work, check_workers, run_units, workers
 from logvar.training import schedules
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def compare(
         >>> [v.verdict for v in result.verdicts if v.arm == "matched"][0]
         'identical by construction'
     """
-    check_backend(backend)
+    check_workers(n_jobs, backend)
     keep_compiled_programs()
     text = str(settings.get("likelihood", AUTO))
     given = taken_in(X, text, settings.pop("schema", None))

@@ -7,9 +7,14 @@ threads are divided among the workers (`cores.LIMIT`). JAX's settings are those 
 
 import contextlib
 import dataclasses
+import hashlib
 import importlib.util
 import itertools
+import logging
 import os
+import tempfile
+import time
+import uuid
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +33,14 @@ from logvar.study.experiment import Experiment, Outcome, Rows, Unit, rows_of, ru
 
 BACKENDS = ("loky", "dask", "ray")
 _NEEDED = {"dask": ("distributed", "dask distributed"), "ray": ("ray", "ray")}
-_DEATHS = ("BrokenProcessPool", "KilledWorker", "RayActorError", "WorkerCrashedError")
+_DEATHS = (
+    "UnitLost",
+    "BrokenProcessPool",
+    "KilledWorker",
+    "FutureCancelledError",
+    "RayActorError",
+    "WorkerCrashedError",
+)
 """How joblib, Dask and Ray name the death of a worker. Dask and Ray need not be installed."""
 _CACHE = "jax_compilation_cache_dir"
 _SETTINGS = (
@@ -37,6 +49,11 @@ _SETTINGS = (
     "jax_disable_most_optimizations", "jax_persistent_cache_min_compile_time_secs",
 )  # fmt: skip
 """JAX's settings that a program's results depend on, and how it is kept on disk."""
+
+
+class UnitLost(RuntimeError):
+    """The worker of a unit died."""
+
 
 Tell = Callable[[Unit, int, int], None]
 
@@ -68,8 +85,10 @@ class Telling:
         return Telling, ()
 
 
-def check_backend(backend: str | None) -> None:
+def check_workers(n_jobs: int | None, backend: str | None) -> None:
     """Raise a LogvarError if there is no such backend, or what it needs is not installed."""
+    if n_jobs == 0:
+        raise LogvarError("n_jobs is 0: expected how many units to run at a time, or -1 for all")
     if backend is None:
         return
     if backend not in BACKENDS:
@@ -90,9 +109,7 @@ def workers(n_jobs: int | None, backend: str | None) -> Iterator[None]:
             scikit-learn. Dask uses all workers of its cluster.
         backend: one of `BACKENDS`, or None for the caller's, which is loky unless set.
     """
-    if n_jobs == 0:
-        raise LogvarError("n_jobs is 0: expected how many units to run at a time, or -1 for all")
-    check_backend(backend)
+    check_workers(n_jobs, backend)
     with contextlib.ExitStack() as stack:
         if backend == "dask":
             stack.enter_context(_dask_client(n_jobs))
@@ -129,7 +146,7 @@ def _dask_client(n_jobs: int | None) -> Iterator[None]:
     jobs = available_cores() if n_jobs is None or n_jobs < 0 else n_jobs
     with (
         distributed.LocalCluster(
-            n_workers=jobs, threads_per_worker=1, dashboard_address=None
+            n_workers=jobs, threads_per_worker=1, dashboard_address=None, silence_logs=logging.ERROR
         ) as cluster,
         distributed.Client(cluster),
     ):
@@ -160,11 +177,13 @@ def run_units(
     waiting, again = deque(units), deque[Unit]()
     while waiting:
         sent: dict[str, Unit] = {}
+        _wait_for_workers(bool(again))
         _run_until_a_death(work, waiting, sent, done, Telling(tell))
         again += sent.values()
     lost = {}
     for unit in again:
-        words = _run_until_a_death(work, deque([unit]), {}, done, Telling(tell))
+        _wait_for_workers(True)
+        words = _run_until_a_death(work, deque([unit]), {}, done, Telling(tell), elsewhere=True)
         if words:
             lost[unit.name] = words
     return lost
@@ -176,8 +195,12 @@ def _run_until_a_death(
     sent: dict[str, Unit],
     done: Callable[[Unit, Outcome, dict[str, str]], None],
     telling: Telling,
+    elsewhere: bool = False,
 ) -> str:
     """Run the waiting units; after the death of a worker, `sent` has those without a result.
+
+    Args:
+        elsewhere: a unit that may be deadly is not to run in this process.
 
     Returns:
         How the backend reported the death, or an empty text.
@@ -191,7 +214,7 @@ def _run_until_a_death(
                 work.experiment, work.X, work.test, work.run, unit, settings, telling
             )
 
-    settings = _settings()
+    settings = _settings() | {"elsewhere": elsewhere}
     results = _results(tasks(), len(waiting))
     try:
         for unit, outcome, where in results:
@@ -200,12 +223,21 @@ def _run_until_a_death(
     except Exception as error:
         if not _of_a_death(error):
             raise
-        return f"{type(error).__name__}: {error}"
+        return f"{type(error).__name__}: {str(error).splitlines()[0]}"
     finally:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # joblib says that units were not finished
             results.close()
+        for mark in Path(tempfile.gettempdir()).glob(f"logvar-{settings['attempt']}-*"):
+            mark.unlink(missing_ok=True)  # of the dead, on this machine
     return ""
+
+
+def _wait_for_workers(wanted: bool, seconds: float = 30.0) -> None:
+    """Wait until a cluster has replaced its dead: with one worker joblib runs units itself."""
+    until = time.monotonic() + seconds
+    while wanted and joblib.effective_n_jobs(None) < 2 and time.monotonic() < until:
+        time.sleep(0.2)
 
 
 def _of_a_death(error: Exception) -> bool:
@@ -231,7 +263,7 @@ def _settings() -> dict[str, Any]:
     names = (*_SETTINGS, _CACHE)
     found = {name: getattr(jax.config, name) for name in names if hasattr(jax.config, name)}
     share = max(1, available_cores() // max(joblib.effective_n_jobs(None), 1))
-    return found | {LIMIT: str(share), "process": os.getpid()}
+    return found | {LIMIT: str(share), "process": os.getpid(), "attempt": uuid.uuid4().hex}
 
 
 def _task(
@@ -244,14 +276,48 @@ def _task(
     telling: Telling,
 ) -> tuple[Unit, Outcome, dict[str, str]]:
     """Run one unit where joblib has sent it."""
-    if settings["process"] != os.getpid():
-        _compute_as(settings)
+    if settings["process"] == os.getpid():
+        if settings["elsewhere"]:
+            raise UnitLost("its worker died, and no other is left to run it")
+        return unit, _outcome(experiment, X, test, run, unit, telling), environment()
+    _compute_as(settings)
+    with _started_once(f"{settings['attempt']}-{hashlib.sha256(unit.name.encode()).hexdigest()}"):
+        return unit, _outcome(experiment, X, test, run, unit, telling), environment()
+
+
+def _outcome(
+    experiment: Experiment,
+    X: np.ndarray,
+    test: np.ndarray | None,
+    run: Callable[..., Outcome],
+    unit: Unit,
+    telling: Telling,
+) -> Outcome:
     rows = Work(experiment, X, test).rows(unit.split)
 
     def on_epoch(epoch: int, training: int) -> None:
         telling(unit, epoch, training)
 
-    return unit, run(experiment, rows, unit, on_epoch), environment()
+    return run(experiment, rows, unit, on_epoch)
+
+
+@contextlib.contextmanager
+def _started_once(name: str) -> Iterator[None]:
+    """Raise `UnitLost` if this began before on this machine, and did not end.
+
+    Dask itself starts a task again whose worker died, three times, and then gives up in a way that
+    joblib does not notice: it would wait for ever.
+    """
+    mark = Path(tempfile.gettempdir()) / f"logvar-{name}"
+    try:
+        mark.touch(exist_ok=False)
+    except FileExistsError as error:
+        mark.unlink(missing_ok=True)
+        raise UnitLost("its worker died") from error
+    try:
+        yield
+    finally:
+        mark.unlink(missing_ok=True)
 
 
 def _compute_as(settings: dict[str, Any]) -> None:
