@@ -175,14 +175,16 @@ def run_units(
         The units that were lost, by name, with the last words of the backend.
     """
     waiting, again = deque(units), deque[Unit]()
+    enough = min(joblib.effective_n_jobs(None), 2)
     while waiting:
         sent: dict[str, Unit] = {}
-        _wait_for_workers(bool(again))
+        if again:
+            _wait_for_workers(enough)
         _run_until_a_death(work, waiting, sent, done, Telling(tell))
         again += sent.values()
     lost = {}
     for unit in again:
-        _wait_for_workers(True)
+        _wait_for_workers(enough)
         words = _run_until_a_death(work, deque([unit]), {}, done, Telling(tell), elsewhere=True)
         if words:
             lost[unit.name] = words
@@ -233,10 +235,10 @@ def _run_until_a_death(
     return ""
 
 
-def _wait_for_workers(wanted: bool, seconds: float = 30.0) -> None:
+def _wait_for_workers(enough: int, seconds: float = 60.0) -> None:
     """Wait until a cluster has replaced its dead: with one worker joblib runs units itself."""
     until = time.monotonic() + seconds
-    while wanted and joblib.effective_n_jobs(None) < 2 and time.monotonic() < until:
+    while joblib.effective_n_jobs(None) < enough and time.monotonic() < until:
         time.sleep(0.2)
 
 
