@@ -13,10 +13,10 @@ from logvar.errors import FewEffectiveSamples, LogvarError
 
 
 def table(n=3000):
-    """A level of 0.2 %, and a number and a level that depend on the level."""
+    """A level of 0.1 %, and a number and a level that depend on the level."""
     rng = np.random.default_rng(0)
-    plan = rng.choice(["basic", "pro", "rare"], n, p=[0.6, 0.398, 0.002])
-    plan[:6] = "rare"
+    plan = rng.choice(["basic", "pro", "rare"], n, p=[0.6, 0.4, 0.0])
+    plan[:3] = "rare"
     spent = np.select([plan == "basic", plan == "pro"], [0.0, 3.0], 6.0) + rng.normal(size=n)
     stays = rng.random(n) < np.where(plan == "basic", 0.9, 0.3)
     return pd.DataFrame(
@@ -44,7 +44,7 @@ def many(vae):
     return vae.sample(100_000, random_state=1)
 
 
-def test_a_level_of_two_in_a_thousand_gets_its_rows(vae):
+def test_a_level_of_one_in_a_thousand_gets_its_rows(vae):
     found = vae.sampling(500, where={"plan": "rare"})
     assert len(found.rows) == 500 and (found.rows["plan"] == "rare").all()
     assert list(found.rows.columns) == list(table().columns)
@@ -106,6 +106,48 @@ def test_few_effective_samples_are_warned_of(vae, monkeypatch):
     monkeypatch.setattr(sampling, "FEW", 1e9)
     with pytest.warns(FewEffectiveSamples, match="effective samples of 4,096 draws of z"):
         vae.sample(5, where={"plan": "pro"})
+
+
+@pytest.fixture(scope="module")
+def told():
+    """A model that is told the batch, on which a level and a number depend."""
+    rng = np.random.default_rng(0)
+    batch = rng.choice(["a", "b"], 1500)
+    long = rng.random(1500) < np.where(batch == "a", 0.2, 0.6)
+    size = np.where(long, 4.0, 0.0) + np.where(batch == "a", 0.0, 8.0) + rng.normal(size=1500)
+    X = pd.DataFrame({"batch": batch, "kind": np.where(long, "long", "short"), "size": size})
+    vae = logvar.VAE(
+        latent_dim=2, epochs=25, learning_rate=0.01, network="mlp(hidden=[16])", prior="conditional"
+    )
+    return vae.fit(X, condition="batch"), X
+
+
+@pytest.mark.parametrize("batch", ["a", "b"])
+def test_cells_are_given_beside_a_condition(told, batch):
+    """p(x | cells, condition): as samples of that condition which happen to have the cells."""
+    vae, X = told
+    found = vae.sampling(2000, where={"kind": "long"}, condition={"batch": batch})
+    assert (found.rows["kind"] == "long").all() and (found.rows["batch"] == batch).all()
+    many = vae.sample(20_000, condition={"batch": batch}, random_state=3)
+    those = many[many["kind"] == "long"]
+    assert np.exp(found.log_probability) == pytest.approx(len(those) / 20_000, rel=0.1)
+    spread = those["size"].std() * np.sqrt(1 / found.effective_samples + 1 / 2000 + 1 / len(those))
+    assert abs(found.rows["size"].mean() - those["size"].mean()) < 5 * spread
+    of_data = X[(X["batch"] == batch) & (X["kind"] == "long")]["size"]
+    assert abs(found.rows["size"].mean() - of_data.mean()) < 1  # the batches are 8 apart
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"where": {"kind": "long"}}, r"--condition \"batch=…\""),
+        ({"where": {"batch": "a"}, "condition": {"batch": "a"}}, "give it as condition"),
+        ({"where": {"kind": "long"}, "condition": {"batch": "c"}}, "'c' .*which the model never saw"),
+    ],
+)  # fmt: skip
+def test_a_condition_beside_cells_is_asked_for(told, given, message):
+    with pytest.raises(LogvarError, match=message):
+        told[0].sample(3, **given)
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import logvar
 SOURCE = Path(logvar.__file__).parent
 # Each part may import those before it; parts in one tuple do not import each other.
 ORDER = [
-    ("errors",), ("cores", "signals", "scale_facts"), ("registry", "trainable"), ("recipe",), ("scales",), ("backend",), ("randomness",), ("distributions",),
+    ("errors",), ("cores", "signals", "scale_facts"), ("registry", "trainable", "contamination"), ("recipe",), ("scales",), ("backend",), ("randomness",), ("distributions",),
     ("posteriors", "priors", "likelihoods"), ("networks",), ("models",), ("objectives",), ("storage",), ("data",), ("evaluation",), ("training",),
-    ("rescaling",), ("assembly",), ("fitted",), ("explaining", "imputing", "samplers", "sampling"), ("runs",), ("study",), ("fitted_methods",), ("estimator",), ("outliers", "classifier"), ("loading", "pyod"), ("report",), ("comparing",), ("interop",), ("cli",),
+    ("rescaling",), ("assembly",), ("fitted",), ("explaining", "imputing", "samplers", "sampling"), ("runs",), ("study",), ("fitted_drawing",), ("fitted_methods",), ("estimator",), ("outliers", "classifier"), ("loading", "pyod"), ("report",), ("comparing",), ("interop",), ("cli",),
     ("__main__", "__init__"),
 ]  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
@@ -66,6 +66,33 @@ def test_the_mathematics_is_pure(path):
         tree = ast.parse(path.read_text())
         assert not any(getattr(node, "id", "") in ("print", "open") for node in ast.walk(tree))
         assert not any(isinstance(node, ast.Global) for node in ast.walk(tree))
+
+
+def reached(path, seen):
+    """The files that a file imports, directly or through others."""
+    for module in imports(path):
+        if not module.startswith("logvar."):
+            continue
+        there = SOURCE.joinpath(*module.split(".")[1:])
+        for found in (there.with_suffix(".py"), there / "__init__.py"):
+            if found.exists() and found not in seen:
+                seen.add(found)
+                reached(found, seen)
+    return seen
+
+
+def test_the_mathematics_reaches_nothing_impure():
+    """Not through others either: an import of one helper must not bring files and clocks along.
+
+    `scale_facts` alone reads a file: facts of the scales that were measured once, beside it.
+    """
+    of_mathematics = [path for path in FILES if part(path) in PURE]
+    for path in of_mathematics:
+        for other in reached(path, set()) - {SOURCE / "scale_facts.py"}:
+            brought = IMPURE & {module.split(".")[0] for module in imports(other)}
+            assert not brought, (
+                f"{path.relative_to(SOURCE)} reaches {other.relative_to(SOURCE)}: {brought}"
+            )
 
 
 PRIVATE_JAX = ("jax._src", "jax.extend", "jax.experimental", "jax.interpreters", "jax.lib")

@@ -1,6 +1,8 @@
 """`logvar.VAEClassifier`: a VAE that also learns a label, of which some may be unknown."""
 
+import dataclasses
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,8 +21,10 @@ from logvar.data.table.rows import columns_of_kinds, with_columns
 from logvar.errors import LogvarError
 from logvar.estimator import VAE
 from logvar.evaluation.coding import decode, draw, label_scores
+from logvar.evaluation.summary import Evaluation, accuracy
 from logvar.models.labelled import LabelledVAE
 from logvar.randomness import Purpose, host_stream
+from logvar.sampling import one_after_another
 
 
 class VAEClassifier(ClassifierMixin, VAE):
@@ -96,6 +100,39 @@ class VAEClassifier(ClassifierMixin, VAE):
         """Return the accuracy: the share of rows whose most probable label is y."""
         return float(accuracy_score(y, self.predict(X, condition), sample_weight=sample_weight))
 
+    def evaluate(
+        self, X, *, split: str = "given", n_importance: int = 100, condition=None, y=None
+    ) -> Evaluation:
+        """Compute all figures of a report on X, and the accuracy on rows whose label is known.
+
+        Args:
+            X: rows, as for `fit`.
+            split: what these rows are, in words.
+            n_importance: draws of z for each row.
+            condition: for a conditional model, as for `VAE`.
+            y: the labels, as for `fit`; None takes those of the table's own column, if it is there.
+
+        Raises:
+            LogvarError: a label is none of `classes_`, or there are not as many as rows.
+        """
+        given = self._taken_in(X, condition)
+        found = super().evaluate(given, split=split, n_importance=n_importance, condition=condition)
+        column = self._labels.column
+        if y is None and given.table is not None and column in given.table.names:
+            from logvar.data.table.arrow import plain
+
+            y = plain(given.table[column]).to_pylist()
+        if y is None:
+            return found
+        codes = self._labels.codes_of(y)
+        _check_as_many(len(given.rows), len(codes))
+        known = codes >= 0
+        if not known.any():
+            return found
+        best = np.argmax(self._label_scores(given, condition), axis=1)
+        figure = accuracy(best[known] == codes[known])
+        return dataclasses.replace(found, figures=[*found.figures, figure])
+
     def inverse_transform(self, Z, condition=None, *, label=None) -> Any:
         """Decode latents (rows, latent) to E[x | z, y] in the data's own units.
 
@@ -151,16 +188,45 @@ class VAEClassifier(ClassifierMixin, VAE):
                 n_samples, where=where, mean=mean, missing=missing, sampler=sampler,
                 random_state=random_state, condition=condition,
             )  # fmt: skip
+        return self.sampling_in_blocks(
+            label=label, mean=mean, missing=missing, random_state=random_state, condition=condition
+        )(draws_of(n_samples))
+
+    def sampling_in_blocks(
+        self,
+        *,
+        label=None,
+        mean: bool = False,
+        missing: bool = False,
+        sampler: str = "prior",
+        random_state=None,
+        condition=None,
+    ) -> Callable[[int], Any]:
+        """Return what draws the next rows of `sample`, for more of them than memory holds.
+
+        Args:
+            label: one for all rows, and all others as in `sample`.
+        """
+        if sampler != "prior":
+            return super().sampling_in_blocks(
+                mean=mean, missing=missing, sampler=sampler, random_state=random_state,
+                condition=condition,
+            )  # fmt: skip
         check_is_fitted(self, "model_")
-        n = draws_of(n_samples)
         seed = self.fitted_.seed if random_state is None else seed_of(random_state)
-        if label is None:
-            generator = host_stream(seed, Purpose.LABEL)
-            codes = np.searchsorted(np.cumsum(self.class_prior_)[:-1], generator.random(n), "right")
-        else:
-            codes = self._codes_of(label, n)
-        drawn = draw(self.model_, n, seed, mean=mean, condition=self._told(condition, codes))
-        return self._with_labels(self._drawn_rows(drawn, seed, missing, condition), codes)
+        generator, ends = host_stream(seed, Purpose.LABEL), np.cumsum(self.class_prior_)[:-1]
+        as_rows = self._as_drawn_rows(seed, missing, condition)
+
+        def drawn(n: int, first: int) -> Any:
+            if label is None:
+                codes = np.searchsorted(ends, generator.random(n), "right")
+            else:
+                codes = self._codes_of(label, n)
+            told = self._told(condition, codes)
+            x = draw(self.model_, n, seed, mean=mean, condition=told, first=first)
+            return self._with_labels(as_rows(x, first), codes)
+
+        return one_after_another(drawn)
 
     # Shared by these methods.
 
@@ -230,12 +296,16 @@ class VAEClassifier(ClassifierMixin, VAE):
 
             y, column = plain(found.columns[0]).to_pylist(), found.names[0]
         labels, codes = Labels.found(y, column)
-        if len(codes) != len(given.rows):
-            raise LogvarError(
-                f"Found input variables with inconsistent numbers of samples: {len(given.rows):,} "
-                f"rows of X, and {len(codes):,} labels: give one label for each row"
-            )
+        _check_as_many(len(given.rows), len(codes))
         return codes, labels
+
+
+def _check_as_many(rows: int, labels: int) -> None:
+    if labels != rows:
+        raise LogvarError(
+            f"Found input variables with inconsistent numbers of samples: {rows:,} rows of X, and "
+            f"{labels:,} labels: give one label for each row"
+        )
 
 
 def _signature(of: Any) -> inspect.Signature:

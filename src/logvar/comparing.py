@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from logvar.assembly.conditioning import told_again, told_first
 from logvar.assembly.parts import (
     AUTO,
     KINDS,
@@ -21,7 +22,9 @@ from logvar.assembly.parts import (
     written,
 )
 from logvar.assembly.tables import likelihood_of, taken_in, taken_in_again
-from logvar.backend.sparse import array_of
+from logvar.backend.sparse import Rows as SomeRows
+from logvar.backend.sparse import SparseRows
+from logvar.data.conditions import names_of
 from logvar.data.sources import fingerprint
 from logvar.errors import LogvarError
 from logvar.recipe import Recipe
@@ -113,6 +116,8 @@ def compare(
     level: float = 0.95,
     splits: int = 1,
     test_data: Any = None,
+    condition: Any = None,
+    test_condition: Any = None,
     test_fraction: float = 0.2,
     validation_fraction: float = 0.1,
     importance_samples: int = 50,
@@ -142,6 +147,8 @@ def compare(
         level: confidence that all intervals of a family hold together (Bonferroni).
         splits: random splits of the data; more than one adds the data's randomness.
         test_data: rows to report on; otherwise a share of X.
+        condition: what the models are told of each row, as for `VAE.fit`.
+        test_condition: that of `test_data`, if it does not have it in columns.
         test_fraction: that share.
         validation_fraction: share of the others that stops runs early and chooses rates.
         importance_samples: per test row, for the log-likelihood.
@@ -176,13 +183,21 @@ def compare(
     check_workers(n_jobs, backend)
     keep_compiled_programs()
     text = str(settings.get("likelihood", AUTO))
-    given = taken_in(X, text, settings.pop("schema", None))
-    rows, table = array_of(given.rows), given.form
-    test = None
+    layer = str(settings.get("layer", ""))
+    schema, names = settings.pop("schema", None), names_of(condition)
+    given = taken_in(X, text, schema, layer=layer, conditions=names)
+    rows, table, test = given.rows, given.form, None
+    told = told_first(given, X, condition)
     if test_data is not None:
-        test = array_of(taken_in_again(test_data, table, "test_data").rows)
-    if test is not None and test.shape[1:] != rows.shape[1:]:
-        raise LogvarError(f"test_data has examples of {test.shape[1:]}, X of {rows.shape[1:]}")
+        others = taken_in_again(test_data, table, "test_data", features=given.features, layer=layer)
+        test = others.rows
+        if test.shape[1:] != rows.shape[1:]:
+            raise LogvarError(f"test_data has examples of {test.shape[1:]}, X of {rows.shape[1:]}")
+        if isinstance(test, SparseRows) != isinstance(rows, SparseRows):
+            raise LogvarError("X or test_data is sparse and the other is not: give both alike")
+        if told is not None:
+            of_test = told_again(told.form, others, test_data, test_condition, "test_data")
+            told = dataclasses.replace(told, held_out=of_test)
     chosen = None if table is None or not is_auto(text) else likelihood_of(table)
     if chosen is not None:  # from all rows: a split may look otherwise
         settings["likelihood"] = resolved("likelihood", text, *chosen)
@@ -190,12 +205,16 @@ def compare(
     recipe = _recipe(settings, name, own, [rows] if test is None else [rows, test])
     experiment = Experiment(
         tuple(scales), _rates(learning_rates, recipe), seeds, tuple(arms), float(margin), level,
-        splits, test_fraction, validation_fraction, importance_samples, recipe, own, table,
+        splits, test_fraction, validation_fraction, importance_samples, recipe, own, table, told,
     )  # fmt: skip
     _check_sizes(experiment, rows, test)
     data = {"name": name, "rows": len(rows), "shape": list(rows.shape[1:])}
     data["sha256"] = fingerprint(rows)
     data["test_sha256"] = "" if test is None else fingerprint(test)
+    if told is not None:
+        data["condition_sha256"] = [
+            fingerprint(each) for each in (told.rows, told.held_out) if each is not None
+        ]
     work = Work(experiment, rows, test, run_unit)
     if out is None:
         with workers(n_jobs, backend):
@@ -210,14 +229,15 @@ def compare(
         result.write_into(folder.path)
         shutil.rmtree(folder.path / PARTS)
     except BaseException:
-        folder.leave()
+        # Keep what can be continued; without a finished unit there is nothing.
+        folder.leave() if any((folder.path / PARTS).glob("*.json")) else folder.discard()
         raise
     folder.publish()
     return result
 
 
 def _recipe(
-    settings: dict[str, Any], name: str, own: tuple[type, ...], tables: list[np.ndarray]
+    settings: dict[str, Any], name: str, own: tuple[type, ...], tables: list[SomeRows]
 ) -> Recipe:
     """Return the recipe that all runs share."""
     for setting in OWN:
@@ -232,7 +252,13 @@ def _recipe(
         # Settings from the data are taken from all rows: a split may lack a rare category.
         spec = get("likelihood", likelihood, own).decided(*tables)
         recipe = recipe.replace(likelihood=KINDS["likelihood"].describe(spec))
-    check_fit(specs(recipe, own))
+    parts = specs(recipe, own)
+    check_fit(parts)
+    if parts.objective.sums_out_labels:
+        raise LogvarError(
+            f"compare got objective {recipe.objective.objective!r}, and its models learn no label: "
+            "choose another objective, such as 'elbo'"
+        )
     return recipe
 
 
@@ -248,7 +274,7 @@ def _rates(given: Sequence[float] | None, recipe: Recipe) -> tuple[float, ...]:
     return (schedules.get(rate).rate,) if isinstance(rate, str) else LEARNING_RATES
 
 
-def _check_sizes(experiment: Experiment, rows: np.ndarray, test: np.ndarray | None) -> None:
+def _check_sizes(experiment: Experiment, rows: SomeRows, test: SomeRows | None) -> None:
     parts = rows_of(experiment, rows, test, 0) if len(rows) > 3 else None
     if parts is None or min(map(len, (parts.train, parts.validation, parts.test))) < 2:
         raise LogvarError(

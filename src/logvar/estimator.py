@@ -21,7 +21,7 @@ from logvar.assembly import Own
 from logvar.assembly.conditioning import told_again, told_first
 from logvar.assembly.parts import get, own_classes, written
 from logvar.assembly.start import Start
-from logvar.assembly.tables import Intake, taken_in, taken_in_again
+from logvar.assembly.tables import Intake, numbers_per_cell, taken_in, taken_in_again
 from logvar.backend.sparse import Rows
 from logvar.data.conditions import names_of
 from logvar.data.intake import (
@@ -33,6 +33,7 @@ from logvar.data.intake import (
 )
 from logvar.data.labels import Codes, Labels
 from logvar.data.table.form import TableForm
+from logvar.data.windows import window_of
 from logvar.errors import LogvarError, LogvarTypeError
 from logvar.fitted import Fitted
 from logvar.fitted_methods import FittedMethods
@@ -56,6 +57,7 @@ from logvar.storage.files import UnfinishedFolder
 from logvar.training import optimizers, schedules
 from logvar.training.loop import Trained, Watcher, train
 from logvar.training.pace import Pace
+from logvar.training.windowed import feed_of
 
 _LOG = logging.getLogger("logvar")
 
@@ -105,6 +107,9 @@ class VAE(FittedMethods, BaseEstimator):
         on_divergence: what to do when a number is not finite: "stop" with a diagnosis, or "rescue":
             return to the best weights, divide the learning rate by five, clip gradients to norm 1,
             and continue; at most three times.
+        window: rows that are shuffled at a time: a number; "all"; or "auto", which is all of them
+            up to 1 GiB in the form that the model reads, and as many as 128 MiB hold of more. Data
+            that are read when they are needed are kept in memory as far as a window.
         match: train in the coordinates of this other scale of the log family.
         binarization: "none", "threshold", "static" or "dynamic".
         dequantize: add uniform noise of one level to integer data.
@@ -164,6 +169,7 @@ class VAE(FittedMethods, BaseEstimator):
         validation_fraction=0.1,
         patience=20,
         on_divergence="stop",
+        window="auto",
         match="",
         binarization="none",
         dequantize=False,
@@ -194,6 +200,7 @@ class VAE(FittedMethods, BaseEstimator):
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.on_divergence = on_divergence
+        self.window = window
         self.match = match
         self.binarization = binarization
         self.dequantize = dequantize
@@ -225,7 +232,9 @@ class VAE(FittedMethods, BaseEstimator):
             X: a table (a pandas, polars or Arrow frame, a dict of columns, a structured, object or
                 masked array, the path of a table file); or an array (rows, features) or (rows,
                 height, width[, channels]), in which uint8 are pixels. NaN is a missing cell. For
-                likelihoods of counts also a sparse matrix of SciPy or an AnnData object.
+                likelihoods of counts also a sparse matrix of SciPy or an AnnData object. Data
+                larger than memory: the path of a .npy file, a memory map, a dataset of h5py or
+                zarr, any object with a length and indexing by an array of rows, or a list of them.
             y: ignored; scikit-learn passes it.
             sample_weight: (rows,), how much each row counts: in the loss, and in the held-out ELBO.
                 A row of weight 0 is left out.
@@ -289,17 +298,23 @@ class VAE(FittedMethods, BaseEstimator):
             validation_data = others.rows
         label, labels = self._label_of(given, y)
         rows, weight = counted(given.rows, sample_weight)
-        places = places_of(
-            len(given.rows), sample_weight, validation_data is not None, recipe.training
-        )
-        label = None if label is None else label[places[0]]
-        told = None if told is None else told.at(*places)
+        window = window_of(recipe.training.window, given.rows, numbers_per_cell(form))
+        if label is not None or told is not None:
+            places = places_of(
+                len(given.rows),
+                sample_weight,
+                validation_data is not None,
+                recipe.training,
+                window,
+            )
+            label = None if label is None else label[places[0]]
+            told = None if told is None else told.at(*places)
         recipe = self._for_rows(recipe, rows, form)
         all_count = len(rows) == len(given.rows)
         with given.naming(None if all_count else np.flatnonzero(sample_weight)):
             assembly.check_values(recipe, rows, own.classes)
         rows, validation, weight, held_out_weight = held_out_of(
-            rows, weight, validation_data, recipe.training
+            rows, weight, validation_data, recipe.training, window
         )
         run = assembly.build_run(
             recipe,
@@ -313,6 +328,7 @@ class VAE(FittedMethods, BaseEstimator):
             label=label,
             labels=labels,
             start=start,
+            window=window,
         )
         for reason in run.decisions.why:
             tell(f"auto: {reason}")
@@ -342,6 +358,7 @@ class VAE(FittedMethods, BaseEstimator):
                 coordinates=run.coordinates,
                 state=state,
                 history=history,
+                feed=feed_of(run.rows, run.plan, run.window),
             )
         self._wrap(Fitted.of_run(run, trained, this.data, own, features))
         self.stopped_by_ = interrupt.requested
@@ -456,7 +473,13 @@ class VAE(FittedMethods, BaseEstimator):
         layer = recipe.data.layer
         if start is None:
             given = taken_in(
-                X, recipe.model.likelihood, self.schema, layer=layer, conditions=conditions
+                X,
+                recipe.model.likelihood,
+                self.schema,
+                layer=layer,
+                conditions=conditions,
+                window=recipe.training.window,
+                seed=recipe.training.random_state,
             )
         else:
             table = start.table_for(self.schema)

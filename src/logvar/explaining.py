@@ -32,18 +32,33 @@ def odd_cells(
         top: how many cells for each row.
     """
     columns, surprise = fitted.column_names, fitted.usual_cells - scores
-    explained = []
-    for i, row in enumerate(surprise):
-        order = np.argsort(-row)[: min(top, int(np.isfinite(row).sum()))]
-        explained.append(
-            [
-                OddCell(
-                    columns[j],
-                    fitted.value_of(given, i, int(j)),
-                    float(scores[i, j]),
-                    float(row[j]),
-                )
-                for j in order
-            ]
-        )
-    return explained
+    return [
+        [
+            OddCell(
+                columns[j],
+                fitted.value_of(given, i, j),
+                float(scores[i, j]),
+                float(surprise[i, j]),
+            )
+            for j in cells
+        ]
+        for i, cells in enumerate(oddest(surprise, top))
+    ]
+
+
+def oddest(surprise: Float[np.ndarray, "rows columns"], top: int) -> list[list[int]]:
+    """Return the columns of the most surprising cells of each row, the oddest first.
+
+    Args:
+        surprise: of each cell, nats; NaN if it is missing.
+        top: how many cells of a row, at most.
+
+    Example:
+        >>> oddest(np.array([[0.5, np.nan, 2.0, 1.0], [np.nan, np.nan, np.nan, 3.0]]), 2)
+        [[2, 3], [3]]
+    """
+    order = np.argsort(-surprise, axis=1, kind="stable")[:, :top]  # NaN are last
+    return [
+        [int(j) for j in columns if not np.isnan(row[j])]
+        for row, columns in zip(surprise, order, strict=True)
+    ]

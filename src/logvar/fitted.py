@@ -4,6 +4,7 @@ It is saved in a run folder, converted, examined and reported on; estimators wra
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -15,7 +16,7 @@ from logvar.assembly import Own
 from logvar.assembly.conditioning import told_again
 from logvar.assembly.decisions import Decisions
 from logvar.assembly.parts import get
-from logvar.assembly.tables import ARRAY, Intake, taken_in_again
+from logvar.assembly.tables import ARRAY, Intake, numbers_per_cell, taken_in_again
 from logvar.backend.sparse import Rows, SparseRows
 from logvar.data.conditions import Conditions
 from logvar.data.examples import Examples, Units
@@ -28,6 +29,7 @@ from logvar.data.table.frame import Table, back
 from logvar.data.table.rows import with_columns
 from logvar.data.table.schema import Schema
 from logvar.data.table.units import TableUnits
+from logvar.data.windows import Window, window_for
 from logvar.errors import LogvarError
 from logvar.evaluation.coding import draw
 from logvar.evaluation.surprise import ROWS, usual_log_likelihood
@@ -71,7 +73,7 @@ class Fitted:
     features: tuple[str, ...] | None = None
     """The names of the columns, if the training rows are no table and yet have names: genes."""
     conditions: Conditions | None = None
-    """What a conditional model is told of each row."""
+    """The conditions of the model, if it has any."""
     labels: Labels | None = None
     """The labels that the model tells apart, if it learned any."""
 
@@ -114,6 +116,14 @@ class Fitted:
     def latent_dim(self) -> int:
         return self.model.latent_dim
 
+    def window(self, rows: int) -> Window:
+        """Return how many of so many rows were shuffled at a time, and how many could be held out:
+        a function of the recipe and of the data's form."""
+        cells = math.prod(self.shape)
+        numbers = 4 * numbers_per_cell(self.table)
+        size = cells if self.dtype == "uint8" and self.table is None else numbers * cells
+        return window_for(self.recipe.training.window, rows, max(1, size))
+
     @property
     def likelihood(self) -> LikelihoodSpec:
         """The specification of the likelihood, with its settings from the data."""
@@ -149,12 +159,15 @@ class Fitted:
         usual = None if self.conditions is None else self.conditions.usual
         return None if usual is None else usual[np.arange(rows) % len(usual)]
 
-    def read(self, rows: Rows, condition: np.ndarray | None = None) -> tuple[Examples, Preparation]:
+    def read(
+        self, rows: Rows, condition: np.ndarray | None = None, holes: bool = False
+    ) -> tuple[Examples, Preparation]:
         """Return rows in the data's own units as the model reads them, and the preparation.
 
         Args:
             rows: the rows.
             condition: (rows, size), for a conditional model.
+            holes: whether to read them as rows that may have missing cells, if they have none.
 
         Raises:
             LogvarError: the likelihood cannot score a value.
@@ -167,7 +180,7 @@ class Fitted:
         self.likelihood.check_new(rows)
         examples = assembly.read(rows, preparation, self.seed, self.units)
         examples = dataclasses.replace(examples, condition=condition)
-        missing = preparation.missing or has_missing(rows)
+        missing = preparation.missing or holes or has_missing(rows)
         return examples, dataclasses.replace(preparation, missing=missing).after_fixing
 
     @property
@@ -192,6 +205,7 @@ class Fitted:
         kept: np.ndarray | None = None,
         *,
         beside: Table | None = None,
+        first: int = 0,
     ) -> Any:
         """Return cells in the data's own units as the rows of `fit` came: a frame, or an array.
 
@@ -200,6 +214,7 @@ class Fitted:
             like: the table they belong to, for its columns that are not modelled.
             kept: (rows, *shape), which cells of that table stay as they are.
             beside: columns that are not modelled, for a table of new rows.
+            first: how many new rows came before these.
         """
         if self.table is None:
             return cells
@@ -207,7 +222,8 @@ class Fitted:
         from logvar.data.table.cells import table_of  # imports pyarrow
 
         wide = np.asarray(cells, np.float64)
-        table = with_columns(table_of(wide, self.table.schema, container, like, kept), beside)
+        made = table_of(wide, self.table.schema, container, like, kept, first)
+        table = with_columns(made, beside)
         if container == ARRAY:
             return np.column_stack([column.to_numpy() for column in table.columns])
         return back(table, container)
@@ -241,15 +257,17 @@ class Fitted:
         examples, preparation = self.read(cells[scored], None if told is None else told[scored])
         return usual_log_likelihood(self.model, examples, preparation, self.seed)
 
-    def with_holes(self, cells: np.ndarray, seed: int) -> np.ndarray:
-        """Leave cells out as they are left out of the training rows.
+    def leaving_out(self, seed: int) -> Callable[[np.ndarray], np.ndarray]:
+        """Return what leaves cells out of one block of rows after another, as they are left out of
+        the training rows.
 
         Raises:
             LogvarError: it is not known which are, because no table was fitted by its columns.
         """
         if not isinstance(self.units, TableUnits):
             raise LogvarError("missing=True goes with a table under likelihood 'mixed'")
-        return np.where(self.units.holes.drawn(len(cells), seed), np.nan, cells)
+        drawn = self.units.holes.drawing(seed)
+        return lambda cells: np.where(drawn(len(cells)), np.nan, cells)
 
 
 class FittedAttributes:

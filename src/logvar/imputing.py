@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from logvar.assembly.tables import Intake
-from logvar.backend.sparse import SparseRows
+from logvar.backend.sparse import SparseRows, array_of
 from logvar.errors import LogvarError
 from logvar.evaluation.imputation import complete
 from logvar.fitted import Fitted
@@ -50,6 +50,7 @@ def imputed(fitted: Fitted, given: Intake, n_samples: int, draws: int, seed: int
             f"X is uint8, which has no missing cells: give X as {expected} with NaN for each "
             "missing cell"
         )
+    rows = array_of(rows)
     missing = np.isnan(rows)
     which = np.flatnonzero(missing.reshape(len(rows), -1).any(1))
     effective = np.full(len(rows), np.nan)

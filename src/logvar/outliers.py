@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from logvar.assembly.decisions import decide
 from logvar.backend.sparse import Rows, SparseRows
+from logvar.contamination import AUTO, check_contamination
 from logvar.data.intake import draws_of
 from logvar.data.preparation import has_missing
 from logvar.data.table.form import TableForm
@@ -24,18 +25,17 @@ from logvar.recipe import Recipe
 from logvar.storage import run_folder
 from logvar.storage.files import write_atomically
 
-AUTO = "auto"
 DEFAULTS = {
     "epochs": 20,
     "batch_size": 64,
     "validation_fraction": 0.0,
     "patience": 0,
 }
-"""What differs from `VAE`: a row is odd if few training rows are like it, so the density is fitted
-as closely as steps allow, to all rows."""
+"""Settings that differ from those of `VAE`. A row is odd if few training rows are like it, so the
+density is fitted to all rows, as closely as the steps allow."""
 SHARP = "normal(noise=fixed, sigma=0.1)"
-"""What "auto" means for real numbers here: a tenth of a column's spread is the width at which the
-density is looked at. A learned σ depends on the other columns and on how long training takes."""
+"""The likelihood of real numbers under "auto": the density is looked at with a width of a tenth of
+a column's spread. A learned σ depends on the other columns and on how long training takes."""
 _FENCE = 1.5
 """Interquartile ranges below the lower quartile (Tukey 1977)."""
 
@@ -43,7 +43,7 @@ Scores = Float[np.ndarray, "rows"]
 
 
 class Threshold(NamedTuple):
-    """What an outlier detector has beside its model."""
+    """The numbers that an outlier detector has beside its model."""
 
     contamination: float | str
     n_samples: int
@@ -214,20 +214,6 @@ def offset(scores: Scores, contamination: float | str, weight: Any = None) -> fl
         return quantile(float(contamination))
     low, high = quantile(0.25), quantile(0.75)
     return low - _FENCE * (high - low)
-
-
-def check_contamination(contamination: Any) -> None:
-    """Check a share of odd rows.
-
-    Raises:
-        LogvarError: it is neither "auto" nor in (0, 0.5].
-    """
-    number = isinstance(contamination, numbers.Real) and not isinstance(contamination, bool)
-    if contamination != AUTO and not (number and 0 < contamination <= 0.5):
-        raise LogvarError(
-            f"contamination is {contamination!r}: expected 'auto', or a share of the rows above 0 "
-            "and at most 0.5"
-        )
 
 
 def _check(contamination: Any, n_samples: Any, steps: Any) -> None:

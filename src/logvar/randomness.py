@@ -35,6 +35,7 @@ class Purpose(enum.IntEnum):
     DRAWN = 21
     SAMPLER = 22
     AGGREGATE = 23
+    SUMMARY = 24
 
 
 _GENERATOR = "threefry2x32"

@@ -1,6 +1,7 @@
 """A label on the command line: learned, predicted, sampled."""
 
 import csv
+import re
 
 import numpy as np
 import pytest
@@ -61,8 +62,15 @@ def test_samples_are_of_the_label_that_is_asked_for(place):
     assert {row[names.index("kind")] for row in read("both.csv")[1]} == {"ash", "old oak"}
 
 
-def test_a_run_with_a_label_is_judged_like_any_other():
-    assert "p(y, z)" in logvar("evaluate run --importance-samples 3").out
+def test_a_run_with_a_label_is_judged_like_any_other(place):
+    judged = logvar("evaluate run trees.csv --importance-samples 3").out
+    assert "p(y, z)" in judged
+    found = re.search(r"accuracy +(\S+) ± (\S+) .* 40 labelled rows", judged)
+    _, rows = read("labels.csv")
+    right = np.array([row[3] == ("ash", "old oak")[n] for row, n in zip(rows, place, strict=True)])
+    right = right[::2]  # the others have no label
+    assert float(found[1]) == pytest.approx(right.mean(), abs=1e-4)
+    assert float(found[2]) == pytest.approx(right.std(ddof=1) / np.sqrt(40), abs=1e-4)
     assert "ending" in logvar("doctor run").out
     assert logvar("score run trees.csv --importance-samples 3 --out scores.csv").code == 0
 

@@ -2,12 +2,14 @@
 
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import sparse
 
 import logvar
+from logvar.cli import fitting
 from logvar.cli.main import main
 from logvar.data.annotated import cells_of, is_annotated, obs_columns, read_h5ad
 from logvar.data.table.reading import read_table
@@ -127,6 +129,81 @@ def test_a_file_is_fitted_and_encoded_with_the_names_of_its_cells(adata, tmp_pat
         with pytest.raises(SystemExit, match="2"):
             run_command("fit", path, "--out", tmp_path / "no", *flags)
         assert what in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """A run that is told the batch and the age of each cell, and its folder."""
+    folder = tmp_path_factory.mktemp("told")
+    obs = {
+        "batch": pandas.Categorical(["first", "second"] * 30),
+        "age": np.arange(60.0),
+        "kind": [None, "T", "B"] * 20,
+    }
+    obs = pandas.DataFrame(obs, index=[f"AAC-{i}" for i in range(60)])
+    genes = pandas.DataFrame(index=["a", "b", "c", "d", "e", "f"])
+    cells = anndata.AnnData(sparse.csr_matrix(COUNTS), obs, genes)
+    cells.write_h5ad(folder / "cells.h5ad")
+    new = cells.copy()
+    new.obs["batch"] = ["third"] * 60
+    new.write_h5ad(folder / "new.h5ad")
+    del new.obs["batch"]
+    new.write_h5ad(folder / "without.h5ad")
+    flags = ["--likelihood", "negative-binomial", "--latent-dim", "2", "--epochs", "1"]
+    flags += ["--network", "mlp(hidden=[4])", "--batch-size", "32", "--importance-samples", "2"]
+    flags += ["--condition", "batch", "age", "--prior", "conditional"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(fitting, "write_report", lambda *arguments: None)  # has tests of its own
+        run_command("fit", "cells.h5ad", *flags, "--out", "run")
+        yield cells
+
+
+def test_columns_of_obs_are_told_to_the_model(told, capsys):
+    vae = logvar.load("run")
+    beside = {"batch": np.array(["first", "second"] * 30), "age": np.arange(60.0)}
+    alone = logvar.VAE(**SETTINGS, prior="conditional").fit(COUNTS, condition=beside)
+    np.testing.assert_allclose(
+        vae.transform(told), alone.transform(COUNTS, condition=beside), rtol=1e-4, atol=1e-5
+    )
+    run_command("score", "run", "--importance-samples", "2", "--out", "scores.csv")
+    found = read_table("scores.csv")["log_likelihood"].to_numpy()
+    np.testing.assert_allclose(found, vae.score_samples(told, 2), rtol=1e-5)
+    run_command(
+        "sample", "run", "--condition", "batch=second, age=30", "--n", 4, "--out", "new.csv"
+    )
+    drawn = read_table("new.csv")
+    assert drawn.names == ("a", "b", "c", "d", "e", "f") and len(drawn) == 4
+    expected = vae.sample(4, condition={"batch": "second", "age": 30.0})
+    np.testing.assert_array_equal(
+        np.column_stack([drawn[n].to_numpy() for n in "abcdef"]), expected
+    )
+
+
+def test_a_new_batch_is_added_to_a_run_of_cells(told):
+    second = logvar.VAE(from_run="run", epochs=1).fit(read_h5ad("new.h5ad"))
+    assert second.fitted_.conditions.schema["batch"].levels == ("first", "second", "third")
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["sample", "run"], r'--condition "batch=…, age=…"'),
+        (["sample", "run", "--condition", "batch=fourth, age=1"], "from_run=…, --from RUN"),
+        (["sample", "run", "--condition", "batch=first"], "condition lacks 'age'"),
+        (["score", "run", "without.h5ad"], "without.h5ad has no column 'batch' in obs"),
+        (["score", "run", "new.h5ad"], "has the level 'third' at row 0 (60 such cells), which"),
+        (["fit", "cells.h5ad", "--condition", "donor"], "no column 'donor' in obs"),
+        (["fit", "cells.h5ad", "--condition", "kind"], "no value in row 0, column 'kind'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_condition_that_cannot_be_told_is_one_line(told, words, what, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run_command(*words, "--out", "none.csv")
+    error = capsys.readouterr().err
+    assert what in error and error.count("\n") == 1, error
+    assert not list(Path().glob("none*"))
 
 
 def run_command(*words):

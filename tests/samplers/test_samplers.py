@@ -1,6 +1,7 @@
 """Samplers after training: fitted to posterior draws, kept in a run, and drawn from."""
 
 import json
+import types
 
 import numpy as np
 import pytest
@@ -9,10 +10,15 @@ from sklearn.mixture import GaussianMixture
 
 import logvar
 from logvar import samplers
+from logvar.assembly import skeleton
+from logvar.assembly.decisions import Decisions
 from logvar.cli.main import main
 from logvar.evaluation.aggregate import maximum_mean_discrepancy
 from logvar.evaluation.coding import draw_posterior
+from logvar.recipe import Recipe
 from logvar.report.page import write_report
+from logvar.report.parts import lines_of, summary
+from logvar.samplers import flow
 from logvar.samplers.mixture import FittedMixture
 
 RNG = np.random.default_rng(0)
@@ -25,6 +31,7 @@ def vae():
     settings = {"network": "mlp(hidden=[16])", "learning_rate": 1e-2, "random_state": 0}
     found = logvar.VAE(2, epochs=40, objective="elbo(beta=0.3)", **settings).fit(X)
     found.fit_sampler(X, "mixture(components=3)")
+    found.fit_sampler(X, "flow(layers=2, width=8, epochs=60)")
     return found.fit_sampler(X, "two-stage(epochs=60, hidden=[32])")
 
 
@@ -82,6 +89,7 @@ def test_they_are_saved_and_loaded(vae, tmp_path):
     loaded = logvar.load(tmp_path / "run")
     assert [text for text, _ in loaded.samplers_.values()] == [
         "mixture(components=3)",
+        "flow(layers=2, width=8, epochs=60)",
         "two-stage(epochs=60, hidden=[32])",
     ]
     for name in vae.samplers_:
@@ -132,11 +140,79 @@ def test_the_report_shows_them_beside_the_prior(tmp_path):
 
 def test_what_does_not_fit_is_one_line(vae):
     for call, message in (
-        (lambda: vae.sample(1, sampler="flow"), "'flow' is not fitted .fitted: mixture"),
+        (lambda: vae.sample(1, sampler="flow(layers=3)"), "'flow.layers=3.' is not fitted"),
         (lambda: vae.sample(1, sampler="mixture(components=9)"), "components=9.' is not fitted"),
         (lambda: vae.fit_sampler(X, "mixtur"), "mixture"),
         (lambda: vae.fit_sampler(X[:5], "mixture(components=6)"), "got 5 rows"),
+        (lambda: vae.fit_sampler(X[:1], "flow"), "got 1 rows: expected at least 2"),
     ):
-        with pytest.raises(logvar.LogvarError, match=message):
+        with pytest.raises(logvar.LogvarError, match=message) as raised:
             call()
+        assert "\n" not in str(raised.value)
     assert not logvar.VAE(2, epochs=1, network="mlp(hidden=[16])").fit(X).samplers_
+
+
+def test_a_flow_has_a_density_and_draws_from_it():
+    rng = np.random.default_rng(2)
+    z = np.concatenate([rng.normal(-2, 0.5, (150, 1)), rng.normal(3, 1, (150, 1))])
+    z = np.hstack([z, 5 + 0.1 * z**2 + 0.3 * rng.normal(size=z.shape)])
+    fitted = samplers.get("flow(layers=2, width=8, epochs=150)").fit(z, 0, None)
+    sides = np.linspace(-7, 9, 161), np.linspace(2, 16, 141)
+    grid = np.stack(np.meshgrid(*sides, indexing="ij"), -1).reshape(-1, 2)
+    density = np.exp(fitted.log_prob(grid)) * 0.01
+    assert density.sum() == pytest.approx(1, abs=0.02)
+    drawn = fitted.draw(4000, 0)
+    np.testing.assert_allclose(drawn.mean(0), density @ grid, atol=0.15)
+    inside = (grid[:, 0] < 0) & (grid[:, 1] > 5)
+    share = ((drawn[:, 0] < 0) & (drawn[:, 1] > 5)).mean()
+    assert share == pytest.approx(density[inside].sum(), abs=0.03)
+    # It has learned more than a Normal of the same mean and covariance.
+    normal = stats.multivariate_normal(z.mean(0), np.cov(z.T)).logpdf(z)
+    assert fitted.log_prob(z).mean() > normal.mean() + 0.05
+
+
+def test_a_flow_that_is_not_finite_says_so():
+    z = np.random.default_rng(0).normal(size=(300, 2)).astype(np.float32)
+    z[0] = np.nan
+    with pytest.raises(logvar.LogvarError, match="NaN or infinite in epoch 1: give another scale"):
+        flow._fitted(samplers.get("flow(layers=2, width=8)"), z[:270], z[270:], 0)
+
+
+def test_a_file_of_another_flow_is_refused(vae, tmp_path):
+    text, flow = vae.samplers_["flow"]
+    flow.write(tmp_path)
+    again = samplers.get(text).read(tmp_path, 2, None)
+    np.testing.assert_array_equal(again.draw(9, 0), flow.draw(9, 0))
+    np.testing.assert_array_equal(again.log_prob(X[:9, :2]), flow.log_prob(X[:9, :2]))
+    with pytest.raises(logvar.LogvarError, match="latents has shape .2, 8, 2., expected .3, 8, 2."):
+        samplers.get("flow(layers=3, width=8)").read(tmp_path, 2, None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "beside", "said"),
+    [
+        (
+            {"posterior": "power-spherical", "prior": "uniform-sphere"},
+            {},
+            "lies on 'sphere': sample from the prior",
+        ),
+        ({}, {"condition_size": 1}, "do not know the condition"),
+        ({"objective": "labelled"}, {"classes": 2}, "decodes it with a label"),
+    ],
+    ids=["sphere", "condition", "label"],
+)
+def test_models_that_need_more_than_real_latents_are_refused(settings, beside, said):
+    recipe = Recipe().replace(latent_dim=2, **settings)
+    decisions = Decisions("normal", "mlp(hidden=[4])", 1.0, ())
+    estimator = logvar.VAE(2)
+    estimator.fitted_ = types.SimpleNamespace(model=skeleton(recipe, decisions, (3,), **beside))
+    for name in samplers.names():
+        with pytest.raises(logvar.LogvarError, match=said) as raised:
+            estimator.fit_sampler(X, name)
+        assert "\n" not in str(raised.value)
+
+
+def test_the_catalogue_lists_them():
+    lines = "\n".join(lines_of("samplers", "flow"))
+    assert "vae.fit_sampler(X, …)" in lines and "logvar sample RUN --from" in lines
+    assert next(text for text, _, _ in summary("samplers")) == "mixture(components=10)"

@@ -6,10 +6,14 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 import logvar
 from logvar import comparing
+from logvar.data.conditions import Conditions, Told
 from logvar.data.sources import load
+from logvar.data.sparse import sparse_rows
+from logvar.errors import LogvarError
 from logvar.recipe import Recipe
 from logvar.study.experiment import OWN, Experiment, members_that_fit, rows_of, units
 from tests.study.untrained import untrained
@@ -167,6 +171,52 @@ def test_rows_for_training_choosing_and_reporting_are_disjoint():
         assert len(set(seen)) == splits
 
 
+@pytest.mark.parametrize(("splits", "given"), [(1, False), (2, False), (1, True), (2, True)])
+def test_each_row_keeps_what_the_models_are_told_of_it(splits, given):
+    """Row i holds i, and so does its condition."""
+    numbers = np.arange(200, dtype=np.float32)[:, None]
+    X, test = (numbers[:150], numbers[150:]) if given else (numbers, None)
+    told = Told(Conditions.of(np.arange(200.0)), X, test)
+    chosen = Experiment(
+        ("log-variance", "log-std"), (1e-3,), 2, ("as is",), 0.2, 0.95, splits, 0.25, 0.1, 5,
+        Recipe(), told=told,
+    )  # fmt: skip
+    for number in range(splits):
+        rows = rows_of(chosen, X, test, number)
+        np.testing.assert_array_equal(rows.train, rows.told.rows)
+        np.testing.assert_array_equal(rows.validation, rows.told.held_out)
+        np.testing.assert_array_equal(rows.test, rows.told_of_test)
+        matrix = sparse.csr_matrix(numbers + 1)
+        some = [None if x is None else sparse_rows(matrix[x[:, 0].astype(int)]) for x in (X, test)]
+        found = rows_of(chosen, *some, number)
+        for part in ("train", "validation", "test"):
+            np.testing.assert_array_equal(getattr(found, part).dense(), getattr(rows, part) + 1)
+
+
+def test_conditions_and_sparse_counts_are_compared(tmp_path):
+    """On sparse rows, as on their dense copies; the models are told what they are told in `fit`."""
+    rng = np.random.default_rng(0)
+    level = np.arange(120) % 2
+    X = rng.poisson(np.where(level[:, None], [1.0, 9.0, 3.0], [9.0, 1.0, 3.0])).astype(np.float32)
+    X[:, 2] += 1
+    settings = SMALL | {
+        "learning_rates": [1e-2], "arms": ["as is"], "likelihood": "poisson", "epochs": 4,
+    }  # fmt: skip
+    told = {"condition": np.array(["a", "b"])[level], "prior": "conditional"}
+    dense, of_sparse, without = (
+        logvar.compare(X, **settings, **told),
+        logvar.compare(sparse.csr_matrix(X), **settings, **told, out=tmp_path / "sparse"),
+        logvar.compare(X, **settings),
+    )
+    elbo = [np.array([r["test_elbo"] for r in c.records]) for c in (dense, of_sparse, without)]
+    np.testing.assert_allclose(elbo[0], elbo[1], rtol=1e-5)
+    assert (elbo[0] > elbo[2] + 0.3).all(), elbo
+    content = json.loads((tmp_path / "sparse" / "experiment.json").read_text())
+    assert len(content["data"]["condition_sha256"]) == 1 and "told" not in content
+    with pytest.raises(LogvarError, match="condition has 119 rows: expected 120"):
+        logvar.compare(X, **settings, condition=level[1:])
+
+
 def test_a_fleet_is_split_where_memory_ends(monkeypatch):
     chosen = Experiment(
         ("log-variance", "log-std"), (1e-3,), 6, ("as is", "matched"), 0.2, 0.95, 1, 0.2, 0.1, 5,
@@ -203,6 +253,8 @@ def test_a_scale_that_diverges_everywhere_is_reported_and_not_dropped():
         ({"learning_rate": 1e-3}, "compare sets learning_rate itself"),
         ({"epoch": 3}, "did you mean 'epochs'"),
         ({"test_data": np.zeros((5, 3))}, "test_data has examples of"),
+        ({"prior": "conditional"}, "'conditional' depends on a condition, and this model is told"),
+        ({"objective": "labelled"}, "'labelled', and its models learn no label: choose another"),
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_written(tmp_path, change, message):

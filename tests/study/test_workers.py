@@ -18,6 +18,7 @@ from logvar import comparing
 from logvar.cores import LIMIT, cores
 from logvar.data.sources import load
 from logvar.study import workers
+from tests.cases import slow
 from tests.study import untrained
 
 ROOT = Path(__file__).parent.parent.parent
@@ -132,12 +133,12 @@ def test_an_error_of_a_unit_is_raised_and_no_loss(stand_in):
         logvar.compare(DIGITS, n_jobs=2, **SMALL)
 
 
-def test_epochs_are_told_in_this_process_alone(stand_in):
+@pytest.mark.parametrize(("jobs", "expected"), [(1, {0, 1}), slow(2, {0})])
+def test_epochs_are_told_in_this_process_alone(stand_in, jobs, expected):
     stand_in("untrained")
-    for jobs, expected in ((1, {0, 1}), (2, {0})):
-        told = []
-        logvar.compare(DIGITS, n_jobs=jobs, progress=lambda *given: told.append(given), **SMALL)
-        assert {epoch for _, epoch, _, _ in told} == expected
+    told = []
+    logvar.compare(DIGITS, n_jobs=jobs, progress=lambda *given: told.append(given), **SMALL)
+    assert {epoch for _, epoch, _, _ in told} == expected
 
 
 SCRIPT = """
@@ -152,7 +153,7 @@ main.main()
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])  # fmt: skip
+@pytest.mark.parametrize("number", [signal.SIGINT, slow(signal.SIGTERM)])  # fmt: skip
 def test_ctrl_c_ends_the_workers_too_in_one_line(tmp_path, number):
     (tmp_path / "marks").mkdir()
     np.save(tmp_path / "rows.npy", DIGITS[:, :, :, 0].reshape(len(DIGITS), -1))
@@ -175,7 +176,7 @@ def test_ctrl_c_ends_the_workers_too_in_one_line(tmp_path, number):
     assert errors.splitlines() in (["logvar: interrupted"], []), errors
     workers_left = [mark.name for mark in (tmp_path / "marks").iterdir() if _alive(int(mark.name))]
     assert not workers_left
-    assert (tmp_path / ".out.unfinished").is_dir() and not (tmp_path / "out").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def _marks():

@@ -1,4 +1,4 @@
-"""What a user should know of a run before it trains."""
+"""Cautions about a run, given before it trains."""
 
 from logvar.objectives.base import Objective
 from logvar.recipe import Recipe

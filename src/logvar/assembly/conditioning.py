@@ -27,6 +27,8 @@ def told_first(given: Intake, X: Any, condition: Any, start: Start | None = None
         LogvarError: it is given twice, cannot be read, or only one of the two runs has one.
     """
     names = names_of(condition)
+    if condition is None and is_annotated(X) and start is not None and start.conditions is not None:
+        names = start.conditions.names if start.conditions.inside else ()
     inside: Any = None
     if names and is_annotated(X):
         inside = obs_columns(X, list(map(str, names)))
@@ -60,15 +62,20 @@ def told_again(
     """
     if form is None:
         if condition is not None:
-            raise LogvarError("condition was given, and the model was fitted without one")
+            raise LogvarError(
+                "condition was given, and the model was fitted without one: leave it out, or fit "
+                "with condition=…"
+            )
         return None
     if condition is None and form.inside:
-        condition = _inside(form, given, X)
+        condition = _inside(form, given, X, name)
     if condition is None:
-        where = f"{name} has no such columns" if form.inside else "none was given"
-        raise LogvarError(
-            f"the model was fitted with a condition, {form}, and {where}: give condition=…"
-        )
+        where = f"{name} has no such columns" if form.inside and X is not None else "none was given"
+        remedy = "give condition=…, or rows that have these columns"
+        if X is None:  # draws to come
+            names = ", ".join(f"{each}=…" for each in form.names)
+            remedy = f'give condition=…, on the command line --condition "{names}"'
+        raise LogvarError(f"the model was fitted with a condition, {form}, and {where}: {remedy}")
     return form.matrix(condition, _rows(given))
 
 
@@ -89,9 +96,9 @@ def _as_before(start: Start, values: Any, given: Intake) -> Told:
     return Told(form, form.matrix(values, _rows(given)))
 
 
-def _inside(form: Conditions, given: Intake, X: Any) -> Any:
+def _inside(form: Conditions, given: Intake, X: Any, name: str) -> Any:
     if is_annotated(X):
-        return obs_columns(X, [str(name) for name in form.names])
+        return obs_columns(X, [str(each) for each in form.names], name)
     if given.table is None or any(name not in given.table.names for name in form.names):
         return None
     columns = tuple(given.table[name] for name in form.names)

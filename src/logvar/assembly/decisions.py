@@ -5,9 +5,13 @@ import dataclasses
 import numpy as np
 
 from logvar import networks
+from logvar.assembly.looks import far_from_a_bell
 from logvar.assembly.parts import KINDS, Classes, get, is_auto, resolved
-from logvar.assembly.tables import far_from_a_bell, likelihood_of
+from logvar.assembly.streaming import checked, decided
+from logvar.assembly.tables import likelihood_of
 from logvar.backend.sparse import Rows, array_of
+from logvar.backend.streamed import StreamedRows
+from logvar.data.facts import facts_of
 from logvar.data.images.shapes import check_channels_last
 from logvar.data.preparation import BINARIZATIONS, has_missing
 from logvar.data.table.form import TableForm
@@ -49,6 +53,7 @@ def decide(
     custom_networks: bool,
     own: Classes = (),
     table: TableForm | None = None,
+    sample: Rows | None = None,
 ) -> Decisions:
     """Choose the parts for `auto`, and check that the data fit.
 
@@ -59,6 +64,7 @@ def decide(
         custom_networks: whether the networks were passed as modules.
         own: the user's own classes of parts.
         table: the form of the table that rows are cells of, if they are.
+        sample: the training rows that medians are taken from; all of them if it is not given.
 
     Raises:
         LogvarError: the data do not fit the likelihood or the binarization.
@@ -69,18 +75,18 @@ def decide(
     text, reason = recipe.model.likelihood, ""
     if is_auto(text):
         of_table = None if table is None else likelihood_of(table)
-        name, reason = of_table or _likelihood_of(array_of(rows))
+        name, reason = of_table or _likelihood_of(rows)
         text = resolved("likelihood", text, name, reason)
         why.append(f"likelihood {text}: {reason}")
     tables = [rows] if validation is None else [rows, validation]
-    spec: LikelihoodSpec = get("likelihood", text, own).decided(*tables)
+    spec = decided(get("likelihood", text, own), tables, rows if sample is None else sample)
     _check_columns(spec, table, tables)
     for some in tables:
         _check_preparation(recipe, spec, text, some)
     return Decisions(
         KINDS["likelihood"].describe(spec),
         _network(recipe, rows.shape[1:], custom_networks, why),
-        divisor_of(array_of(rows)) if spec.reads_intensities else 1.0,
+        _divisor_of(rows) if spec.reads_intensities else 1.0,
         tuple(why),
         notes=_notes(recipe, spec, rows) if is_auto(recipe.model.likelihood) else (),
         missing=any(map(has_missing, tables)),
@@ -97,7 +103,7 @@ def check_values(recipe: Recipe, rows: Rows, own: Classes = ()) -> None:
     if not is_auto(recipe.model.likelihood):
         spec: LikelihoodSpec = get("likelihood", recipe.model.likelihood, own)
         if isinstance(spec, OfCounts):  # others may need to see the rows before they can check
-            spec.check(rows)
+            checked(spec.check, rows)
 
 
 def _check_columns(spec: LikelihoodSpec, table: TableForm | None, tables: list[Rows]) -> None:
@@ -110,7 +116,10 @@ def _check_columns(spec: LikelihoodSpec, table: TableForm | None, tables: list[R
     rows = tables[0]
     if not has_missing(rows):
         return
-    empty = np.argwhere(np.isnan(array_of(rows)).all(0))
+    if isinstance(rows, StreamedRows):
+        empty = np.argwhere(facts_of(rows).observed == 0)
+    else:
+        empty = np.argwhere(np.isnan(array_of(rows)).all(0))
     if len(empty):
         columns = None if table is None else table.schema.modelled
         named = [
@@ -133,7 +142,7 @@ def _notes(recipe: Recipe, spec: LikelihoodSpec, rows: Rows) -> tuple[str, ...]:
         )
     if not spec.standardizes or rows.ndim != 2:
         return ()
-    odd = far_from_a_bell(array_of(rows))
+    odd = far_from_a_bell(rows if isinstance(rows, StreamedRows) else array_of(rows))
     if not len(odd):
         return ()
     some = ", ".join(map(str, odd[:5])) + (", …" if len(odd) > 5 else "")
@@ -169,24 +178,43 @@ def _check_preparation(recipe: Recipe, spec: LikelihoodSpec, text: str, rows: Ro
             f"dequantize goes with a density of real values, got likelihood {text!r}: use "
             "likelihood='normal', or dequantize=False"
         )
-    array = array_of(rows)
-    off = (array != np.round(array)) & (array == array)
-    if off.any():
-        at = np.argwhere(off)[0]
+    at = _first_fraction(rows)
+    if at is not None:
+        value = rows[at[0] : at[0] + 1][(0, *at[1:])]
         raise LogvarError(
-            f"dequantize got {array[tuple(at)]:g} at {place(at)}: expected integers; give pixels "
-            "as uint8, or use another likelihood"
+            f"dequantize got {value:g} at {place(np.array(at))}: expected integers; give pixels as "
+            "uint8, or use another likelihood"
         )
 
 
+def _first_fraction(rows: Rows) -> tuple[int, ...] | None:
+    if isinstance(rows, StreamedRows):
+        return facts_of(rows).fraction
+    array = array_of(rows)
+    found = np.argwhere((array != np.round(array)) & (array == array))
+    return tuple(found[0].tolist()) if len(found) else None
+
+
 def _are_bits(rows: Rows) -> bool:
+    if isinstance(rows, StreamedRows):
+        return facts_of(rows).bits
     array = array_of(rows)
     return bool((np.isin(array, (0, 1)) | np.isnan(array)).all())
 
 
-def _likelihood_of(rows: np.ndarray) -> tuple[str, str]:
-    low, high = float(np.nanmin(rows)), float(np.nanmax(rows))
-    if divisor_of(rows) != 1:
+def _divisor_of(rows: Rows) -> float:
+    if isinstance(rows, StreamedRows):
+        return 255.0 if rows.dtype == np.uint8 and not facts_of(rows).bits else 1.0
+    return divisor_of(array_of(rows))
+
+
+def _likelihood_of(rows: Rows) -> tuple[str, str]:
+    if isinstance(rows, StreamedRows):
+        low, high = float(facts_of(rows).low.min()), float(facts_of(rows).high.max())
+    else:
+        array = array_of(rows)
+        low, high = float(np.nanmin(array)), float(np.nanmax(array))
+    if _divisor_of(rows) != 1:
         return "bernoulli", "pixels stored as uint8, read as intensities x/255"
     with np.errstate(over="ignore"):  # compared in float32, where 1 + 1e-9 is 1
         within_unit = bool(np.float32(low) >= 0 and np.float32(high) <= 1)

@@ -20,7 +20,7 @@ from logvar.randomness import Purpose, stream
 
 
 class Shares(NamedTuple):
-    """What the training rows say of the label before any network sees them."""
+    """The shares of the labels in the training rows."""
 
     log_prior: Float[np.ndarray, "classes"]
     """log p(y): the share of each label among the known ones."""

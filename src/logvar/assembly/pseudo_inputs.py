@@ -1,4 +1,4 @@
-"""What the encoder reads: its shape, and training rows at which pseudo-inputs start."""
+"""The shape of what the encoder reads, and training rows at which pseudo-inputs start."""
 
 import dataclasses
 from collections.abc import Callable
@@ -24,25 +24,31 @@ class TrainingRows:
     rows: Callable[[np.ndarray], Rows] | None = None
     """Returns the rows of some indices as the model stores them, before the preparation."""
     preparation: Preparation | None = None
-    """What is left to do for each batch."""
+    """The preparation of each batch."""
 
 
 def encoder_inputs(
-    likelihood: Likelihood, shape: tuple[int, ...], training: TrainingRows | None, seed: int
+    likelihood: Likelihood,
+    shape: tuple[int, ...],
+    training: TrainingRows | None,
+    seed: int,
+    condition_size: int = 0,
 ) -> EncoderInputs | None:
-    """Return what the encoder reads, without mask and condition; None if there are no rows.
+    """Return what the encoder reads; None if there are neither rows nor a condition.
 
     Args:
         likelihood: makes one-hot codes of categories, for instance.
         shape: of one example as the encoder reads it.
         training: the training rows.
         seed: of the run, which chooses rows.
+        condition_size: the number of values that the model is told of each example.
     """
-    if training is None:
+    if training is None and not condition_size:
         return None
+    found = EncoderInputs(shape, likelihood.reads_intensities, condition_size=condition_size)
+    if training is None or training.rows is None or training.preparation is None:
+        return found
     take, preparation = training.rows, training.preparation
-    if take is None or preparation is None:
-        return EncoderInputs(shape, likelihood.reads_intensities)
 
     def rows(count: int) -> Float[Array, "some ..."]:
         chosen = host_stream(seed, Purpose.PRIOR).choice(training.count, count, replace=False)
@@ -50,7 +56,7 @@ def encoder_inputs(
         x, observed = preparation.parts(jnp.asarray(array_of(take(chosen))), key)
         return jax.vmap(likelihood.encoder_input)(x, observed)
 
-    return EncoderInputs(shape, likelihood.reads_intensities, training.count, rows)
+    return found._replace(available=training.count, rows=rows)
 
 
 def encoder_shape(

@@ -7,6 +7,7 @@ import numpy as np
 from logvar.assembly.decisions import Decisions
 from logvar.assembly.parts import Classes, get
 from logvar.backend.sparse import Rows, array_of
+from logvar.backend.streamed import StreamedRows
 from logvar.data.examples import Examples, Units, examples_of, in_units
 from logvar.data.preparation import Preparation, as_float32
 from logvar.data.standardization import Standardization
@@ -22,16 +23,23 @@ def units_of(
     rows: Rows,
     own: Classes = (),
     table: TableForm | None = None,
+    sample: Rows | None = None,
 ) -> Units | None:
     """Return how the model reads rows, fitted to the training rows; None if it reads them as they
-    are."""
+    are.
+
+    Quantiles are those of a sample of the rows, if one is given.
+    """
     spec = get("likelihood", decisions.likelihood, own)
     if isinstance(spec, Mixed):
         assert table is not None  # `decide` has checked it
-        return TableUnits.of_cells(array_of(rows), table.schema.modelled)
+        cells = rows if isinstance(rows, StreamedRows) else array_of(rows)
+        of = None if sample is None else array_of(sample)
+        return TableUnits.of_cells(cells, table.schema.modelled, of)
     if not spec.standardizes:
         return None
-    return Standardization.of_rows(array_of(rows), noise=0.5 if recipe.data.dequantize else 0.0)
+    rows = rows if isinstance(rows, StreamedRows) else array_of(rows)
+    return Standardization.of_rows(rows, noise=0.5 if recipe.data.dequantize else 0.0)
 
 
 def preparation(recipe: Recipe, decisions: Decisions, units: Units | None = None) -> Preparation:
@@ -76,5 +84,6 @@ def read(
         LogvarError: a value is too large for a model that does not standardize.
     """
     if units is not None:
-        return in_units(array_of(rows), units, keyed=keyed)
+        rows = rows if isinstance(rows, StreamedRows) else array_of(rows)
+        return in_units(rows, units, keyed=keyed)
     return examples_of(prepared.fix(as_float32(rows), seed))

@@ -22,9 +22,11 @@ from logvar.data.conditions import Conditions, Told
 from logvar.data.examples import Examples, Units
 from logvar.data.labels import Labels
 from logvar.data.preparation import Preparation, has_missing
+from logvar.data.sampled import sample_of
 from logvar.data.standardization import Standardization
 from logvar.data.table.form import TableForm
 from logvar.data.table.units import TableUnits
+from logvar.data.windows import Window
 from logvar.errors import LogvarError
 from logvar.likelihoods import Likelihood
 from logvar.models.heads import with_later_heads_at_zero
@@ -161,7 +163,8 @@ def _model(
             "condition: use prior='mixture(components=10)' in a conditional model"
         )
     posterior = parts.posterior.build(latent_dim, stream(seed, Purpose.POSTERIOR))
-    inputs = encoder_inputs(likelihood, x, training if drawn else TrainingRows(), seed)
+    rows = training if drawn else TrainingRows()
+    inputs = encoder_inputs(likelihood, x, rows, seed, condition_size)
     prior = parts.prior.build(latent_dim, stream(seed, Purpose.PRIOR), inputs)
     model = VAEModel(
         encoder=encoder,
@@ -201,9 +204,11 @@ class Run:
     table: TableForm | None = None
     """The form of the table that the rows are from."""
     conditions: Conditions | None = None
-    """What the model is told of each row."""
+    """The conditions of the model, if it has any."""
     labels: Labels | None = None
     """The labels that are learned."""
+    window: Window | None = None
+    """How many rows are shuffled at a time."""
 
 
 def build_run(
@@ -219,6 +224,7 @@ def build_run(
     label: np.ndarray | None = None,
     labels: Labels | None = None,
     start: Start | None = None,
+    window: Window | None = None,
 ) -> Run:
     """Build a run.
 
@@ -234,6 +240,7 @@ def build_run(
         label: (rows,) int32, the number of each row's label, −1 if unknown; to be learned.
         labels: what these labels are.
         start: the run that gives weights and units, if training starts from one.
+        window: how many rows are shuffled at a time; all if it is not given.
 
     Raises:
         LogvarError: the data or a setting is invalid.
@@ -241,9 +248,17 @@ def build_run(
     custom = own.encoder is not None
     objective: Objective = get("objective", recipe.objective.objective, own.classes)
     check_objective(objective, start, labels=labels is not None, own_networks=custom)
+    seed = recipe.training.random_state
+    sample = sample_of(rows, seed, window)
     if start is None:
         decisions = decide(
-            recipe, rows, validation, custom_networks=custom, own=own.classes, table=table
+            recipe,
+            rows,
+            validation,
+            custom_networks=custom,
+            own=own.classes,
+            table=table,
+            sample=sample,
         )
     else:
         decisions = start.decisions_for(own.classes, rows, validation)
@@ -254,7 +269,7 @@ def build_run(
             "use precision='float32', a built-in network, or an accelerator"
         )
     if start is None:
-        found = units_of(recipe, decisions, rows, own.classes, table)
+        found = units_of(recipe, decisions, rows, own.classes, table, sample)
     else:
         found = start.units_for(rows)
     if isinstance(found, Standardization) and found.note:
@@ -265,7 +280,7 @@ def build_run(
     conditions = None if told is None else told.form
     size = 0 if conditions is None else conditions.size
     shares = Shares.of(label, sample_weight, labels)
-    seed = recipe.training.random_state
+    del sample
     of_start = TrainingRows(
         rows.shape[0],
         lambda some: read(rows[some], prepared, seed, found, keyed=False).values,
@@ -323,4 +338,5 @@ def build_run(
         table,
         conditions,
         labels,
+        window,
     )

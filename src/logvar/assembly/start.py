@@ -24,7 +24,7 @@ Build = Callable[[int], VAEModel]
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """What a new run takes over from an earlier one (`VAE(from_run=…)`)."""
+    """The parts of an earlier run that a new one continues from (`VAE(from_run=…)`)."""
 
     name: str
     """The earlier run's folder, for messages."""
@@ -37,7 +37,7 @@ class Start:
     shape: tuple[int, ...]
     table: TableForm | None
     conditions: Conditions | None
-    """What the earlier model is told of each row."""
+    """The conditions of the earlier model."""
     features: tuple[str, ...] | None = None
 
     def table_for(self, schema: object) -> TableForm | None:

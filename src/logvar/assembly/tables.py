@@ -9,33 +9,38 @@ import contextlib
 import dataclasses
 import datetime
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from logvar.assembly.looks import far_from_a_bell, is_mixed
 from logvar.assembly.parts import KINDS, is_auto
-from logvar.backend.sparse import Rows
+from logvar.backend.sparse import Rows, SparseRows
+from logvar.backend.streamed import StreamedRows
 from logvar.data.annotated import Cells, cells_of, is_annotated
 from logvar.data.intake import dense_rows
-from logvar.data.preparation import has_missing
 from logvar.data.sparse import is_sparse, sparse_rows
+from logvar.data.streamed import is_streamed, streamed_rows
+from logvar.data.streams.cells import backed_rows, is_backed
 from logvar.data.table.form import TableForm
 from logvar.data.table.frame import Table, as_table, is_table
+from logvar.data.table.large import (
+    ARRAY,
+    InMemory,
+    LargeTable,
+    OfNumbers,
+    cells_of_large,
+    is_large,
+    large_table,
+    sampled_table,
+)
 from logvar.data.table.schema import NUMBERS, Column, Schema, as_conditions, schema_given
+from logvar.data.table.units import FIELDS
+from logvar.data.windows import ALL, bytes_per_row, window_for, window_of
 from logvar.errors import BadCell, LogvarError
 
 MIXED = "mixed"
-ARRAY = "numbers"
-"""The container of an array of numbers, which is given back as such."""
-_PIXELS = 64
-"""A two-dimensional array of uint8 with at least this many columns is read as pixels, if its values
-reach beyond half of their range."""
-_ENOUGH = 5000
-_EXACT = 2.0**53
-"""From here on every float64 is an integer."""
-_SKEWNESS, _KURTOSIS = 1.0, 3.0
-"""A column whose skewness or excess kurtosis is beyond these does not look like a bell."""
 
 
 class Intake(NamedTuple):
@@ -54,6 +59,22 @@ class Intake(NamedTuple):
     """How many of them repeated an earlier one and have got a number."""
     condition: np.ndarray | None = None
     """(rows, size), what a conditional model is told of each row."""
+    first: int = 0
+    """The number of the first row, if these are a block of others."""
+    holes: bool = False
+    """Whether one of those others has a missing cell, so that all are read as rows that may."""
+
+    def at(self, indices: np.ndarray) -> "Intake":
+        """Return some of the rows, as they would have been taken in alone."""
+        from logvar.data.table.rows import rows_of  # imports pyarrow
+
+        names = self.row_names
+        return self._replace(
+            rows=self.rows[indices],
+            table=None if self.table is None else rows_of(self.table, indices),
+            row_names=None if names is None else [names[i] for i in indices],
+            condition=None if self.condition is None else self.condition[indices],
+        )
 
     @contextlib.contextmanager
     def naming(self, kept: np.ndarray | None = None) -> Iterator[None]:
@@ -66,14 +87,15 @@ class Intake(NamedTuple):
             yield
         except BadCell as error:
             row = error.row if kept is None else int(kept[error.row])
+            name = None if self.row_names is None else self.row_names[row]
             columns: Sequence[Any] | None = self.features
             if self.form is not None:
                 columns = [column.name for column in self.form.schema.modelled]
             at = error.column
             raise error.named(
-                None if self.row_names is None else self.row_names[row],
+                name,
                 columns[at] if columns and isinstance(at, int) and columns[at] != at else None,
-                row,
+                self.first + row,
             ) from None
 
 
@@ -85,6 +107,8 @@ def taken_in(
     *,
     layer: str = "",
     conditions: Sequence[Any] = (),
+    window: int | str = ALL,
+    seed: int = 0,
 ) -> Intake:
     """Return X as rows for a model that is to be trained.
 
@@ -95,25 +119,111 @@ def taken_in(
         name: what messages call X.
         layer: of an AnnData object, the layer to read instead of its X.
         conditions: names of columns that are a condition.
+        window: rows shuffled at a time, as the recipe says it. If these are not all, kinds of
+            columns are found from a sample, and rows that are not in memory stay where they are.
+        seed: of that sample.
 
     Raises:
         LogvarError: X cannot be read, or the likelihood cannot read its columns.
     """
     named = likelihood.split("(")[0].strip()
     if is_annotated(X):
+        if is_backed(X) and not layer:
+            backed = backed_rows(X)
+            if not window_of(window, backed).is_all_of(len(backed)):
+                cells = cells_of(X, layer, name, in_file=True)
+                return Intake(backed, None, None, cells.names, cells.genes, cells.repeated)
         return _of_cells(cells_of(X, layer, name), name, reads_sparse(named))
     if is_sparse(X) and reads_sparse(named):
         return Intake(sparse_rows(X, name), None)
     mixed, auto = named == MIXED, is_auto(likelihood)
     if _is_numbers_as_objects(X):
         X = dense_rows(X, name)
-    if not is_table(X):
-        rows = dense_rows(X, name)
-        if rows.ndim != 2 or not (mixed or schema is not None or (auto and _is_mixed(rows))):
+    if is_large(X):
+        source = large_table(X, name)
+        X = source.whole() if _is_all(window, source) else source
+    elif not is_table(X):
+        rows = _opened(X, name, window) if is_streamed(X) else dense_rows(X, name)
+        if rows.ndim != 2 or not (mixed or schema is not None or (auto and is_mixed(rows))):
+            if isinstance(rows, StreamedRows) and window_of(window, rows).is_all_of(len(rows)):
+                rows = rows.in_memory()
             return Intake(rows, None)
-        X = rows
-    table = as_table(X if is_table(X) else _columns_of(X), name)
-    found = as_conditions(schema_given(schema, table), conditions)
+        X = OfNumbers(rows) if isinstance(rows, StreamedRows) else _columns_of(rows)
+    if not isinstance(X, LargeTable):
+        X = as_table(X, name)
+        if not _is_all(window, X):
+            X = InMemory(X, name)
+    if isinstance(X, LargeTable):
+        found = _from_large(X, schema, conditions, likelihood, name, window, seed)
+        if found is not None:
+            return found
+        X = X.whole()  # few columns are modelled, so that all rows are shuffled at once
+    table = X
+    return _modelled(
+        schema_given(schema, table), schema is not None, conditions, likelihood, name,
+        lambda found: _cells(table, found, name), table.container, table,
+    )  # fmt: skip
+
+
+def _opened(X: Any, name: str, window: int | str) -> np.ndarray | StreamedRows:
+    """Return streamed rows, in memory if all are shuffled at once whatever is found in them."""
+    rows = streamed_rows(X, name)
+    return rows.in_memory() if window_of(window, rows, FIELDS).is_all_of(len(rows)) else rows
+
+
+def _is_all(window: int | str, table: Any) -> bool:
+    """Return whether all rows are shuffled at once where all columns are modelled."""
+    n, cells = len(table), len(table.names)
+    return window_for(window, n, 4 * FIELDS * cells).is_all_of(n)
+
+
+def _from_large(
+    table: LargeTable,
+    schema: Any,
+    conditions: Sequence[Any],
+    likelihood: str,
+    name: str,
+    window: int | str,
+    seed: int,
+) -> Intake | None:
+    """Return a large table's rows; None if those columns that are modelled are not large."""
+    sample = sampled_table(table, seed)
+    found = schema_given(schema, sample)
+    carried = [c.name for c in as_conditions(found, conditions) if c.kind == "condition"]
+    given = _modelled(
+        found, schema is not None, conditions, likelihood, name,
+        lambda kept: cells_of_large(table, kept, name), table.container,
+        table.columns(carried) if carried else None,
+    )  # fmt: skip
+    n, form = len(table), given.form
+    size = bytes_per_row(given.rows, numbers_per_cell(form))
+    return None if window_for(window, n, size).is_all_of(n) else given
+
+
+def _modelled(
+    schema: Schema,
+    is_given: bool,
+    conditions: Sequence[Any],
+    likelihood: str,
+    name: str,
+    cells_by: Callable[[Schema], Rows],
+    container: str,
+    table: Table | None,
+) -> Intake:
+    """Return the cells of a table for a likelihood.
+
+    Args:
+        schema: of the table.
+        is_given: whether the user has given one.
+        conditions: names of columns that are a condition.
+        likelihood: the text of the recipe.
+        name: what messages call the table.
+        cells_by: returns the cells by a schema.
+        container: what the table came as.
+        table: the table, as far as it is in memory.
+    """
+    mixed, auto = likelihood.split("(")[0].strip() == MIXED, is_auto(likelihood)
+    found = as_conditions(schema, conditions)
     if not found.modelled:
         raise LogvarError(
             f"{name} has no column to model ({', '.join(c.kind for c in found)}): give at least "
@@ -125,10 +235,16 @@ def taken_in(
             _check_numbers(numbers, likelihood)
             found = numbers
         elif _all_numbers(numbers):
-            cells = _cells(table, numbers, name)
-            if schema is None and not _is_mixed(cells) and not len(far_from_a_bell(cells)):
-                return Intake(cells, TableForm(numbers, table.container, plain=True), table)
-    return Intake(_cells(table, found, name), TableForm(found, table.container), table)
+            cells = cells_by(numbers)
+            assert not isinstance(cells, SparseRows)
+            if not is_given and not is_mixed(cells) and not len(far_from_a_bell(cells)):
+                return Intake(cells, TableForm(numbers, container, plain=True), table)
+    return Intake(cells_by(found), TableForm(found, container), table)
+
+
+def numbers_per_cell(form: TableForm | None) -> int:
+    """Return how many numbers a model reads for each cell of rows of a form."""
+    return 1 if form is None or form.plain else FIELDS
 
 
 def taken_in_again(
@@ -155,11 +271,27 @@ def taken_in_again(
         LogvarError: X lacks a column, has another one, or a cell is not of its column's kind.
     """
     if is_annotated(X):
+        if is_backed(X) and not layer:
+            cells = cells_of(X, layer, name, in_file=True)
+            genes = None if features in (None, cells.genes) else cells.places(features, name)
+            return Intake(backed_rows(X, genes), None, None, cells.names, features)
         return _of_cells(cells_of(X, layer, name).matched(features, name), name)
     if is_sparse(X) and form is None:
         return Intake(sparse_rows(X, name), None)
     if _is_numbers_as_objects(X):
         X = dense_rows(X, name)
+    if is_streamed(X):
+        streamed = streamed_rows(X, name)
+        if form is None:
+            return Intake(streamed, None)
+        X = OfNumbers(streamed)
+    if isinstance(X, LargeTable) or (isinstance(X, list) and is_large(X)):
+        X = large_table(X, name)
+        if form is not None:
+            if isinstance(X, OfNumbers):
+                X = X.called(form.schema.names, name)
+            return Intake(cells_of_large(X, form.schema, name), form)
+        X = X.whole()
     if form is None:
         rows = dense_rows(_array_of(X, name) if is_table(X) else X, name)
         return Intake(rows, None)
@@ -191,27 +323,6 @@ def likelihood_of(table: TableForm) -> tuple[str, str] | None:
     return None if table.plain else (MIXED, f"a table; each of its {columns} columns by its kind")
 
 
-def far_from_a_bell(rows: np.ndarray) -> np.ndarray:
-    """Return the columns whose histogram does not look like a bell: skewed, heavy-tailed, or with
-    many equal values. Of many rows, every so many are looked at."""
-    rows = rows[:: max(1, len(rows) // _ENOUGH)]
-    return np.array([j for j in range(rows.shape[1]) if _is_odd(rows[:, j])], int)
-
-
-def _is_odd(values: np.ndarray) -> bool:
-    values = values[~np.isnan(values)].astype(np.float64)
-    if len(values) < 20:
-        return False
-    values = values / max(np.abs(values).max(), np.finfo(np.float64).tiny)  # squares stay finite
-    spread = values.std()
-    if spread == 0:
-        return True
-    z = (values - values.mean()) / spread
-    odd = abs(np.mean(z**3)) > _SKEWNESS or np.mean(z**4) - 3 > _KURTOSIS
-    repeated = np.unique(values, return_counts=True)[1].max() / len(values)
-    return bool(odd or repeated > 0.2)
-
-
 def _is_numbers_as_objects(X: Any) -> bool:
     """Return whether X is an array of objects without texts and dates: numbers, or a mistake."""
     if not isinstance(X, np.ndarray) or X.dtype != object or isinstance(X, np.ma.MaskedArray):
@@ -219,32 +330,10 @@ def _is_numbers_as_objects(X: Any) -> bool:
     return not any(isinstance(cell, str | bytes | datetime.date) for cell in X.flat)
 
 
-def _is_mixed(rows: np.ndarray) -> bool:
-    """Return whether an array of numbers needs a likelihood for each column."""
-    if rows.dtype == np.uint8:
-        return rows.max() > 1 and (rows.shape[1] < _PIXELS or rows.max() < 128)
-    holes = has_missing(rows)
-    with np.errstate(invalid="ignore"):
-        whole = np.array([_is_whole(rows[:, j]) for j in range(rows.shape[1])])
-    if whole.all() and np.isin(rows[~np.isnan(rows)], (0, 1)).all():
-        return False  # bits, for the Bernoulli
-    if rows.shape[1] >= _PIXELS and np.nanmin(rows) >= 0 and np.nanmax(rows) <= 1:
-        return False  # intensities of flattened images, of which some pixels never vary
-    return bool(whole.any() or (holes and len(far_from_a_bell(rows))))
-
-
-def _is_whole(column: np.ndarray) -> bool:
-    """Return whether a column holds integers alone, or one value."""
-    values = column[~np.isnan(column)]
-    if not len(values) or np.abs(values).max() >= _EXACT:
-        return False
-    return bool((values == np.round(values)).all() or np.ptp(values) == 0)
-
-
 def _as_numbers(schema: Schema) -> Schema:
     """Return the schema with all columns of numbers as plain real numbers."""
     columns = [
-        Column(c.name, "real", "a number", dtype=c.dtype, native=c.native)
+        Column(c.name, "real", "a number", dtype=c.dtype, native=c.native, notation=c.notation)
         if c.is_modelled and _holds_numbers(c)
         else c
         for c in schema

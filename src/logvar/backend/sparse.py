@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
+from logvar.backend.streamed import StreamedRows
 from logvar.errors import LogvarError
 
 
@@ -166,16 +167,35 @@ class SparseRows:
         return Stored(values, columns, self.starts.astype(np.int32), self.features, self.width)
 
 
-Rows = np.ndarray | SparseRows
-"""Rows on the host: an array, or a sparse matrix."""
+InMemory = np.ndarray | SparseRows
+"""Rows on the host, all of them in memory."""
+Rows = np.ndarray | SparseRows | StreamedRows
+"""Rows on the host: an array, a sparse matrix, or rows that are read when they are needed."""
+
+
+def joined(first: Rows, second: Rows) -> Rows:
+    """Return the rows of both, one after the other; both are arrays, or both are sparse."""
+    if not isinstance(first, SparseRows):
+        return np.concatenate([first, array_of(second)])
+    assert isinstance(second, SparseRows)
+    starts = np.concatenate([first.starts, first.starts[-1] + second.starts[1:]])
+    values = np.concatenate([first.values, second.values])
+    return SparseRows(
+        values, np.concatenate([first.columns, second.columns]), starts, first.features
+    )
 
 
 def array_of(rows: Rows) -> np.ndarray:
     """Return rows that have to be an array.
 
     Raises:
-        LogvarError: they are a sparse matrix.
+        LogvarError: they are a sparse matrix, or are read when they are needed.
     """
+    if isinstance(rows, StreamedRows):
+        raise LogvarError(
+            f"{rows.name} ({len(rows):,} rows) is read as it is needed, and all of it is required "
+            "in memory here: load it, or give fewer rows"
+        )
     if isinstance(rows, SparseRows):
         raise LogvarError(
             f"Sparse data was passed ({len(rows):,} rows), but dense data is required here: use "

@@ -19,7 +19,8 @@ Data = Annotated[
     tyro.conf.arg(
         metavar="DATA",
         help="digits, mnist, shapes, a table (.csv .tsv .csv.gz .parquet .arrow), a .npy or .npz "
-        "file, cells (.h5ad), or a folder of images or IDX files",
+        "file, cells (.h5ad), a folder of images or IDX files, or several files by a pattern in "
+        "quotes: 'shard-*.npy'",
     ),
 ]
 OwnData = Annotated[
@@ -130,7 +131,7 @@ ComparedSettings = _flags(
     "ComparedSettings",
     (
         "scale", "random_state", "initial_sigma", "match", "validation_fraction",
-        "on_divergence", "from_run",
+        "on_divergence", "from_run", "window",
     ),
 )  # fmt: skip
 

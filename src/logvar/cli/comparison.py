@@ -7,9 +7,11 @@ import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from logvar.cli.console import console, say
+from logvar.cli.fitting import overrides_of
 from logvar.comparing import REPORT, VERDICTS, Comparison
 from logvar.comparing import compare as compare_scales
 from logvar.data import sources
+from logvar.data.annotated import is_annotated
 from logvar.data.table.choices import Choices
 from logvar.errors import LogvarError
 from logvar.storage.compiled import keep_compiled_programs
@@ -34,9 +36,11 @@ def compare(
     dataset = sources.load(data, data_dir, **images, choices=choices)
     for note in dataset.notes:
         say(note)
-    overrides = choices.overrides() if dataset.reading is None else {}
+    overrides = overrides_of(choices, dataset)
     if overrides:
         settings["schema"] = overrides
+    if is_annotated(dataset.train):
+        settings |= {"condition": choices.conditions or None, "layer": images["layer"]}
     with _Bar() as bar:
         result = compare_scales(
             dataset.train, test_data=dataset.test, out=out, overwrite=overwrite, name=data,

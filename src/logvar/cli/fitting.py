@@ -10,11 +10,13 @@ from logvar.classifier import VAEClassifier
 from logvar.cli.console import console, counted, say
 from logvar.cli.inputs import Rows, Some, judged_rows
 from logvar.cli.judging import at_least_one, print_evaluation
+from logvar.cli.labels import evaluated, known_labels
 from logvar.data import sources
 from logvar.data.annotated import is_annotated
 from logvar.data.paths import absolute
 from logvar.data.table.choices import Choices
 from logvar.data.table.frame import Table
+from logvar.data.table.large import LargeTable
 from logvar.data.table.schema import Name, Schema
 from logvar.errors import LogvarError
 from logvar.estimator import VAE
@@ -72,6 +74,7 @@ def fit(
         recipe.data.shape,
         choices=choices,
         layer=recipe.data.layer,
+        window=recipe.training.window,
     )
     overrides = overrides_of(choices, dataset)
     folder = UnfinishedFolder(
@@ -81,7 +84,8 @@ def fit(
         keep=checkpointing.resume,
     )
     try:
-        vae, seconds, problem = _fitted(recipe, dataset, folder, checkpointing, overrides)
+        told = choices.conditions if is_annotated(dataset.train) else None
+        vae, seconds, problem = _fitted(recipe, dataset, folder, checkpointing, overrides, told)
         vae.write_into(folder.path)
     except BaseException:
         # Keep what can be resumed; an unfinished folder without a checkpoint is useless.
@@ -96,7 +100,7 @@ def fit(
         raise problem
     try:
         judged = judged_rows(dataset, vae.fitted_)
-        evaluation = vae.evaluate(judged.rows, split=judged.split, n_importance=importance_samples)
+        evaluation = evaluated(vae, judged, importance_samples)
         _write_results(folder.path, vae, evaluation, judged, seconds)
         print_evaluation(evaluation)
     finally:
@@ -119,16 +123,16 @@ def overrides_of(choices: Choices, dataset: sources.Dataset) -> dict[Name, Any] 
     overrides = choices.overrides()
     if not overrides or dataset.reading is not None or is_annotated(dataset.train):
         return None
-    if not isinstance(dataset.train, Table) and dataset.train.ndim != 2:
+    if not isinstance(dataset.train, Table | LargeTable) and dataset.train.ndim != 2:
         raise LogvarError(
             f"{dataset.name} has examples of shape {dataset.train.shape[1:]}, and --kind, --drop, "
-            "--id, --label and --schema are for the columns of a table: leave them out"
+            "--id, --label, --condition and --schema are for the columns of a table: leave them out"
         )
     return overrides
 
 
 def _size(rows: Some) -> str:
-    if isinstance(rows, Table):
+    if isinstance(rows, Table | LargeTable):
         return f"{counted(len(rows), 'row')} of {counted(len(rows.names), 'column')}"
     return f"{len(rows):,} examples of shape {rows.shape[1:]}"
 
@@ -177,8 +181,11 @@ def _fitted(
     folder: UnfinishedFolder,
     checkpointing: CheckpointFlags,
     overrides: dict[Name, Any] | None,
+    told: list[Name] | None = None,
 ) -> tuple[VAE, list[float], BaseException | None]:
     """Train with a progress bar.
+
+    `told` names columns of an AnnData object's obs; those of a table are in `overrides`.
 
     Returns the estimator, the seconds of each epoch, and the exception that ended training early
     while the estimator keeps what it has learned: an interruption, or a number that is not finite.
@@ -200,6 +207,10 @@ def _fitted(
     settings = recipe.flat()
     learns = get("objective", recipe.objective.objective).sums_out_labels
     estimator = VAEClassifier if learns else VAE
+    labels = None
+    if learns:
+        choices = Choices.of(recipe.data)
+        labels = known_labels(dataset.train, dataset.train_labels, choices)
     vae = estimator(**{name: settings[name] for name in Recipe.settings()}, schema=overrides)
     say(
         f"{dataset.name}: {_size(dataset.train)}, binarization {recipe.data.binarization}, scale "
@@ -213,7 +224,8 @@ def _fitted(
         try:
             vae.fit(
                 dataset.train,
-                dataset.train_labels if learns else None,
+                labels,
+                condition=told or None,
                 watcher=bar,
                 source=_source_of(recipe, dataset),
                 announce=say,
@@ -240,4 +252,4 @@ def _write_results(
         folder / run_folder.TIMING, "".join(run_folder.to_json_line(line) for line in clocks)
     )
     write_atomically(folder / run_folder.EVALUATION, run_folder.to_json(evaluation.as_dict()))
-    write_report(folder / run_folder.REPORT, vae, evaluation, judged.rows, judged.labels, seconds)
+    write_report(folder / run_folder.REPORT, vae, evaluation, judged.shown, judged.labels, seconds)

@@ -1,8 +1,7 @@
 """`logvar parts`: print the catalogue of all parts."""
 
-from logvar.assembly.parts import KINDS
 from logvar.cli.console import console
-from logvar.report.parts import ARGUMENTS, PRESET_KIND, lines_of, preset_lines, summary
+from logvar.report.parts import LISTED, PRESET_KIND, heading, lines_of, preset_lines, summary
 
 
 def show(kind: str | None, name: str | None) -> None:
@@ -16,11 +15,9 @@ def show(kind: str | None, name: str | None) -> None:
     elif kind is not None and name is not None:
         lines = list(lines_of(kind, name))
     else:
-        lines = [line for each in ([kind] if kind else KINDS) for line in _of_kind(each)]
+        lines = [line for each in ([kind] if kind else LISTED) for line in _of_kind(each)]
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
 def _of_kind(kind: str) -> list[str]:
-    rows = list(summary(kind))
-    flag = ARGUMENTS.get(kind, kind).replace("_", "-")
-    return [f"{kind} (--{flag})", *(f"  {text}: {formula}" for text, formula, _ in rows)]
+    return [heading(kind), *(f"  {text}: {formula}" for text, formula, _ in summary(kind))]

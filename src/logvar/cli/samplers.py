@@ -6,11 +6,11 @@ import numpy as np
 
 from logvar import samplers
 from logvar.cli.console import say
-from logvar.cli.inputs import load_for, split_of
+from logvar.cli.inputs import halves_of, load_for
 from logvar.data.table.frame import Table
 from logvar.data.table.rows import rows_of
 from logvar.estimator import VAE
-from logvar.samplers.storage import name_of, write_samplers
+from logvar.samplers.storage import check_sampled, name_of, write_samplers
 
 
 def fit_missing_sampler(vae: VAE, run: Path, sampler: str) -> None:
@@ -23,8 +23,9 @@ def fit_missing_sampler(vae: VAE, run: Path, sampler: str) -> None:
     name = name_of(sampler)
     if name in vae.samplers_ and (sampler == name or vae.samplers_[name][0] == text):
         return
+    check_sampled(vae.model_)  # before the data are read
     dataset = load_for(vae.fitted_, None, None)
-    kept, _ = split_of(dataset, vae.fitted_.recipe)
+    kept = halves_of(dataset, vae.fitted_).trained
     train = dataset.train
     rows = rows_of(train, kept) if isinstance(train, Table) else train[np.sort(kept)]
     vae.fit_sampler(rows, sampler)

@@ -225,7 +225,13 @@ class Conditions:
     def _cells(self, table: Table) -> np.ndarray:
         from logvar.data.table.cells import cells_of
 
-        cells = cells_of(table, self.schema, "condition")
+        try:
+            cells = cells_of(table, self.schema, "condition")
+        except LogvarError as error:
+            found, _, remedy = str(error).partition("; correct it")
+            if "which the model never saw" in found:
+                remedy = ", or train the new level alone, from this run: from_run=…, --from RUN"
+            raise LogvarError(found + ("; correct it" + remedy if remedy else "")) from error
         missing = np.argwhere(np.isnan(cells))
         if len(missing):
             row, column = missing[0].tolist()

@@ -6,9 +6,10 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import UInt32
 
-from logvar.backend.sparse import Rows, SparseRows, array_of, as_arrays
+from logvar.backend.sparse import InMemory, Rows, SparseRows, array_of, as_arrays
+from logvar.backend.streamed import StreamedRows, Where
 from logvar.data.standardization import Standardization
-from logvar.data.table.units import TableUnits
+from logvar.data.table.units import FIELDS, TableUnits
 from logvar.models.batch import Batch
 from logvar.randomness import row_words
 
@@ -88,14 +89,15 @@ class Examples:
 
     def as_they_are(self, which: np.ndarray) -> np.ndarray:
         """Return some rows in float64, not clipped to the training range."""
-        found = self.values[which].astype(np.float64)
+        rows = self.values[which]
+        found = rows.astype(np.float64)
         rows = found.dense() if isinstance(found, SparseRows) else found
         if self.actual is not None:
             there = np.isin(which, self.outside)
             rows[there] = self.actual[np.searchsorted(self.outside, which[there])]
         return rows
 
-    def _keyed_by(self, rows: Rows) -> np.ndarray:
+    def _keyed_by(self, rows: InMemory) -> np.ndarray:
         rows = rows.dense() if isinstance(rows, SparseRows) else rows
         if rows.dtype == np.uint8:
             return rows
@@ -106,7 +108,7 @@ class Examples:
         return np.where(np.isnan(wide), dtype(np.nan), wide)
 
 
-def in_units(rows: np.ndarray, units: Units, *, keyed: bool = True) -> Examples:
+def in_units(rows: np.ndarray | StreamedRows, units: Units, *, keyed: bool = True) -> Examples:
     """Make examples from rows in the data's own units, for a model that reads them in others.
 
     Args:
@@ -114,12 +116,28 @@ def in_units(rows: np.ndarray, units: Units, *, keyed: bool = True) -> Examples:
         units: those of the model.
         keyed: whether the rows will key noise; if so, they are kept.
     """
-    if isinstance(units, TableUnits):
-        values, observed = units.to_model(rows)
-        values[~observed] = np.nan
+    if isinstance(rows, StreamedRows):
+        shape = rows.shape[1:] + ((FIELDS,) if isinstance(units, TableUnits) else ())
+        values = rows.converted(_InUnits(units), np.float32, shape)
         return Examples(values, rows if keyed else None, units)
-    values, outside, actual = units.to_model(rows)
-    return Examples(values, rows if keyed else None, units, outside, actual)
+    if isinstance(units, TableUnits):
+        cells, observed = units.to_model(rows)
+        cells[~observed] = np.nan
+        return Examples(cells, rows if keyed else None, units)
+    seen, outside, actual = units.to_model(rows)
+    return Examples(seen, rows if keyed else None, units, outside, actual)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _InUnits:
+    """Converts some training rows, none of which is outside the range that they themselves span."""
+
+    units: Units
+
+    def __call__(self, rows: np.ndarray, where: Where) -> np.ndarray:
+        found = in_units(rows, self.units, keyed=False).values
+        assert isinstance(found, np.ndarray)
+        return found
 
 
 def examples_of(rows: "Rows | Examples") -> Examples:

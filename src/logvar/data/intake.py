@@ -11,11 +11,13 @@ from jaxtyping import Float, Int, PyTree
 from sklearn.utils import check_random_state
 
 from logvar.backend.sparse import Rows, SparseRows
+from logvar.backend.streamed import StreamedRows
 from logvar.data.examples import Examples
-from logvar.data.order import split, taken
 from logvar.data.preparation import Preparation, as_rows
 from logvar.data.sparse import is_sparse, sparse_rows
+from logvar.data.splitting import split_of
 from logvar.data.standardization import Standardization
+from logvar.data.windows import Window
 from logvar.errors import LogvarError, OutsideTrainingRange
 from logvar.randomness import Gaussian
 from logvar.recipe import TrainingSettings
@@ -53,15 +55,20 @@ class Split(NamedTuple):
 
 
 def held_out_of(
-    rows: Rows, weight: np.ndarray | None, validation_data: Any, settings: TrainingSettings
+    rows: Rows,
+    weight: np.ndarray | None,
+    validation_data: Any,
+    settings: TrainingSettings,
+    window: Window,
 ) -> Split:
     """Hold out the given rows, alone or as a pair with y, or else a share of all rows."""
     if validation_data is None:
-        kept, held_out = split(len(rows), settings.validation_fraction, settings.random_state)
+        halves = split_of(len(rows), settings.validation_fraction, settings.random_state, window)
+        held_out = halves.held_out
         some = len(held_out) > 0
-        weights = (None, None) if weight is None else (weight[kept], weight[held_out])
+        weights = (None, None) if weight is None else (weight[halves.trained], weight[held_out])
         return Split(
-            taken(rows, kept), rows[held_out] if some else None,
+            halves.trained_of(rows), rows[held_out] if some else None,
             weights[0], weights[1] if some else None,
         )  # fmt: skip
     given = validation_data[0] if isinstance(validation_data, tuple) else validation_data
@@ -81,7 +88,11 @@ def held_out_of(
 
 
 def places_of(
-    rows: int, sample_weight: Any, held_out_given: bool, settings: TrainingSettings
+    rows: int,
+    sample_weight: Any,
+    held_out_given: bool,
+    settings: TrainingSettings,
+    window: Window,
 ) -> tuple[Int[np.ndarray, "trained"], Int[np.ndarray, "held_out"]]:
     """Return the indices of the rows that `counted` and `held_out_of` train on, and hold out.
 
@@ -90,13 +101,14 @@ def places_of(
         sample_weight: as `fit` has it.
         held_out_given: whether other rows are held out than a share of these.
         settings: how many are, otherwise.
+        window: how many rows are shuffled at a time.
     """
     weight = weights_of(sample_weight, rows)
     kept = np.arange(rows) if weight is None else np.flatnonzero(weight > 0)
     if held_out_given:
         return kept, kept[:0]
-    trained, held_out = split(len(kept), settings.validation_fraction, settings.random_state)
-    return kept[trained], kept[held_out]
+    halves = split_of(len(kept), settings.validation_fraction, settings.random_state, window)
+    return kept[halves.trained], kept[halves.held_out]
 
 
 def counted(rows: Rows, sample_weight: Any) -> tuple[Rows, Float[np.ndarray, "rows"] | None]:
@@ -117,7 +129,8 @@ def counted(rows: Rows, sample_weight: Any) -> tuple[Rows, Float[np.ndarray, "ro
             f"sample_weight is above 0 for {kept.sum()} of {len(rows):,} rows: expected at least 2 "
             "rows to train on; give more of them a weight"
         )
-    return rows[kept], weight[kept]
+    chosen = rows.at(np.flatnonzero(kept)) if isinstance(rows, StreamedRows) else rows[kept]
+    return chosen, weight[kept]
 
 
 def weights_of(sample_weight: Any, rows: int) -> np.ndarray | None:
@@ -170,8 +183,13 @@ def read_as(preparation: Preparation, rows: np.ndarray, *, bits: bool) -> Prepar
     return dataclasses.replace(preparation, divisor=255.0 if pixels else 1.0)
 
 
-def warn_of_outside(examples: Examples) -> None:
-    """Warn of rows outside the training range: how many there are, and where."""
+def warn_of_outside(examples: Examples, first: int = 0) -> None:
+    """Warn of rows outside the training range: how many there are, and where.
+
+    Args:
+        examples: the rows.
+        first: the number of the first of them.
+    """
     found = examples.units
     if (
         not isinstance(found, Standardization)
@@ -179,20 +197,15 @@ def warn_of_outside(examples: Examples) -> None:
         or not len(examples.outside)
     ):
         return
-    first, row = examples.actual[0], int(examples.outside[0])
-    feature = int(np.nanargmax(np.abs(first - examples.values[row])))  # NaN is a missing cell
+    actual, row = examples.actual[0], int(examples.outside[0])
+    feature = int(np.nanargmax(np.abs(actual - examples.values[row])))  # NaN is a missing cell
     value, low, high = (
         float((found.shift + found.factor * end).reshape(-1)[feature])
-        for end in (first, found.low, found.high)
+        for end in (actual, found.low, found.high)
     )
-    warnings.warn(
-        f"{len(examples.outside):,} of {len(examples):,} rows lie outside of what the encoder was "
-        f"trained on (the first is row {row}: feature {feature} is {value:.6g}, and the encoder "
-        f"reads values from {low:.6g} to {high:.6g}): they are encoded from the nearest point "
-        "within, and scored as they are",
-        OutsideTrainingRange,
-        stacklevel=4,
-    )
+    outside = len(examples.outside)
+    message = OutsideTrainingRange(outside, len(examples), first + row, feature, value, low, high)
+    warnings.warn(message, stacklevel=4)
 
 
 def noise_of(eps: ArrayLike, rows: int, like: PyTree) -> Float[np.ndarray, "rows samples latent"]:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int32
 from numpy.typing import DTypeLike
 
-from logvar.backend.sparse import Rows, SparseRows, Stored
+from logvar.backend.sparse import InMemory, SparseRows, Stored
 from logvar.randomness import Purpose, host_stream
 
 _ALIGNMENT = 64
@@ -37,7 +37,7 @@ def padded_size(n: int, bytes_per_row: int, least: int = _FEW_ROWS) -> int:
     return max(power, least if least * bytes_per_row <= _SMALL else 1)
 
 
-def padded(rows: Rows) -> np.ndarray | Stored:
+def padded(rows: InMemory) -> np.ndarray | Stored:
     """Pad rows to `padded_size` with copies of the first one; sparse ones stay as many."""
     if isinstance(rows, SparseRows):
         return rows.stored()
@@ -57,7 +57,7 @@ def split(n: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
-def taken(rows: Rows, indices: np.ndarray) -> Rows:
+def taken(rows: InMemory, indices: np.ndarray) -> InMemory:
     """Return rows[indices] in memory that a CPU program can use without a copy."""
     if isinstance(rows, SparseRows):
         return rows[indices]

@@ -3,7 +3,9 @@
 Importing JAX takes seconds, and a mistyped path should be reported before that.
 """
 
+import glob
 import os
+import re
 from pathlib import Path
 
 from logvar.errors import LogvarError, unknown_name
@@ -11,6 +13,8 @@ from logvar.errors import LogvarError, unknown_name
 BUILT_IN = ("digits", "mnist", "shapes")
 TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", ".arrow", ".feather")
 READABLE = (".npy", ".npz", ".h5ad", *TABLES)
+PARTS = (".npy", ".parquet", ".arrow", ".feather")
+"""Endings of files of which several may be one data set."""
 WRITABLE = (".npy", *TABLES)
 
 
@@ -23,6 +27,10 @@ def check_readable(source: str) -> None:
     path = Path(source)
     if source in BUILT_IN or path.is_dir():
         return
+    if is_pattern(source):
+        for one in files_of(source):
+            check_readable(str(one))
+        return
     if not path.exists():
         error = unknown_name("data", source, BUILT_IN)
         raise LogvarError(f"{error}; and no file or folder {source} exists")
@@ -31,8 +39,45 @@ def check_readable(source: str) -> None:
     if not ending(path, READABLE):
         raise LogvarError(
             f"{path} has the ending {path.suffix!r}: expected {', '.join(READABLE)}, a folder of "
-            "images, a folder with IDX files, or one of the names digits, mnist and shapes"
+            "images, a folder with IDX files, a pattern such as 'shard-*.npy', or one of the "
+            "names digits, mnist and shapes"
         )
+
+
+def is_pattern(source: str) -> bool:
+    """Return whether DATA is a pattern of several files, such as shard-*.npy.
+
+    Example:
+        >>> is_pattern("parts/shard-*.npy"), is_pattern("adult.csv")
+        (True, False)
+    """
+    return any(sign in source for sign in "*?[") and not Path(source).exists()
+
+
+def files_of(source: str) -> list[Path]:
+    """Return the files of a pattern, 2 before 10.
+
+    Raises:
+        LogvarError: there are none, or they are not all arrays or all tables that can be read in
+            parts.
+    """
+    found = sorted(map(Path, glob.glob(source)), key=lambda path: _natural(path.name))
+    if not found:
+        raise LogvarError(
+            f"no file matches {source}: check the pattern, in quotes so that the shell leaves it"
+        )
+    endings = {path.suffix.lower() for path in found}
+    if len(endings) > 1 or not endings <= set(PARTS):
+        raise LogvarError(
+            f"{source} matches files that end in {', '.join(sorted(endings))}: expected files of "
+            f"one kind of {', '.join(PARTS)}"
+        )
+    return found
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    pieces = re.split(r"([0-9]+)", name)
+    return [(int(piece), "") if i % 2 else (0, piece) for i, piece in enumerate(pieces)]
 
 
 def check_writable(path: Path, *, pictures: bool = False) -> None:
@@ -73,7 +118,10 @@ def stem(path: str | Path) -> str:
         >>> stem("data/adult.csv.gz"), stem("digits"), stem("photos.2024/")
         ('adult', 'digits', 'photos.2024')
     """
-    name = Path(path).name
+    name = Path(path).name.removesuffix(".zarr")
+    if is_pattern(str(path)):
+        name = re.sub(r"[*?]|\[[^]]*\]", "", name)
+        return name[: len(name) - len(ending(name))].strip("-_. ") or "data"
     return name[: len(name) - len(ending(path))] or name
 
 

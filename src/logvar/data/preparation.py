@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from logvar.backend.sparse import Padded, Rows, SparseRows, array_of
+from logvar.backend.streamed import StreamedRows, Where, row_at
+from logvar.data.facts import facts_of
 from logvar.data.order import aligned
 from logvar.errors import LogvarError, LogvarTypeError, unknown_name
 from logvar.models.batch import Batch
@@ -98,6 +100,12 @@ class Preparation:
         """
         if self.binarization != "static":
             return rows
+        if isinstance(rows, StreamedRows):
+            if rows.dtype == np.uint8:
+                return rows.converted(lambda some, where: self.fix(some, seed), np.uint8)
+            # Which of a block's rows have missing cells must not change the dtype of the block.
+            dtype = np.float32 if has_missing(rows) else np.uint8
+            return rows.converted(lambda some, where: self.fix(some, seed).astype(dtype), dtype)
         rows = array_of(rows)
         fixed = np.empty(rows.shape, np.float32 if has_missing(rows) else np.uint8)
         for i, words in enumerate(row_words(rows)):
@@ -116,9 +124,11 @@ class Preparation:
 
 def has_missing(rows: Rows) -> bool:
     """Return whether a cell is missing, which is NaN; none is in a sparse matrix."""
-    if isinstance(rows, SparseRows):
+    if isinstance(rows, SparseRows) or rows.dtype.kind != "f":
         return False
-    return rows.dtype.kind == "f" and bool(np.isnan(rows).any())
+    if isinstance(rows, StreamedRows):
+        return facts_of(rows).missing
+    return bool(np.isnan(rows).any())
 
 
 def as_rows(X: object, name: str = "X", *, missing: bool = False) -> np.ndarray:
@@ -194,6 +204,8 @@ def as_float32(rows: Rows, name: str = "X") -> Any:
         return rows
     if isinstance(rows, SparseRows):
         return dataclasses.replace(rows, values=as_float32(rows.values[:, None], name)[:, 0])
+    if isinstance(rows, StreamedRows):
+        return rows.converted(_Narrowed(rows.name), np.float32)
     narrow = aligned(rows.shape, np.float32)
     with np.errstate(over="ignore"):
         narrow[...] = rows
@@ -201,6 +213,19 @@ def as_float32(rows: Rows, name: str = "X") -> Any:
     if bad.any():
         raise _not_finite(rows, bad, narrow.dtype, name)
     return narrow
+
+
+@dataclasses.dataclass(frozen=True)
+class _Narrowed:
+    """Converts some of the rows to float32."""
+
+    name: str
+
+    def __call__(self, rows: np.ndarray, where: Where) -> np.ndarray:
+        try:
+            return as_float32(rows, self.name)
+        except LogvarError as error:
+            raise LogvarError(f"{error}; rows counted from row {row_at(where, 0):,}") from error
 
 
 def _not_finite(array: np.ndarray, bad: np.ndarray, dtype: np.dtype, name: str) -> LogvarError:

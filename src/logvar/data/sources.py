@@ -9,15 +9,31 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from logvar.backend.sparse import Rows, SparseRows
+from logvar.backend.streamed import StreamedRows
 from logvar.data import arrays, drawn, idx
 from logvar.data.annotated import ENDING, cells_of, named_columns, read_h5ad
+from logvar.data.facts import bytes_of, facts_of, fits_float32
 from logvar.data.images.arrays import read_as_images
-from logvar.data.images.reading import ImageReading, read_folder
-from logvar.data.paths import BUILT_IN, TABLES, check_readable, ending, stem
+from logvar.data.images.reading import ImageReading
+from logvar.data.images.streamed import streamed_as_images
+from logvar.data.paths import (
+    BUILT_IN,
+    PARTS,
+    TABLES,
+    check_readable,
+    ending,
+    files_of,
+    is_pattern,
+    stem,
+)
 from logvar.data.sparse import read_sparse
+from logvar.data.streamed import streamed_rows
+from logvar.data.streams.images import open_folder
 from logvar.data.table.choices import Choices
+from logvar.data.table.large import is_large, large_table
 from logvar.data.table.pixels import pixels_of
 from logvar.data.table.reading import read_table
+from logvar.data.windows import ALL, AUTO, WHOLE
 from logvar.errors import LogvarError
 
 _ROWS_AT_ONCE = 4096
@@ -29,7 +45,8 @@ class Dataset:
 
     name: str
     train: Any
-    """An array, sparse rows, a `Table` or an AnnData object."""
+    """An array, sparse rows, rows that are read when they are needed, a `Table`, a table that is
+    read in parts, or an AnnData object."""
     test: np.ndarray | None = None
     """The source's own test set, if it has one; training never sees it."""
     train_labels: np.ndarray | None = None
@@ -51,13 +68,15 @@ def load(
     reading: str = "",
     choices: Choices = Choices(),  # noqa: B008
     layer: str = "",
+    window: int | str = ALL,
 ) -> Dataset:
     """Load a data set.
 
     Args:
         source: `digits`, `mnist`, `shapes`, or the path of a .npy or .npz file (of NumPy or of a
             sparse matrix of SciPy), of a table (.csv, .tsv, .gz or not, .parquet, .arrow,
-            .feather), of an .h5ad file, a folder of images or one with IDX files.
+            .feather), of an .h5ad file, a folder of images or one with IDX files; or several
+            files by a pattern, such as shard-*.npy.
         data_dir: the folder to look for `mnist` in; otherwise the variable LOGVAR_DATA.
         resize: for a folder of images, the size to scale them to: "64", or "64x48" (width first).
         shape: for an array or a table of flat pixels, the shape of one example: "28x28".
@@ -65,6 +84,8 @@ def load(
         choices: for a table, its header, and which of its columns are no pixels; for an .h5ad
             file, which columns of obs are labels.
         layer: for an .h5ad file, the layer that will be read.
+        window: rows that will be shuffled at a time. If that may be fewer than there are, files of
+            arrays, Parquet and Arrow are opened instead of read.
 
     Raises:
         LogvarError: the name is unknown, the file cannot be read in the format of its ending, or
@@ -74,15 +95,24 @@ def load(
     if source not in BUILT_IN:
         check_readable(source)
         path = Path(source)
+        if is_pattern(source):
+            files = files_of(source)
+            if resize or layer:
+                raise LogvarError(
+                    f"{source} are files of arrays or tables: leave out resize, layer"
+                )
+            return _from_parts(stem(source), list(map(str, files)), shape, fixed)
         if path.is_dir() and not idx.is_idx_folder(path):
-            return _from_images(path, resize, shape, fixed)
+            if path.suffix.lower() == ".zarr":
+                return _from_parts(stem(source), source, shape, fixed)
+            return _from_images(path, resize, shape, fixed, window)
     if resize:
         raise LogvarError(
             f"resize is {resize!r}, but {source} is no folder of images: leave out --resize, or "
             "give the folder"
         )
     if source not in BUILT_IN and path.suffix.lower() == ENDING:
-        return _from_annotated(path, shape, layer, choices)
+        return _from_annotated(path, shape, layer, choices, _fits(path, window))
     if layer:
         raise LogvarError(
             f"layer is {layer!r}, but {source} is no .h5ad file: leave out --layer, or give the "
@@ -96,6 +126,8 @@ def load(
         found = _from_idx("mnist", idx.mnist_folder(data_dir))
     elif path.is_dir():
         found = _from_idx(path.name, path)
+    elif not _fits(path, window) and path.suffix.lower() in PARTS:
+        return _from_parts(stem(path), str(path), shape, fixed)
     elif ending(path, TABLES):
         return _from_table(path, shape, fixed, choices)
     else:
@@ -105,6 +137,27 @@ def load(
             return Dataset(path.stem, sparse)
         found = Dataset(path.stem, (arrays.read_npz if is_npz else arrays.read_npy)(path))
     return _as_images(found, shape, fixed)
+
+
+def _fits(path: Path, window: int | str) -> bool:
+    """Return whether all rows of a file will be shuffled at once, whatever its form: a byte of a
+    file may be a cell, of which a model reads up to 24."""
+    return window == ALL or (window == AUTO and path.stat().st_size * 24 <= WHOLE)
+
+
+def _from_parts(
+    name: str, files: str | list[str], shape: str, reading: ImageReading | None
+) -> Dataset:
+    """Return files that are read in parts."""
+    if is_large(files):
+        if shape or reading is not None:
+            raise LogvarError(
+                f"shape is given, and {name} is a table that is read in parts: leave it out, or "
+                "give the pixels as .npy files"
+            )
+        return Dataset(name, large_table(files, name))
+    rows, how, notes = streamed_as_images(streamed_rows(files, name), shape, reading, name)
+    return Dataset(name, rows, reading=how, notes=notes)
 
 
 def _as_images(found: Dataset, shape: str, reading: ImageReading | None) -> Dataset:
@@ -129,12 +182,14 @@ def _from_table(path: Path, shape: str, reading: ImageReading | None, choices: C
     return _as_images(dataclasses.replace(found, train=pixels, train_labels=labels), shape, reading)
 
 
-def _from_annotated(path: Path, shape: str, layer: str, choices: Choices) -> Dataset:
+def _from_annotated(
+    path: Path, shape: str, layer: str, choices: Choices, in_memory: bool
+) -> Dataset:
     """Return an AnnData object; the first column of obs that is said to be one has the labels."""
     if shape:
         raise LogvarError(f"shape is {shape!r}, but {path} holds cells × genes: leave out --shape")
-    adata = read_h5ad(path)
-    cells_of(adata, layer, str(path))  # which checks the layer
+    adata = read_h5ad(path, in_file=not in_memory and not layer)
+    cells_of(adata, layer, str(path), in_file=True)  # which checks the layer
     labels = named_columns(adata, choices.said(), str(path))[1]
     first = next(iter(labels.values()), None)
     as_text = None if first is None else np.array([str(value) for value in first])
@@ -142,17 +197,17 @@ def _from_annotated(path: Path, shape: str, layer: str, choices: Choices) -> Dat
 
 
 def _from_images(
-    path: Path, resize: str | int, shape: str, reading: ImageReading | None
+    path: Path, resize: str | int, shape: str, reading: ImageReading | None, window: int | str
 ) -> Dataset:
     if shape:
         raise LogvarError(
             f"shape is {shape!r}, but {path} is a folder of images, which have their shapes: leave "
             "out --shape; --resize scales them"
         )
-    found = read_folder(path, resize, reading)
+    found, streamed = open_folder(path, resize, reading, window)
     return Dataset(
         path.resolve().name,
-        found.train,
+        found.train if streamed is None else streamed,
         found.test,
         found.train_labels,
         found.test_labels,
@@ -175,33 +230,26 @@ def fingerprint(rows: Rows) -> str:
             digest.update(np.ascontiguousarray(array).data)
         digest.update(fingerprint(rows.values[:, None]).encode())
         return digest.hexdigest()
+    if isinstance(rows, StreamedRows):
+        return facts_of(rows).sha256
     if rows.dtype == np.uint8:
         return _digest(rows, np.uint8)
     spans = [slice(i, i + _ROWS_AT_ONCE) for i in range(0, len(rows), _ROWS_AT_ONCE)]
-    with np.errstate(over="ignore"):
-        narrow = all(_fits_float32(rows[s]) for s in spans)
+    narrow = all(fits_float32(rows[s]) for s in spans)
     return _digest(rows, np.float32 if narrow else np.float64)
 
 
 def fingerprints(rows: Rows) -> set[str]:
     """Return all hashes these data may have: logvar 0.1 rounded real numbers to float32."""
-    if isinstance(rows, SparseRows):
+    if isinstance(rows, SparseRows | StreamedRows):
         return {fingerprint(rows)}
     return {fingerprint(rows)} | ({_digest(rows, np.float32)} if rows.dtype != np.uint8 else set())
-
-
-def _fits_float32(rows: np.ndarray) -> bool:
-    return bool(((rows.astype(np.float32) == rows) | np.isnan(rows)).all())
 
 
 def _digest(rows: np.ndarray, dtype: DTypeLike) -> str:
     digest = hashlib.sha256(f"{np.dtype(dtype).str} {rows.shape}".encode())
     for start in range(0, len(rows), _ROWS_AT_ONCE):
-        with np.errstate(over="ignore"):
-            some = rows[start : start + _ROWS_AT_ONCE].astype(dtype, copy=False)
-        if some.dtype.kind == "f" and np.isnan(some).any():
-            some = np.where(np.isnan(some), some.dtype.type(np.nan), some)  # one NaN of the many
-        digest.update(np.ascontiguousarray(some).data)
+        digest.update(bytes_of(rows[start : start + _ROWS_AT_ONCE], dtype))
     return digest.hexdigest()
 
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float
 
+from logvar.backend.streamed import StreamedRows, blocks
+from logvar.data.facts import facts_of
 from logvar.data.order import aligned
 
 FARTHEST = 1e60
@@ -24,7 +26,6 @@ _FLOAT32_RESOLVES = 2.0**14
 """A float32 within this many spreads of 0 keeps three digits of a standardized value."""
 _LARGEST = 1e30
 """float32 holds numbers up to this with room to spare."""
-_NUMBERS_AT_ONCE = 2**20
 
 Feature = Float[np.ndarray, "*shape"]
 
@@ -51,7 +52,7 @@ class Standardization:
     note: str = ""
 
     @classmethod
-    def of_rows(cls, rows: np.ndarray, *, noise: float = 0.0) -> "Standardization":
+    def of_rows(cls, rows: np.ndarray | StreamedRows, *, noise: float = 0.0) -> "Standardization":
         """Compute mean and standard deviation of training rows, and the range for the encoder.
 
         Missing cells, which are NaN, are left out.
@@ -63,7 +64,11 @@ class Standardization:
             rows: (rows, *shape), of any real dtype; the same values give the same numbers.
             noise: the largest noise that is added to a value later, in the data's units.
         """
-        largest = np.max([_largest(np.abs(block)) for block in _in_float64(rows)], axis=0)
+        if isinstance(rows, StreamedRows):
+            found = facts_of(rows)
+            largest = np.maximum(np.abs(found.low), np.abs(found.high))
+        else:
+            largest = np.max([_largest(np.abs(block)) for block in _in_float64(rows)], axis=0)
         # Squares of very large or small values would leave float64; a power of two is exact.
         extreme = (largest > 1e100) | ((largest < 1e-100) & (largest > 0))
         exponent = np.where(extreme, np.frexp(largest)[1], 0)
@@ -73,7 +78,10 @@ class Standardization:
 
         n, first = _counts(rows), scaled(_first(rows))
         # Relative to the first value: the mean of a constant column is then exact.
-        away = sum(np.nansum(scaled(block) - first, 0) for block in _in_float64(rows)) / n
+        away = None if extreme.any() else _away(rows)
+        if away is None:
+            away = sum(np.nansum(scaled(block) - first, 0) for block in _in_float64(rows))
+        away = away / n
         mean = first + away
         squares, rest = np.zeros_like(mean), np.zeros_like(mean)
         low, high = np.full_like(mean, np.inf), np.full_like(mean, -np.inf)
@@ -122,7 +130,7 @@ class Standardization:
             np.full_like(wide, reach),
         )
 
-    def covering(self, rows: np.ndarray) -> "Standardization":
+    def covering(self, rows: np.ndarray | StreamedRows) -> "Standardization":
         """Return this standardization with a range that also covers further training rows.
 
         It is trusted as far again on both sides of them, as in `of_rows`.
@@ -205,16 +213,26 @@ def _smallest(block: np.ndarray) -> np.ndarray:
     return np.fmin.reduce(block, axis=0, initial=np.inf)
 
 
-def _counts(rows: np.ndarray) -> np.ndarray | int:
+def _counts(rows: np.ndarray | StreamedRows) -> np.ndarray | int:
     """Return the number of observed cells of each feature."""
+    if isinstance(rows, StreamedRows):
+        found = facts_of(rows)
+        return found.observed if found.missing else len(rows)
     if rows.dtype.kind != "f":
         return len(rows)
     missing = sum(np.isnan(block).sum(0) for block in _in_float64(rows))
     return len(rows) - missing if np.any(missing) else len(rows)
 
 
-def _first(rows: np.ndarray) -> np.ndarray:
+def _away(rows: np.ndarray | StreamedRows) -> np.ndarray | None:
+    """Return the sum of the differences from the first row, if a pass over files has found it."""
+    return facts_of(rows).away if isinstance(rows, StreamedRows) else None
+
+
+def _first(rows: np.ndarray | StreamedRows) -> np.ndarray:
     """Return the first observed value of each feature."""
+    if isinstance(rows, StreamedRows):
+        return facts_of(rows).first
     first = np.asarray(rows[0], np.float64)
     if np.isnan(first).any():
         position = np.argmax(~np.isnan(rows), axis=0)[None]
@@ -222,8 +240,7 @@ def _first(rows: np.ndarray) -> np.ndarray:
     return first
 
 
-def _in_float64(rows: np.ndarray) -> Iterator[np.ndarray]:
+def _in_float64(rows: np.ndarray | StreamedRows) -> Iterator[np.ndarray]:
     """Yield blocks of rows in float64, so that a large array is never held in float64 whole."""
-    size = max(1, _NUMBERS_AT_ONCE // max(1, int(np.prod(rows.shape[1:]))))
-    for start in range(0, len(rows), size):
-        yield np.asarray(rows[start : start + size], np.float64)
+    for _, block in blocks(rows):
+        yield np.asarray(block, np.float64)

@@ -34,6 +34,10 @@ class Aggregate(Distribution):
         each = jax.vmap(lambda code: self.density(code).log_prob(z))(self.codes)
         return logsumexp(each) - jnp.log(jnp.asarray(self.components, each.dtype))
 
+    def responsibilities(self, z: Latents) -> Float[Array, "components"]:
+        """Return p(k | z)."""
+        return jax.nn.softmax(jax.vmap(lambda code: self.density(code).log_prob(z))(self.codes))
+
     def sample(self, key: PRNGKeyArray) -> Latents:
         which, noise = jax.random.split(key)
         k = jax.random.randint(which, (), 0, self.components)

@@ -61,7 +61,7 @@ class Layers(eqx.Module):
 
         inward = 1 / math.sqrt(latent_dim + context)
         outward = _FIRST / math.sqrt(width)
-        start = jnp.asarray(scale.raw(_first_sigma(scale)), jnp.float32)  # or one for each latent
+        start = jnp.asarray(scale.raw(scale.middle()), jnp.float32)  # or one for each latent
         return cls(
             uniform(keys[0], (layers, width, latent_dim), inward),
             uniform(keys[1], (layers, width, context), inward) if context else None,
@@ -126,13 +126,6 @@ class Layers(eqx.Module):
         index = np.arange(latent_dim)
         into, out = index[None] <= degree[:, None], degree[None] < index[:, None]
         return jnp.asarray(into, dtype), jnp.asarray(out, dtype)
-
-
-def _first_sigma(scale: Scale) -> float:
-    low, high = (np.asarray(bound, float) for bound in scale.bounds)
-    if np.max(low) < 1 < np.min(high):
-        return 1.0
-    return float(np.sqrt(np.max(low) * np.min(high)))
 
 
 class FlowDensity(Distribution):

@@ -17,6 +17,8 @@ ACTIVE = f"variance of the posterior mean over rows above {ACTIVE_VARIANCE:g}"
 this way; so do `evaluate`, `compare` and the report."""
 _LARGE_STEP = 0.05
 """A step in log σ that changes σ by 5 % at once."""
+_USED = 0.01
+"""Nats of KL; below, a posterior on the sphere is uniform."""
 _FLAT = 1e-2
 """Below this share of the scale's slope at σ = 1, a raw output hardly moves σ."""
 
@@ -40,6 +42,7 @@ def examine(
     *,
     learning_rate: float | None,
     optimizer: str,
+    support: str = "real",
 ) -> list[Finding]:
     """Look for unused latents, collapse, a saturated scale, a floor that does nothing, too large a
     step in log σ, and a decoder whose σ lies at its floor.
@@ -50,9 +53,10 @@ def examine(
         noise: of the decoder, for real-valued data.
         learning_rate: the largest of the schedule; None if unknown.
         optimizer: its name.
+        support: the set that z lies in.
     """
     findings = [
-        _latents(row_terms),
+        _on_sphere(row_terms) if support == "sphere" else _latents(row_terms),
         _range(scale, row_terms.raw),
         _saturation(scale, row_terms.raw),
     ]
@@ -86,6 +90,20 @@ def _latents(row_terms: RowTerms) -> Finding:
         cost = f", at a cost of {kl[unused].sum():.2g} nats" if by_latent else ""
         text += f"; {len(unused)} unused ({shown}){cost}: latent_dim={active.sum()} would do"
     return Finding("latents", True, text)
+
+
+def _on_sphere(row_terms: RowTerms) -> Finding:
+    """Directions vary even if q hardly depends on them, so the KL to the uniform tells."""
+    kl = row_terms.kl.sum(1).mean(dtype=np.float64)
+    if kl >= _USED:
+        return Finding("latents", True, f"q(z | x) is {kl:.3g} nats from the uniform distribution")
+    bits = free_bits(np.array([kl]), row_terms.mean.shape[1] - 1)
+    return Finding(
+        "posterior collapse",
+        False,
+        f"q(z | x) is uniform on the sphere (KL {kl:.3g} nats): the decoder ignores z; try "
+        f"objective='elbo(free_bits={bits:g})', or 'elbo(warmup=20)', or a smaller decoder",
+    )
 
 
 def free_bits(kl: Float[np.ndarray, "groups"], latents: int) -> float:

@@ -28,7 +28,7 @@ from logvar.randomness import Purpose, noise, row_key
 
 
 class Completed(NamedTuple):
-    """What the observed cells of each row say about all of its cells, in the model's units."""
+    """Estimates of all cells of each row, given its observed cells, in the model's units."""
 
     mean: Float[np.ndarray, "rows *shape"]
     """E[x | x_obs]; for codes of categories, the most probable one."""

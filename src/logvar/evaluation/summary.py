@@ -204,6 +204,20 @@ def _of_the_aggregate(
     return figures
 
 
+def accuracy(right: Bool[np.ndarray, "rows"]) -> Figure:
+    """Return the share of labelled rows whose most probable label is theirs.
+
+    Args:
+        right: whether it is, for each row whose label is known.
+
+    Example:
+        >>> print(accuracy(np.array([True, True, True, False])))
+        0.7500 ± 0.2500
+    """
+    how = f"q(y | x) is highest at the known label, {len(right):,} labelled rows"
+    return _mean("accuracy", right, "", how)
+
+
 def _dimensions(model: VAEModel, rows: Examples) -> Float[np.ndarray, "rows"]:
     """Return the number of observed cells of each row, but at least 1."""
     if isinstance(rows.values, SparseRows):

@@ -17,7 +17,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from logvar import scales
-from logvar.backend.sparse import Rows
+from logvar.backend.sparse import InMemory
 from logvar.distributions.counts import (
     Positive,
     negative_binomial_log_prob,
@@ -80,7 +80,7 @@ class OfCounts(LikelihoodSpec):
     """The name in the registry."""
     reads_sparse: ClassVar[bool] = True
 
-    def decided(self, *tables: Rows) -> "OfCounts":
+    def decided(self, *tables: InMemory) -> "OfCounts":
         for rows in tables:
             self.check(rows)
         learned = self.library == LEARNED
@@ -101,15 +101,15 @@ class OfCounts(LikelihoodSpec):
             library_spread=self.library_spread or max(float(logs.std()), LEAST_SPREAD),
         )
 
-    def check(self, rows: Rows) -> None:
+    def check(self, rows: InMemory) -> None:
         check_counts(rows, self.name)
         if self.library == OBSERVED:
             check_totals(rows, self.name)
 
-    def can_score(self, rows: Rows) -> np.ndarray:
+    def can_score(self, rows: InMemory) -> np.ndarray:
         return totals(rows) > 0 if self.library == OBSERVED else np.ones(len(rows), bool)
 
-    def check_new(self, rows: Rows) -> None:
+    def check_new(self, rows: InMemory) -> None:
         self.check(rows)
 
     def meaning(self, *, binarized: bool, dequantized: bool) -> str:

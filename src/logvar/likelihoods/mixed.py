@@ -49,7 +49,7 @@ Observed = Bool[Array, "columns"]
 
 @runtime_checkable
 class UnitsOfTable(Protocol):
-    """What the likelihood takes from `logvar.data.table.units.TableUnits`."""
+    """The interface that the likelihood needs of `logvar.data.table.units.TableUnits`."""
 
     forms: tuple[Form, ...]
     counts: tuple[np.ndarray, ...]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from logvar.backend.sparse import Rows, SparseRows
+from logvar.backend.sparse import InMemory, SparseRows
 from logvar.errors import BadCell, LogvarError
 
 MOST_COUNTS = 2**24
@@ -32,7 +32,7 @@ def check_integers(rows: np.ndarray, likelihood: str, levels: int) -> None:
         )
 
 
-def check_counts(rows: Rows, likelihood: str) -> None:
+def check_counts(rows: InMemory, likelihood: str) -> None:
     """Check that all values are counts 0, 1, 2, … that float32 holds exactly.
 
     Raises:
@@ -54,7 +54,7 @@ def check_counts(rows: Rows, likelihood: str) -> None:
         )
 
 
-def check_totals(rows: Rows, likelihood: str) -> None:
+def check_totals(rows: InMemory, likelihood: str) -> None:
     """Check that no row is without counts, so that its total can be its library size.
 
     Raises:
@@ -71,7 +71,7 @@ def check_totals(rows: Rows, likelihood: str) -> None:
         )
 
 
-def totals(rows: Rows, *, whole: bool = False) -> np.ndarray:
+def totals(rows: InMemory, *, whole: bool = False) -> np.ndarray:
     """Return the total of each row over its observed cells, in float64.
 
     Args:

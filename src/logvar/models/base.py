@@ -13,7 +13,7 @@ from logvar.likelihoods.base import Likelihood, Outputs
 from logvar.models.batch import Batch
 
 Condition = Float[Array | np.ndarray, "size"]
-"""What a conditional model is told of an example: levels as 0 and 1, and numbers."""
+"""The condition of an example: levels as 0 and 1, and numbers."""
 
 Code = Any
 """The encoder's outputs for an example: a pytree that only its model interprets."""
@@ -108,7 +108,7 @@ class Model(eqx.Module):
 
     @property
     def hidden(self) -> str:
-        """What the model sums out, in formulas."""
+        """The variable that the model sums out, as formulas name it."""
         return "z"
 
     @property

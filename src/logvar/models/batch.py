@@ -23,7 +23,7 @@ class Batch(eqx.Module):
     observed: Any = None
     """Structured like x: which cells are observed; None if all are."""
     condition: Float[Array | np.ndarray, "*rows size"] | None = None
-    """What a conditional model is told of each example: levels as 0 and 1, and numbers."""
+    """The condition of each example: levels as 0 and 1, and numbers."""
     label: Int[Array | np.ndarray, "*rows"] | None = None
     """The class of each example, for a model that learns to tell it; −1 where it is unknown."""
     weight: Float[Array | np.ndarray, "*rows"] | None = None

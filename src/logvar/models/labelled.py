@@ -195,7 +195,7 @@ class LabelledVAE(VAEModel):
         return self.conditional.decode(z, condition)
 
     def mean(self, z: Latents, condition: Condition | None = None) -> Array:
-        """Return E[x | z, y]; if nothing says the label, E[x | z], for y is independent of z."""
+        """Return E[x | z, y]; if nothing says the label, E[x | z] = Σ_y p(y | z)·E[x | z, y]."""
         size = z.shape[-1] - self.latent_dim + (0 if condition is None else condition.shape[-1])
         if size == self.condition_size:
             return self.likelihood.mean(self.decode(z, condition))
@@ -203,8 +203,15 @@ class LabelledVAE(VAEModel):
         def of_label(label: OneHot) -> Array:
             return self.likelihood.expectation(self.decode(z, joined(condition, label)))
 
-        each = jax.vmap(of_label)(jnp.eye(self.classes, dtype=z.dtype))
-        p = jnp.exp(self._log_prior(z))
+        def log_p(label: OneHot) -> Array:
+            prior = self.conditional.prior_given(joined(condition, label))
+            assert prior is not None
+            return prior.log_prob(z)
+
+        labels = jnp.eye(self.classes, dtype=z.dtype)
+        each, p = jax.vmap(of_label)(labels), jnp.exp(self._log_prior(z))
+        if self.prior.is_conditional:  # otherwise y is independent of z
+            p = jax.nn.softmax(self._log_prior(z) + jax.vmap(log_p)(labels))
         return self.likelihood.most_probable(jnp.tensordot(p, each, axes=1))
 
 

@@ -1,4 +1,4 @@
-"""What objectives share that compare the rows of a batch with each other.
+"""Shared by objectives that compare the rows of a batch with each other.
 
 In all of them a row of weight 0, such as padding, takes no part.
 """

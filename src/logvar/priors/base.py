@@ -8,6 +8,7 @@ import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from logvar.distributions.base import Distribution
+from logvar.errors import LogvarError
 
 
 class Encode(NamedTuple):
@@ -28,7 +29,8 @@ class Encode(NamedTuple):
 
 
 class EncoderInputs(NamedTuple):
-    """What the encoder reads of the training rows, without mask, for priors that start at some."""
+    """Training rows as the encoder reads them, without mask, for priors that start at some; and the
+    condition, for priors that depend on it."""
 
     shape: tuple[int, ...]
     """Of one example."""
@@ -38,6 +40,20 @@ class EncoderInputs(NamedTuple):
     """The number of training rows."""
     rows: Callable[[int], Float[Array, "some ..."]] | None = None
     """Returns so many training rows, chosen by the seed; None if weights will be loaded."""
+    condition_size: int = 0
+    """The number of values that the model is told of each example, labels among them."""
+
+    def check(self, prior: str, components: int) -> None:
+        """Check that there are as many training rows as components of a prior.
+
+        Raises:
+            LogvarError: there are fewer.
+        """
+        if self.rows is not None and components > self.available:
+            raise LogvarError(
+                f"prior {prior!r} has {components:,} components and there are {self.available:,} "
+                f"training rows to learn them from: give components of at most {self.available:,}"
+            )
 
 
 class PriorSpec(eqx.Module):
@@ -60,7 +76,7 @@ class PriorSpec(eqx.Module):
         Args:
             latent_dim: the number of latents.
             key: the key of the weights.
-            inputs: what the encoder reads, for priors with pseudo-inputs.
+            inputs: what the encoder reads, for priors with pseudo-inputs or a condition.
 
         Raises:
             LogvarError: the prior does not fit the data.

@@ -1,6 +1,7 @@
 """The list of priors, for recipes, the command line, documentation and tests."""
 
 from logvar.priors.base import PriorSpec
+from logvar.priors.conditional import Conditional
 from logvar.priors.flow import Flow
 from logvar.priors.mixture import Mixture
 from logvar.priors.standard import Standard
@@ -20,6 +21,9 @@ PRIORS = Registry(
         "flow": Entry(
             Flow, "N(f(z); 0, I)·|det df/dz|", "Papamakarios et al. 2017 (arXiv 1705.07057)"
         ),
+        "conditional": Entry(
+            Conditional, "N(m(c), diag σ(c)²), c the condition", "Sohn et al. 2015 (NeurIPS 28)"
+        ),
         "uniform-sphere": Entry(
             UniformSphere, "Γ(D/2)/(2·π^{D/2}), |z| = 1", "Davidson et al. 2018 (arXiv 1804.00891)"
         ),
@@ -33,7 +37,7 @@ def names() -> list[str]:
     Example:
         >>> import logvar
         >>> logvar.priors.names()
-        ['standard', 'mixture', 'vamp', 'flow', 'uniform-sphere']
+        ['standard', 'mixture', 'vamp', 'flow', 'conditional', 'uniform-sphere']
     """
     return PRIORS.names()
 

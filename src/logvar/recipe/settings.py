@@ -31,8 +31,8 @@ class ModelSettings:
     ] = "diagonal"
     prior: Annotated[
         str,
-        "standard, mixture(components=10), vamp(components=100), flow, uniform-sphere; "
-        "see `logvar parts prior`",
+        "standard, mixture(components=10), vamp(components=100), flow, conditional, "
+        "uniform-sphere; see `logvar parts prior`",
     ] = "standard"
     likelihood: Annotated[
         str,
@@ -87,6 +87,10 @@ class TrainingSettings:
     on_divergence: Annotated[
         str, "when a number is not finite: stop, or rescue (back to the best weights, slower)"
     ] = "stop"
+    window: Annotated[
+        int | str,
+        "rows shuffled at a time: a number, all, or auto (all up to 1 GiB, of more 128 MiB)",
+    ] = "auto"
     match: Annotated[str, "train in the coordinates of this other scale of the log family"] = ""
     random_state: Annotated[int, "seed of everything random"] = 0
     from_run: Annotated[str, "a run folder: start from its weights, and read rows as it does"] = ""
@@ -188,6 +192,11 @@ class Recipe:
             raise unknown_name("on_divergence", values["on_divergence"], ("stop", "rescue"))
         if values["precision"] not in ("float32", "bfloat16"):
             raise unknown_name("precision", values["precision"], ("float32", "bfloat16"))
+        window = values["window"]
+        if window not in ("auto", "all") if isinstance(window, str) else window < 1:
+            raise LogvarError(
+                f"window is {window!r}: expected a number of rows of at least 1, 'all' or 'auto'"
+            )
         start = values["initial_sigma"]
         if isinstance(start, str) and start not in ("auto", "as-is"):
             raise LogvarError(
@@ -264,6 +273,8 @@ def _of_type(name: str, value: Any, kind: Any) -> Any:
         return value
     if kind in (bool, str) and isinstance(value, kind):
         return value
+    if kind == int | str and not isinstance(value, bool):
+        return value if isinstance(value, int) else _of_type(name, value, str)
     if kind == float | str and not isinstance(value, bool):
         return float(value) if isinstance(value, (int, float)) else _of_type(name, value, str)
     if typing.get_origin(kind) is tuple and isinstance(value, (list, tuple)):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import ndtri
 
-from logvar.backend.sparse import SparseRows
+from logvar.backend.sparse import SparseRows, array_of
 from logvar.evaluation.health import ACTIVE
 from logvar.evaluation.summary import Evaluation
 from logvar.recipe import CUSTOM
@@ -140,7 +140,8 @@ def _some_cells(vae: "VAE", rows: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return the first rows as an array, not too many of wide ones, and their reconstructions."""
     some = rows[: max(1, min(5000, _CELLS // rows.shape[1]))]
     found = vae.fitted_.take_in(some).rows
-    return found.dense() if isinstance(found, SparseRows) else found, vae.reconstruct(some)
+    found = found.dense() if isinstance(found, SparseRows) else array_of(found)
+    return found, vae.reconstruct(some)
 
 
 def _use_of_latents(evaluation: Evaluation, codes: np.ndarray, by_latent: bool) -> str:

@@ -5,13 +5,19 @@ python -m logvar.report.parts docs/parts.md
 
 import inspect
 import sys
-from collections.abc import Iterator
+import types
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from logvar.assembly.parts import KINDS
 from logvar.errors import unknown_name
 from logvar.recipe import ABOUT, PRESETS
 from logvar.registry import Entry, Registry
+from logvar.samplers import SAMPLERS
+
+SAMPLER_KIND = "samplers"
+LISTED: Mapping[str, Registry] = types.MappingProxyType(dict(KINDS) | {SAMPLER_KIND: SAMPLERS})
+"""What the catalogue lists: the parts of a model, and samplers, which are fitted after training."""
 
 ARGUMENTS = {
     "scale": "scale",
@@ -37,8 +43,19 @@ kind, `logvar parts KIND NAME` one part. An object of your own is accepted where
 """
 
 
+_OF_SAMPLERS = (
+    "Fitted to posterior draws after training and kept in the run, in the prior's place when "
+    "drawing z: see [how good is a model?](evaluation.md)\n"
+)
+
+_OF_PRESETS = """## Presets: `logvar fit DATA --preset`
+
+Settings of papers and libraries; `logvar parts presets NAME` prints them, and flags override them.
+Published numbers are those of the sources; `benchmarks/published.py` measures ours.
+"""
+
 PRESET_KIND = "presets"
-"""What `logvar parts` lists beside the kinds of parts."""
+"""The catalogues that `logvar parts` lists beside the kinds of parts."""
 
 
 def kind_of(name: str) -> Registry:
@@ -47,9 +64,9 @@ def kind_of(name: str) -> Registry:
     Raises:
         LogvarError: there is no such kind.
     """
-    if name not in KINDS:
-        raise unknown_name("kind of part", name, [*KINDS, PRESET_KIND])
-    return KINDS[name]
+    if name not in LISTED:
+        raise unknown_name("kind of part", name, [*LISTED, PRESET_KIND])
+    return LISTED[name]
 
 
 def summary(kind: str) -> Iterator[tuple[str, str, str]]:
@@ -87,7 +104,7 @@ def lines_of(kind: str, name: str) -> Iterator[str]:
         expected = f" ({setting.expected})" if setting.expected else ""
         default = f", default {setting.default}" if setting.default else ", must be given"
         yield f"  {setting.name}: {setting.help or 'a setting'}{expected}{default}"
-    yield f"  in Python VAE({ARGUMENTS[kind]}=…), on the command line --{_flag(kind)}"
+    yield f"  in Python {_in_python(kind)}, on the command line {_on_command_line(kind)}"
 
 
 def preset_lines(name: str | None) -> Iterator[str]:
@@ -109,6 +126,25 @@ def preset_lines(name: str | None) -> Iterator[str]:
             yield from (f"    {flag}" for flag in flags)
 
 
+def heading(kind: str) -> str:
+    """Return a kind with its flag."""
+    return f"{kind} ({_on_command_line(kind)})"
+
+
+def _in_python(kind: str) -> str:
+    return "vae.fit_sampler(X, …)" if kind == SAMPLER_KIND else f"VAE({ARGUMENTS[kind]}=…)"
+
+
+def _on_command_line(kind: str) -> str:
+    return "logvar sample RUN --from" if kind == SAMPLER_KIND else f"--{_flag(kind)}"
+
+
+def _as_given(kind: str) -> str:
+    if kind == SAMPLER_KIND:
+        return f"`{_in_python(kind)}`, `{_on_command_line(kind)}`"
+    return f"`{ARGUMENTS[kind]}=`, `--{_flag(kind)}`"
+
+
 def _flag(kind: str) -> str:
     return ARGUMENTS[kind].replace("_", "-")
 
@@ -122,12 +158,21 @@ def _first_sentence(entry: Entry) -> str:
 def page() -> str:
     """Return the page of the documentation, as Markdown."""
     sections = [_OPENING]
-    for kind, registry in KINDS.items():
+    for kind, registry in LISTED.items():
         if kind in ("scale", "optimizer", "schedule"):
             continue
-        sections.append(f"## {kind.capitalize()}: `{ARGUMENTS[kind]}=`, `--{_flag(kind)}`\n")
+        sections.append(f"## {kind.capitalize()}: {_as_given(kind)}\n")
+        if kind == SAMPLER_KIND:
+            sections.append(_OF_SAMPLERS)
         sections.append(_table(registry))
-    return "\n".join(sections)
+    return "\n".join([*sections, _OF_PRESETS, _presets_table()])
+
+
+def _presets_table() -> str:
+    lines = ["| preset | from | published | what differs |", "|---|---|---|---|"]
+    for name, about in ABOUT.items():
+        lines.append(f"| `{name}` | {about.source} | {about.published} | {about.differs} |")
+    return "\n".join(lines) + "\n"
 
 
 def _table(registry: Registry) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from logvar.data.table.schema import WITH_LEVELS, Column
 from logvar.evaluation.importance import importance_log_likelihood
 from logvar.evaluation.imputation import cell_log_likelihood, complete
+from logvar.explaining import oddest
 from logvar.report.table_columns import date_text
 from logvar.report.table_view import TableView, text_of
 
@@ -60,18 +61,16 @@ def odd_rows(view: TableView) -> list[OddRow]:
     told = None if told is None else told[worst]
     examples, preparation = fitted.read(cells[worst], told)
     surprise = usual - cell_log_likelihood(fitted.model, examples, preparation, view.seed, DRAWS)
-    order = np.argsort(-np.where(np.isnan(surprise), -np.inf, surprise), axis=1, kind="stable")
-    order = order[:, : min(CELLS, cells.shape[1])]
-    expected = _expected(view, cells[worst], told, order)
+    odd = oddest(surprise, CELLS)
+    expected = _expected(view, cells[worst], told, odd)
     return [
         OddRow(
             int(scored[i]),
             float(log_p[i]),
             float(below[i]),
             [
-                OddCell(int(j), float(surprise[r, j]), float(expected[r, c]))
-                for c, j in enumerate(order[r])
-                if np.isfinite(surprise[r, j])
+                OddCell(j, float(surprise[r, j]), expected_of)
+                for j, expected_of in zip(odd[r], expected[r], strict=True)
             ],
         )
         for r, i in enumerate(worst)
@@ -79,18 +78,18 @@ def odd_rows(view: TableView) -> list[OddRow]:
 
 
 def _expected(
-    view: TableView, cells: np.ndarray, told: np.ndarray | None, order: np.ndarray
-) -> np.ndarray:
-    """Each of these cells given its row's others: (rows, cells of a row)."""
+    view: TableView, cells: np.ndarray, told: np.ndarray | None, odd: list[list[int]]
+) -> list[list[float]]:
+    """Return what each of these cells of a row is, given the row's other cells."""
     fitted = view.fitted
-    rows, each = order.shape
-    hidden = np.repeat(cells, each, axis=0)
-    hidden[np.arange(rows * each), order.ravel()] = np.nan
-    told = None if told is None else np.repeat(told, each, axis=0)
-    examples, preparation = fitted.read(hidden, told)
+    rows = np.repeat(np.arange(len(odd)), [len(columns) for columns in odd])
+    columns = np.array([j for each in odd for j in each], int)
+    hidden = cells[rows]
+    hidden[np.arange(len(rows)), columns] = np.nan
+    examples, preparation = fitted.read(hidden, None if told is None else told[rows])
     mean = complete(fitted.model, examples, preparation, view.seed, DRAWS).mean
-    filled = fitted.in_own_units(mean)
-    return filled[np.arange(rows * each), order.ravel()].reshape(rows, each)
+    found = iter(fitted.in_own_units(mean)[np.arange(len(rows)), columns].tolist())
+    return [[next(found) for _ in each] for each in odd]
 
 
 def odd_section(view: TableView) -> tuple[str, str]:

@@ -27,7 +27,7 @@ def chosen_sigma(initial_sigma: float | str, scale: str | Scale) -> float | None
     """Return the σ to start at, or None for raw outputs as the network initializes them.
 
     "auto" is the σ stated by the source of a preset. Otherwise it is 1, where the KL is smallest,
-    or the middle of the range of log σ if the scale does not reach 1.
+    or inside the range of σ if the scale does not reach 1.
 
     Raises:
         LogvarError: the scale does not reach the requested σ.
@@ -39,12 +39,7 @@ def chosen_sigma(initial_sigma: float | str, scale: str | Scale) -> float | None
         found.check_reach(initial_sigma)
         return initial_sigma
     stated = scales.initial_sigma(scale)
-    low, high = (np.asarray(bound, float) for bound in found.bounds)
-    if stated is not None:
-        return stated
-    if np.max(low) < 1 < np.min(high):
-        return 1.0
-    return float(np.sqrt(np.max(low) * np.min(high)))
+    return found.middle() if stated is None else stated
 
 
 def starting_at(model: VAEModel, sigma: float, scale: Scale, *, required: bool) -> VAEModel:

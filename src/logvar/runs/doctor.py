@@ -85,6 +85,7 @@ def health(fitted: Fitted, rows: Rows, condition: np.ndarray | None = None) -> S
         summarize_noise(fitted.model, examples, preparation, fitted.seed),
         learning_rate=None if is_custom else schedules.get(settings.learning_rate).rate,
         optimizer=parsed(settings.optimizer).name,
+        support=fitted.model.posterior.support,
     )
     objective = get("objective", fitted.recipe.objective.objective, fitted.own.classes)
     epochs = len(fitted.history)

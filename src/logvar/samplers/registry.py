@@ -2,6 +2,7 @@
 
 from logvar.registry import Entry, Registry
 from logvar.samplers.base import Sampler
+from logvar.samplers.flow import Flow
 from logvar.samplers.mixture import Mixture
 from logvar.samplers.two_stage import TwoStage
 
@@ -10,6 +11,9 @@ SAMPLERS = Registry(
     Sampler,  # type: ignore[type-abstract]
     {
         "mixture": Entry(Mixture, "Σ wₖ N(mₖ, Cₖ)", "Ghosh et al. 2020 (arXiv 1903.12436)"),
+        "flow": Entry(
+            Flow, "N(f(z); 0, I)·|det df/dz|", "Papamakarios et al. 2017 (arXiv 1705.07057)"
+        ),
         "two-stage": Entry(
             TwoStage, "u ~ N(0, I), z ~ p₂(z ∣ u)", "Dai & Wipf 2019 (arXiv 1903.05789)"
         ),
@@ -23,7 +27,7 @@ def names() -> list[str]:
     Example:
         >>> from logvar import samplers
         >>> samplers.names()
-        ['mixture', 'two-stage']
+        ['mixture', 'flow', 'two-stage']
     """
     return SAMPLERS.names()
 

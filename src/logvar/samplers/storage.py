@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from logvar.errors import LogvarError
+from logvar.models.labelled import LabelledVAE
 from logvar.models.vae import VAEModel
 from logvar.samplers.base import FittedSampler
 from logvar.samplers.registry import SAMPLERS
@@ -93,12 +94,17 @@ def check_sampled(model: VAEModel) -> None:
     """Check that a sampler of z alone goes with a model.
 
     Raises:
-        LogvarError: z lies on a sphere, or the model is conditional.
+        LogvarError: z lies on a sphere, or the model needs a condition or a label beside z.
     """
     if model.posterior.support != "real":
         raise LogvarError(
             f"samplers draw real numbers, and this posterior lies on {model.posterior.support!r}: "
             "sample from the prior"
+        )
+    if isinstance(model, LabelledVAE):
+        raise LogvarError(
+            "samplers draw z alone, and this model decodes it with a label: sample from the prior, "
+            "sample(label=…) or --label"
         )
     if model.condition_size:
         raise LogvarError(

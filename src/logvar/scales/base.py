@@ -138,6 +138,16 @@ class Scale(eqx.Module):
                 "a value or another scale"
             )
 
+    def middle(self) -> float:
+        """Return σ = 1, or a σ well inside the bounds if they leave 1 out."""
+        low, high = (np.asarray(bound, float) for bound in self.bounds)
+        least, most = float(np.max(low)), float(np.min(high))
+        if least < 1 < most:
+            return 1.0
+        if np.isinf(most):
+            return 2 * least
+        return most / 2 if least == 0 else float(np.sqrt(least * most))
+
     def safe_range(self, dtype: DTypeLike = jnp.float32) -> tuple[float, float]:
         """Return the interval of raw outputs on which σ² is finite and positive in this dtype.
 

@@ -11,6 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from logvar import assembly, scales
+from logvar.backend.sparse import Rows as SomeRows
+from logvar.backend.sparse import joined
+from logvar.data.conditions import Told
 from logvar.data.examples import Examples
 from logvar.data.order import split
 from logvar.data.table.form import TableForm
@@ -31,7 +34,7 @@ MEMORY = 2 * 1024**3
 """The bytes that a fleet may take, by an upper bound."""
 OWN = (
     "scale", "learning_rate", "random_state", "initial_sigma", "match", "validation_fraction",
-    "on_divergence", "from_run",
+    "on_divergence", "from_run", "window",
 )  # fmt: skip
 """Settings that the experiment sets itself."""
 
@@ -59,6 +62,8 @@ class Experiment:
     """The user's own classes of parts that the recipe names."""
     table: TableForm | None = None
     """The form of the table that the rows are cells of, if they are."""
+    told: Told | None = None
+    """What the models are told of each row of X, and of the test rows as those held out."""
 
     def __post_init__(self) -> None:
         if self.seeds < 2:
@@ -112,19 +117,31 @@ class Experiment:
 class Rows:
     """One split: rows to train on, to choose by, and to report on."""
 
-    train: np.ndarray
-    validation: np.ndarray
-    test: np.ndarray
+    train: SomeRows
+    validation: SomeRows
+    test: SomeRows
+    told: Told | None = None
+    """What the models are told of the rows to train on and to choose by."""
+    told_of_test: np.ndarray | None = None
+    """(test, size), what they are told of the others."""
 
 
-def rows_of(experiment: Experiment, X: np.ndarray, test: np.ndarray | None, number: int) -> Rows:
+def rows_of(experiment: Experiment, X: SomeRows, test: SomeRows | None, number: int) -> Rows:
     """Return the split of this number; with only one split, a given test set is used."""
+    told = experiment.told
+    of_X, of_test = (None, None) if told is None else (told.rows, told.held_out)
     if test is None or experiment.splits > 1:
-        everything = X if test is None else np.concatenate([X, test])
+        everything = X if test is None else joined(X, test)
         kept, held_out = split(len(everything), experiment.test_fraction, number)
         X, test = everything[kept], everything[held_out]
+        if of_X is not None:
+            of_all = of_X if of_test is None else np.concatenate([of_X, of_test])
+            of_X, of_test = of_all[kept], of_all[held_out]
     trained, chosen_by = split(len(X), experiment.validation_fraction, number)
-    return Rows(X[trained], X[chosen_by], test)
+    if told is not None:
+        assert of_X is not None
+        told = Told(told.form, of_X[trained], of_X[chosen_by])
+    return Rows(X[trained], X[chosen_by], test, told, of_test)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,7 +177,7 @@ class Outcome:
     seconds: float
 
 
-def units(experiment: Experiment, X: np.ndarray, test: np.ndarray | None) -> Iterator[Unit]:
+def units(experiment: Experiment, X: SomeRows, test: SomeRows | None) -> Iterator[Unit]:
     """Yield all units in the order they run in: a function of the experiment and the data."""
     size = min(AT_ONCE, members_that_fit(experiment, rows_of(experiment, X, test, 0)))
     parts = np.array_split(np.arange(experiment.seeds), -(-experiment.seeds // size))
@@ -190,7 +207,7 @@ def run_unit(
     for seed in unit.seeds:
         fresh = assembly.build_model(
             _recipe(experiment, seed), shared.decisions, shared.shape, _own(experiment),
-            units=shared.units, training=training,
+            units=shared.units, training=training, condition_size=shared.model.condition_size,
         )  # fmt: skip
         model, in_coordinates = start_arm(fresh, scale, reference, unit.arm)
         members.append(Member(model, in_coordinates, seed, unit.rate))
@@ -219,7 +236,9 @@ def _build(experiment: Experiment, rows: Rows, seed: int) -> assembly.Run:
     """Build the parts of a run with unchanged raw outputs, under the reference's name."""
     own = _own(experiment)
     recipe = _recipe(experiment, seed)
-    return assembly.build_run(recipe, rows.train, rows.validation, own, table=experiment.table)
+    return assembly.build_run(
+        recipe, rows.train, rows.validation, own, table=experiment.table, told=rows.told
+    )
 
 
 def _own(experiment: Experiment) -> assembly.Own:
@@ -250,10 +269,11 @@ def _measured(
         # A failed run has no figures: those of its best weights would flatter it.
         nothing = {field: math.nan for field in Measured._fields}
         return Measured(**nothing), np.full(len(rows.test), np.nan, np.float32)  # type: ignore[arg-type]
+    test = assembly.read(rows.test, run.prepared, 0, run.units)
     return measure(
         member.model,
         reference,
-        assembly.read(rows.test, run.prepared, 0, run.units),
+        dataclasses.replace(test, condition=rows.told_of_test),
         run.prepared.after_fixing,
         run.objective,
         seed=seed,

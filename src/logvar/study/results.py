@@ -29,8 +29,9 @@ def begin(
         LogvarError: the folder holds a comparison of other settings or other data.
     """
     path = folder / EXPERIMENT
-    content = dataclasses.asdict(experiment) | {"data": data}
-    del content["own"]
+    without = dataclasses.replace(experiment, own=(), told=None)  # whose hash is in the data
+    content = dataclasses.asdict(without) | {"data": data}
+    del content["own"], content["told"]
     stated = plain(content)
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else stated
     changed = [key for key in stated if stated[key] != before.get(key)]

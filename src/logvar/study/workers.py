@@ -23,8 +23,8 @@ from typing import Any
 
 import jax
 import joblib
-import numpy as np
 
+from logvar.backend.sparse import Rows as SomeRows
 from logvar.cores import LIMIT, available_cores
 from logvar.errors import LogvarError, unknown_name
 from logvar.storage.compiled import keep_compiled_programs
@@ -63,8 +63,8 @@ class Work:
     """What all units need."""
 
     experiment: Experiment
-    X: np.ndarray
-    test: np.ndarray | None
+    X: SomeRows
+    test: SomeRows | None
     run: Callable[..., Outcome] = run_unit
 
     def rows(self, split: int) -> Rows:
@@ -270,8 +270,8 @@ def _settings() -> dict[str, Any]:
 
 def _task(
     experiment: Experiment,
-    X: np.ndarray,
-    test: np.ndarray | None,
+    X: SomeRows,
+    test: SomeRows | None,
     run: Callable[..., Outcome],
     unit: Unit,
     settings: dict[str, Any],
@@ -289,8 +289,8 @@ def _task(
 
 def _outcome(
     experiment: Experiment,
-    X: np.ndarray,
-    test: np.ndarray | None,
+    X: SomeRows,
+    test: SomeRows | None,
     run: Callable[..., Outcome],
     unit: Unit,
     telling: Telling,

@@ -39,7 +39,9 @@ def parts(
     kind: Annotated[
         str | None,
         tyro.conf.Positional,
-        tyro.conf.arg(metavar="KIND", help="such as prior, or presets; by default all kinds"),
+        tyro.conf.arg(
+            metavar="KIND", help="prior, samplers, presets, …; by default all but presets"
+        ),
     ] = None,
     name: Annotated[
         str | None,

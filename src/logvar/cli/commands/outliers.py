@@ -7,6 +7,7 @@ import tyro
 
 from logvar.cli.arguments import Data, DataDir, Out, Source
 from logvar.cli.terminal import check_given
+from logvar.contamination import AUTO, check_contamination
 from logvar.data.paths import check_readable, check_writable
 from logvar.errors import LogvarError
 
@@ -29,7 +30,7 @@ def outliers(
             help="the share of odd rows, above 0 and at most 0.5; auto: those far below the "
             "lower quartile",
         ),
-    ] = "auto",
+    ] = AUTO,
     explain: Annotated[
         bool, tyro.conf.arg(help="add the three oddest cells of each row, in nats")
     ] = False,
@@ -71,15 +72,10 @@ def outliers(
 
 
 def _share(text: str) -> float | str:
-    if text == "auto":
-        return text
+    """Return a share, or "auto"."""
     try:
-        share = float(text)
+        share: float | str = float(text)
     except ValueError:
-        share = 0.0
-    if not 0 < share <= 0.5:
-        raise LogvarError(
-            f"--contamination is {text!r}: expected auto, or a share of the rows above 0 and at "
-            "most 0.5"
-        )
+        share = text
+    check_contamination(share, "--contamination")
     return share

@@ -1,4 +1,4 @@
-"""What is told about the images that were read, one line each."""
+"""Notes about the images that were read, one line each."""
 
 import collections
 import types

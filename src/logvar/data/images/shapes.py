@@ -6,6 +6,7 @@ import re
 import numpy as np
 
 from logvar.backend.sparse import Rows, SparseRows
+from logvar.backend.streamed import StreamedRows
 from logvar.errors import LogvarError
 
 Size = tuple[int, int]
@@ -144,6 +145,11 @@ def fitting(rows: Rows, shape: tuple[int, ...], name: str = "X") -> Rows:
     if isinstance(rows, SparseRows):
         if found == shape:
             return rows
+    elif isinstance(rows, StreamedRows):
+        if math.prod(found) == math.prod(shape) and (
+            len(shape) == 1 or len(found) == 1 or _same(found, shape)
+        ):
+            return reshaped(rows, shape)
     elif len(shape) == 1 or len(found) == 1:
         if math.prod(found) == math.prod(shape):
             return rows.reshape(-1, *shape)
@@ -161,6 +167,13 @@ def fitting(rows: Rows, shape: tuple[int, ...], name: str = "X") -> Rows:
         f"{name} has examples of shape {written(found)}, but this model reads {written(shape)}: "
         f"{remedy}"
     )
+
+
+def reshaped(rows: StreamedRows, shape: tuple[int, ...]) -> StreamedRows:
+    """Return a view of streamed rows as examples of another shape with as many values."""
+    if rows.shape[1:] == shape:
+        return rows
+    return rows.converted(lambda some, where: some.reshape(-1, *shape), rows.dtype, shape)
 
 
 def written(shape: tuple[int, ...]) -> str:

@@ -1,4 +1,4 @@
-"""What a user says of a table: whether its file has a header, and what its columns are."""
+"""A user's choices for a table: whether its file has a header, and what its columns are."""
 
 import dataclasses
 import json
@@ -62,6 +62,11 @@ class Choices:
         """
         given = given_by_file(self.schema) if self.schema else {}
         return given | {name: {"kind": kind} for name, kind in self.kinds.items()}
+
+    @property
+    def conditions(self) -> list[Name]:
+        """The columns that are said to be a condition."""
+        return [name for name, kind in self.said().items() if kind == "condition"]
 
     def said(self) -> dict[Name, str]:
         """Return the kinds of the columns whose kind is given."""

@@ -1,4 +1,4 @@
-"""What a fitted model keeps of its table: the schema, and the container that came in."""
+"""The form of a table, kept with a fitted model: the schema, and the container that came in."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Any

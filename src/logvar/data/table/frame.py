@@ -27,15 +27,17 @@ class Table:
     names: tuple[Name, ...]
     columns: "tuple[pa.ChunkedArray, ...]"
     container: str
-    """What it came as: pandas, polars, arrow, dict, lists, records, structured, object, …"""
+    """The container it came in: pandas, polars, arrow, dict, lists, records, structured …"""
     natives: tuple[str, ...] = ()
     """For each column the container's own type, unless it is the usual one for the Arrow type."""
     marks: Mapping[Name, str] = dataclasses.field(default_factory=dict)
     """For some columns, the texts that were read as missing cells."""
     notes: Mapping[Name, str] = dataclasses.field(default_factory=dict)
     """For some columns, how their cells were read."""
+    notations: Mapping[Name, str] = dataclasses.field(default_factory=dict)
+    """For some columns of a text file, how it writes their cells; see `table.notation`."""
     remarks: tuple[str, ...] = ()
-    """What was remarkable about the file."""
+    """Remarks about the file."""
     row_labels: tuple[Name, ...] = ()
     """Columns that are labels of rows in a file, such as pandas' index."""
     index: Any = None

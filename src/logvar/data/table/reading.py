@@ -6,17 +6,19 @@ import logging
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from logvar.data.paths import TABLES, ending
 from logvar.data.table import delimited
 from logvar.data.table.choices import HEADERS
 from logvar.data.table.frame import Table, as_table
+from logvar.data.table.notation import number_of, of_plain_numbers
 from logvar.data.table.schema import Name
 from logvar.data.table.texts import Typed, typed
 from logvar.errors import LogvarError
 
 _log = logging.getLogger("logvar")
-_BROKEN = (
+BROKEN = (
     pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, OSError, UnicodeDecodeError,
 )  # fmt: skip
 
@@ -61,16 +63,33 @@ def _of_delimited(path: Path, header: str) -> Table:
     if parts.delimiter == ";" or any("decimal commas" in read.note for read in reads):
         reads = [_with_commas(c, read) for c, read in zip(table.columns, reads, strict=True)]
     notes: dict[Name, str] = {}
+    notations: dict[Name, str] = {}
     marks = dict(table.marks)
-    for name, read in zip(table.names, reads, strict=True):
+    for name, read, sample in zip(table.names, reads, parts.samples, strict=True):
+        form = read.notation or _decimals(read.column, sample)
+        if form:
+            notations[name] = form
         if read.note:
             notes[name] = read.note
         if read.marks:
             marks[name] = ", ".join(filter(None, (marks.get(name, ""), read.marks)))
     return dataclasses.replace(
         table, columns=tuple(read.column for read in reads), notes=notes, marks=marks,
-        remarks=parts.remarks, row_labels=parts.row_labels,
+        notations=notations, remarks=parts.remarks, row_labels=parts.row_labels,
     )  # fmt: skip
+
+
+def _decimals(column: pa.ChunkedArray, sample: list[str]) -> str:
+    """Return how many decimals the numbers have of which Arrow kept no texts, if they agree."""
+    if not pa.types.is_floating(column.type) or not sample:
+        return ""
+    form = of_plain_numbers(pa.chunked_array([sample]))
+    decimals = number_of(form).decimals
+    if decimals is None:
+        return ""
+    values = pc.drop_null(column)
+    same = pc.equal(pc.round(values, decimals), values)
+    return form if pc.all(same).as_py() else ""
 
 
 def _with_commas(column: pa.ChunkedArray, read: Typed) -> Typed:
@@ -85,9 +104,9 @@ def _of_parquet(path: Path) -> Table:
     try:
         table = parquet.read_table(path)
         names = table.column_names  # decoding happens here
-    except _BROKEN as error:
-        raise _unreadable(path, error, "a whole .parquet file") from error
-    labels = tuple(name for name in _pandas_index(table.schema.metadata) if name in names)
+    except BROKEN as error:
+        raise unreadable(path, error, "a whole .parquet file") from error
+    labels = tuple(name for name in pandas_index(table.schema.metadata) if name in names)
     return dataclasses.replace(as_table(table, str(path)), row_labels=labels)
 
 
@@ -103,13 +122,13 @@ def _of_arrow(path: Path) -> Table:
         else:
             table = pa.ipc.open_stream(content).read_all()
         names = table.column_names
-    except _BROKEN as error:
-        raise _unreadable(path, error, "a whole file in Arrow's format") from error
-    labels = tuple(name for name in _pandas_index(table.schema.metadata) if name in names)
+    except BROKEN as error:
+        raise unreadable(path, error, "a whole file in Arrow's format") from error
+    labels = tuple(name for name in pandas_index(table.schema.metadata) if name in names)
     return dataclasses.replace(as_table(table, str(path)), row_labels=labels)
 
 
-def _pandas_index(metadata: dict[bytes, bytes] | None) -> list[str]:
+def pandas_index(metadata: dict[bytes, bytes] | None) -> list[str]:
     """Return the names of the columns that pandas wrote as a frame's index."""
     if not metadata or b"pandas" not in metadata:
         return []
@@ -120,7 +139,7 @@ def _pandas_index(metadata: dict[bytes, bytes] | None) -> list[str]:
     return [name for name in indices if isinstance(name, str)]
 
 
-def _unreadable(path: Path, error: Exception, expected: str) -> LogvarError:
+def unreadable(path: Path, error: Exception, expected: str) -> LogvarError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return LogvarError(
         f"{path} cannot be read as its ending says ({reason}): expected {expected}; copy it again, "

@@ -1,4 +1,4 @@
-"""What a model reads of a table's cells, fitted to the training cells, and the way back."""
+"""Between a table's cells and the numbers that a model reads, fitted to the training cells."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Bool, Float
 
+from logvar.backend.streamed import StreamedRows, blocks
 from logvar.data.table.holes import Holes
 from logvar.data.table.number import NumberColumn
 from logvar.data.table.schema import WITH_LEVELS, Column
@@ -45,40 +46,49 @@ class TableUnits:
     """The dtype of cells."""
 
     @classmethod
-    def of_cells(cls, cells: Cells, columns: Sequence[Column]) -> "TableUnits":
+    def of_cells(
+        cls,
+        cells: "Cells | StreamedRows",
+        columns: Sequence[Column],
+        sample: Float[np.ndarray, "some columns"] | None = None,
+    ) -> "TableUnits":
         """Fit to training cells.
 
         Args:
             cells: (rows, columns) numbers, codes of levels, and 0 for constants; NaN is missing.
             columns: the modelled columns of the schema, in the order of the cells.
+            sample: some of these rows, to which numbers and patterns of holes are fitted; all of
+                them if it is not given. The rows of each level are counted among all.
 
         Raises:
             LogvarError: a code is no level of its column.
         """
+        if sample is None:
+            assert isinstance(cells, np.ndarray)
+            sample = cells
+        found = _counted(cells, columns)
         forms: list[Form] = []
         counts: list[np.ndarray] = []
         numbers: list[NumberColumn] = []
         for j, column in enumerate(columns):
-            values = cells[:, j]
-            values = np.asarray(values[~np.isnan(values)], np.float64)
             if column.kind in WITH_LEVELS:
-                levels = len(column.levels)
-                _check_codes(values, levels, column.name)
-                forms.append((LEVELS, levels, False))
-                counts.append(np.bincount(values.astype(int), minlength=levels).astype(float))
+                forms.append((LEVELS, len(column.levels), False))
+                counts.append(found[j])
             elif column.kind == "constant":
                 forms.append((CONSTANT, 1, False))
-                counts.append(np.array([float(np.sum(values == 0))]))
+                counts.append(found[j])
             else:
+                values = sample[:, j]
+                values = np.asarray(values[~np.isnan(values)], np.float64)
                 number = NumberColumn.of_values(values, column.step, column.low, column.high)
                 forms.append((NUMBER, len(number.atoms), bool(number.step)))
                 counts.append(number.counts)
                 numbers.append(number)
-        return cls(tuple(forms), tuple(counts), tuple(numbers), Holes.of_cells(cells))
+        return cls(tuple(forms), tuple(counts), tuple(numbers), Holes.of_cells(sample))
 
     @property
     def placeholder(self) -> Float[np.ndarray, "columns six"]:
-        """What a model reads in place of missing cells."""
+        """The numbers that stand in for missing cells."""
         return self.to_model(np.full((1, len(self.forms)), np.nan))[0][0]
 
     def to_model(
@@ -217,6 +227,24 @@ class TableUnits:
                 atoms += size
         holes = Holes(arrays["holes"] != 0, arrays["shares"])
         return cls(forms, tuple(counts), tuple(numbers), holes)
+
+
+def _counted(cells: "Cells | StreamedRows", columns: Sequence[Column]) -> dict[int, np.ndarray]:
+    """Return, for columns of levels and constants, how many rows have each."""
+    sizes = {
+        j: len(column.levels) if column.kind in WITH_LEVELS else 1
+        for j, column in enumerate(columns)
+        if column.kind in (*WITH_LEVELS, "constant")
+    }
+    counts = {j: np.zeros(size) for j, size in sizes.items()}
+    for _, block in blocks(cells) if sizes else ():
+        for j, size in sizes.items():
+            values = np.asarray(block[:, j][~np.isnan(block[:, j])], np.float64)
+            if columns[j].kind == "constant":
+                values = values[values == 0]
+            _check_codes(values, size, columns[j].name)
+            counts[j] += np.bincount(values.astype(int), minlength=size)
+    return counts
 
 
 def _check_codes(codes: np.ndarray, levels: int, column: Any) -> None:

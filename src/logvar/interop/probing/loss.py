@@ -35,7 +35,7 @@ class LossFactors:
 
 @dataclasses.dataclass(frozen=True)
 class LossReading:
-    """What was found about a loss."""
+    """The findings about a loss."""
 
     readings: list[Reading]
     problems: list[str]
