@@ -96,6 +96,14 @@ def compare(
         Path | None, tyro.conf.arg(metavar="DIR", help="the folder; default runs/compare-DATA")
     ] = None,
     overwrite: Annotated[bool, tyro.conf.arg(help="replace an earlier comparison there")] = False,
+    jobs: Annotated[
+        int | None,
+        tyro.conf.arg(metavar="N", help="fleets that train at a time, in processes; -1: all cores"),
+    ] = None,
+    backend: Annotated[
+        str | None,
+        tyro.conf.arg(metavar="NAME", help="what runs them: loky (this machine), dask or ray"),
+    ] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Compare scales on DATA: verdicts with intervals, a table of runs, a report.
@@ -112,6 +120,8 @@ def compare(
         "level": level,
         "splits": splits,
         "importance_samples": importance_samples,
+        "n_jobs": jobs,
+        "backend": backend,
     }
     recipe = dataclasses.asdict(settings)
     Recipe().replace(**recipe).checked()  # before JAX is imported
