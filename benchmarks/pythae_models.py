@@ -209,8 +209,8 @@ def print_table(result):
         columns = [log_p[:, 0], log_p[:, 1], log_p[:, 0] - log_p[:, 1]]
         cells = []
         for values in columns:
-            error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
-            cells.append(f"{values.mean():.2f} ± {error:.2f}")
+            error = f" ± {values.std(ddof=1) / np.sqrt(len(values)):.2f}" if len(values) > 1 else ""
+            cells.append(f"{values.mean():.2f}{error}")
         ours, theirs = (
             np.median(
                 np.concatenate([np.array(one[side]["seconds"])[1:] for one in by_seed.values()]), 0
@@ -219,7 +219,7 @@ def print_table(result):
         )
         for i in (1, 0):
             cells.append(f"{ours[i]:.2f} s / {theirs[i]:.2f} s = {ours[i] / theirs[i]:.2f}")
-        print(f"| {model} ({len(by_seed)} seeds) | {' | '.join(cells)} |")
+        print(f"| {model} (seeds {', '.join(by_seed)}) | {' | '.join(cells)} |")
 
 
 def main():
