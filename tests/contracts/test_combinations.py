@@ -203,7 +203,7 @@ def of_case(case):
     small = {"network": "mlp(hidden=[4])", "epochs": 2, "batch_size": 8, "validation_fraction": 0.0}
     vae, rows = logvar.VAE(LATENTS, **small, **settings), rows_for(settings["likelihood"])
     conditional = logvar.priors.get(settings["prior"]).is_conditional
-    return vae, rows, {"condition": ["a", "b"] * (len(rows) // 2)} if conditional else {}
+    return vae, rows, {"condition": np.arange(len(rows)) % 2} if conditional else {}
 
 
 @pytest.mark.parametrize(
