@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from logvar.evaluation.coding import decode, draw, label_scores
 from logvar.evaluation.summary import Evaluation, accuracy
 from logvar.models.labelled import LabelledVAE
 from logvar.randomness import Purpose, host_stream
+from logvar.sampling import one_after_another
 
 
 class VAEClassifier(ClassifierMixin, VAE):
@@ -186,16 +188,45 @@ class VAEClassifier(ClassifierMixin, VAE):
                 n_samples, where=where, mean=mean, missing=missing, sampler=sampler,
                 random_state=random_state, condition=condition,
             )  # fmt: skip
+        return self.sampling_in_blocks(
+            label=label, mean=mean, missing=missing, random_state=random_state, condition=condition
+        )(draws_of(n_samples))
+
+    def sampling_in_blocks(
+        self,
+        *,
+        label=None,
+        mean: bool = False,
+        missing: bool = False,
+        sampler: str = "prior",
+        random_state=None,
+        condition=None,
+    ) -> Callable[[int], Any]:
+        """Return what draws the next rows of `sample`, for more of them than memory holds.
+
+        Args:
+            label: one for all rows, and all others as in `sample`.
+        """
+        if sampler != "prior":
+            return super().sampling_in_blocks(
+                mean=mean, missing=missing, sampler=sampler, random_state=random_state,
+                condition=condition,
+            )  # fmt: skip
         check_is_fitted(self, "model_")
-        n = draws_of(n_samples)
         seed = self.fitted_.seed if random_state is None else seed_of(random_state)
-        if label is None:
-            generator = host_stream(seed, Purpose.LABEL)
-            codes = np.searchsorted(np.cumsum(self.class_prior_)[:-1], generator.random(n), "right")
-        else:
-            codes = self._codes_of(label, n)
-        drawn = draw(self.model_, n, seed, mean=mean, condition=self._told(condition, codes))
-        return self._with_labels(self._drawn_rows(drawn, seed, missing, condition), codes)
+        generator, ends = host_stream(seed, Purpose.LABEL), np.cumsum(self.class_prior_)[:-1]
+        as_rows = self._as_drawn_rows(seed, missing, condition)
+
+        def drawn(n: int, first: int) -> Any:
+            if label is None:
+                codes = np.searchsorted(ends, generator.random(n), "right")
+            else:
+                codes = self._codes_of(label, n)
+            told = self._told(condition, codes)
+            x = draw(self.model_, n, seed, mean=mean, condition=told, first=first)
+            return self._with_labels(as_rows(x, first), codes)
+
+        return one_after_another(drawn)
 
     # Shared by these methods.
 

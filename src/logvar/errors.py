@@ -69,7 +69,49 @@ class OutsideTrainingRange(UserWarning):
     """Rows lie so far outside the training range that the encoder's output is meaningless there.
 
     They are encoded from the nearest point inside the range, and scored as they are.
+
+    Args:
+        outside: how many of the rows do.
+        rows: how many rows there are.
+        row: the number of the first that does.
+        feature: the number of its cell that is farthest outside.
+        value: that cell, in the data's own units.
+        low: the least value that the encoder reads there.
+        high: the largest.
+
+    Example:
+        >>> blocks = [OutsideTrainingRange(1, 9, 4, 0, 50.0, -3.0, 3.0),
+        ...           OutsideTrainingRange(2, 9, 11, 1, 60.0, -3.0, 3.0)]
+        >>> str(OutsideTrainingRange.together(blocks, 18)).split(":")[0]
+        '3 of 18 rows lie outside of what the encoder was trained on (the first is row 4'
     """
+
+    def __init__(
+        self, outside: int, rows: int, row: int, feature: int, value: float, low: float, high: float
+    ):
+        super().__init__(outside, rows, row, feature, value, low, high)
+        self.outside, self.rows, self.row = outside, rows, row
+        self.feature, self.value, self.low, self.high = feature, value, low, high
+
+    def __str__(self) -> str:
+        return (
+            f"{self.outside:,} of {self.rows:,} rows lie outside of what the encoder was trained "
+            f"on (the first is row {self.row}: feature {self.feature} is {self.value:.6g}, and the "
+            f"encoder reads values from {self.low:.6g} to {self.high:.6g}): they are encoded from "
+            "the nearest point within, and scored as they are"
+        )
+
+    @classmethod
+    def together(
+        cls, found: "Iterable[OutsideTrainingRange]", rows: int
+    ) -> "OutsideTrainingRange | None":
+        """Return one warning for all rows from those of their blocks; None if there are none."""
+        by_row = {each.row: each for each in found}  # several methods may have seen one block
+        if not by_row:
+            return None
+        first = by_row[min(by_row)]
+        outside = sum(each.outside for each in by_row.values())
+        return cls(outside, rows, *first.args[2:])
 
 
 class FewEffectiveSamples(UserWarning):

@@ -159,12 +159,15 @@ class Fitted:
         usual = None if self.conditions is None else self.conditions.usual
         return None if usual is None else usual[np.arange(rows) % len(usual)]
 
-    def read(self, rows: Rows, condition: np.ndarray | None = None) -> tuple[Examples, Preparation]:
+    def read(
+        self, rows: Rows, condition: np.ndarray | None = None, holes: bool = False
+    ) -> tuple[Examples, Preparation]:
         """Return rows in the data's own units as the model reads them, and the preparation.
 
         Args:
             rows: the rows.
             condition: (rows, size), for a conditional model.
+            holes: whether to read them as rows that may have missing cells, if they have none.
 
         Raises:
             LogvarError: the likelihood cannot score a value.
@@ -177,7 +180,7 @@ class Fitted:
         self.likelihood.check_new(rows)
         examples = assembly.read(rows, preparation, self.seed, self.units)
         examples = dataclasses.replace(examples, condition=condition)
-        missing = preparation.missing or has_missing(rows)
+        missing = preparation.missing or holes or has_missing(rows)
         return examples, dataclasses.replace(preparation, missing=missing).after_fixing
 
     @property
@@ -202,6 +205,7 @@ class Fitted:
         kept: np.ndarray | None = None,
         *,
         beside: Table | None = None,
+        first: int = 0,
     ) -> Any:
         """Return cells in the data's own units as the rows of `fit` came: a frame, or an array.
 
@@ -210,6 +214,7 @@ class Fitted:
             like: the table they belong to, for its columns that are not modelled.
             kept: (rows, *shape), which cells of that table stay as they are.
             beside: columns that are not modelled, for a table of new rows.
+            first: how many new rows came before these.
         """
         if self.table is None:
             return cells
@@ -217,7 +222,8 @@ class Fitted:
         from logvar.data.table.cells import table_of  # imports pyarrow
 
         wide = np.asarray(cells, np.float64)
-        table = with_columns(table_of(wide, self.table.schema, container, like, kept), beside)
+        made = table_of(wide, self.table.schema, container, like, kept, first)
+        table = with_columns(made, beside)
         if container == ARRAY:
             return np.column_stack([column.to_numpy() for column in table.columns])
         return back(table, container)
@@ -251,15 +257,17 @@ class Fitted:
         examples, preparation = self.read(cells[scored], None if told is None else told[scored])
         return usual_log_likelihood(self.model, examples, preparation, self.seed)
 
-    def with_holes(self, cells: np.ndarray, seed: int) -> np.ndarray:
-        """Leave cells out as they are left out of the training rows.
+    def leaving_out(self, seed: int) -> Callable[[np.ndarray], np.ndarray]:
+        """Return what leaves cells out of one block of rows after another, as they are left out of
+        the training rows.
 
         Raises:
             LogvarError: it is not known which are, because no table was fitted by its columns.
         """
         if not isinstance(self.units, TableUnits):
             raise LogvarError("missing=True goes with a table under likelihood 'mixed'")
-        return np.where(self.units.holes.drawn(len(cells), seed), np.nan, cells)
+        drawn = self.units.holes.drawing(seed)
+        return lambda cells: np.where(drawn(len(cells)), np.nan, cells)
 
 
 class FittedAttributes:

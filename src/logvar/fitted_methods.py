@@ -20,26 +20,30 @@ from logvar.distributions.base import Distribution
 from logvar.distributions.multivariate import DiagonalNormal
 from logvar.distributions.normal import Normal
 from logvar.errors import LogvarError
-from logvar.evaluation.coding import decode, draw, draw_from, draw_posterior, encode, reconstruct
+from logvar.evaluation.coding import (
+    decode,
+    draw_posterior,
+    embed,
+    encode,
+    reconstruct,
+)
 from logvar.evaluation.elbo import elbo_terms
 from logvar.evaluation.importance import importance_log_likelihood
 from logvar.evaluation.imputation import cell_log_likelihood
 from logvar.evaluation.summary import Evaluation, evaluate
 from logvar.explaining import OddCell, odd_cells
-from logvar.fitted import FittedAttributes, PartAndMethod
+from logvar.fitted import PartAndMethod
+from logvar.fitted_drawing import DrawingMethods
 from logvar.imputing import Imputation, imputed
 from logvar.objectives.elbo import ELBO
-from logvar.samplers import FittedSampler, Sampler
-from logvar.samplers.storage import check_sampled, kept_sampler, name_of
-from logvar.sampling import Sampling, sampled_where
+from logvar.samplers import Sampler
+from logvar.samplers.storage import check_sampled, name_of
 from logvar.storage.compiled import keep_compiled_programs
 
 
-class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+class FittedMethods(DrawingMethods, ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """The methods of an estimator that is trained."""
 
-    samplers_: dict[str, tuple[str, FittedSampler]]
-    """By name: the text of a sampler that was fitted after training, and what came of it."""
     _second_stage: Callable[..., Any]
     """Makes the estimator that a sampler of two stages trains."""
 
@@ -187,74 +191,6 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
         self.samplers_ = self.samplers_ | {name_of(text): (text, fitted)}
         return self
 
-    def sample(
-        self,
-        n_samples: int = 1,
-        *,
-        where: Any = None,
-        mean: bool = False,
-        missing: bool = False,
-        sampler: str = "prior",
-        random_state=None,
-        condition=None,
-    ) -> Any:
-        """Draw from the model: z from the prior, then x from p(x | z); rows like those of `fit`.
-
-        Args:
-            n_samples: how many.
-            where: for a table, cells that all rows are to have, {"education": "Doctorate"}: rows
-                are then draws from p(x | these cells), by importance resampling of z. A level of
-                0.1 % gets its rows, too. If the draws of z have few effective samples, the warning
-                `logvar.errors.FewEffectiveSamples` says so; `sampling` returns their number.
-            sampler: where z is from: "prior", or the name of one that `fit_sampler` has fitted.
-            mean: return E[x | z], as pictures usually show, instead of a draw of x.
-            missing: for a table, leave cells out as they are left out of the training rows.
-            random_state: the seed; by default that of the estimator.
-            condition: for a conditional model, a dict of one value for each of its columns, or
-                one row for each draw; draws then come from p(x | condition).
-        """
-        if where is not None:
-            if sampler != "prior":
-                raise LogvarError("where goes with sampler='prior': z is drawn given the cells")
-            settings = {"mean": mean, "missing": missing, "random_state": random_state}
-            return self.sampling(n_samples, where=where, condition=condition, **settings).rows
-        check_is_fitted(self, "model_")
-        fitted, n = self.fitted_, draws_of(n_samples)
-        seed = fitted.seed if random_state is None else seed_of(random_state)
-        given = fitted.told(condition, n)
-        if sampler == "prior":
-            drawn = draw(self.model_, n, seed, mean=mean, condition=given)
-        else:
-            latents = kept_sampler(self.samplers_, sampler).draw(n, seed)
-            drawn = draw_from(self.model_, latents, seed, mean=mean, condition=given)
-        return self._drawn_rows(drawn, seed, missing, condition)
-
-    def sampling(
-        self,
-        n_samples: int = 1,
-        *,
-        where: Any,
-        mean: bool = False,
-        missing: bool = False,
-        random_state=None,
-        condition=None,
-    ) -> Sampling:
-        """Return the rows of `sample(where=…)`, their effective sample size, and log p(where).
-
-        The arguments are those of `sample`.
-
-        Raises:
-            LogvarError: the model was not fitted on a table, a column is not there, a level was
-                never seen, or the cells are impossible.
-        """
-        check_is_fitted(self, "model_")
-        keep_compiled_programs()
-        seed = self.fitted_.seed if random_state is None else seed_of(random_state)
-        n = draws_of(n_samples)
-        return sampled_where(
-            self.fitted_, where, n, seed, mean=mean, missing=missing, condition=condition
-        )
-
     def elbo(
         self,
         X,
@@ -356,16 +292,9 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
         keep_compiled_programs()
         given = self._taken_in(X, condition)
         with given.naming():
-            examples, preparation = self.fitted_.read(given.rows, given.condition)
-        warn_of_outside(examples)
+            examples, preparation = self.fitted_.read(given.rows, given.condition, given.holes)
+        warn_of_outside(examples, given.first)
         return examples, preparation
-
-    def _drawn_rows(self, drawn: np.ndarray, seed: int, missing: bool, condition: Any) -> Any:
-        """Return draws in the model's units as the rows of `fit` came."""
-        fitted = self.fitted_
-        cells = fitted.in_own_units(drawn)
-        cells = fitted.with_holes(cells, seed) if missing else cells
-        return fitted.as_given(cells, beside=fitted.told_columns(condition, len(cells)))
 
     def _encode(self, X, condition=None) -> dict[str, np.ndarray]:
         """The code of each row: the encoder's outputs by head."""
@@ -374,5 +303,5 @@ class FittedMethods(FittedAttributes, ClassNamePrefixFeaturesOutMixin, Transform
 
     def _embeddings(self, X, condition=None) -> np.ndarray:
         """Return each row's embedding, (rows, latent)."""
-        code = self._encode(X, condition)  # which checks that there is a model
-        return np.array(jax.vmap(self.model_.embedding)(code))
+        rows, preparation = self._stored(X, condition)
+        return embed(self.model_, rows, preparation, self.fitted_.seed)

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -35,6 +35,28 @@ class Sampling(NamedTuple):
     """log p(the given cells) under the model, nats."""
 
 
+def one_after_another(drawn: Callable[[int, int], Any]) -> Callable[[int], Any]:
+    """Return what draws the next n rows.
+
+    Args:
+        drawn: draws n rows, given how many came before them.
+
+    Example:
+        >>> some = one_after_another(lambda n, first: list(range(first, first + n)))
+        >>> some(2), some(3)
+        ([0, 1], [2, 3, 4])
+    """
+    first = 0
+
+    def following(n: int) -> Any:
+        nonlocal first
+        rows = drawn(n, first)
+        first += n
+        return rows
+
+    return following
+
+
 def sampled_where(
     fitted: Fitted,
     where: Any,
@@ -45,7 +67,26 @@ def sampled_where(
     missing: bool = False,
     condition: Any = None,
 ) -> Sampling:
-    """Draw rows from p(x | the given cells); see `evaluation.given_cells`.
+    """Draw rows from p(x | the given cells); see `sampling_where`."""
+    settings = {"mean": mean, "missing": missing, "condition": condition}
+    found = sampling_where(fitted, where, n, seed, **settings)
+    return found._replace(rows=found.rows(n))
+
+
+def sampling_where(
+    fitted: Fitted,
+    where: Any,
+    n: int,
+    seed: int,
+    *,
+    mean: bool = False,
+    missing: bool = False,
+    condition: Any = None,
+) -> Sampling:
+    """Draw rows from p(x | the given cells), one block after another; see `given_cells`.
+
+    Returns:
+        Sampling, whose `rows` is a function that returns the next m of the n rows.
 
     Args:
         fitted: the trained model.
@@ -79,13 +120,18 @@ def sampled_where(
     given = cells_where(where, fitted.table.schema)
     seen, row = _prepared(fitted, given, seed, fitted.told(condition, 1))
     found = draw_given(fitted.model, seen, row, n, seed, mean=mean)
-    cells = fitted.in_own_units(found.x)
-    if missing:
-        cells = fitted.with_holes(cells, seed)
-    cells = np.where(np.isnan(given), cells, given).astype(cells.dtype)
+    leave_out = fitted.leaving_out(seed) if missing else None
     _say(found.effective_samples, found.draws)
-    rows = fitted.as_given(cells, beside=fitted.told_columns(condition, n))
-    return Sampling(rows, found.effective_samples, found.draws, found.log_probability)
+
+    def rows(some: int, first: int) -> Any:
+        cells = fitted.in_own_units(found.x(first, first + some))
+        cells = cells if leave_out is None else leave_out(cells)
+        cells = np.where(np.isnan(given), cells, given).astype(cells.dtype)
+        return fitted.as_given(cells, beside=fitted.told_columns(condition, some), first=first)
+
+    return Sampling(
+        one_after_another(rows), found.effective_samples, found.draws, found.log_probability
+    )
 
 
 def _prepared(
@@ -109,7 +155,7 @@ def _say(effective_samples: float, draws: int) -> None:
             "they are alike in what z tells, and rough; give fewer cells, or values that are "
             "less improbable together",
             FewEffectiveSamples,
-            stacklevel=4,
+            stacklevel=5,
         )
         return
     _LOG.info(f"effective samples of {draws:,} draws of z: {effective_samples:,.0f}")

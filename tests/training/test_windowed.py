@@ -189,3 +189,28 @@ def test_streamed_rows_say_so_where_they_cannot_be(tmp_path):
     with pytest.raises(LogvarError, match="window is 0"):
         fitted(PLAIN, window=0)
     assert len(streamed_rows(PLAIN)) == ROWS
+
+
+def test_a_parquet_file_of_mixed_columns_trains_as_the_table_in_memory(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    table = pa.table(
+        {
+            "level": pa.array(np.array(["a", "b", "c"], object)[CODES[:, 0]]),
+            "count": COUNTS[:, 0],
+            "real": pa.array(HOLES[:, 1], from_pandas=True),
+            "constant": np.full(ROWS, 7),
+        }
+    )
+    parquet.write_table(table, tmp_path / "x.parquet", row_group_size=70)
+    parquet.write_table(table.slice(0, 33), tmp_path / "1.parquet")
+    parquet.write_table(table.slice(33), tmp_path / "2.parquet")
+    memory = fitted(table)
+    same(memory, fitted(str(tmp_path / "x.parquet")))
+    same(memory, fitted([tmp_path / "1.parquet", tmp_path / "2.parquet"]))
+    assert memory.fitted_.units.holes.shares.max() < 1
+    plain = fitted(table, window="all")
+    assert bytes_of(fitted(str(tmp_path / "x.parquet"), window="all")) == bytes_of(plain)
+    told = fitted(table, {"condition": ["level"]})
+    same(told, fitted(str(tmp_path / "x.parquet"), {"condition": ["level"]}))

@@ -51,8 +51,26 @@ def decided(spec: LikelihoodSpec, tables: Sequence[Rows], sample: Rows) -> Likel
     else:
         found = spec.decided(sample)
     for rows in (first, *others):
-        checked(found.check, rows)
+        if not _is_known_to_fit(found, rows):
+            checked(found.check, rows)
     return found
+
+
+def _is_known_to_fit(spec: LikelihoodSpec, rows: Rows) -> bool:
+    """Return whether it is known without another pass that a likelihood can read the rows."""
+    if type(spec).check is LikelihoodSpec.check:
+        return True  # it reads anything
+    if not (isinstance(rows, StreamedRows) and spec.reads_intensities):
+        return False
+    found = facts_of(rows)
+    ends = np.stack([found.low, found.high])
+    if not np.isfinite(ends).all():
+        return False
+    try:
+        spec.check(ends.astype(rows.dtype))  # of the range alone
+    except LogvarError:
+        return False  # a pass over the rows names the first that is outside
+    return True
 
 
 def _of_codes(tables: Sequence[Rows]) -> Categorical:

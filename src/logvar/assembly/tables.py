@@ -22,6 +22,7 @@ from logvar.data.annotated import Cells, cells_of, is_annotated
 from logvar.data.intake import dense_rows
 from logvar.data.sparse import is_sparse, sparse_rows
 from logvar.data.streamed import is_streamed, streamed_rows
+from logvar.data.streams.cells import backed_rows, is_backed
 from logvar.data.table.form import TableForm
 from logvar.data.table.frame import Table, as_table, is_table
 from logvar.data.table.large import (
@@ -58,6 +59,22 @@ class Intake(NamedTuple):
     """How many of them repeated an earlier one and have got a number."""
     condition: np.ndarray | None = None
     """(rows, size), what a conditional model is told of each row."""
+    first: int = 0
+    """The number of the first row, if these are a block of others."""
+    holes: bool = False
+    """Whether one of those others has a missing cell, so that all are read as rows that may."""
+
+    def at(self, indices: np.ndarray) -> "Intake":
+        """Return some of the rows, as they would have been taken in alone."""
+        from logvar.data.table.rows import rows_of  # imports pyarrow
+
+        names = self.row_names
+        return self._replace(
+            rows=self.rows[indices],
+            table=None if self.table is None else rows_of(self.table, indices),
+            row_names=None if names is None else [names[i] for i in indices],
+            condition=None if self.condition is None else self.condition[indices],
+        )
 
     @contextlib.contextmanager
     def naming(self, kept: np.ndarray | None = None) -> Iterator[None]:
@@ -70,14 +87,15 @@ class Intake(NamedTuple):
             yield
         except BadCell as error:
             row = error.row if kept is None else int(kept[error.row])
+            name = None if self.row_names is None else self.row_names[row]
             columns: Sequence[Any] | None = self.features
             if self.form is not None:
                 columns = [column.name for column in self.form.schema.modelled]
             at = error.column
             raise error.named(
-                None if self.row_names is None else self.row_names[row],
+                name,
                 columns[at] if columns and isinstance(at, int) and columns[at] != at else None,
-                row,
+                self.first + row,
             ) from None
 
 
@@ -110,6 +128,11 @@ def taken_in(
     """
     named = likelihood.split("(")[0].strip()
     if is_annotated(X):
+        if is_backed(X) and not layer:
+            backed = backed_rows(X)
+            if not window_of(window, backed).is_all_of(len(backed)):
+                cells = cells_of(X, layer, name, in_file=True)
+                return Intake(backed, None, None, cells.names, cells.genes, cells.repeated)
         return _of_cells(cells_of(X, layer, name), name, reads_sparse(named))
     if is_sparse(X) and reads_sparse(named):
         return Intake(sparse_rows(X, name), None)
@@ -248,6 +271,10 @@ def taken_in_again(
         LogvarError: X lacks a column, has another one, or a cell is not of its column's kind.
     """
     if is_annotated(X):
+        if is_backed(X) and not layer:
+            cells = cells_of(X, layer, name, in_file=True)
+            genes = None if features in (None, cells.genes) else cells.places(features, name)
+            return Intake(backed_rows(X, genes), None, None, cells.names, features)
         return _of_cells(cells_of(X, layer, name).matched(features, name), name)
     if is_sparse(X) and form is None:
         return Intake(sparse_rows(X, name), None)
@@ -306,7 +333,7 @@ def _is_numbers_as_objects(X: Any) -> bool:
 def _as_numbers(schema: Schema) -> Schema:
     """Return the schema with all columns of numbers as plain real numbers."""
     columns = [
-        Column(c.name, "real", "a number", dtype=c.dtype, native=c.native)
+        Column(c.name, "real", "a number", dtype=c.dtype, native=c.native, notation=c.notation)
         if c.is_modelled and _holds_numbers(c)
         else c
         for c in schema

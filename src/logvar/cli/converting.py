@@ -28,7 +28,8 @@ def convert(
     scales.get(scale)
     fitted = load_fitted(run)
     fitted = dataclasses.replace(fitted, state=load_state(fitted, run))
-    given = given_for(fitted, load_for(fitted, data, data_dir).train)
+    rows, name = load_for(fitted, data, data_dir).train, data or fitted.recipe.data.data
+    given = given_for(fitted, rows, name)
     converted, change = convert_fitted(fitted, scale, given, match=match)
     in_a_name = "".join(c if c.isalnum() or c in "-_." else "_" for c in scale)
     target = out or run.with_name(f"{run.resolve().name}-{in_a_name}")

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from logvar.assembly.tables import Intake, taken_in_again
+from logvar.assembly.tables import Intake
 from logvar.cli.console import say
 from logvar.data import sources
 from logvar.data.annotated import is_annotated, named_columns
@@ -20,6 +20,7 @@ from logvar.data.table.frame import Table
 from logvar.data.table.large import LargeTable
 from logvar.data.table.reading import read_table
 from logvar.data.table.rows import beside, columns_of_kinds, rows_of
+from logvar.data.windows import ALL, AUTO
 from logvar.errors import LogvarError
 from logvar.estimator import VAE
 from logvar.fitted import Fitted
@@ -32,24 +33,45 @@ class Rows(NamedTuple):
     """The rows to evaluate a run on."""
 
     rows: Some
+    taken: Intake
+    """As the model is given them."""
     labels: np.ndarray | None
     split: str
+
+    @property
+    def shown(self) -> Any:
+        """The rows for a report, whose cells are not computed again if they are a table's."""
+        return self.rows if self.taken.table is None else self.taken
 
 
 class Given(NamedTuple):
     """All rows of the data, and what they carry with them."""
 
-    rows: Some
-    files: tuple[str, ...]
+    parts: tuple[Some, ...]
+    """The rows, as they are read: training rows, and the test rows after them if there are any."""
+    name: str
+    """What messages call them."""
+    files: tuple[str, ...] = ()
     """The file of each row, if each has its own."""
-    identifiers: Table | None
-    """The columns of a table that name its rows."""
-    carried: Table | None
-    """These and its labels."""
+    identifiers: Table | None = None
+    """Columns that name the rows, if these are no table."""
+    carried: Table | None = None
+    """These and their labels."""
+
+    def __len__(self) -> int:
+        return sum(each.shape[0] if is_annotated(each) else len(each) for each in self.parts)
 
 
-def load_for(fitted: Fitted, data: str | None, data_dir: str | None) -> Dataset:
+def load_for(
+    fitted: Fitted, data: str | None, data_dir: str | None, *, in_parts: bool = False
+) -> Dataset:
     """Load data for a run, its own or others, read as those it was fitted on.
+
+    Args:
+        fitted: the run.
+        data: which data; None for its own.
+        data_dir: where mnist is.
+        in_parts: open large files instead of reading them, however the run was trained.
 
     Raises:
         LogvarError: the data cannot be read this way, they have other columns, or the run does not
@@ -66,19 +88,17 @@ def load_for(fitted: Fitted, data: str | None, data_dir: str | None) -> Dataset:
             "DATA"
         )
     choices = Choices.of(recipe.data)
+    window = recipe.training.window
     dataset = sources.load(
         source,
         data_dir,
         reading=recipe.data.reading,
         choices=choices,
-        window=recipe.training.window,
+        window=AUTO if in_parts and window == ALL else window,
     )
-    if is_annotated(dataset.train):
-        fitted.take_in(dataset.train, source)  # errors name the source
     if isinstance(dataset.train, Table) and fitted.table is not None:
         table = _matched(dataset.train, fitted.table, source, choices)
         dataset = dataclasses.replace(dataset, train=table, notes=table.remarks)
-        taken_in_again(table, fitted.table, source)  # errors name the source
     if data:
         for note in dataset.notes:
             say(note)
@@ -86,34 +106,30 @@ def load_for(fitted: Fitted, data: str | None, data_dir: str | None) -> Dataset:
 
 
 def all_rows(vae: VAE, data: str | None, data_dir: str | None) -> Given:
-    """Return training and test rows together."""
-    dataset = load_for(vae.fitted_, data, data_dir)
-    rows, form = dataset.train, vae.fitted_.table
+    """Return training and test rows one after the other; large files are read in parts."""
+    dataset = load_for(vae.fitted_, data, data_dir, in_parts=True)
+    rows, name = dataset.train, data or vae.recipe_.data.data
     if is_annotated(rows):
         identifiers, labels = named_columns(rows, Choices.of(vae.recipe_.data).said())
         names: dict[Any, Any] = {
             rows.obs.index.name or "cell": list(map(str, rows.obs_names)),
             **identifiers,
         }
-        return Given(rows, (), beside(None, names), beside(None, names | labels))
-    if isinstance(rows, Table):
-        if form is None:
-            return Given(rows, (), None, None)
-        ids = ("identifier",)
-        return Given(
-            rows, (),
-            columns_of_kinds(rows, form.schema, ids),
-            columns_of_kinds(rows, form.schema, (*ids, "label")),
-        )  # fmt: skip
+        return Given((rows,), name, (), beside(None, names), beside(None, names | labels))
     if dataset.test is None:
-        return Given(rows, dataset.names, None, None)
-    together = np.concatenate([rows, dataset.test])
-    return Given(together, dataset.names + dataset.test_names, None, None)
+        return Given((rows,), name, dataset.names)
+    return Given((rows, dataset.test), name, dataset.names + dataset.test_names)
 
 
-def given_for(fitted: Fitted, rows: Some) -> Intake:
-    """Return rows as the numbers that a fitted model is given, with their condition."""
-    given = fitted.take_in(rows)
+def given_for(fitted: Fitted, rows: Some, name: str = "X") -> Intake:
+    """Return rows as the numbers that a fitted model is given, with their condition.
+
+    Args:
+        fitted: the model.
+        rows: as they were read.
+        name: what messages call them.
+    """
+    given = fitted.take_in(rows, name)
     return given._replace(rows=fitting(given.rows, fitted.shape))
 
 
@@ -126,16 +142,23 @@ def halves_of(dataset: Dataset, fitted: Fitted) -> Halves:
 def judged_rows(dataset: Dataset, fitted: Fitted) -> Rows:
     """Return the test set if there is one, otherwise the rows held out from training."""
     if dataset.test is not None:
-        return Rows(dataset.test, dataset.test_labels, "test")
-    halves = halves_of(dataset, fitted)
-    some = len(halves.held_out) > 0
-    name = "held out, also used to stop early" if some else "train (nothing was held out)"
-    chosen = halves.held_out if some else halves.trained
+        return Rows(dataset.test, given_for(fitted, dataset.test), dataset.test_labels, "test")
+    split, chosen = _judged(dataset, fitted)
     if isinstance(dataset.train, LargeTable):
         dataset = dataclasses.replace(dataset, train=dataset.train.at(chosen))
         chosen = np.arange(len(dataset.train))
     labels = labels_of(dataset, fitted)
-    return Rows(_some(dataset.train, chosen), None if labels is None else labels[chosen], name)
+    rows = _some(dataset.train, chosen)
+    taken = given_for(fitted, rows)
+    return Rows(rows, taken, None if labels is None else labels[chosen], split)
+
+
+def _judged(dataset: Dataset, fitted: Fitted) -> tuple[str, np.ndarray]:
+    """Return which of the training set's rows judge a run, in words and by their numbers."""
+    halves = halves_of(dataset, fitted)
+    if len(halves.held_out):
+        return "held out, also used to stop early", halves.held_out
+    return "train (nothing was held out)", halves.trained
 
 
 def rows_for(fitted: Fitted, data: str | None, data_dir: str | None) -> Rows:
@@ -145,17 +168,25 @@ def rows_for(fitted: Fitted, data: str | None, data_dir: str | None) -> Rows:
         LogvarError: no data are given, and the run's data have changed since.
     """
     dataset = load_for(fitted, data, data_dir)
-    trained_on = halves_of(dataset, fitted).trained_of(fitted.take_in(dataset.train).rows)
+    # Cells are computed once, for the fingerprint and for whatever is judged.
+    taken = given_for(fitted, dataset.train, data or fitted.recipe.data.data)
+    trained_on = halves_of(dataset, fitted).trained_of(taken.rows)
     if fitted.data.get("sha256") in sources.fingerprints(trained_on):
-        return judged_rows(dataset, fitted)
+        if dataset.test is not None or isinstance(dataset.train, LargeTable):
+            return judged_rows(dataset, fitted)
+        split, chosen = _judged(dataset, fitted)
+        labels = labels_of(dataset, fitted)
+        rows = _some(dataset.train, chosen)
+        return Rows(rows, taken.at(chosen), None if labels is None else labels[chosen], split)
     if data is None:
         raise LogvarError(
             f"{fitted.recipe.data.data} is not what this run was fitted on (its fingerprint "
             "differs), so rows that trained it cannot be told from others: restore it, or give DATA"
         )
     if dataset.test is not None:
-        return Rows(dataset.test, dataset.test_labels, f"test set of {dataset.name}")
-    return Rows(dataset.train, labels_of(dataset, fitted), f"all rows of {dataset.name}")
+        taken = given_for(fitted, dataset.test)
+        return Rows(dataset.test, taken, dataset.test_labels, f"test set of {dataset.name}")
+    return Rows(dataset.train, taken, labels_of(dataset, fitted), f"all rows of {dataset.name}")
 
 
 def labels_of(dataset: Dataset, fitted: Fitted) -> np.ndarray | None:

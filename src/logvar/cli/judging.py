@@ -4,7 +4,7 @@ from pathlib import Path
 
 from logvar.cli.console import counted, say
 from logvar.cli.factors import known_factors
-from logvar.cli.inputs import given_for, rows_for
+from logvar.cli.inputs import rows_for
 from logvar.cli.labels import evaluated
 from logvar.errors import LogvarError
 from logvar.evaluation.disentanglement.scores import disentanglement
@@ -32,7 +32,7 @@ def evaluate(
     known = None if factors is None else known_factors(factors)
     print_evaluation(evaluated(vae, judged, importance_samples))
     if known is not None:
-        say(f"disentanglement, {disentanglement(vae.transform(judged.rows), known)}")
+        say(f"disentanglement, {disentanglement(vae.transform(judged.taken), known)}")
 
 
 def report(run: Path, data: str | None, data_dir: str | None) -> None:
@@ -41,7 +41,7 @@ def report(run: Path, data: str | None, data_dir: str | None) -> None:
     vae = load(run)
     judged = rows_for(vae.fitted_, data, data_dir)
     evaluation = evaluated(vae, judged, 100)
-    path = write_report(run / run_folder.REPORT, vae, evaluation, judged.rows, judged.labels)
+    path = write_report(run / run_folder.REPORT, vae, evaluation, judged.shown, judged.labels)
     say(f"report  {path}")
 
 
@@ -58,7 +58,7 @@ def doctor(
     findings = list(ending(run))
     if (run / run_folder.MANIFEST).is_file():
         fitted = load(run).fitted_
-        given = given_for(fitted, rows_for(fitted, data, data_dir).rows)
+        given = rows_for(fitted, data, data_dir).taken
         findings += health(fitted, given.rows, given.condition)
     for finding in findings:
         say(str(finding))

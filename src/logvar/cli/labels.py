@@ -1,13 +1,15 @@
 """`logvar predict`, and labels as they are written on the command line."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from logvar.classifier import VAEClassifier
+from logvar.cli.blocks import Block, over_blocks
 from logvar.cli.inputs import Rows, all_rows
-from logvar.cli.outputs import refuse_its_data, write_numbers
+from logvar.cli.outputs import Numbers, refuse_its_data
 from logvar.data.annotated import is_annotated, named_columns
 from logvar.data.table.choices import Choices
 from logvar.data.table.frame import Table
@@ -24,14 +26,19 @@ def predict(run: Path, data: str | None, data_dir: str | None, out: Path) -> Non
     vae = classifier(load(run))
     refuse_its_data(out, data or vae.recipe_.data.data)
     given = all_rows(vae, data, data_dir)
-    probabilities = vae.predict_proba(given.rows)
-    best = [vae.classes_.tolist()[i] for i in np.argmax(probabilities, axis=1)]
+    classes = vae.classes_.tolist()
     column = vae.fitted_.labels.column if vae.fitted_.labels is not None else None
-    names = [f"p({str(label).strip()})" for label in vae.classes_.tolist()]
-    write_numbers(
-        out, probabilities, names, given.identifiers, given.files,
-        {"label" if column is None else str(column).strip(): best},
-    )  # fmt: skip
+    column = "label" if column is None else str(column).strip()
+    names = [f"p({str(label).strip()})" for label in classes]
+
+    def write(blocks: Iterator[Block]) -> None:
+        with Numbers(out, len(given), names) as file:
+            for block in blocks:
+                probabilities = vae.predict_proba(block.taken)
+                best = [classes[i] for i in np.argmax(probabilities, axis=1)]
+                file.append(probabilities, block.identifiers, {column: best})
+
+    over_blocks(given, vae.fitted_, write, len(classes))
 
 
 def label_in(vae: VAE, text: str) -> Any:
@@ -69,7 +76,7 @@ def evaluated(vae: VAE, judged: Rows, n_importance: int) -> Evaluation:
     if isinstance(vae, VAEClassifier):
         choices = Choices.of(vae.recipe_.data)
         told = {"y": known_labels(judged.rows, judged.labels, choices)}
-    return vae.evaluate(judged.rows, split=judged.split, n_importance=n_importance, **told)
+    return vae.evaluate(judged.taken, split=judged.split, n_importance=n_importance, **told)
 
 
 def classifier(vae: VAE) -> VAEClassifier:

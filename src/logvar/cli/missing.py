@@ -1,23 +1,27 @@
 """`logvar score` and `logvar impute`: what the observed cells of each row say."""
 
-from collections.abc import Sequence
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from logvar.backend.sparse import Rows
+from logvar.cli.blocks import Block, over_blocks
 from logvar.cli.console import counted, say
-from logvar.cli.inputs import all_rows, given_for
-from logvar.cli.outputs import numbered, refuse_its_data, write_examples, write_numbers
+from logvar.cli.inputs import all_rows
+from logvar.cli.outputs import Examples, Numbers, numbered, refuse_its_data
+from logvar.cli.results import opened
 from logvar.data.table.schema import Name
 from logvar.errors import LogvarError
 from logvar.explaining import OddCell
-from logvar.loading import load
-from logvar.storage.compiled import keep_compiled_programs
 
 TOP = 3
 """How many odd cells of a row are written."""
+ODD_CELLS = 128
+"""Numbers that take as much memory as the odd cells of a row."""
 
 
 def score(
@@ -29,20 +33,25 @@ def score(
     importance_samples: int,
 ) -> None:
     """Write each row's log-likelihood beside its identifiers, and its oddest cells if asked."""
-    keep_compiled_programs()
-    vae = load(run)
-    refuse_its_data(out, data or vae.recipe_.data.data)
+    vae = opened(run, out, data)
+    fitted = vae.fitted_
     if explain:
-        check_explains(out, vae.fitted_.shape)
+        check_explains(out, fitted.shape)
     given = all_rows(vae, data, data_dir)
-    scores = vae.score_samples(given.rows, importance_samples)
-    odd = vae.explain(given.rows, TOP, importance_samples) if explain else []
-    write_numbers(
-        out, scores, ["log_likelihood"], given.identifiers, given.files,
-        columns_of(odd) if explain else {},
-    )  # fmt: skip
+
+    def write(blocks: Iterator[Block]) -> Lowest:
+        lowest = Lowest()
+        with Numbers(out, len(given), ["log_likelihood"]) as file:
+            for block in blocks:
+                scores = vae.score_samples(block.taken, importance_samples)
+                odd = vae.explain(block.taken, TOP, importance_samples) if explain else []
+                file.append(scores, block.identifiers, columns_of(odd) if explain else {})
+                lowest.look_at(scores, odd, block.start)
+        return lowest
+
+    lowest = over_blocks(given, fitted, write, ODD_CELLS if explain else 1)
     if explain:
-        say_lowest(scores, odd)
+        lowest.say()
 
 
 def impute(
@@ -55,7 +64,6 @@ def impute(
     seed: int | None,
 ) -> None:
     """Fill the missing cells of a file, and say how many and how well determined they are."""
-    keep_compiled_programs()
     if draws < 0 or samples < 1:
         raise LogvarError(
             f"--draws is {draws} and --samples {samples}: expected at least 0 and at least 1"
@@ -63,26 +71,49 @@ def impute(
     outs = numbered(out, draws) if draws else [out]
     for path in outs:
         refuse_its_data(path, data)
-    vae = load(run)
+    vae = opened(run, out, data)
+    fitted = vae.fitted_
     given = all_rows(vae, data, data_dir)
-    found = vae.imputation(given.rows, samples, draws=draws, random_state=seed)
     what = "missing cells drawn" if draws else "missing cells filled"
-    for path, filled in zip(outs, found.draws if draws else [found.filled], strict=True):
-        write_examples(vae, path, filled, given.files, what)
-    say(_filled(given_for(vae.fitted_, given.rows).rows, found.effective_samples, samples))
+
+    def write(blocks: Iterator[Block]) -> _Holes:
+        holes = _Holes()
+        with contextlib.ExitStack() as stack:
+            files = [Examples(vae, path, len(given), given.files, what) for path in outs]
+            for file in files:
+                stack.enter_context(file)
+            for block in blocks:
+                found = vae.imputation(block.taken, samples, draws=draws, random_state=seed)
+                for file, rows in zip(files, found.draws or [found.filled], strict=True):
+                    file.append(rows)
+                holes.look_at(block.taken.rows, found.effective_samples)
+        return holes
+
+    holes = over_blocks(given, fitted, write, (2 + draws) * math.prod(fitted.shape))
+    say(holes.said(samples))
 
 
-def _filled(cells: Rows, effective: np.ndarray, samples: int) -> str:
-    assert isinstance(cells, np.ndarray)  # a sparse matrix has no missing cells, and is refused
-    holes = np.isnan(cells).reshape(len(cells), -1)
-    if not holes.any():
-        return f"no cell is missing in {counted(len(cells), 'row')}"
-    some = effective[np.isfinite(effective)]
-    return (
-        f"{counted(int(holes.sum()), 'cell')} in {holes.any(1).sum():,} of "
-        f"{counted(len(cells), 'row')} filled; effective "
-        f"samples of {samples:,}: median {np.median(some):,.0f}, lowest {some.min():,.1f}"
-    )
+class _Holes:
+    """How many cells were filled, and the effective samples of their rows."""
+
+    def __init__(self) -> None:
+        self.rows = self.cells = 0
+        self.effective: list[np.ndarray] = []
+
+    def look_at(self, cells: Rows, effective: np.ndarray) -> None:
+        assert isinstance(cells, np.ndarray)  # a sparse matrix is refused
+        self.rows += len(cells)
+        self.cells += int(np.isnan(cells).sum())
+        self.effective.append(effective[np.isfinite(effective)])
+
+    def said(self, samples: int) -> str:
+        rows, some = counted(self.rows, "row"), np.concatenate(self.effective)
+        if not self.cells:
+            return f"no cell is missing in {rows}"
+        return (
+            f"{counted(self.cells, 'cell')} in {len(some):,} of {rows} filled; effective samples "
+            f"of {samples:,}: median {np.median(some):,.0f}, lowest {some.min():,.1f}"
+        )
 
 
 def check_explains(out: Path, shape: tuple[int, ...]) -> None:
@@ -100,24 +131,44 @@ def check_explains(out: Path, shape: tuple[int, ...]) -> None:
         raise LogvarError(f"--explain is for tables, and these examples have shape {shape}")
 
 
-def say_lowest(scores: np.ndarray, odd: Sequence[Sequence[OddCell]]) -> None:
-    """Say which row has the lowest score, and its oddest cells."""
-    row = int(np.argmin(scores))
-    cells = ", ".join(f"{_name(c)} = {_text(c.value)} ({c.surprise:.1f})" for c in odd[row])
-    say(
-        f"lowest: row {row} with {scores[row]:.2f} nats; its oddest cells, and how many "
-        f"nats less likely each is than usual for its column: {cells or 'none'}"
-    )
+class Lowest:
+    """The row with the lowest score so far, and its oddest cells."""
+
+    def __init__(self) -> None:
+        self._row, self._score = -1, math.inf
+        self._odd: Sequence[OddCell] = ()
+
+    def look_at(self, scores: np.ndarray, odd: Sequence[Sequence[OddCell]], first: int = 0) -> None:
+        """Compare the next rows, of which the first has this number."""
+        row = int(np.argmin(scores))
+        if odd and (self._row < 0 or scores[row] < self._score):
+            self._row, self._score, self._odd = first + row, scores[row], odd[row]
+
+    def say(self) -> None:
+        """Say which row it is, and its oddest cells."""
+        cells = ", ".join(f"{_name(c)} = {_text(c.value)} ({c.surprise:.1f})" for c in self._odd)
+        say(
+            f"lowest: row {self._row} with {self._score:.2f} nats; its oddest cells, and how many "
+            f"nats less likely each is than usual for its column: {cells or 'none'}"
+        )
 
 
-def columns_of(odd: Sequence[Sequence[OddCell]]) -> dict[Name, list[Any]]:
-    """Return the odd cells as three columns each: name, value, and surprise beyond the usual."""
-    columns: dict[Name, list[Any]] = {}
+def columns_of(odd: Sequence[Sequence[OddCell]]) -> dict[Name, Any]:
+    """Return the odd cells as three columns each: name, value, and surprise beyond the usual.
+
+    Their types do not depend on the cells, for the rows may be one block of many.
+    """
+    import pyarrow as pa
+
+    columns: dict[Name, Any] = {}
     for i in range(TOP):
         cells = [row[i] if i < len(row) else None for row in odd]
-        columns[f"odd{i + 1}"] = [cell and _name(cell) for cell in cells]
-        columns[f"odd{i + 1}_value"] = [cell and _text(cell.value) for cell in cells]
-        columns[f"odd{i + 1}_nats"] = [cell and round(cell.surprise, 3) for cell in cells]
+        names = [cell and _name(cell) for cell in cells]
+        values = [cell and _text(cell.value) for cell in cells]
+        surprises = [cell and round(cell.surprise, 3) for cell in cells]
+        columns[f"odd{i + 1}"] = pa.array(names, pa.string())
+        columns[f"odd{i + 1}_value"] = pa.array(values, pa.string())
+        columns[f"odd{i + 1}_nats"] = pa.array(surprises, pa.float64())
     return columns
 
 

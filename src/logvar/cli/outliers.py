@@ -1,23 +1,26 @@
 """`logvar outliers`: fit a detector, or take a run's model, and write which rows are odd."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from logvar.cli.blocks import Block, over_blocks
 from logvar.cli.console import console, counted, say
 from logvar.cli.fitting import overrides_of
 from logvar.cli.inputs import Given, all_rows
-from logvar.cli.missing import TOP, check_explains, columns_of, say_lowest
-from logvar.cli.outputs import refuse_its_data, write_numbers
+from logvar.cli.missing import ODD_CELLS, TOP, Lowest, check_explains, columns_of
+from logvar.cli.outputs import Numbers, refuse_its_data
 from logvar.contamination import AUTO
 from logvar.data import sources
 from logvar.data.annotated import is_annotated
 from logvar.data.paths import absolute
 from logvar.data.table.choices import Choices
 from logvar.data.table.frame import Table
-from logvar.data.table.rows import columns_of_kinds
+from logvar.errors import OutsideTrainingRange
+from logvar.explaining import OddCell
 from logvar.loading import load
 from logvar.outliers import OutlierVAE, Scores, offset
 from logvar.training.progress import ProgressBar
@@ -47,19 +50,36 @@ def outliers(
     else:
         detector, given, scores = _loaded(run, data, out, explain, reading, settings)
     odd = scores < detector.offset_
-    cells = detector.explain(given.rows, TOP, detector.n_samples) if explain else []
-    numbers, names = scores[:, None], ["log_likelihood"]
-    further: dict[Any, Any] = {"odd": odd.astype(int).tolist()}
-    if out.suffix.lower() == ".npy":
-        numbers, names, further = np.column_stack([scores, odd]), ["log_likelihood", "odd"], {}
-    further |= columns_of(cells) if explain else {}
-    write_numbers(out, numbers, names, given.identifiers, given.files, further)
+    alone = out.suffix.lower() == ".npy"
+    names = ["log_likelihood", "odd"] if alone else ["log_likelihood"]
+
+    def write(blocks: Iterator[Block]) -> Lowest:
+        lowest = Lowest()
+        with Numbers(out, len(given), names) as file:
+            for block in blocks:
+                some = slice(block.start, block.stop)
+                cells = _explained(detector, block) if explain else []
+                further: dict[Any, Any] = {} if alone else {"odd": odd[some].astype(int)}
+                numbers = np.column_stack([scores[some], odd[some]]) if alone else scores[some]
+                further |= columns_of(cells) if explain else {}
+                file.append(numbers, block.identifiers, further)
+                lowest.look_at(scores[some], cells, block.start)
+        return lowest
+
+    lowest = over_blocks(given, detector.fitted_, write, ODD_CELLS if explain else 1)
     say(
         f"{counted(int(odd.sum()), 'row')} of {len(odd):,} odd: log p(x) below "
         f"{detector.offset_:.2f} nats (contamination {detector.contamination})"
     )
     if explain:
-        say_lowest(scores, cells)
+        lowest.say()
+
+
+def _explained(detector: OutlierVAE, block: Block) -> list[list[OddCell]]:
+    """Return the oddest cells of some rows; that rows are far out is what is sought."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OutsideTrainingRange)
+        return detector.explain(block.taken, TOP, detector.n_samples)
 
 
 def _fitted(
@@ -78,11 +98,7 @@ def _fitted(
     epochs = detector.epochs_for(len(rows))
     with ProgressBar(console, epochs, len(rows), lambda metrics: None) as bar:
         detector.fit(rows, condition=told or None, source=absolute(data), announce=say, watcher=bar)
-    form = detector.fitted_.table
-    identifiers = None
-    if isinstance(rows, Table) and form is not None:
-        identifiers = columns_of_kinds(rows, form.schema, ("identifier",))
-    return detector, Given(rows, dataset.names, identifiers, None)
+    return detector, Given((rows,), data, dataset.names)
 
 
 def _loaded(
@@ -101,7 +117,11 @@ def _loaded(
     if explain:
         check_explains(out, detector.fitted_.shape)
     given = all_rows(detector, data, reading.data_dir)
-    scores = detector.score_samples(given.rows)
+
+    def scored(blocks: Iterator[Block]) -> Scores:
+        return np.concatenate([detector.score_samples(block.taken) for block in blocks])
+
+    scores = over_blocks(given, detector.fitted_, scored)
     if not keeps:
         detector.contamination = contamination
         detector.offset_ = offset(scores, contamination)

@@ -1,5 +1,7 @@
-"""Results of commands as files: tables with their columns, arrays, images."""
+"""Results of commands as files, one block after another: tables with their columns, arrays."""
 
+import contextlib
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -9,12 +11,12 @@ import numpy as np
 
 from logvar.cli import pictures
 from logvar.cli.console import counted, say
-from logvar.data import arrays
+from logvar.data.arrays import ArrayWriter
 from logvar.data.paths import WRITABLE, ending
 from logvar.data.table.frame import Table, as_table, is_table
 from logvar.data.table.rows import beside
 from logvar.data.table.schema import Name
-from logvar.data.table.writing import write_table
+from logvar.data.table.writing import TableWriter
 from logvar.errors import LogvarError
 from logvar.estimator import VAE
 
@@ -41,61 +43,129 @@ def numbered(out: Path, copies: int) -> list[Path]:
     return [out.with_name(f"{start}-{i}{end}") for i in range(1, copies + 1)]
 
 
-def write_examples(
-    vae: VAE, out: Path, values: Any, files: Sequence[str] = (), what: str = "E[x | z]"
-) -> None:
-    """Write examples as they were given: a table with its columns, or an array or images.
+class _Output:
+    """A file that appears when the `with` ends without an error, which is then said."""
+
+    def __init__(self) -> None:
+        self._open: contextlib.ExitStack = contextlib.ExitStack()
+        self._writer: Any = None
+
+    def __enter__(self) -> Any:
+        self._open.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
+        self._open.__exit__(kind, *rest)
+        if kind is None:
+            say(self._said())
+
+    def _said(self) -> str:
+        raise NotImplementedError
+
+
+class Examples(_Output):
+    """Examples as they were given: a table with its columns, or an array or images.
 
     Args:
         vae: the model they come from.
         out: the output.
-        values: rows as `VAE` returns them.
+        rows: how many there will be.
         files: the files that images come from.
         what: what the rows are, in words.
-
-    Raises:
-        LogvarError: a .npy file is asked of a table with texts.
     """
-    if not is_table(values):
-        pictures.write(vae, out, values, files, what)
-        return
-    table = as_table(values)
-    if out.suffix.lower() == ".npy":
-        arrays.write(out, _numbers(table, out))
-    else:
-        write_table(table, out)
-    say(f"{out}: {counted(len(table), 'row')} of {counted(len(table.names), 'column')}, {what}")
+
+    def __init__(
+        self, vae: VAE, out: Path, rows: int, files: Sequence[str] = (), what: str = "E[x | z]"
+    ):
+        super().__init__()
+        self._vae, self._out, self._rows = vae, out, rows
+        self._files, self._what = files, what
+        self._columns = 0
+
+    def append(self, values: Any) -> None:
+        """Write the next rows, as `VAE` returns them.
+
+        Raises:
+            LogvarError: a .npy file is asked of a table with texts.
+        """
+        if not is_table(values):
+            if self._writer is None:
+                made = pictures.Examples(self._vae, self._out, self._rows, self._files, self._what)
+                self._writer = self._open.enter_context(made)
+            self._writer.append(values)
+            return
+        table = as_table(values)
+        self._columns = len(table.names)
+        if self._out.suffix.lower() == ".npy":
+            numbers = _numbers(table, self._out)
+            if self._writer is None:
+                self._writer = self._open.enter_context(ArrayWriter(self._out, self._rows))
+            self._writer.append(numbers)
+            return
+        if self._writer is None:
+            form = self._vae.fitted_.table
+            columns = () if form is None else form.schema.columns
+            self._writer = self._open.enter_context(TableWriter(self._out, columns))
+        self._writer.append(table)
+
+    def _said(self) -> str:
+        if isinstance(self._writer, pictures.Examples):
+            return self._writer.said
+        columns = counted(self._columns, "column")
+        return f"{self._out}: {counted(self._rows, 'row')} of {columns}, {self._what}"
 
 
-def write_numbers(
-    out: Path,
-    numbers: np.ndarray,
-    names: Sequence[str],
-    carried: Table | None = None,
-    files: Sequence[str] = (),
-    further: Mapping[Name, Sequence[Any]] = MappingProxyType({}),
-) -> None:
-    """Write numbers, in a table beside the columns that name its rows.
+class Numbers(_Output):
+    """Numbers, in a table beside the columns that name its rows.
 
     Args:
         out: the output; a .npy file has the numbers alone.
-        numbers: (rows,) or (rows, columns).
-        names: of these columns.
-        carried: columns to their left.
-        files: the file of each row, which becomes the first column.
-        further: columns to their right.
+        rows: how many rows there will be.
+        names: of the columns of numbers.
     """
-    if out.suffix.lower() == ".npy":
-        arrays.write(out, numbers)
-        say(f"{out}: {counted(len(numbers), 'row')}, {counted(len(names), 'column')}")
-        return
-    if files:
-        carried = beside(carried, {"file": list(files)})
-    columns: dict[Name, Any] = dict(zip(names, numbers.reshape(len(numbers), -1).T, strict=True))
-    columns.update(further)
-    table = beside(carried, columns)
-    write_table(table, out)
-    say(f"{out}: {counted(len(table), 'row')}, {counted(len(table.names), 'column')}")
+
+    def __init__(self, out: Path, rows: int, names: Sequence[str]):
+        super().__init__()
+        self._out, self._rows, self._names = out, rows, names
+        self._columns = len(names)
+
+    def append(
+        self,
+        numbers: np.ndarray,
+        carried: Table | None,
+        further: Mapping[Name, Any] = MappingProxyType({}),
+    ) -> None:
+        """Write the next rows.
+
+        Args:
+            numbers: (rows,) or (rows, columns).
+            carried: columns to their left.
+            further: columns to their right.
+        """
+        if self._out.suffix.lower() == ".npy":
+            if self._writer is None:
+                self._writer = self._open.enter_context(ArrayWriter(self._out, self._rows))
+            self._writer.append(numbers)
+            return
+        if carried is not None:
+            carried = _as_values(carried)
+        flat = numbers.reshape(len(numbers), -1)
+        columns: dict[Name, Any] = dict(zip(self._names, flat.T, strict=True))
+        table = beside(carried, columns | dict(further))
+        self._columns = len(table.names)
+        if self._writer is None:
+            self._writer = self._open.enter_context(TableWriter(self._out))
+        self._writer.append(table)
+
+    def _said(self) -> str:
+        return f"{self._out}: {counted(self._rows, 'row')}, {counted(self._columns, 'column')}"
+
+
+def _as_values(table: Table) -> Table:
+    """Return a table with its categories as values, whose dictionaries differ between blocks."""
+    from logvar.data.table.arrow import plain
+
+    return dataclasses.replace(table, columns=tuple(map(plain, table.columns)))
 
 
 def _numbers(table: Table, out: Path) -> np.ndarray:

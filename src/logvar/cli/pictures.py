@@ -2,16 +2,23 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from logvar.cli.console import say
 from logvar.data import arrays
-from logvar.data.images import pixels, write_grid, write_pictures
+from logvar.data.images import pixels, write_grid
 from logvar.data.images.reading import ImageReading
-from logvar.data.images.writing import are_images, check_empty, check_levels, own_units
+from logvar.data.images.writing import (
+    PictureFolder,
+    are_images,
+    check_empty,
+    check_levels,
+    own_units,
+)
 from logvar.data.paths import is_of_pictures
 from logvar.data.standardization import Standardization
+from logvar.data.table.writing import TableWriter
 from logvar.errors import LogvarError
 from logvar.estimator import VAE
 from logvar.fitted import Fitted
@@ -40,37 +47,69 @@ def check_images(vae: VAE, out: Path) -> bool:
     return fitted.likelihood.reads_intensities and fitted.preparation.binarization == "none"
 
 
-def write(
-    vae: VAE, out: Path, values: np.ndarray, names: Sequence[str] = (), what: str = "E[x | z]"
-) -> None:
-    """Write examples in the data's own units: PNG files, or an array or a table.
+class Examples:
+    """Examples in the data's own units, written one block after another: PNG files, or an array.
 
     Args:
         vae: the model they come from.
-        out: a folder, a .png file, or a file for `arrays.write`.
-        values: rows as `VAE` returns them. Filled images are intensities beside the observed ones:
-            of a model of pixels, they become pixels here.
+        out: a folder, a .png file, or a file of an array or a table.
+        rows: how many there will be.
         names: the files that the rows come from, if they do.
         what: what they are, in words.
     """
-    fitted = vae.fitted_
-    reading = ImageReading.from_text(fitted.recipe.data.reading)
-    values = own_units(values, fitted.dtype, fitted.preparation.divisor, binary=fitted.is_binary)
-    shape = values.shape[1:]
-    if not is_of_pictures(out):
-        if reading is not None and reading.channels_first and out.suffix.lower() == ".npy":
-            values = np.moveaxis(values, -1, 1)
-        arrays.write(out, values, fitted.features)
-        say(f"{out}: {len(values):,} × {what}, each of shape {values.shape[1:]}, {values.dtype}")
-        return
-    deep = reading is not None and reading.values == "16-bit"
-    levels = pixels(values, *_limits(fitted), sixteen_bits=deep)
-    if out.suffix.lower() == ".png":
-        write_grid(out, levels)
-        say(f"{out}: {len(levels):,} images in one, {what}, each of shape {shape}")
-    else:
-        write_pictures(out, levels, names)
-        say(f"{out}: {len(levels):,} PNG files, {what}, each of shape {shape}")
+
+    said = ""
+    """What was written, in words."""
+
+    def __init__(
+        self, vae: VAE, out: Path, rows: int, names: Sequence[str] = (), what: str = "E[x | z]"
+    ):
+        fitted = vae.fitted_
+        reading = ImageReading.from_text(fitted.recipe.data.reading)
+        self._fitted, self._out, self._rows, self._what = fitted, out, rows, what
+        self._channels_first = reading is not None and reading.channels_first
+        self._deep = reading is not None and reading.values == "16-bit"
+        self._levels: list[np.ndarray] = []
+        self._writer: Any = None
+        if out.suffix.lower() == ".npy":
+            self._writer = arrays.ArrayWriter(out, rows)
+        elif not is_of_pictures(out):
+            self._writer = TableWriter(out)
+        elif out.suffix.lower() != ".png":
+            self._writer = PictureFolder(out, rows, names)
+
+    def append(self, values: np.ndarray) -> None:
+        """Write the next rows, as `VAE` returns them.
+
+        Filled images are intensities beside the observed ones: of a model of pixels, they become
+        pixels here.
+        """
+        fitted = self._fitted
+        divisor = fitted.preparation.divisor
+        values = own_units(values, fitted.dtype, divisor, binary=fitted.is_binary)
+        shape = values.shape[1:]
+        if is_of_pictures(self._out):
+            levels = pixels(values, *_limits(fitted), sixteen_bits=self._deep)
+            many = "PNG files" if self._writer is not None else "images in one"
+            self.said = f"{self._rows:,} {many}, {self._what}, each of shape {shape}"
+            self._levels.append(levels) if self._writer is None else self._writer.append(levels)
+        else:
+            is_npy = isinstance(self._writer, arrays.ArrayWriter)
+            if self._channels_first and is_npy:
+                values = np.moveaxis(values, -1, 1)
+            kind = f"each of shape {values.shape[1:]}, {values.dtype}"
+            self.said = f"{self._rows:,} × {self._what}, {kind}"
+            self._writer.append(values if is_npy else arrays.as_columns(values, fitted.features))
+        self.said = f"{self._out}: {self.said}"
+
+    def __enter__(self) -> "Examples":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
+        if self._writer is not None:
+            self._writer.__exit__(kind, *rest)
+        elif kind is None:
+            write_grid(self._out, np.concatenate(self._levels))
 
 
 def _limits(fitted: Fitted) -> tuple[float, float]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from logvar.data.table.frame import Table
 from logvar.errors import LogvarError
-from logvar.storage.files import write_atomically
+from logvar.storage.files import UnfinishedFile
 
 # The exceptions of NumPy and zipfile on malformed bytes, found by tests.crash.fuzz_files.
 _BROKEN = (
@@ -79,20 +79,76 @@ def write(
         files: for each row the file it came from, which becomes the first column of a table.
     """
     if path.suffix.lower() == ".npy":
-        buffer = io.BytesIO()
-        np.save(buffer, array, allow_pickle=False)
-        write_atomically(path, buffer.getvalue())
+        with ArrayWriter(path, len(array)) as writer:
+            writer.append(array)
         return
-    import pyarrow as pa
-
     from logvar.data.table.writing import write_table
+
+    write_table(as_columns(array, names, files), path)
+
+
+def as_columns(
+    array: np.ndarray, names: Sequence[str] | None = None, files: Sequence[str] = ()
+) -> Table:
+    """Return an array as a table, flat after its first axis; see `write`."""
+    import pyarrow as pa
 
     flat = array.reshape(len(array), -1)
     columns = {"file": pa.array(list(files))} if files else {}
     for i, name in enumerate(names or [f"x{i}" for i in range(flat.shape[1])]):
         columns[name] = pa.array(np.ascontiguousarray(flat[:, i]), from_pandas=True)
     chunked = tuple(pa.chunked_array([column]) for column in columns.values())
-    write_table(Table(tuple(columns), chunked, "arrow"), path)
+    return Table(tuple(columns), chunked, "arrow")
+
+
+class ArrayWriter:
+    """A .npy file that is written in blocks of rows; complete once all of them are there.
+
+    Args:
+        path: the output.
+        rows: how many there will be, for they stand in the file's header.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "a.npy"
+        >>> with ArrayWriter(path, 3) as writer:
+        ...     writer.append(np.zeros((2, 4)))
+        ...     writer.append(np.ones((1, 4)))
+        >>> np.load(path)[:, 0].tolist()
+        [0.0, 0.0, 1.0]
+    """
+
+    def __init__(self, path: Path, rows: int):
+        self._file = UnfinishedFile(path)
+        self._rows, self._written = rows, 0
+        self._first: np.ndarray | None = None
+
+    def append(self, block: np.ndarray) -> None:
+        """Write the next rows: all blocks have one dtype, and one shape but for their length."""
+        if self._first is None:
+            self._first = block[:0]
+            header = io.BytesIO()
+            shape = (self._rows, *block.shape[1:])
+            described = np.lib.format.dtype_to_descr(block.dtype)
+            fields = {"descr": described, "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(header, fields)
+            self._file.write(header.getvalue())
+        if (block.dtype, block.shape[1:]) != (self._first.dtype, self._first.shape[1:]):
+            raise ValueError(
+                f"a block is {block.dtype} of shape {block.shape}: expected {self._first.dtype} "
+                f"and {self._first.shape[1:]} for each row"
+            )
+        self._written += len(block)
+        self._file.write(np.ascontiguousarray(block).data)
+
+    def __enter__(self) -> "ArrayWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        whole = self._written == self._rows
+        self._file.__exit__(kind if whole or kind else ValueError)
+        if not (whole or kind):
+            raise ValueError(f"{self._written:,} of {self._rows:,} rows were written")
 
 
 def _unreadable(path: Path, expected: str, error: Exception) -> LogvarError:

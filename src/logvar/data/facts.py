@@ -38,6 +38,8 @@ class Facts:
     """Whether all values are 0 or 1."""
     fraction: tuple[int, ...] | None
     """(row, *feature) of the first value that is no integer."""
+    away: Feature | None
+    """The sum of the differences from the first row; None if a cell of that row is missing."""
     narrow: bool
     """Whether float32 holds all values exactly."""
     sha256: str
@@ -76,6 +78,7 @@ def _found(rows: StreamedRows) -> Facts:
     low, high = np.full(shape, np.inf), np.full(shape, -np.inf)
     first = np.full(shape, np.nan)
     bits, fraction = True, None
+    away: np.ndarray | None = np.zeros(shape)
     digests = Digests(rows.shape, rows.dtype)
     for start, block in blocks(rows):
         digests.update(block)
@@ -83,6 +86,7 @@ def _found(rows: StreamedRows) -> Facts:
             observed += len(block)
             low, high = np.minimum(low, block.min(0)), np.maximum(high, block.max(0))
             first = np.where(np.isnan(first), block[0], first)
+            away = away + np.sum(block.astype(np.float64) - first, 0)
             continue
         there = block == block
         counts = there.sum(0)
@@ -100,22 +104,28 @@ def _found(rows: StreamedRows) -> Facts:
         if new.any():
             value = np.take_along_axis(block, np.argmax(there, axis=0)[None], axis=0)[0]
             first = np.where(new, value, first)
+        if start == 0 and np.isnan(block[0]).any():
+            away = None
+        if away is not None:
+            with np.errstate(over="ignore", invalid="ignore"):
+                away = away + np.nansum(block.astype(np.float64) - first, 0)
     rows.check()
     if pixels:
         bits = bool(high.max() <= 1)
     whole &= np.maximum(np.abs(low), np.abs(high)) < _EXACT
     narrow, sha256 = digests.end()
     return Facts(
-        len(rows),
-        observed,
-        low,
-        high,
-        first,
-        whole & (observed > 0),
-        bits,
-        fraction,
-        narrow,
-        sha256,
+        rows=len(rows),
+        observed=observed,
+        low=low,
+        high=high,
+        first=first,
+        whole=whole & (observed > 0),
+        bits=bits,
+        fraction=fraction,
+        away=away,
+        narrow=narrow,
+        sha256=sha256,
     )
 
 

@@ -183,8 +183,13 @@ def read_as(preparation: Preparation, rows: np.ndarray, *, bits: bool) -> Prepar
     return dataclasses.replace(preparation, divisor=255.0 if pixels else 1.0)
 
 
-def warn_of_outside(examples: Examples) -> None:
-    """Warn of rows outside the training range: how many there are, and where."""
+def warn_of_outside(examples: Examples, first: int = 0) -> None:
+    """Warn of rows outside the training range: how many there are, and where.
+
+    Args:
+        examples: the rows.
+        first: the number of the first of them.
+    """
     found = examples.units
     if (
         not isinstance(found, Standardization)
@@ -192,20 +197,15 @@ def warn_of_outside(examples: Examples) -> None:
         or not len(examples.outside)
     ):
         return
-    first, row = examples.actual[0], int(examples.outside[0])
-    feature = int(np.nanargmax(np.abs(first - examples.values[row])))  # NaN is a missing cell
+    actual, row = examples.actual[0], int(examples.outside[0])
+    feature = int(np.nanargmax(np.abs(actual - examples.values[row])))  # NaN is a missing cell
     value, low, high = (
         float((found.shift + found.factor * end).reshape(-1)[feature])
-        for end in (first, found.low, found.high)
+        for end in (actual, found.low, found.high)
     )
-    warnings.warn(
-        f"{len(examples.outside):,} of {len(examples):,} rows lie outside of what the encoder was "
-        f"trained on (the first is row {row}: feature {feature} is {value:.6g}, and the encoder "
-        f"reads values from {low:.6g} to {high:.6g}): they are encoded from the nearest point "
-        "within, and scored as they are",
-        OutsideTrainingRange,
-        stacklevel=4,
-    )
+    outside = len(examples.outside)
+    message = OutsideTrainingRange(outside, len(examples), first + row, feature, value, low, high)
+    warnings.warn(message, stacklevel=4)
 
 
 def noise_of(eps: ArrayLike, rows: int, like: PyTree) -> Float[np.ndarray, "rows samples latent"]:

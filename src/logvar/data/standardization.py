@@ -78,7 +78,10 @@ class Standardization:
 
         n, first = _counts(rows), scaled(_first(rows))
         # Relative to the first value: the mean of a constant column is then exact.
-        away = sum(np.nansum(scaled(block) - first, 0) for block in _in_float64(rows)) / n
+        away = None if extreme.any() else _away(rows)
+        if away is None:
+            away = sum(np.nansum(scaled(block) - first, 0) for block in _in_float64(rows))
+        away = away / n
         mean = first + away
         squares, rest = np.zeros_like(mean), np.zeros_like(mean)
         low, high = np.full_like(mean, np.inf), np.full_like(mean, -np.inf)
@@ -219,6 +222,11 @@ def _counts(rows: np.ndarray | StreamedRows) -> np.ndarray | int:
         return len(rows)
     missing = sum(np.isnan(block).sum(0) for block in _in_float64(rows))
     return len(rows) - missing if np.any(missing) else len(rows)
+
+
+def _away(rows: np.ndarray | StreamedRows) -> np.ndarray | None:
+    """Return the sum of the differences from the first row, if a pass over files has found it."""
+    return facts_of(rows).away if isinstance(rows, StreamedRows) else None
 
 
 def _first(rows: np.ndarray | StreamedRows) -> np.ndarray:

@@ -63,8 +63,19 @@ def reconstruct(
     return _by_row(_reconstruct, model, rows, preparation, seed)
 
 
+def embed(model: Model, rows: Rows | Examples, preparation: Preparation, seed: int) -> np.ndarray:
+    """Return the embedding of each row, (rows, latent), for the most probable label."""
+    return _by_row(_embed, model, rows, preparation, seed)
+
+
 def draw(
-    model: Model, n: int, seed: int, *, mean: bool, condition: np.ndarray | None = None
+    model: Model,
+    n: int,
+    seed: int,
+    *,
+    mean: bool,
+    condition: np.ndarray | None = None,
+    first: int = 0,
 ) -> np.ndarray:
     """Draw x, or E[x | z], n times from the model; draw i is a function of (seed, i, condition).
 
@@ -74,9 +85,10 @@ def draw(
         seed: the seed of the draws.
         mean: whether to return E[x | z].
         condition: (n, size), for a conditional model.
+        first: i of the first draw.
     """
     task = (model, host_int(seed))
-    indices = np.arange(n, dtype=np.uint32)
+    indices = np.arange(first, first + n, dtype=np.uint32)
     return in_blocks(_sample_means if mean else _samples, task, indices, condition)
 
 
@@ -96,11 +108,12 @@ def draw_from(
     *,
     mean: bool,
     condition: np.ndarray | None = None,
+    first: int = 0,
 ) -> np.ndarray:
     """Draw x, or E[x | z], once for each row of latents, with the noise of `draw`."""
     if mean:
         return decode(model, latents, condition)
-    indices = np.arange(len(latents), dtype=np.uint32)
+    indices = np.arange(first, first + len(latents), dtype=np.uint32)
     return in_blocks(_samples_at, (model, host_int(seed)), indices, latents, condition)
 
 
@@ -133,6 +146,11 @@ def _encode(task: tuple, rows: Batch, words: Array):
     model = task[0]
     examples = _prepared(task, rows, words)
     return jax.vmap(lambda example: model.representative(model.encode(example)))(examples)
+
+
+def _embed(task: tuple, rows: Batch, words: Array) -> Array:
+    # The code of each row first, for a model may choose its label.
+    return jax.vmap(task[0].embedding)(_encode(task, rows, words))
 
 
 def _label_scores(task: tuple, rows: Batch, words: Array) -> Array:

@@ -7,6 +7,7 @@ encoder that never saw a hole, whose q(z | x_obs) is then poor, does no harm. On
 draws are kept.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -43,8 +44,9 @@ _OF_PRIOR, _OF_ENCODER = 0.1, 0.1
 class GivenCells(NamedTuple):
     """Rows that have the given cells, in the model's units."""
 
-    x: Float[np.ndarray, "rows *shape"]
-    """Draws from p(x | x_obs), or means; the given cells are drawn, too, and to be replaced."""
+    x: Callable[[int, int], Float[np.ndarray, "rows *shape"]]
+    """Return draws from p(x | x_obs), or means, from one number to another; the given cells are
+    drawn, too, and to be replaced."""
     effective_samples: float
     """(Σ w)²/Σ w² of the draws of z."""
     draws: int
@@ -95,9 +97,13 @@ def draw_given(
     z, log_weights = _round(task, _ROUNDS, size, normals, seed)
     generator = host_stream(seed, Purpose.GIVEN, _ROUNDS, 1)
     chosen = systematic(normalized(log_weights), n, generator)
-    indices = np.arange(n, dtype=np.uint32)
-    x = in_blocks(_means if mean else _drawn, task, z[chosen].astype(np.float32), indices)
     log_probability = float(logsumexp(log_weights) - np.log(size))
+
+    def x(start: int, stop: int) -> Float[np.ndarray, "rows *shape"]:
+        some = z[chosen[start:stop]].astype(np.float32)
+        indices = np.arange(start, stop, dtype=np.uint32)
+        return in_blocks(_means if mean else _drawn, task, some, indices)
+
     return GivenCells(x, effective_size(log_weights), size, log_probability)
 
 

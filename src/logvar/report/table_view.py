@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from logvar.assembly.tables import Intake
 from logvar.data.table.frame import Table, as_table
 from logvar.data.table.schema import Column, Name, Schema
 from logvar.evaluation.coding import draw
@@ -46,13 +47,14 @@ class TableView:
 
         Args:
             vae: an estimator fitted on a table.
-            rows: a table, as for `vae.transform`.
+            rows: a table, as for `vae.transform`, or its intake.
             labels: a label for each row.
             split: which rows these are, in words.
         """
         fitted: Fitted = vae.fitted_
         assert fitted.table is not None
-        taken = fitted.take_in(as_table(rows, "rows"))
+        is_taken = isinstance(rows, Intake)
+        taken = rows if is_taken else fitted.take_in(as_table(rows, "rows"))
         assert taken.table is not None
         n = len(taken.rows)
         places = np.unique(np.linspace(0, n - 1, min(n, MOST_ROWS)).astype(int))

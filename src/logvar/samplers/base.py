@@ -1,6 +1,7 @@
 """The contract of a sampler: settings that are fitted to latents, and what comes of it."""
 
 import abc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,12 @@ class FittedSampler(abc.ABC):
     """A distribution of z to draw from, in place of the prior."""
 
     @abc.abstractmethod
+    def drawing(self, seed: int) -> Callable[[int], Latents]:
+        """Return what draws z, as many times as it is asked for, and goes on from there."""
+
     def draw(self, n: int, seed: int) -> Latents:
         """Draw z n times; more draws extend the same sequence."""
+        return self.drawing(seed)(n)
 
     @abc.abstractmethod
     def write(self, folder: Path) -> None:

@@ -1,6 +1,7 @@
 """A masked autoregressive flow on posterior draws."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -103,10 +104,15 @@ class FittedFlow(FittedSampler):
     ):
         self.layers, self.scale, self.mean, self.spread = layers, scale, mean, spread
 
-    def draw(self, n: int, seed: int) -> Latents:
-        noise = host_stream(seed, Purpose.SAMPLER, 1).standard_normal((n, len(self.mean)))
-        drawn = in_blocks(_through, (self.layers, self.scale), noise.astype(np.float32))
-        return (self.mean + self.spread * drawn).astype(np.float32)
+    def drawing(self, seed: int) -> Callable[[int], Latents]:
+        generator = host_stream(seed, Purpose.SAMPLER, 1)
+
+        def drawn(n: int) -> Latents:
+            noise = generator.standard_normal((n, len(self.mean))).astype(np.float32)
+            found = in_blocks(_through, (self.layers, self.scale), noise)
+            return (self.mean + self.spread * found).astype(np.float32)
+
+        return drawn
 
     def log_prob(self, latents: Latents) -> Float[np.ndarray, "rows"]:
         """Return log p(z) of each row, in nats."""

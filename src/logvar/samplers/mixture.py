@@ -1,6 +1,7 @@
 """A Gaussian mixture on posterior draws, by scikit-learn."""
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +71,18 @@ class FittedMixture(FittedSampler):
     ):
         self.weights, self.means, self.factors = weights, means, factors
 
-    def draw(self, n: int, seed: int) -> Latents:
+    def drawing(self, seed: int) -> Callable[[int], Latents]:
         ends = np.cumsum(self.weights / self.weights.sum())
-        which = host_stream(seed, Purpose.SAMPLER, 0).random(n)
-        k = np.minimum(np.searchsorted(ends, which, side="right"), len(ends) - 1)
-        noise = host_stream(seed, Purpose.SAMPLER, 1).standard_normal((n, self.means.shape[1]))
-        drawn = self.means[k] + np.einsum("nij,nj->ni", self.factors[k], noise)
-        return drawn.astype(np.float32)
+        components, normals = (host_stream(seed, Purpose.SAMPLER, i) for i in (0, 1))
+
+        def drawn(n: int) -> Latents:
+            which = components.random(n)
+            k = np.minimum(np.searchsorted(ends, which, side="right"), len(ends) - 1)
+            noise = normals.standard_normal((n, self.means.shape[1]))
+            found = self.means[k] + np.einsum("nij,nj->ni", self.factors[k], noise)
+            return found.astype(np.float32)
+
+        return drawn
 
     def write(self, folder: Path) -> None:
         arrays = {"weights": self.weights, "means": self.means, "factors": self.factors}

@@ -1,5 +1,6 @@
 """A second VAE on posterior draws."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,9 @@ class FittedTwoStage(FittedSampler):
     def __init__(self, second: Any):
         self.second = second
 
-    def draw(self, n: int, seed: int) -> Latents:
-        return np.asarray(self.second.sample(n, random_state=seed), np.float32)
+    def drawing(self, seed: int) -> Callable[[int], Latents]:
+        drawn = self.second.sampling_in_blocks(random_state=seed)
+        return lambda n: np.asarray(drawn(n), np.float32)
 
     def write(self, folder: Path) -> None:
         self.second.save(folder / _FOLDER)

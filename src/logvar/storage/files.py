@@ -8,6 +8,7 @@ import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from logvar import signals
 from logvar.errors import LogvarError
@@ -19,18 +20,68 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     Raises:
         LogvarError: the path cannot be written, or the disk is full.
     """
-    data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with writing(path):
-        try:
-            with open(temporary, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        sync_folder(path.parent)
+    with UnfinishedFile(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+class UnfinishedFile:
+    """A hidden file beside the final one, written piece by piece and renamed when it is complete.
+
+    As a context manager it is published at the end of the block, and removed after an exception.
+
+    Raises:
+        LogvarError: the path cannot be written, or the disk is full.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "lines.txt"
+        >>> with UnfinishedFile(path) as file:
+        ...     file.write(b"one")
+        ...     file.write(b" two")
+        ...     path.exists()
+        False
+        >>> path.read_text()
+        'one two'
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        with writing(path):
+            self.raw = open(self._temporary, "wb")  # noqa: SIM115
+        """For libraries that write into a file themselves, inside `writing(path)`."""
+
+    def write(self, data: Any) -> None:
+        """Append bytes, or whatever else has a buffer."""
+        with writing(self.path):
+            self.raw.write(data)
+
+    def publish(self) -> None:
+        """Sync what was written, and rename it into place."""
+        with writing(self.path):
+            try:
+                self.raw.flush()
+                os.fsync(self.raw.fileno())
+                self.raw.close()
+                os.replace(self._temporary, self.path)
+                sync_folder(self.path.parent)
+            finally:
+                self.discard()
+
+    def discard(self) -> None:
+        """Remove what was written and leave the final path unchanged."""
+        with contextlib.suppress(OSError):
+            self.raw.close()  # which flushes, and a full disk is known by then
+        self._temporary.unlink(missing_ok=True)
+
+    def __enter__(self) -> "UnfinishedFile":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is None:
+            self.publish()
+        else:
+            self.discard()
 
 
 @contextlib.contextmanager

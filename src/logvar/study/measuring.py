@@ -158,7 +158,9 @@ def _gradients(
         raw = code["raw"]
         draws = jax.vmap(lambda e: jax.grad(loss)(raw, code, x, e))(eps)
         average = jax.grad(lambda r: jnp.mean(jax.vmap(lambda e: loss(r, code, x, e))(eps)))
-        bends = jax.vmap(lambda basis: jnp.vdot(jax.jvp(average, (raw,), (basis,))[1], basis))
+        # Twice in reverse, because convolutions define no forward derivative.
+        _, transposed = jax.vjp(average, raw)
+        bends = jax.vmap(lambda basis: jnp.vdot(transposed(basis)[0], basis))
         return jnp.var(draws, axis=0, ddof=1), bends(jnp.eye(len(raw)))
 
     noise, curvature = jax.vmap(of_row)(codes, x, eps)

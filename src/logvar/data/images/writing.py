@@ -117,18 +117,46 @@ def write_pictures(folder: Path, levels: np.ndarray, names: Sequence[str] = ()) 
     Raises:
         LogvarError: the folder has files already, or cannot be written.
     """
-    check_empty(folder)
-    # Renamed into place when all of them are there.
-    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    with writing(folder):
-        try:
-            for name, image in zip(file_names(len(levels), names), levels, strict=True):
-                path = unfinished / name
+    with PictureFolder(folder, len(levels), names) as pictures:
+        pictures.append(levels)
+
+
+class PictureFolder:
+    """A folder of PNG files that is written image by image, and appears when all are there.
+
+    Args:
+        folder: a new or an empty folder.
+        rows: how many images there will be.
+        names: as in `write_pictures`.
+
+    Raises:
+        LogvarError: the folder has files already, or cannot be written.
+    """
+
+    def __init__(self, folder: Path, rows: int, names: Sequence[str] = ()):
+        check_empty(folder)
+        self._folder = folder
+        self._unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+        self._names = iter(file_names(rows, names))
+
+    def append(self, levels: np.ndarray) -> None:
+        """Write the next images, (rows, height, width, channels)."""
+        with writing(self._folder):
+            for image in levels:
+                path = self._unfinished / next(self._names)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(encoded(image))
-            os.replace(unfinished, folder)
+
+    def __enter__(self) -> "PictureFolder":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        try:
+            if kind is None:
+                with writing(self._folder):
+                    os.replace(self._unfinished, self._folder)
         finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
+            shutil.rmtree(self._unfinished, ignore_errors=True)
 
 
 def write_grid(path: Path, levels: np.ndarray) -> None:

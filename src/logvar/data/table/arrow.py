@@ -168,7 +168,7 @@ def _from_counted(
     if name == "time":
         low, high = 0, PER_DAY["microseconds"] - 1
     elif getattr(kind, "unit", "us") == "ns":
-        low, high = -9_200_000_000_000_000, 9_200_000_000_000_000  # from 1678 to 2261
+        low, high = -9_199_958_400_000_000, 9_199_958_400_000_000  # whole days, 1678 to 2261
     else:
         low, high = -62_135_596_800_000_000, 253_402_300_799_000_000  # the years 1 to 9999
     ticks = np.clip(np.rint(values * _microseconds(unit)), low, high).astype(np.int64)

@@ -10,11 +10,14 @@ from jaxtyping import Bool, Float
 from logvar.data.table.arrow import family, from_numbers, numbers, plain, symbol_of, type_of
 from logvar.data.table.frame import Table
 from logvar.data.table.levels import codes_of
+from logvar.data.table.notation import number_of
 from logvar.data.table.schema import WITH_LEVELS, Column, Name, Schema
 from logvar.data.table.texts import is_number, typed
 from logvar.errors import LogvarError
 
 Cells = Float[np.ndarray, "rows columns"]
+_LAST_MINUTE = 253_402_300_740.0
+"""Of the year 9999, in seconds."""
 
 
 def cells_of(table: Table, schema: Schema, name: str = "X", unknown: str = "error") -> Cells:
@@ -51,7 +54,7 @@ def cells_of(table: Table, schema: Schema, name: str = "X", unknown: str = "erro
 
 def table_of(
     cells: Cells, schema: Schema, container: str, carried: Table | None = None,
-    kept: Bool[np.ndarray, "rows columns"] | None = None,
+    kept: Bool[np.ndarray, "rows columns"] | None = None, first: int = 0,
 ) -> Table:  # fmt: skip
     """Return cells as a table with the schema's names, order and types.
 
@@ -65,6 +68,7 @@ def table_of(
             identifiers that are integers are counted, other such columns are empty, and ignored
             ones left out.
         kept: (rows, modelled columns) which cells to take from `carried` as they are.
+        first: how many rows came before these, for identifiers that are counted.
     """
     modelled = {column.name: j for j, column in enumerate(schema.modelled)}
     names, columns, natives = [], [], []
@@ -74,13 +78,13 @@ def table_of(
         if j is not None:
             made = _restored(cells[:, j], column)
             if kept is not None and own is not None:
-                made = _merged(made, own, kept[:, j])
+                made = _merged(made, own, kept[:, j], column.notation)
         elif own is not None:
             made = own
         elif carried is not None or column.kind == "ignored":
             continue
         else:
-            made = _without_values(column, len(cells))
+            made = _without_values(column, len(cells), first)
         names.append(column.name)
         columns.append(pa.chunked_array([made]) if isinstance(made, pa.Array) else made)
         natives.append(column.native)
@@ -97,7 +101,7 @@ def as_numbers(column: pa.ChunkedArray, schema_column: Column) -> np.ndarray:
     kind = schema_column.kind
     column = plain(column)
     if family(column.type) == "text":
-        read = typed(column)
+        read = typed(column, like=schema_column.notation)
         if family(read.column.type) == "text":
             raise LogvarError(f"is to be {kind} and holds {read.problem or _first_text(column)}")
         column = read.column
@@ -235,6 +239,11 @@ def _restored(values: np.ndarray, column: Column) -> pa.Array:
         return _of_levels(codes, missing, levels, column, kind)
     if column.step:
         values = _rounded(values, column.step)
+        if column.unit == "seconds" and column.step > 1:
+            values = np.minimum(values, _LAST_MINUTE)
+    elif column.notation and not column.unit:
+        decimals = number_of(column.notation).decimals
+        values = values if decimals is None else np.round(values, decimals)
     if column.low is not None or column.high is not None:
         values = np.clip(values, column.low, column.high)
         if column.kind == "positive":
@@ -279,7 +288,7 @@ def _typed_levels(levels: tuple, kind: pa.DataType) -> pa.Array:
     return pa.array(levels).cast(kind, safe=False)
 
 
-def _merged(made: pa.Array, own: pa.ChunkedArray, kept: np.ndarray) -> pa.Array:
+def _merged(made: pa.Array, own: pa.ChunkedArray, kept: np.ndarray, notation: str = "") -> pa.Array:
     """Return the kept cells of one and the others of the other."""
     if family(made.type) == "category":
         own = plain(own).cast(made.type.value_type)
@@ -288,15 +297,15 @@ def _merged(made: pa.Array, own: pa.ChunkedArray, kept: np.ndarray) -> pa.Array:
         return pa.DictionaryArray.from_arrays(index, made.dictionary, ordered=made.type.ordered)
     own = plain(own)
     if family(own.type) == "text" != family(made.type):
-        own = typed(own).column  # numbers that came as texts
+        own = typed(own, like=notation).column  # numbers or dates that came as texts
         if family(own.type) == "text":
             return made  # levels, which are the same there
     own = own.cast(made.type, safe=False)
     return pc.if_else(pa.array(kept), own.combine_chunks(), made)
 
 
-def _without_values(column: Column, rows: int) -> pa.Array:
+def _without_values(column: Column, rows: int, first: int) -> pa.Array:
     kind = type_of(column.dtype) if column.dtype else pa.null()
     if column.kind == "identifier" and family(kind) == "integer":
-        return pa.array(np.arange(1, rows + 1)).cast(kind, safe=False)
+        return pa.array(np.arange(first + 1, first + rows + 1)).cast(kind, safe=False)
     return pa.nulls(rows, kind)

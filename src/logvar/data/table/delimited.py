@@ -36,6 +36,8 @@ class Parts(NamedTuple):
     delimiter: str
     remarks: tuple[str, ...]
     row_labels: tuple[str, ...]
+    samples: tuple[list[str], ...]
+    """For each column some of its cells as texts, if Arrow has read it as numbers."""
 
 
 def read(path: Path, header: str) -> Parts:
@@ -61,7 +63,13 @@ def read(path: Path, header: str) -> Parts:
     body = text[records[0].end :] if named else text
     before = text[: len(text) - len(body)].count("\n")
     columns = _columns(path, body, delimiter, _kinds(rest, width, body), before)
-    return _named(names, columns, delimiter, remarks)
+    samples = [
+        [row[i] for row in rest if len(row) == width and row[i] not in MARKS]
+        if pa.types.is_floating(column.type)
+        else []
+        for i, column in enumerate(columns)
+    ]
+    return _named(names, columns, samples, delimiter, remarks)
 
 
 class _Record(NamedTuple):
@@ -222,11 +230,15 @@ def _columns(
 
 
 def _named(
-    names: list[str], columns: list[pa.ChunkedArray], delimiter: str, remarks: list[str]
+    names: list[str],
+    columns: list[pa.ChunkedArray],
+    samples: list[list[str]],
+    delimiter: str,
+    remarks: list[str],
 ) -> Parts:
     """Name what has no name: labels of rows keep none, and empty columns are left out."""
     kept, labels = [], []
-    for i, (name, column) in enumerate(zip(names, columns, strict=True)):
+    for i, (name, column, sample) in enumerate(zip(names, columns, samples, strict=True)):
         distinct = i == 0 and pc.count_distinct(column).as_py() == len(column)
         if distinct and _ROW_LABELS.fullmatch(name):
             labels.append(name)
@@ -235,8 +247,8 @@ def _named(
             if not any(cell.strip() for cell in map(str, pc.unique(column).to_pylist())):
                 continue  # from a delimiter at the end of each line
             name = f"x{i}"
-        kept.append((name, column))
+        kept.append((name, column, sample))
     return Parts(
-        tuple(name for name, _ in kept), tuple(column for _, column in kept), delimiter,
-        tuple(remarks), tuple(labels),
+        tuple(name for name, _, _ in kept), tuple(column for _, column, _ in kept), delimiter,
+        tuple(remarks), tuple(labels), tuple(sample for _, _, sample in kept),
     )  # fmt: skip

@@ -34,6 +34,8 @@ class Table:
     """For some columns, the texts that were read as missing cells."""
     notes: Mapping[Name, str] = dataclasses.field(default_factory=dict)
     """For some columns, how their cells were read."""
+    notations: Mapping[Name, str] = dataclasses.field(default_factory=dict)
+    """For some columns of a text file, how it writes their cells; see `table.notation`."""
     remarks: tuple[str, ...] = ()
     """Remarks about the file."""
     row_labels: tuple[Name, ...] = ()

@@ -1,6 +1,7 @@
 """Which cells of a table are missing together: its patterns of holes and how often each occurs."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -33,6 +34,14 @@ class Holes:
 
     def drawn(self, rows: int, seed: int) -> Bool[np.ndarray, "rows columns"]:
         """Draw the holes of some rows; row i is a function of (seed, i)."""
-        uniform = host_stream(seed, Purpose.MISSING).random(rows)
-        ends = np.cumsum(self.shares)
-        return self.patterns[np.searchsorted(ends / ends[-1], uniform, side="right")]
+        return self.drawing(seed)(rows)
+
+    def drawing(self, seed: int) -> Callable[[int], Bool[np.ndarray, "rows columns"]]:
+        """Return what draws the holes of the next n rows."""
+        generator, ends = host_stream(seed, Purpose.MISSING), np.cumsum(self.shares)
+
+        def drawn(rows: int) -> Bool[np.ndarray, "rows columns"]:
+            places = np.searchsorted(ends / ends[-1], generator.random(rows), side="right")
+            return self.patterns[places]
+
+        return drawn

@@ -38,7 +38,12 @@ DECIMALS = 6
 _ID = re.compile(
     r"(?i:(row|record|.*[\W_])?(ids?|uuid|guid|index|idx|key|no|nr|number))|.*[a-z](ID|Id)|"
 )
-_OF_THE_TABLE = ("dtype", "native", "declared")  # never taken from a schema of another table
+_OF_THE_TABLE = (
+    "dtype",
+    "native",
+    "notation",
+    "declared",
+)  # never taken from a schema of another table
 
 
 def found(table: Table, overrides: Mapping[Name, Any] = {}) -> Schema:
@@ -118,7 +123,10 @@ def _column(table: Table, i: int, given: dict[str, Any] | None) -> Column:
     name, column = table.names[i], table.columns[i]
     fields = given or {}
     kind = fields.get("kind")
-    base = Column(name, kind or "ignored", dtype=str(column.type), native=table.natives[i])
+    base = Column(
+        name, kind or "ignored", dtype=str(column.type), native=table.natives[i],
+        notation=table.notations.get(name, ""),
+    )  # fmt: skip
     if kind is None:
         result = _found(table, base, column)
     elif kind not in (*NUMBERS, *WITH_LEVELS, "constant"):
@@ -307,7 +315,8 @@ def _date(base: Column, column: pa.ChunkedArray) -> Column:
     ends = pc.min_max(plain(column)).as_py()
     first, last = (str(ends[end])[: 10 if unit == "days" else 19] for end in ("min", "max"))
     reason = f"{unit} from {first} to {last}"
-    return dataclasses.replace(base, kind="date", reason=reason, step=1.0, unit=unit)
+    step = 60.0 if unit == "seconds" and not (numbers(column, unit) % 60 > 0).any() else 1.0
+    return dataclasses.replace(base, kind="date", reason=reason, step=step, unit=unit)
 
 
 def _span(base: Column, column: pa.ChunkedArray) -> Column:
@@ -351,6 +360,8 @@ def _forced(base: Column, column: pa.ChunkedArray, kind: str) -> Column:
     if kind == "date":
         read = typed(column) if family(column.type) == "text" else None
         dates = read.column if read else column
+        if read and read.notation:
+            base = dataclasses.replace(base, notation=read.notation)
         if family(dates.type) != "date":
             shown = (read.problem if read else "") or f"{str(column.drop_null()[0].as_py())!r}"
             raise LogvarError(

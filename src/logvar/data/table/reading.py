@@ -6,11 +6,13 @@ import logging
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from logvar.data.paths import TABLES, ending
 from logvar.data.table import delimited
 from logvar.data.table.choices import HEADERS
 from logvar.data.table.frame import Table, as_table
+from logvar.data.table.notation import number_of, of_plain_numbers
 from logvar.data.table.schema import Name
 from logvar.data.table.texts import Typed, typed
 from logvar.errors import LogvarError
@@ -61,16 +63,33 @@ def _of_delimited(path: Path, header: str) -> Table:
     if parts.delimiter == ";" or any("decimal commas" in read.note for read in reads):
         reads = [_with_commas(c, read) for c, read in zip(table.columns, reads, strict=True)]
     notes: dict[Name, str] = {}
+    notations: dict[Name, str] = {}
     marks = dict(table.marks)
-    for name, read in zip(table.names, reads, strict=True):
+    for name, read, sample in zip(table.names, reads, parts.samples, strict=True):
+        form = read.notation or _decimals(read.column, sample)
+        if form:
+            notations[name] = form
         if read.note:
             notes[name] = read.note
         if read.marks:
             marks[name] = ", ".join(filter(None, (marks.get(name, ""), read.marks)))
     return dataclasses.replace(
         table, columns=tuple(read.column for read in reads), notes=notes, marks=marks,
-        remarks=parts.remarks, row_labels=parts.row_labels,
+        notations=notations, remarks=parts.remarks, row_labels=parts.row_labels,
     )  # fmt: skip
+
+
+def _decimals(column: pa.ChunkedArray, sample: list[str]) -> str:
+    """Return how many decimals the numbers have of which Arrow kept no texts, if they agree."""
+    if not pa.types.is_floating(column.type) or not sample:
+        return ""
+    form = of_plain_numbers(pa.chunked_array([sample]))
+    decimals = number_of(form).decimals
+    if decimals is None:
+        return ""
+    values = pc.drop_null(column)
+    same = pc.equal(pc.round(values, decimals), values)
+    return form if pc.all(same).as_py() else ""
 
 
 def _with_commas(column: pa.ChunkedArray, read: Typed) -> Typed:

@@ -20,6 +20,13 @@ def rows_of(table: Table, indices: np.ndarray) -> Table:
     return dataclasses.replace(table, columns=columns, index=index)
 
 
+def rows_between(table: Table, start: int, stop: int) -> Table:
+    """Return consecutive rows of a table, without copying them."""
+    columns = tuple(column.slice(start, stop - start) for column in table.columns)
+    index = table.index[start:stop] if table.index is not None else None
+    return dataclasses.replace(table, columns=columns, index=index)
+
+
 def columns_of_kinds(table: Table, schema: Schema, kinds: Sequence[str]) -> Table | None:
     """Return the columns of a table that the schema says are of these kinds; None if none are."""
     wanted = {str(column.name).strip() for column in schema if column.kind in kinds}
@@ -50,7 +57,9 @@ def beside(table: Table | None, columns: Mapping[Name, Any]) -> Table:
         names.append(name)
         if isinstance(values, np.ndarray):
             values = np.ascontiguousarray(values)
-        chunked.append(pa.chunked_array([pa.array(values, from_pandas=True)]))
+        if not isinstance(values, pa.Array):
+            values = pa.array(values, from_pandas=True)
+        chunked.append(pa.chunked_array([values]))
     return Table(tuple(names), tuple(chunked), "arrow")
 
 

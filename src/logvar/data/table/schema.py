@@ -55,6 +55,8 @@ class Column:
     """The container's own type, where it is not the usual one for the Arrow type."""
     declared: tuple[Level, ...] = ()
     """All levels of the container's type, where some of them never occur."""
+    notation: str = ""
+    """How a text file writes its cells, such as 0,00 or DD.MM.YYYY; see `table.notation`."""
     unknown: str = "error"
     """What a level that the model never saw is: an "error", or with "level" a missing cell."""
 
@@ -181,7 +183,7 @@ def checked(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
     for key, value in entry.items():
         if key not in FIELDS:
             raise LogvarError(f"{where}: {unknown_name('field', key, FIELDS)}")
-        text = key in ("kind", "reason", "unit", "dtype", "native", "unknown")
+        text = key in ("kind", "reason", "unit", "dtype", "native", "notation", "unknown")
         number = key in ("step", "low", "high")
         a_list = key in ("levels", "declared")
         if (
@@ -235,7 +237,14 @@ def as_conditions(schema: Schema, names: Iterable[Name]) -> Schema:
         if name not in schema.names:
             raise unknown_name("column", str(name), [str(each) for each in schema.names])
         columns = [
-            Column(c.name, "condition", "as given", dtype=c.dtype, native=c.native)
+            Column(
+                c.name,
+                "condition",
+                "as given",
+                dtype=c.dtype,
+                native=c.native,
+                notation=c.notation,
+            )
             if c.name == name
             else c
             for c in schema

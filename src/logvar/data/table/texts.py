@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from logvar.data.table import notation
 from logvar.data.table.arrow import family, is_text, plain
 
 MARKS = (
@@ -64,6 +65,8 @@ class Typed(NamedTuple):
     """Why it stays a column of texts although most of it is numbers or dates."""
     marks: str = ""
     """Which texts are missing cells, beside those that mark one in every column."""
+    notation: str = ""
+    """How its numbers or dates are written; see `table.notation`."""
 
 
 def is_number(text: str) -> bool:
@@ -139,7 +142,7 @@ def distinct(column: pa.ChunkedArray) -> Distinct:
     return Distinct(whole.dictionary.to_pylist(), places.astype(np.int64))
 
 
-def typed(column: pa.ChunkedArray, decimal_commas: bool = False) -> Typed:
+def typed(column: pa.ChunkedArray, decimal_commas: bool = False, like: str = "") -> Typed:
     """Return a column of texts as numbers or dates if all its cells are.
 
     Whole numbers with leading zeros, such as postal codes, stay texts.
@@ -147,9 +150,13 @@ def typed(column: pa.ChunkedArray, decimal_commas: bool = False) -> Typed:
     Args:
         column: the column, null where missing.
         decimal_commas: whether numbers are written with decimal commas where both can be.
+        like: the notation of other cells of this column, which says what is the day and what the
+            month where these do not tell.
     """
     if not decimal_commas and (quick := _plain_numbers(column)) is not None:
-        return Typed(quick)
+        texts = pc.utf8_trim_whitespace(plain(column))
+        decimals = pa.types.is_floating(quick.type)
+        return Typed(quick, notation=notation.of_plain_numbers(texts) if decimals else "")
     cells = distinct(column)
     weak = np.array([text in WEAK_MARKS for text in cells.texts], bool)
     rest = [text for text in cells.texts if text not in WEAK_MARKS]
@@ -168,15 +175,18 @@ def typed(column: pa.ChunkedArray, decimal_commas: bool = False) -> Typed:
         if _STYLES[style][0] and any(set(text) & set(_SEPARATORS) for text in bare):
             notes.append(_STYLES[style][0])
         notes += ["read without the % signs"] * percent
+        _, _, removed, comma = _STYLES[style]
+        form = notation.of_numbers(bare, comma, removed, percent=percent)
     else:
-        dates = _dates(rest)
+        dates = _dates(rest, like)
         if dates is None or isinstance(dates, str):
             return Typed(column, problem=_problem(cells, weak) or dates or "")
-        values, note = dates
+        values, note, form = dates
         notes += [note] * bool(note)
     position = np.cumsum(~weak) - 1
     places = np.where(cells.places < 0, -1, np.where(weak, -1, position)[cells.places])
-    return Typed(Distinct(rest, places).column(values), ", ".join(notes), marks=marks)
+    found = Distinct(rest, places).column(values)
+    return Typed(found, ", ".join(notes), marks=marks, notation=form)
 
 
 def _plain_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
@@ -217,8 +227,9 @@ def _numbers(texts: list[str], style: str) -> pa.Array | None:
     return pa.array([float(text) for text in bare], pa.float64())
 
 
-def _dates(texts: list[str]) -> tuple[pa.Array, str] | str | None:
-    """Return dates and how they were written; in words why not; None if the texts are no dates."""
+def _dates(texts: list[str], like: str) -> tuple[pa.Array, str, str] | str | None:
+    """Return dates, how they were read and their notation; in words why not; None if the texts are
+    no dates."""
     if not all(map(is_date, texts)):
         return None
     parts = [match.groups() for text in texts if (match := _DATE.fullmatch(text))]
@@ -240,7 +251,11 @@ def _dates(texts: list[str]) -> tuple[pa.Array, str] | str | None:
         elif separator != "." and first > 12 and second > 12:
             return f"{MIXED}: the first number is above 12 in some, the second in others"
         elif separator != "." and first <= 12:
-            return UNCLEAR
+            known = notation.day_first(like)
+            if known is None:
+                return UNCLEAR
+            if not known:
+                order, note = (3, 0, 2), "dates read as month, day, year"
     zoned = {p[8] is not None for p in parts}
     if len(zoned) > 1:
         return f"{MIXED}: some with and some without a time zone"
@@ -248,9 +263,10 @@ def _dates(texts: list[str]) -> tuple[pa.Array, str] | str | None:
         values = [_moment(p, order) for p in parts]
     except ValueError as error:
         return f"dates, but not all exist ({error})"
+    form = notation.of_dates(texts, parts, order)
     if all(p[4] is None for p in parts):
-        return pa.array([value.date() for value in values], pa.date32()), note
-    return pa.array(values, pa.timestamp("us", "UTC" if True in zoned else None)), note
+        return pa.array([value.date() for value in values], pa.date32()), note, form
+    return pa.array(values, pa.timestamp("us", "UTC" if True in zoned else None)), note, form
 
 
 def _moment(parts: tuple[str | None, ...], order: tuple[int, int, int]) -> datetime.datetime:
