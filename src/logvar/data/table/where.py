@@ -65,8 +65,13 @@ def cell_of(value: Any, column: Column, what: str) -> float:
         code = codes_of(read.columns[0], levels).values[0]
         if np.isnan(code):
             shown = [str(level).strip() for level in levels]
-            error = unknown_name(f"level of {name!r}", str(value).strip(), _some(shown, value))
-            raise LogvarError(f"{what}: {error}; the model never saw others")
+            asked = str(value).strip()
+            near = difflib.get_close_matches(asked, shown, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise LogvarError(
+                f"{what}: column {name!r} has no level {asked!r}: {hint}Known: "
+                f"{', '.join(_some(shown, value))}; the model never saw others"
+            )
         return float(code)
     if isinstance(value, str) and _RANGE.fullmatch(value.strip()):
         raise LogvarError(
