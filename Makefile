@@ -14,8 +14,10 @@ KERNELS := $(shell find kernels/src kernels/hatch_build.py -name '*.py' -o -name
 demo: .venv/installed
 	$(RUN) -m logvar fit digits --latent-dim 2 --out runs/demo --overwrite
 
+# First nearly all, compiled quickly; then those that need what users run (tests/levels.py).
 test: check
-	$(RUN) -m pytest -n 2 --dist worksteal
+	$(RUN) -m pytest --compile=quickly -n 2 --dist worksteal
+	$(RUN) -m pytest --compile=fully -n 2 --dist worksteal
 
 # Hours on two cores. -m "" also selects the tests marked slow.
 test-all: check

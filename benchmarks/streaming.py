@@ -102,9 +102,8 @@ def work(source, steps=0, **settings) -> dict:
     logvar.VAE(**SETTINGS, epochs=1).fit(small)
     del small
     before, clock, began = anonymous(), Clock(steps), time.perf_counter()
-    with Peak() as peak:
-        with contextlib.suppress(KeyboardInterrupt):
-            logvar.VAE(**(SETTINGS | settings)).fit(source, watcher=clock)
+    with Peak() as peak, contextlib.suppress(KeyboardInterrupt):
+        logvar.VAE(**(SETTINGS | settings)).fit(source, watcher=clock)
     return {
         "before_mb": round(before),
         "growth_mb": round(peak.most - before),

@@ -177,12 +177,24 @@ def test_a_model_without_a_condition_takes_none():
 
 
 def test_the_command_line_draws_rows_of_a_condition(tmp_path, capsys):
-    from logvar.cli.results import sample
+    from logvar.cli.results import decode, encode, sample
 
     table = {"n": [1, 2] * (N // 2), "x": X[:, 0]}
     run = logvar.VAE(**SETTINGS, epochs=1).fit(table, condition="n").save(tmp_path / "run")
     sample(run, tmp_path / "some.csv", 2, False, False, None, condition={"n": "2"})
     assert (tmp_path / "some.csv").read_text().splitlines()[0].startswith('"n","x"')
+    with pytest.raises(logvar.LogvarError, match="--n is 0: expected an integer of at least 1"):
+        sample(run, tmp_path / "none.csv", 0, False, False, None, condition={"n": "2"})
+    table = tmp_path / "table.csv"
+    pd.DataFrame({"n": [1, 2], "x": [0.5, 3.5]}).to_csv(table, index=False)
+    encode(run, str(table), None, tmp_path / "z.csv")
+    decode(run, tmp_path / "z.csv", tmp_path / "x.csv", {"n": "2"})
+    vae, codes = logvar.load(run), pd.read_csv(tmp_path / "z.csv")[["z0", "z1"]].to_numpy()
+    np.testing.assert_allclose(
+        pd.read_csv(tmp_path / "x.csv")["x"],
+        vae.inverse_transform(codes.astype(np.float32), condition={"n": 2})["x"],
+        rtol=1e-5,
+    )
     for told, message in (
         ({"n": "9"}, "never saw"),
         ({"m": "2"}, "unknown column"),

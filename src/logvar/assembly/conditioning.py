@@ -74,7 +74,7 @@ def told_again(
         remedy = "give condition=…, or rows that have these columns"
         if X is None:  # draws to come
             names = ", ".join(f"{each}=…" for each in form.names)
-            remedy = f'give condition=…, of `logvar sample` --condition "{names}"'
+            remedy = f'give condition=…, on the command line --condition "{names}"'
         raise LogvarError(f"the model was fitted with a condition, {form}, and {where}: {remedy}")
     return form.matrix(condition, _rows(given))
 

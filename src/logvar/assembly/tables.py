@@ -22,6 +22,7 @@ from logvar.data.annotated import Cells, cells_of, is_annotated
 from logvar.data.intake import dense_rows
 from logvar.data.sparse import is_sparse, sparse_rows
 from logvar.data.streamed import is_streamed, streamed_rows
+from logvar.data.streams.cells import backed_rows, is_backed
 from logvar.data.table.form import TableForm
 from logvar.data.table.frame import Table, as_table, is_table
 from logvar.data.table.large import (
@@ -127,6 +128,11 @@ def taken_in(
     """
     named = likelihood.split("(")[0].strip()
     if is_annotated(X):
+        if is_backed(X) and not layer:
+            backed = backed_rows(X)
+            if not window_of(window, backed).is_all_of(len(backed)):
+                cells = cells_of(X, layer, name, in_file=True)
+                return Intake(backed, None, None, cells.names, cells.genes, cells.repeated)
         return _of_cells(cells_of(X, layer, name), name, reads_sparse(named))
     if is_sparse(X) and reads_sparse(named):
         return Intake(sparse_rows(X, name), None)
@@ -265,6 +271,10 @@ def taken_in_again(
         LogvarError: X lacks a column, has another one, or a cell is not of its column's kind.
     """
     if is_annotated(X):
+        if is_backed(X) and not layer:
+            cells = cells_of(X, layer, name, in_file=True)
+            genes = None if features in (None, cells.genes) else cells.places(features, name)
+            return Intake(backed_rows(X, genes), None, None, cells.names, features)
         return _of_cells(cells_of(X, layer, name).matched(features, name), name)
     if is_sparse(X) and form is None:
         return Intake(sparse_rows(X, name), None)

@@ -18,7 +18,7 @@ from logvar.cli.labels import label_in
 from logvar.cli.outputs import Examples, Numbers, refuse_its_data
 from logvar.cli.samplers import fit_missing_sampler
 from logvar.data import sources
-from logvar.data.intake import seed_of
+from logvar.data.intake import draws_of, seed_of
 from logvar.data.table.frame import Table, as_table, is_table
 from logvar.data.table.rows import columns_of_kinds, rows_between, with_columns
 from logvar.errors import LogvarError
@@ -43,11 +43,15 @@ def encode(run: Path, data: str | None, data_dir: str | None, out: Path) -> None
     over_blocks(given, vae.fitted_, write, latents)
 
 
-def decode(run: Path, latents: Path, out: Path) -> None:
-    """Write E[x | z] of the latents in a file, with the identifiers and labels beside them."""
+def decode(run: Path, latents: Path, out: Path, condition: Mapping[str, str] | None = None) -> None:
+    """Write E[x | z] of the latents in a file, with the identifiers and labels beside them.
+
+    A conditional model is told one condition for all of them.
+    """
     vae = opened(run, out, str(latents))
     pictures.check_images(vae, out)
     loaded, form = sources.load(str(latents)).train, vae.fitted_.table
+    told = None if condition is None else _condition(vae, condition)
     carried = None
     codes = loaded
     if isinstance(loaded, Table):
@@ -57,7 +61,7 @@ def decode(run: Path, latents: Path, out: Path) -> None:
     each = 8 * (codes.shape[-1] + math.prod(vae.fitted_.shape))
     with Examples(vae, out, len(codes)) as file:
         for start, stop in spans(len(codes), rows_at_once(each)):
-            decoded = vae.inverse_transform(codes[start:stop])
+            decoded = vae.inverse_transform(codes[start:stop], condition=told)
             if carried is not None and is_table(decoded):
                 decoded = with_columns(as_table(decoded), rows_between(carried, start, stop))
             file.append(decoded)
@@ -94,8 +98,7 @@ def sample(
     z is drawn from the prior, or from a sampler.
     """
     vae = opened(run, out, None)
-    if n < 1:
-        raise LogvarError(f"--n is {n}: expected at least 1")
+    draws_of(n, "--n")
     check_seed(seed)
     mean = pictures.check_images(vae, out) or mean
     if label is not None and (where or sampler != "prior"):

@@ -38,6 +38,17 @@ class Cells:
         """
         if genes is None or genes == self.genes:
             return self
+        order = self.places(genes, name).tolist()
+        matrix = self.matrix.tocsc()[:, order] if hasattr(self.matrix, "tocsc") else None
+        matrix = self.matrix[:, order] if matrix is None else matrix
+        return dataclasses.replace(self, matrix=matrix, genes=genes)
+
+    def places(self, genes: tuple[str, ...], name: str = "X") -> np.ndarray:
+        """Return the column of each of these genes.
+
+        Raises:
+            LogvarError: one is not there.
+        """
         where = {gene: i for i, gene in enumerate(self.genes)}
         absent = [gene for gene in genes if gene not in where]
         if absent:
@@ -46,10 +57,7 @@ class Cells:
                 f"on ({', '.join(absent[:_SHOWN])}{', …' if len(absent) > _SHOWN else ''}): give "
                 "all of them, with 0 where nothing was counted"
             )
-        order = [where[gene] for gene in genes]
-        matrix = self.matrix.tocsc()[:, order] if hasattr(self.matrix, "tocsc") else None
-        matrix = self.matrix[:, order] if matrix is None else matrix
-        return dataclasses.replace(self, matrix=matrix, genes=genes)
+        return np.array([where[gene] for gene in genes])
 
 
 def is_annotated(X: Any) -> bool:
@@ -60,7 +68,7 @@ def is_annotated(X: Any) -> bool:
     )
 
 
-def cells_of(adata: Any, layer: str = "", name: str = "X") -> Cells:
+def cells_of(adata: Any, layer: str = "", name: str = "X", *, in_file: bool = False) -> Cells:
     """Return the matrix of an AnnData object, or one of its layers, with its names.
 
     Repeated names of genes get "-1", "-2" … in their order, as anndata makes them unique.
@@ -68,7 +76,7 @@ def cells_of(adata: Any, layer: str = "", name: str = "X") -> Cells:
     Raises:
         LogvarError: there is no such layer, or no matrix.
     """
-    if getattr(adata, "isbacked", False):
+    if getattr(adata, "isbacked", False) and not in_file:
         adata = adata.to_memory()
     if layer and layer not in adata.layers:
         known = ", ".join(map(str, adata.layers)) or "it has none"
@@ -138,8 +146,12 @@ def named_columns(
     return first, second
 
 
-def read_h5ad(path: str | Path) -> Any:
+def read_h5ad(path: str | Path, *, in_file: bool = False) -> Any:
     """Read an .h5ad file.
+
+    Args:
+        path: the file.
+        in_file: leave its matrix X there.
 
     Raises:
         LogvarError: anndata is not installed, or the file cannot be read.
@@ -156,7 +168,7 @@ def read_h5ad(path: str | Path) -> Any:
         with warnings.catch_warnings():
             # It warns of repeated names, of which the intake takes care.
             warnings.simplefilter("ignore", UserWarning)
-            return anndata.read_h5ad(path)
+            return anndata.read_h5ad(path, backed="r" if in_file else None)
     except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise LogvarError(

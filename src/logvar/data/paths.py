@@ -120,7 +120,7 @@ def stem(path: str | Path) -> str:
         >>> stem("data/adult.csv.gz"), stem("digits"), stem("photos.2024/")
         ('adult', 'digits', 'photos.2024')
     """
-    name = Path(path).name
+    name = Path(path).name.removesuffix(".zarr")
     if is_pattern(str(path)):
         name = re.sub(r"[*?]|\[[^]]*\]", "", name)
         return name[: len(name) - len(ending(name))].strip("-_. ") or "data"

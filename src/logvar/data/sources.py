@@ -14,7 +14,7 @@ from logvar.data import arrays, drawn, idx
 from logvar.data.annotated import ENDING, cells_of, named_columns, read_h5ad
 from logvar.data.facts import bytes_of, facts_of, fits_float32
 from logvar.data.images.arrays import read_as_images
-from logvar.data.images.reading import ImageReading, read_folder
+from logvar.data.images.reading import ImageReading
 from logvar.data.images.streamed import streamed_as_images
 from logvar.data.paths import (
     BUILT_IN,
@@ -28,6 +28,7 @@ from logvar.data.paths import (
 )
 from logvar.data.sparse import read_sparse
 from logvar.data.streamed import streamed_rows
+from logvar.data.streams.images import open_folder
 from logvar.data.table.choices import Choices
 from logvar.data.table.large import is_large, large_table
 from logvar.data.table.pixels import pixels_of
@@ -102,14 +103,16 @@ def load(
                 )
             return _from_parts(stem(source), list(map(str, files)), shape, fixed)
         if path.is_dir() and not idx.is_idx_folder(path):
-            return _from_images(path, resize, shape, fixed)
+            if path.suffix.lower() == ".zarr":
+                return _from_parts(stem(source), source, shape, fixed)
+            return _from_images(path, resize, shape, fixed, window)
     if resize:
         raise LogvarError(
             f"resize is {resize!r}, but {source} is no folder of images: leave out --resize, or "
             "give the folder"
         )
     if source not in BUILT_IN and path.suffix.lower() == ENDING:
-        return _from_annotated(path, shape, layer, choices)
+        return _from_annotated(path, shape, layer, choices, _fits(path, window))
     if layer:
         raise LogvarError(
             f"layer is {layer!r}, but {source} is no .h5ad file: leave out --layer, or give the "
@@ -179,12 +182,14 @@ def _from_table(path: Path, shape: str, reading: ImageReading | None, choices: C
     return _as_images(dataclasses.replace(found, train=pixels, train_labels=labels), shape, reading)
 
 
-def _from_annotated(path: Path, shape: str, layer: str, choices: Choices) -> Dataset:
+def _from_annotated(
+    path: Path, shape: str, layer: str, choices: Choices, in_memory: bool
+) -> Dataset:
     """Return an AnnData object; the first column of obs that is said to be one has the labels."""
     if shape:
         raise LogvarError(f"shape is {shape!r}, but {path} holds cells × genes: leave out --shape")
-    adata = read_h5ad(path)
-    cells_of(adata, layer, str(path))  # which checks the layer
+    adata = read_h5ad(path, in_file=not in_memory and not layer)
+    cells_of(adata, layer, str(path), in_file=True)  # which checks the layer
     labels = named_columns(adata, choices.said(), str(path))[1]
     first = next(iter(labels.values()), None)
     as_text = None if first is None else np.array([str(value) for value in first])
@@ -192,17 +197,17 @@ def _from_annotated(path: Path, shape: str, layer: str, choices: Choices) -> Dat
 
 
 def _from_images(
-    path: Path, resize: str | int, shape: str, reading: ImageReading | None
+    path: Path, resize: str | int, shape: str, reading: ImageReading | None, window: int | str
 ) -> Dataset:
     if shape:
         raise LogvarError(
             f"shape is {shape!r}, but {path} is a folder of images, which have their shapes: leave "
             "out --shape; --resize scales them"
         )
-    found = read_folder(path, resize, reading)
+    found, streamed = open_folder(path, resize, reading, window)
     return Dataset(
         path.resolve().name,
-        found.train,
+        found.train if streamed is None else streamed,
         found.test,
         found.train_labels,
         found.test_labels,

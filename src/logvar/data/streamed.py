@@ -30,8 +30,8 @@ def is_streamed(X: Any) -> bool:
     """Return whether X is data that are read when they are needed.
 
     These are `StreamedRows`, memory maps, datasets of h5py and zarr, any other object with a length
-    and indexing by an array of rows that is no array and no frame, the path of a .npy file, and
-    lists of such.
+    and indexing by an array of rows that is no array and no frame, the path of a .npy file or of a
+    zarr array, and lists of such.
 
     Example:
         >>> is_streamed(np.zeros((3, 2))), is_streamed(["a.npy", "b.npy"])
@@ -40,17 +40,17 @@ def is_streamed(X: Any) -> bool:
     if isinstance(X, StreamedRows | np.memmap):
         return True
     if isinstance(X, str | os.PathLike):
-        return str(X).lower().endswith(".npy")
+        return str(X).rstrip("/").lower().endswith((".npy", ".zarr"))
     if isinstance(X, list | tuple):
         return len(X) > 0 and all(is_streamed(part) for part in X)
     if isinstance(X, np.ndarray | Mapping | bytes | set | range):
         return False
     if is_sparse(X) or is_annotated(X):
         return False
-    if not (hasattr(type(X), "__len__") and hasattr(type(X), "__getitem__")):
-        return False
     if type(X).__module__.split(".")[0] in _LAZY_MODULES:
         return hasattr(X, "shape")
+    if not (hasattr(type(X), "__len__") and hasattr(type(X), "__getitem__")):
+        return False
     return not any(hasattr(X, name) for name in _IN_MEMORY) and not hasattr(X, "columns")
 
 
@@ -84,12 +84,35 @@ def _reader(X: Any, name: str) -> Reader:
     if isinstance(X, StreamedRows):
         return X.reader
     if isinstance(X, str | os.PathLike):
-        return open_npy(Path(X))
+        path = Path(X)
+        return _of_zarr(path) if path.suffix.lower() == ".zarr" else open_npy(path)
     if isinstance(X, list | tuple):
         return _joined(X, name)
     if isinstance(X, np.memmap) and isinstance(X.filename, str | os.PathLike):
         name = str(X.filename)
     return open_indexed(X, name)
+
+
+def _of_zarr(path: Path) -> Reader:
+    """Open a zarr array.
+
+    Raises:
+        LogvarError: zarr is not installed, or this is no array of it.
+    """
+    try:
+        import zarr
+    except ImportError as error:
+        raise LogvarError(
+            f"{path} needs zarr, which is not installed: pip install 'logvar[zarr]'"
+        ) from error
+    try:
+        found = zarr.open(str(path), mode="r")
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise LogvarError(f"{path} cannot be read ({reason}): expected a zarr array") from error
+    if not hasattr(found, "shape"):
+        raise LogvarError(f"{path} is a zarr group: give the path of an array in it")
+    return open_indexed(found, str(path))
 
 
 def _joined(parts: Sequence[Any], name: str) -> Reader:

@@ -10,6 +10,11 @@ from logvar.cli.pairs import pairs_of
 from logvar.cli.terminal import check_given
 from logvar.data.paths import check_readable, check_writable
 
+Condition = Annotated[
+    str | None,
+    tyro.conf.arg(metavar="NAME=VALUE,…", help="what a conditional model is told of all rows"),
+]
+
 
 def encode(run: Run, data: OwnData = None, /, *, out: Out, data_dir: DataDir = None) -> None:
     """Write the posterior means of DATA, beside the identifiers and labels of a table.
@@ -31,6 +36,7 @@ def decode(
     /,
     *,
     out: Pictures,
+    condition: Condition = None,
 ) -> None:
     """Decode latents to E[x | z].
 
@@ -38,9 +44,10 @@ def decode(
     """
     check_writable(out, pictures=True)
     check_given(run, str(latents))
+    told = None if condition is None else pairs_of(condition, "--condition")
     from logvar.cli import results
 
-    results.decode(run, latents, out)
+    results.decode(run, latents, out, told)
 
 
 def reconstruct(
@@ -67,10 +74,7 @@ def sample(
         str | None,
         tyro.conf.arg(metavar="NAME=VALUE,…", help="cells of a table that all rows are to have"),
     ] = None,
-    condition: Annotated[
-        str | None,
-        tyro.conf.arg(metavar="NAME=VALUE,…", help="what a conditional model is told of all rows"),
-    ] = None,
+    condition: Condition = None,
     mean: Annotated[bool, tyro.conf.arg(help="write E[x | z] instead of a draw of x")] = False,
     sampler: Annotated[
         str,

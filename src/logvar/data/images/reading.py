@@ -15,6 +15,7 @@ from logvar.data.images.folder import listed
 from logvar.data.images.shapes import Size, shape_of, size_of, written
 from logvar.errors import LogvarError
 
+_AT_ONCE = 256
 VALUES = ("8-bit", "16-bit", "unit", "real")
 """uint8; x / 65535 in [0, 1]; real numbers in [0, 1]; any real numbers."""
 
@@ -156,6 +157,58 @@ def read_folder(
         found,
         (*listing.notes, *said),
     )
+
+
+def described(
+    folder: Path, names: tuple[str, ...], to: Size | None, reading: ImageReading | None
+) -> ImageReading:
+    """Return how images become rows, from decoding each of them once and keeping none.
+
+    Raises:
+        LogvarError: some are broken, or their sizes or values do not go together.
+    """
+    channels = 1
+    kinds: dict[str, tuple[str, Decoded]] = {}
+    size: Size | None = None
+    for start in range(0, len(names), _AT_ONCE):
+        some = names[start : start + _AT_ONCE]
+        decoded = _decoded(folder, some, to, reading)
+        size = size or decoded[0].size
+        other = next((n for n, d in zip(some, decoded, strict=True) if d.size != size), None)
+        if to is None and other is not None:
+            raise LogvarError(
+                f"{folder / other} has another size than {names[0]} ({written(size)}): expected "
+                f"images of one size; give --resize {_proposed([size])} to scale them all to it"
+            )
+        channels = max(channels, *(d.array.shape[2] for d in decoded))
+        # One image of each kind of values stands for them all, reals with their ends.
+        for name, image in zip(some, decoded, strict=True):
+            ends = np.array([np.nanmin(image.array), np.nanmax(image.array)])
+            before = kinds.get(image.values)
+            if before is not None:
+                both = np.concatenate([before[1].array, ends])
+                ends, name = np.array([np.nanmin(both), np.nanmax(both)]), before[0]
+            kinds[image.values] = (name, dataclasses.replace(image, array=ends))
+    shape = decoded[0].array.shape[:2]
+    values = _values(
+        tuple(name for name, _ in kinds.values()), [image for _, image in kinds.values()], reading
+    )
+    return ImageReading(
+        (*shape, reading.channels if reading else channels),
+        reading.values if reading else values,
+        resized=to is not None,
+    )
+
+
+def rows_of_files(folder: Path, names: tuple[str, ...], reading: ImageReading) -> np.ndarray:
+    """Decode some images of a folder as rows of a reading.
+
+    Raises:
+        LogvarError: one is broken, or of another size.
+    """
+    to = reading.size if reading.resized else None
+    decoded = [image for name in names for image in _decoded(folder, (name,), to, reading)]
+    return _stacked(decoded, reading)
 
 
 def _names(labels: tuple[str, ...]) -> np.ndarray | None:

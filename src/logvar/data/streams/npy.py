@@ -69,6 +69,8 @@ def runs(where: Where) -> list[tuple[int, int, int]]:
     """Return (first row, place in the result, number of rows) of each run of consecutive rows."""
     if isinstance(where, slice):
         return [(where.start, 0, where.stop - where.start)]
+    if not len(where):
+        return []
     breaks = np.flatnonzero(np.diff(where) != 1) + 1
     at = np.concatenate([[0], breaks])
     ends = np.append(breaks, len(where))

@@ -65,9 +65,9 @@ class TableFiles:
 
     def blocks(self) -> Iterator[tuple[int, Table]]:
         start = 0
-        for batch in self._batches(None):
-            yield start, self._table(pa.Table.from_batches([batch]))
-            start += len(batch)
+        for first, batch in self._numbered(None, None):
+            yield first, self._table(pa.Table.from_batches([batch]))
+            start = first + len(batch)
         if start != len(self):
             raise LogvarError(
                 f"{self.name} gave {start:,} rows, and said {len(self):,}: expected whole files; "
@@ -77,32 +77,46 @@ class TableFiles:
     def at(self, rows: Int[np.ndarray, "some"]) -> Table:
         if len(rows) == len(self):
             return self.whole()
-        start, taken = 0, []
-        for batch in self._batches(None):
-            low, high = np.searchsorted(rows, [start, start + len(batch)])
+        taken = []
+        for first, batch in self._numbered(None, rows):
+            low, high = np.searchsorted(rows, [first, first + len(batch)])
             if low < high:
-                taken.append(batch.take(pa.array(rows[low:high] - start)))
-            start += len(batch)
+                taken.append(batch.take(pa.array(rows[low:high] - first)))
         return self._table(pa.Table.from_batches(taken))
 
     def columns(self, names: Sequence[Name]) -> Table:
-        return self._table(pa.Table.from_batches(list(self._batches(list(map(str, names))))))
+        return self._joined(list(map(str, names)))
 
     def whole(self) -> Table:
         if len(self.files) == 1:
             return read_table(self.files[0].path)
-        return self._table(pa.Table.from_batches(list(self._batches(None))))
+        return self._joined(None)
+
+    def _joined(self, columns: list[str] | None) -> Table:
+        batches = [batch for _, batch in self._numbered(columns, None)]
+        return self._table(pa.Table.from_batches(batches))
 
     def _table(self, some: pa.Table) -> Table:
         found = as_table(some, self.name)
         return dataclasses.replace(found, row_labels=self.row_labels)
 
-    def _batches(self, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
-        size = rows_at_once(self)
-        for opened in self.files:
+    def _numbered(
+        self, columns: list[str] | None, rows: Int[np.ndarray, "some"] | None
+    ) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Yield (the number of its first row, a batch); row groups without any of these increasing
+        rows are not decoded."""
+        size, start = rows_at_once(self), 0
+        for opened, count in zip(self.files, self.counts, strict=True):
+            first, start = start, start + count
             opened.check()
+            own = None if rows is None else rows[slice(*np.searchsorted(rows, [first, start]))]
+            if own is not None and not len(own):
+                continue
             try:
-                yield from _batches_of(opened.path, size, columns)
+                for at, batch in _batches_of(
+                    opened.path, size, columns, None if own is None else own - first
+                ):
+                    yield first + at, batch
             except BROKEN as error:
                 opened.check()
                 raise unreadable(opened.path, error, "a whole file") from error
@@ -128,10 +142,21 @@ def _described(path: Path) -> tuple[pa.Schema, int]:
         raise unreadable(path, error, f"a whole {ending} file") from error
 
 
-def _batches_of(path: Path, size: int, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
+def _batches_of(
+    path: Path, size: int, columns: list[str] | None, rows: Int[np.ndarray, "some"] | None
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Yield (its first row, a batch) of a file."""
+    start = 0
     if path.suffix.lower() == ".parquet":
         with parquet.ParquetFile(path, pre_buffer=False, buffer_size=2**20) as file:
-            yield from file.iter_batches(size, columns=columns, use_threads=False)
+            for group in range(file.num_row_groups):
+                count = file.metadata.row_group(group).num_rows
+                at, start = start, start + count
+                if rows is not None and np.diff(np.searchsorted(rows, [at, start]))[0] == 0:
+                    continue
+                for batch in file.iter_batches(size, [group], columns, use_threads=False):
+                    yield at, batch
+                    at += len(batch)
         return
     with pa.memory_map(str(path)) as source:
         opened = _opened(source)
@@ -140,10 +165,12 @@ def _batches_of(path: Path, size: int, columns: list[str] | None) -> Iterator[pa
             if opened is None
             else map(opened.get_batch, range(opened.num_record_batches))
         )
+        at = 0
         for batch in batches:
             chosen = batch if columns is None else batch.select(columns)
             for start in range(0, len(chosen), size):
-                yield chosen.slice(start, size)
+                yield at + start, chosen.slice(start, size)
+            at += len(chosen)
 
 
 def _opened(source: pa.MemoryMappedFile) -> pa.ipc.RecordBatchFileReader | None:
