@@ -1,5 +1,6 @@
 """`where`: cells that rows of a table are to have, as the model reads them."""
 
+import difflib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -102,7 +103,6 @@ def _column(asked: Any, schema: Schema) -> Column:
 
 def _some(known: list[str], asked: Any) -> list[str]:
     """Return at most thirty names, with the nearest among them."""
-    import difflib
 
     near = difflib.get_close_matches(str(asked), known, n=1, cutoff=0.5)
     return list(dict.fromkeys([*near, *known[:30]])) if len(known) > 30 else known
