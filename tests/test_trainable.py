@@ -12,6 +12,7 @@ import pytest
 import logvar
 from logvar import assembly
 from logvar.assembly import build_run
+from logvar.data.conditions import Conditions, Told
 from logvar.likelihoods.noise import MODES
 from logvar.recipe import Recipe
 from logvar.trainable import frozen, trainable, without_settings
@@ -40,9 +41,10 @@ OF_PRIOR = {
     "mixture": {".prior.logits", ".prior.means", ".prior.raws"},
     "vamp": {".prior.raw"},
     "flow": {f".prior.flow.{name}" for name in FLOW - {"context"}},
+    "conditional": {".prior.last", ".prior.layers[0][0]", ".prior.layers[0][1]"},
     "uniform-sphere": set(),
 }
-SMALL = {"vamp": "vamp(components=4)"}
+SMALL = {"vamp": "vamp(components=4)", "conditional": "conditional(hidden=[2])"}
 ON_SPHERE = {"prior": "uniform-sphere", "posterior": "power-spherical"}
 
 
@@ -87,7 +89,11 @@ def trained(rows, **settings):
         batch_size=8,
         **settings,
     )
-    run = build_run(recipe.checked(), rows, None, assembly.Own())
+    told = None
+    if "conditional" in settings.get("prior", ""):
+        form = Conditions.of(["a", "b"] * 4)
+        told = Told(form, form.matrix(["a", "b"] * 4))
+    run = build_run(recipe.checked(), rows, None, assembly.Own(), told=told)
     args = run.model, run.rows, run.validation, run.objective, run.plan, Pace()
     return run.model, train(*args, coordinates=run.coordinates).model
 

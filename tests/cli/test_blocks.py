@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from logvar.cli import blocks, fitting, inputs
+from logvar.cli import blocks, fitting
 from logvar.cli.main import main
+from logvar.data import sources
 from logvar.data.table import writing
 from logvar.storage.files import UnfinishedFile
 
@@ -119,7 +120,8 @@ def test_blocks_do_not_show(case, place, tmp_path, monkeypatch):
     found = []
     for name in ("one", "many"):
         monkeypatch.setattr(blocks, "BYTES", 1 << 26 if name == "one" else 1)
-        monkeypatch.setattr(inputs, "_LARGE", 1 << 26 if name == "one" else 1)
+        # The second time, files that can be read in parts are.
+        monkeypatch.setattr(sources, "_fits", lambda *_, whole=name == "one": whole)
         # As small a group as these rows can fill: what is in one does not depend on the blocks.
         monkeypatch.setattr(writing, "MOST_ROWS", 300)
         folder = tmp_path / name

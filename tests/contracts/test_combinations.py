@@ -6,6 +6,7 @@ into this suite by their registries.
 """
 
 import collections
+import dataclasses
 import functools
 import itertools
 
@@ -32,6 +33,8 @@ from tests.data.table.columns import COLUMNS, table
 from tests.objectives.tiny import moment
 
 LATENTS, ROWS = 3, 4
+SIZE = 2
+"""Of a condition, for priors that depend on one."""
 SMALL = {"mixture": "mixture(components=2)", "vamp": "vamp(components=2)"}
 POSTERIOR_TEXTS = POSTERIORS.names()
 PRIOR_TEXTS = [SMALL.get(name, name) for name in PRIORS.names()]
@@ -67,7 +70,10 @@ def model_of(posterior, prior, likelihood):
     recipe = Recipe().replace(
         posterior=posterior, prior=prior, likelihood=likelihood, latent_dim=LATENTS
     )
-    return skeleton(recipe, decisions, shape, units=units), batch
+    size = SIZE if logvar.priors.get(prior).is_conditional else 0
+    if size:
+        batch = dataclasses.replace(batch, condition=jnp.ones((ROWS, size)))
+    return skeleton(recipe, decisions, shape, units=units, condition_size=size), batch
 
 
 def traced(model, batch, objective, latent_dim=LATENTS):
@@ -178,9 +184,9 @@ COVER = covering([case for case, line in FITS.items() if line is None])
 def test_the_cover_has_every_pair_that_fits_and_little_else():
     fitting = [case for case, line in FITS.items() if line is None]
     assert set().union(*map(pairs_of, COVER)) == set().union(*map(pairs_of, fitting))
-    assert 45 < len(COVER) < 75
+    assert 45 < len(COVER) < 80
     quick = [set(values) for values in zip(*COVER[:QUICK], strict=True)]
-    assert [len(values) for values in quick] == [5, 5, QUICK, 3]
+    assert [len(values) for values in quick] == [5, 6, QUICK, 3]
 
 
 def rows_for(likelihood):
@@ -197,15 +203,18 @@ def rows_for(likelihood):
 def of_case(case):
     settings = settings_of(case)
     small = {"network": "mlp(hidden=[4])", "epochs": 2, "batch_size": 8, "validation_fraction": 0.0}
-    return logvar.VAE(LATENTS, **small, **settings), rows_for(settings["likelihood"])
+    rows, told = rows_for(settings["likelihood"]), {}
+    if logvar.priors.get(settings["prior"]).is_conditional:
+        told = {"condition": np.linspace(-1, 1, 2 * len(rows)).reshape(-1, 2)}
+    return logvar.VAE(LATENTS, **small, **settings), rows, told
 
 
 @pytest.mark.parametrize(
     "case", [case if i < QUICK else slow(case) for i, case in enumerate(COVER)], ids=" ".join
 )
 def test_a_cover_of_all_pairs_trains(case):
-    vae, rows = of_case(case)
-    history = vae.fit(rows).history_
+    vae, rows, told = of_case(case)
+    history = vae.fit(rows, **told).history_
     assert len(history) == 2
     for epoch in history:
         assert np.isfinite([epoch["loss"], *epoch["train"].values()]).all()
@@ -218,8 +227,8 @@ def test_what_does_not_fit_is_refused_in_one_line_before_training():
         if line is None or line in seen:
             continue
         seen.add(line)
-        vae, rows = of_case(case)
+        vae, rows, told = of_case(case)
         with pytest.raises(logvar.LogvarError) as raised:
-            vae.fit(rows)
+            vae.fit(rows, **told)
         assert str(raised.value) == line and "\n" not in line
     assert len(seen) > 10

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import itertools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +14,7 @@ from scipy.stats import norm
 
 import logvar
 from logvar.assembly.parts import check_fit, specs
-from logvar.objectives.base import draws
+from logvar.objectives.base import draws, with_inputs
 from logvar.objectives.comparing import check_batches
 from logvar.objectives.factor import critic_loss, each_by_itself
 from logvar.objectives.total_correlation import log_weights_of_rows
@@ -185,6 +186,42 @@ def test_mmd_of_two_normals_is_the_known_one():
     expected = kernel(0, 0.5) + kernel(0, 2) - 2 * kernel(1, 1.25)
     assert got == pytest.approx(expected, abs=0.03)
     assert expected > 0.3
+
+
+def test_mmd_weighs_kl_and_discrepancy():
+    """β·KL − log p(x | z) + weight·MMD², of which β = 0 and weight = 1 tell MMD²."""
+    model, batch = linear_model(2), batch_of(some_rows(5).astype(jnp.float32))
+    eps = some_noise(5, 1).astype(jnp.float32)
+
+    @eqx.filter_jit
+    def loss(objective):
+        value, terms = objective(model, batch, eps, moment())
+        return value + terms.log_likelihood, jnp.sum(terms.kl)
+
+    alone, kl = loss(with_inputs(logvar.objectives.get("mmd(beta=0, weight=1)")))
+    both, _ = loss(with_inputs(logvar.objectives.get("mmd(beta=3, weight=5)")))
+    assert float(kl) > 0.1 and abs(float(alone)) > 0.01
+    assert float(both) == pytest.approx(3 * float(kl) + 5 * float(alone), rel=1e-4)
+
+
+def test_mmd_teaches_a_learned_prior_by_the_kl_alone():
+    prior = logvar.priors.get("mixture(components=2)").build(2, jax.random.key(0))
+    model, batch = linear_model(2, prior=prior), batch_of(some_rows(5).astype(jnp.float32))
+    eps = some_noise(5, 1).astype(jnp.float32)
+
+    @eqx.filter_jit
+    def of_prior(objective):
+        def loss(prior):
+            changed = dataclasses.replace(model, prior=prior)
+            return objective(changed, batch, eps, moment())[0]
+
+        return jax.grad(loss)(model.prior).means
+
+    found = [
+        of_prior(with_inputs(logvar.objectives.get("mmd", weight=weight))) for weight in (0.0, 9.0)
+    ]
+    assert np.any(found[0])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
 
 
 def test_mmd_compares_with_samples_of_the_prior():

@@ -1,6 +1,7 @@
 """Samplers after training: fitted to posterior draws, kept in a run, and drawn from."""
 
 import json
+import types
 
 import numpy as np
 import pytest
@@ -204,7 +205,7 @@ def test_models_that_need_more_than_real_latents_are_refused(settings, beside, s
     recipe = Recipe().replace(latent_dim=2, **settings)
     decisions = Decisions("normal", "mlp(hidden=[4])", 1.0, ())
     estimator = logvar.VAE(2)
-    estimator.model_ = skeleton(recipe, decisions, (3,), **beside)
+    estimator.fitted_ = types.SimpleNamespace(model=skeleton(recipe, decisions, (3,), **beside))
     for name in samplers.names():
         with pytest.raises(logvar.LogvarError, match=said) as raised:
             estimator.fit_sampler(X, name)

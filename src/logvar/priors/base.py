@@ -8,6 +8,7 @@ import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from logvar.distributions.base import Distribution
+from logvar.errors import LogvarError
 
 
 class Encode(NamedTuple):
@@ -41,6 +42,18 @@ class EncoderInputs(NamedTuple):
     """Returns so many training rows, chosen by the seed; None if weights will be loaded."""
     condition_size: int = 0
     """The number of values that the model is told of each example, labels among them."""
+
+    def check(self, prior: str, components: int) -> None:
+        """Check that there are as many training rows as components of a prior.
+
+        Raises:
+            LogvarError: there are fewer.
+        """
+        if self.rows is not None and components > self.available:
+            raise LogvarError(
+                f"prior {prior!r} has {components:,} components and there are {self.available:,} "
+                f"training rows to learn them from: give components of at most {self.available:,}"
+            )
 
 
 class PriorSpec(eqx.Module):

@@ -27,7 +27,7 @@ class Mixture(PriorSpec):
         scale: how their raw values become σ_k.
     """
 
-    components: int = setting(10, help="how many Normals", at_least=1)
+    components: int = setting(10, help="Normals; at most the training rows", at_least=1)
     scale: Scale = setting(
         scales.get("log-std"), help="how raw values become the components' σ", part=SCALES
     )
@@ -35,6 +35,8 @@ class Mixture(PriorSpec):
     def build(
         self, latent_dim: int, key: PRNGKeyArray, inputs: EncoderInputs | None = None
     ) -> "MixturePrior":
+        if inputs is not None:
+            inputs.check("mixture", self.components)
         shape = (self.components, latent_dim)
         means = math.sqrt(0.5) * jax.random.normal(key, shape)
         raw = jnp.asarray(self.scale.raw(math.sqrt(0.5)), jnp.float32)

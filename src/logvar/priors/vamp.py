@@ -41,14 +41,9 @@ class Vamp(PriorSpec):
                 "prior 'vamp' starts at training rows, and none were given: build the model from "
                 "data, as VAE.fit does"
             )
+        inputs.check("vamp", self.components)
         if inputs.rows is None:
             start = jnp.zeros((self.components, *inputs.shape))
-        elif self.components > inputs.available:
-            raise LogvarError(
-                f"prior 'vamp' has {self.components:,} components and there are "
-                f"{inputs.available:,} training rows to start them at: give components of at most "
-                f"{inputs.available:,}"
-            )
         else:
             start = inputs.rows(self.components)
         if inputs.intensities:
