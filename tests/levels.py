@@ -30,10 +30,12 @@ FULLY = {
     "oracles/test_sums.py",
     "rescaling/test_continuing.py",
     "storage/test_compiled_before.py",
+    "study/test_comparing.py",
     "training/test_training.py",
 }
 """What full compilation could break: rounding near its bound, values recorded elsewhere, the forms of
-products and convolutions, and bytes that must not depend on how a run is cut or padded."""
+products and convolutions, bytes that must not depend on how a run is cut or padded, and those of two
+programs that compute one model under two scales."""
 
 LEVELS = ("quickly", "fully")
 _OLDER_EMITTERS = "--xla_cpu_use_fusion_emitters=false"

@@ -10,8 +10,8 @@ import logvar
 SOURCE = Path(logvar.__file__).parent
 # Each part may import those before it; parts in one tuple do not import each other.
 ORDER = [
-    ("errors", "cores", "signals", "scale_facts"), ("registry", "trainable", "contamination"), ("recipe",), ("scales",), ("backend",), ("randomness",), ("distributions",),
-    ("posteriors", "priors", "likelihoods"), ("networks",), ("models",), ("objectives",), ("storage",), ("data",), ("evaluation",), ("training",),
+    ("errors",), ("cores", "signals", "scale_facts"), ("registry", "trainable", "contamination"), ("recipe",), ("scales",), ("backend",), ("randomness",), ("distributions",),
+    ("posteriors", "priors", "likelihoods"), ("networks",), ("models",), ("objectives",), ("storage",), ("data",), ("evaluation",), ("processes",), ("training",),
     ("rescaling",), ("assembly",), ("fitted",), ("explaining", "imputing", "samplers", "sampling"), ("runs",), ("study",), ("fitted_drawing",), ("fitted_methods",), ("estimator",), ("outliers", "classifier"), ("loading", "pyod"), ("report",), ("comparing",), ("interop",), ("cli",),
     ("__main__", "__init__"),
 ]  # fmt: skip

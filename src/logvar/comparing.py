@@ -1,10 +1,6 @@
 """`logvar.compare`: does the scale matter on these data?"""
 
-import csv
 import dataclasses
-import io
-import json
-import math
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -35,11 +31,22 @@ from logvar.recipe import Recipe
 from logvar.report.comparison import write_comparison
 from logvar.storage import run_folder
 from logvar.storage.compiled import keep_compiled_programs
-from logvar.storage.environment import changes, environment
+from logvar.storage.environment import environment
 from logvar.storage.files import UnfinishedFolder, write_atomically
 from logvar.study.arms import ARMS
-from logvar.study.experiment import OWN, Experiment, Outcome, Rows, Unit, rows_of, run_unit, units
+from logvar.study.experiment import OWN, Experiment, Outcome, Unit, rows_of, run_unit, units
+from logvar.study.results import (
+    PARTS,
+    begin,
+    csv_of,
+    notes_of_environments,
+    plain,
+    read_outcome,
+    record_environment,
+    write_outcome,
+)
 from logvar.study.verdicts import Table, Verdict, conclusions, judge, warnings
+from logvar.study.workers import Work, check_workers, run_units, workers
 from logvar.training import schedules
 
 if TYPE_CHECKING:
@@ -50,8 +57,7 @@ LEARNING_RATES = (1e-3, 3e-3, 1e-2)
 EPOCHS = 80
 PATIENCE = 10
 RUNS, VERDICTS, CURVES = "runs.csv", "verdicts.json", "curves.csv"
-TIMES, EXPERIMENT, REPORT = "timing.csv", "experiment.json", "report.html"
-_PARTS = "parts"
+TIMES, REPORT = "timing.csv", "report.html"
 
 Progress = Callable[[Unit, int, int, int], None]
 """(unit, epoch or 0 when the unit is done, its runs still training, all runs)."""
@@ -78,7 +84,7 @@ class Comparison:
         """One row per trained model, as an Arrow table: `.to_pandas()`, `.to_pylist()`."""
         import pyarrow as pa
 
-        return pa.Table.from_pylist(_plain(self.records))
+        return pa.Table.from_pylist(plain(self.records))
 
     @property
     def conclusions(self) -> list[str]:
@@ -90,12 +96,12 @@ class Comparison:
 
     def write_into(self, folder: Path) -> None:
         """Write runs.csv, curves.csv, timing.csv, verdicts.json and report.html."""
-        write_atomically(folder / RUNS, _csv(self.records))
-        write_atomically(folder / CURVES, _csv(self.curves))
+        write_atomically(folder / RUNS, csv_of(self.records))
+        write_atomically(folder / CURVES, csv_of(self.curves))
         times = [{"scale": name, "seconds": round(s, 3)} for name, s in self.seconds]
-        write_atomically(folder / TIMES, _csv(times))
-        plain = [_plain(verdict.as_dict()) for verdict in self.verdicts]
-        write_atomically(folder / VERDICTS, run_folder.to_json(plain))
+        write_atomically(folder / TIMES, csv_of(times))
+        judged = [plain(verdict.as_dict()) for verdict in self.verdicts]
+        write_atomically(folder / VERDICTS, run_folder.to_json(judged))
         write_comparison(folder / REPORT, self)
 
 
@@ -117,6 +123,8 @@ def compare(
     importance_samples: int = 50,
     out: str | os.PathLike | None = None,
     overwrite: bool = False,
+    n_jobs: int | None = None,
+    backend: str | None = None,
     name: str = "",
     progress: Progress = lambda unit, epoch, training, runs: None,
     **settings: Any,
@@ -147,6 +155,10 @@ def compare(
         out: a folder for runs.csv, verdicts.json and report.html. If a comparison there was
             killed, it is resumed.
         overwrite: replace an earlier comparison there.
+        n_jobs: how many fleets of models train at a time, each in a process of its own; -1 is one
+            per core. By default the caller's `joblib.parallel_config`, or else one at a time in
+            this process. On one machine the results are the same bytes.
+        backend: "loky" (processes on this machine), "dask" or "ray"; see docs/scale.md.
         name: the name of the data in the report.
         progress: called with what is training (`Progress`).
         **settings: any setting of `VAE` but those that the experiment sets; `epochs` is 80 and
@@ -156,7 +168,8 @@ def compare(
         A `Comparison`: `runs`, `verdicts`, `conclusions`; print it.
 
     Raises:
-        LogvarError: an argument is invalid; one line says which and why.
+        LogvarError: an argument is invalid, or the worker of a unit died twice; one line says
+            which and why.
 
     Example:
         >>> import logvar
@@ -167,6 +180,7 @@ def compare(
         >>> [v.verdict for v in result.verdicts if v.arm == "matched"][0]
         'identical by construction'
     """
+    check_workers(n_jobs, backend)
     keep_compiled_programs()
     text = str(settings.get("likelihood", AUTO))
     layer = str(settings.get("layer", ""))
@@ -201,18 +215,22 @@ def compare(
         data["condition_sha256"] = [
             fingerprint(each) for each in (told.rows, told.held_out) if each is not None
         ]
+    work = Work(experiment, rows, test, run_unit)
     if out is None:
-        return _run(experiment, data, rows, test, None, progress)
+        with workers(n_jobs, backend):
+            return _run(work, data, None, progress)
     folder = UnfinishedFolder(Path(out), overwrite=overwrite, marker=VERDICTS, keep=True)
     try:
-        moves = _same_experiment(folder.path, experiment, data)
-        result = _run(experiment, data, rows, test, folder.path / _PARTS, progress)
+        begin(folder.path, experiment, data, environment())
+        with workers(n_jobs, backend):
+            result = _run(work, data, folder.path, progress)
+        moves = notes_of_environments(folder.path)
         result = dataclasses.replace(result, notes=[*result.notes, *moves])
         result.write_into(folder.path)
-        shutil.rmtree(folder.path / _PARTS)
+        shutil.rmtree(folder.path / PARTS)
     except BaseException:
         # Keep what can be continued; without a finished unit there is nothing.
-        folder.leave() if any((folder.path / _PARTS).glob("*.json")) else folder.discard()
+        folder.leave() if any((folder.path / PARTS).glob("*.json")) else folder.discard()
         raise
     folder.publish()
     return result
@@ -264,114 +282,59 @@ def _check_sizes(experiment: Experiment, rows: SomeRows, test: SomeRows | None) 
         )
 
 
-def _run(
-    experiment: Experiment,
-    data: dict[str, Any],
-    X: SomeRows,
-    test: SomeRows | None,
-    parts: Path | None,
-    progress: Progress,
-) -> Comparison:
+def _run(work: Work, data: dict[str, Any], folder: Path | None, progress: Progress) -> Comparison:
     """Run the units that have not run yet, and judge."""
-    outcomes: list[tuple[Unit, Outcome]] = []
-    rows: tuple[int, Rows] | None = None
-    for unit in units(experiment, X, test):
-        outcome = None if parts is None else _read(parts, unit)
-        if outcome is None:
-            if rows is None or rows[0] != unit.split:
-                rows = unit.split, rows_of(experiment, X, test, unit.split)
-            outcome = run_unit(experiment, rows[1], unit, _telling(progress, unit, experiment.runs))
-            if parts is not None:
-                _write(parts, unit, outcome)
+    experiment, here = work.experiment, environment()
+    parts = None if folder is None else folder / PARTS
+    planned = list(units(experiment, work.X, work.test))
+    outcomes: dict[str, Outcome] = {}
+
+    def take(unit: Unit, outcome: Outcome) -> None:
+        outcomes[unit.name] = outcome
         progress(unit, 0, 0, experiment.runs)
-        outcomes.append((unit, outcome))
-    records = [line for _, outcome in outcomes for line in outcome.runs]
-    table = Table(experiment, records, np.concatenate([o.row_elbos for _, o in outcomes]))
-    split = rows_of(experiment, X, test, 0)
+
+    def done(unit: Unit, outcome: Outcome, where: dict[str, str]) -> None:
+        if folder is not None and parts is not None:
+            write_outcome(parts, unit, outcome)
+            if where != here:
+                record_environment(folder, where)
+        take(unit, outcome)
+
+    def tell(unit: Unit, epoch: int, training: int) -> None:
+        progress(unit, epoch, training, experiment.runs)
+
+    for unit in planned:
+        before = None if parts is None else read_outcome(parts, unit)
+        if before is not None:
+            take(unit, before)
+    lost = run_units(work, [unit for unit in planned if unit.name not in outcomes], done, tell)
+    if lost:
+        raise _lost(lost, len(planned), folder)
+    results = [outcomes[unit.name] for unit in planned]
+    records = [line for outcome in results for line in outcome.runs]
+    table = Table(experiment, records, np.concatenate([o.row_elbos for o in results]))
+    split = work.rows(0)
     verdicts = judge(table, len(split.test) / len(split.train))
     data |= {part: len(getattr(split, part)) for part in ("train", "validation", "test")}
     return Comparison(
         experiment,
         data,
         records,
-        [entry for _, outcome in outcomes for entry in outcome.curves],
-        [(unit.scale, outcome.seconds) for unit, outcome in outcomes],
+        [entry for outcome in results for entry in outcome.curves],
+        [(unit.scale, outcomes[unit.name].seconds) for unit in planned],
         verdicts,
         warnings(experiment, verdicts, len(split.test)),
     )
 
 
-def _telling(progress: Progress, unit: Unit, runs: int) -> Callable[[int, int], None]:
-    return lambda epoch, training: progress(unit, epoch, training, runs)
-
-
-def _same_experiment(folder: Path, experiment: Experiment, data: dict[str, Any]) -> list[str]:
-    """Record what is compared, or check that the comparison started here is the same.
-
-    Returns notes for the reader on changes of libraries, processor or kernels since then.
-
-    Raises:
-        LogvarError: the folder holds a comparison of other settings or other data.
-    """
-    path = folder / EXPERIMENT
-    without = dataclasses.replace(experiment, own=(), told=None)  # whose hash is in the data
-    content = dataclasses.asdict(without) | {"data": data}
-    del content["own"], content["told"]
-    stated = _plain(content)
-    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else stated
-    changed = [key for key in stated if stated[key] != before.get(key)]
-    if changed:
-        raise LogvarError(
-            f"{folder} holds an unfinished comparison with other settings ({', '.join(changed)} "
-            "differ): repeat it as it was, remove that folder, or choose another --out"
-        )
-    now, environments = environment(), before.get("environments", [])
-    environments += [] if now in environments else [now]
-    write_atomically(path, run_folder.to_json(stated | {"environments": environments}))
-    moves = filter(None, (changes(environments[0], later) for later in environments[1:]))
-    return [
-        f"The comparison was {move}: runs before and after differ in their last bits"
-        for move in moves
-    ]
-
-
-def _write(parts: Path, unit: Unit, outcome: Outcome) -> None:
-    parts.mkdir(exist_ok=True)
-    buffer = io.BytesIO()
-    np.save(buffer, outcome.row_elbos, allow_pickle=False)
-    write_atomically(parts / f"{_file(unit)}.npy", buffer.getvalue())
-    content = {"runs": outcome.runs, "curves": outcome.curves, "seconds": outcome.seconds}
-    write_atomically(parts / f"{_file(unit)}.json", run_folder.to_json(_plain(content)))
-
-
-def _read(parts: Path, unit: Unit) -> Outcome | None:
-    """Return a unit's results from before a kill; the JSON is written last and completes them."""
-    path = parts / f"{_file(unit)}.json"
-    if not path.is_file():
-        return None
-    content = json.loads(path.read_text(encoding="utf-8"))
-    runs = [{k: math.nan if v is None else v for k, v in line.items()} for line in content["runs"]]
-    elbos = np.load(path.with_suffix(".npy"), allow_pickle=False)
-    return Outcome(runs, elbos, content["curves"], content["seconds"])
-
-
-def _file(unit: Unit) -> str:
-    return "".join(c if c.isalnum() or c in "-." else "_" for c in unit.name)
-
-
-def _plain(value: Any) -> Any:
-    """Convert to strict JSON: no NaN, no infinity, no tuples."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _csv(records: list[dict[str, Any]]) -> str:
-    """Format a table as CSV; values that are not numbers become empty cells."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(records[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({k: "" if v is None else v for k, v in _plain(r).items()} for r in records)
-    return text.getvalue()
+def _lost(lost: dict[str, str], planned: int, folder: Path | None) -> LogvarError:
+    """Build the error for units whose workers died twice."""
+    if folder is None:
+        kept = "give out=FOLDER (--out) to keep the others' results"
+    else:
+        kept = f"{folder} keeps the results of the others; the same command again runs only these"
+    return LogvarError(
+        f"{len(lost)} of {planned} units are missing, because a worker died twice on each: "
+        f"{', '.join(lost)} ({next(iter(lost.values()))}). {kept}; with fewer jobs each worker has "
+        "more memory"
+    )

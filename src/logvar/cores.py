@@ -11,11 +11,16 @@ from typing import Any, TypeVar
 
 import jax
 
+from logvar.errors import LogvarError
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 MOST = 8
 """The most pieces at once, because each needs memory."""
+LIMIT = "LOGVAR_CORES"
+"""The environment variable that says on how many cores this process computes at most: one of
+several workers leaves the others to them. XLA's own threads do not read it."""
 
 _SETTINGS = (
     "jax_enable_x64", "jax_numpy_dtype_promotion", "jax_numpy_rank_promotion",
@@ -30,8 +35,19 @@ _SETTINGS = (
 
 
 def cores() -> int:
-    """Return how many CPU cores this process computes on; 1 if an accelerator computes."""
-    return available_cores() if jax.default_backend() == "cpu" else 1
+    """Return how many CPU cores this process computes on; 1 if an accelerator computes.
+
+    Raises:
+        LogvarError: `LIMIT` is set to anything but a positive number.
+    """
+    if jax.default_backend() != "cpu":
+        return 1
+    limit = os.environ.get(LIMIT)
+    if not limit:
+        return available_cores()
+    if not limit.isdecimal() or int(limit) < 1:
+        raise LogvarError(f"{LIMIT} is {limit!r}: expected a number of cores, such as 1")
+    return min(available_cores(), int(limit))
 
 
 def available_cores() -> int:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import jax
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
@@ -19,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from logvar import assembly
 from logvar.assembly import Own
 from logvar.assembly.conditioning import told_again, told_first
+from logvar.assembly.dividing import placement_for
 from logvar.assembly.parts import get, own_classes, written
 from logvar.assembly.start import Start
 from logvar.assembly.tables import Intake, numbers_per_cell, taken_in, taken_in_again
@@ -37,6 +39,8 @@ from logvar.data.windows import window_of
 from logvar.errors import LogvarError, LogvarTypeError
 from logvar.fitted import Fitted
 from logvar.fitted_methods import FittedMethods
+from logvar.processes.agreement import check_agreement
+from logvar.processes.placement import Placement, several, writes
 from logvar.recipe import CUSTOM, Recipe
 from logvar.recipe.older import unknown_setting
 from logvar.runs.adapting import recipe_from, start_from
@@ -44,6 +48,7 @@ from logvar.runs.resuming import (
     Checkpoints,
     Resume,
     data_of,
+    facts_of,
     identity,
     starting_state,
     with_checkpoints,
@@ -55,8 +60,9 @@ from logvar.storage import run_folder
 from logvar.storage.compiled import keep_compiled_programs
 from logvar.storage.files import UnfinishedFolder
 from logvar.training import optimizers, schedules
-from logvar.training.loop import Trained, Watcher, train
+from logvar.training.loop import Trained, train
 from logvar.training.pace import Pace
+from logvar.training.watching import Watcher
 from logvar.training.windowed import feed_of
 
 _LOG = logging.getLogger("logvar")
@@ -93,6 +99,9 @@ class VAE(FittedMethods, BaseEstimator):
             that reaches it; or "as-is", raw outputs as the network draws them.
         epochs: the maximum number of passes over the data.
         batch_size: examples per step.
+        shards: parts of each batch, a power of two, that are computed one by one and added in a
+            fixed order. Any number of processes that divides it then trains to the same bytes; 1
+            divides no batch. See `docs/scale.md`.
         learning_rate: a number; a schedule, such as "cosine(1e-3, warmup=5)"; or a function from
             the step to the rate.
         optimizer: "adam", "adamw", "adam-keras" or "sgd", with settings if needed, such as
@@ -108,7 +117,7 @@ class VAE(FittedMethods, BaseEstimator):
             return to the best weights, divide the learning rate by five, clip gradients to norm 1,
             and continue; at most three times.
         window: rows that are shuffled at a time: a number; "all"; or "auto", which is all of them
-            up to 1 GiB in the form that the model reads, and as many as 128 MiB hold of more. Data
+            up to 1 GiB in the form that the model reads, and as many as 64 MiB hold of more. Data
             that are read when they are needed are kept in memory as far as a window.
         match: train in the coordinates of this other scale of the log family.
         binarization: "none", "threshold", "static" or "dynamic".
@@ -161,6 +170,7 @@ class VAE(FittedMethods, BaseEstimator):
         initial_sigma="auto",
         epochs=300,
         batch_size=128,
+        shards=1,
         learning_rate=1e-3,
         optimizer="adam",
         precision="float32",
@@ -192,6 +202,7 @@ class VAE(FittedMethods, BaseEstimator):
         self.initial_sigma = initial_sigma
         self.epochs = epochs
         self.batch_size = batch_size
+        self.shards = shards
         self.learning_rate = learning_rate
         self.optimizer = optimizer
         self.precision = precision
@@ -336,8 +347,15 @@ class VAE(FittedMethods, BaseEstimator):
             tell(note)
         data = data_of(rows, validation, weight, held_out_weight, form, told, start, label)
         this = identity(recipe, data)
+        if several():
+            check_agreement(facts_of(this), Placement.of(jax.devices()))
+        placement = placement_for(
+            recipe.objective.objective, run.objective, run.model, run.plan.fixed, tell
+        )
         features = given.features
         del rows, validation, given  # the run has them as its model reads them
+        if not writes():
+            checkpoints, resume = None, False  # the first process sends its state
         state, history = starting_state(
             run, this, checkpoints, resume, tell, announce or _warn, own.classes
         )
@@ -358,7 +376,8 @@ class VAE(FittedMethods, BaseEstimator):
                 coordinates=run.coordinates,
                 state=state,
                 history=history,
-                feed=feed_of(run.rows, run.plan, run.window),
+                feed=feed_of(run.rows, run.plan, run.window, placement),
+                placement=placement,
             )
         self._wrap(Fitted.of_run(run, trained, this.data, own, features))
         self.stopped_by_ = interrupt.requested

@@ -58,20 +58,24 @@ def _where(tree: PyTree, of_module: Any, of_leaf: Any = eqx.is_inexact_array) ->
     """Return True for the leaves that `of_leaf` accepts, in the fields that `of_module` returns,
     and False for all others."""
 
-    def of_node(node: Any) -> Any:
-        if not _is_module(node):
-            return of_leaf(node)
-        nothing = jax.tree.map(lambda _: False, node)
-        children = of_module(node)
-        if not children:
-            return nothing
-        return eqx.tree_at(
-            lambda node: [getattr(node, name) for name in children],
-            nothing,
-            [_where(value, of_module, of_leaf) for value in children.values()],
-        )
+    return jax.tree.map(
+        lambda node: _of_node(node, of_module, of_leaf) if _is_module(node) else of_leaf(node),
+        tree,
+        is_leaf=_is_module,
+    )
 
-    return jax.tree.map(of_node, tree, is_leaf=_is_module)
+
+def _of_node(node: eqx.Module, of_module: Any, of_leaf: Any) -> Any:
+    """Do so for one module, rebuilt level by level: `eqx.tree_at` takes three times as long."""
+    children = of_module(node) or {}
+    fields, structure = jax.tree.flatten_with_path(node, is_leaf=lambda part: part is not node)
+    found = [
+        _where(value, of_module, of_leaf)
+        if key.name in children
+        else jax.tree.map(lambda _: False, value)
+        for (key,), value in fields
+    ]
+    return jax.tree.unflatten(structure, found)
 
 
 def _is_module(node: Any) -> bool:

@@ -1,5 +1,7 @@
-"""The command line, run as a user would: a process of its own, with good and bad input."""
+"""The command line with good and bad input; fits and interruptions in processes of their own, as users run them."""
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 
 from logvar.backend import extension
-from logvar.cli.main import Settings
+from logvar.cli.main import Settings, main
 from logvar.recipe import Recipe
 from logvar.scales.registry import REGISTRY
 
@@ -56,39 +58,35 @@ def logvar(folder, *arguments):
     )  # fmt: skip
 
 
-# Several commands of one process: importing JAX takes longer than most of them.
-SEVERAL = """
-import contextlib, io, json, sys
-from logvar.cli.main import main
-done = []
-for arguments in json.loads(sys.argv[1]):
-    sys.argv = ["logvar", *arguments]
-    code, out, errors = 0, io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+def in_this_process(folder, *commands, columns=200):
+    """What each command gives: a process of its own imports JAX, which takes longer than most of them."""
+    return [_done(folder, [str(argument) for argument in each], columns) for each in commands]
+
+
+def _done(folder, arguments, columns):
+    out, errors, code = io.StringIO(), io.StringIO(), 0
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(errors),
+    ):
+        patch.chdir(folder)
+        patch.setenv("COLUMNS", str(columns))
+        patch.setattr(sys, "argv", ["logvar", *arguments])
         try:
             main()
         except SystemExit as end:
             code = end.code or 0
-    done.append([arguments, code, out.getvalue(), errors.getvalue()])
-print(json.dumps(done))
-"""
-
-
-def in_one_process(folder, *commands, columns=200):
-    """What `logvar` of each command would give, from a single process."""
-    process = subprocess.run(
-        [sys.executable, "-c", SEVERAL, json.dumps(commands)], cwd=folder,
-        env=environment(columns), capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert process.returncode == 0, process.stderr
-    return [subprocess.CompletedProcess(*done) for done in json.loads(process.stdout)]
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), errors.getvalue())
 
 
 def test_a_row_far_out_is_scored_and_said_in_one_line(place):
     far = np.concatenate([TABLE[:3], np.full((1, 5), 1e30, np.float32)])
     np.save(place / "far.npy", far)
     few = ["runs/table", "far.npy", "--importance-samples", "3"]
-    done, evaluated = in_one_process(place, ["score", *few, "--out", "far.csv"], ["evaluate", *few])
+    done, evaluated = in_this_process(
+        place, ["score", *few, "--out", "far.csv"], ["evaluate", *few]
+    )
     assert done.returncode == 0
     (said,) = done.stderr.splitlines()
     assert said.startswith("logvar: 1 of 4 rows lie outside of what the encoder was trained on")
@@ -124,7 +122,7 @@ def test_encode_decode_reconstruct_sample_score(place):
         (("score", "runs/table", "--importance-samples", "3"), "scores.npy", (60,)),
     )
     commands = [(*arguments, "--out", out) for arguments, out, _ in cases]
-    *all_done, table = in_one_process(
+    *all_done, table = in_this_process(
         place, *commands, ("encode", "runs/table", "--out", "codes.csv")
     )
     for done, (_, out, shape) in zip(all_done, cases, strict=True):
@@ -139,7 +137,7 @@ def test_encode_decode_reconstruct_sample_score(place):
 def test_evaluate_and_report(place):
     figure = json.loads((place / "runs/table/evaluation.json").read_text())["figures"][0]
     (place / "runs/table/report.html").unlink()
-    evaluated, done = in_one_process(
+    evaluated, done = in_this_process(
         place,
         ["evaluate", "runs/table", "--importance-samples", "5"],
         ["report", str(place / "runs/table"), str(place / "table.npy")],
@@ -159,7 +157,7 @@ def test_a_runs_own_data_are_known_by_content_and_changed_data_are_refused(place
     recipe = place / "runs" / "table" / "recipe.toml"
     assert f'data = "{place / "table.npy"}"' in recipe.read_text()
     evaluate = ["evaluate", "../runs/table"]
-    own, known, given = in_one_process(
+    own, known, given = in_this_process(
         place / "copy", evaluate, [*evaluate, "other_name.npy"], [*evaluate, "table.npy"]
     )
     # The run remembers where its data are, not how that was written.
@@ -167,7 +165,7 @@ def test_a_runs_own_data_are_known_by_content_and_changed_data_are_refused(place
     assert "on 60 rows (all rows of table)" in given.stdout
     np.save(place / "table.npy", TABLE + 1)
     try:
-        (refused,) = in_one_process(place / "copy", evaluate)
+        (refused,) = in_this_process(place / "copy", evaluate)
     finally:
         np.save(place / "table.npy", TABLE)
     assert refused.returncode == 2 and "fingerprint differs" in refused.stderr
@@ -175,7 +173,7 @@ def test_a_runs_own_data_are_known_by_content_and_changed_data_are_refused(place
 
 def test_scales(place):
     """The catalogue shows whole names, in a narrow terminal too."""
-    listed, facts, wrong = in_one_process(
+    listed, facts, wrong = in_this_process(
         place, ["scales"], ["scales", "softplus"], ["scales", "softpluss"], columns=70
     )
     lines = listed.stdout.splitlines()
@@ -196,7 +194,7 @@ COMMANDS = (
 def helps(tmp_path_factory):
     folder = tmp_path_factory.mktemp("help")
     return dict(
-        zip(COMMANDS, in_one_process(folder, *([n, "--help"] for n in COMMANDS)), strict=True)
+        zip(COMMANDS, in_this_process(folder, *([n, "--help"] for n in COMMANDS)), strict=True)
     )
 
 
@@ -208,7 +206,7 @@ def test_every_command_has_help_with_an_example(name, helps):
 
 def test_doctor_describes_the_environment(place):
     """Without a run, or before what it says of one."""
-    done, nowhere, with_run, run_alone, neither = in_one_process(
+    done, nowhere, with_run, run_alone, neither = in_this_process(
         place,
         ["doctor", "--environment"],
         ["doctor", "--environment", "nowhere"],
@@ -238,7 +236,7 @@ def test_convert_writes_a_run_that_loads_and_says_what_changed(place, tmp_path):
     shutil.copytree(place / "runs" / "table", runs / "table")
     shutil.copy(place / "table.npy", tmp_path)
     names = ("table", "table-log-std")
-    done, *scored, again, wrong = in_one_process(
+    done, *scored, again, wrong = in_this_process(
         tmp_path,
         ["convert", "runs/table", "--scale", "log-std"],
         *(["score", f"runs/{name}", "--out", f"{name}-scores.npy"] for name in names),
@@ -267,7 +265,7 @@ def test_a_schedule_on_the_command_line_is_not_resumed_with_more_epochs(place):
     rate = ["--learning-rate", "cosine(1e-3, warmup=1)", "--optimizer", "sgd(momentum=0.9)"]
     fit = ["fit", "table.npy", *QUICK, *rate, "--out", "runs/cosine"]
     try:
-        first, again, more, doctor = in_one_process(
+        first, again, more, doctor = in_this_process(
             place, fit, [*fit, "--resume"], [*fit, "--resume", "--epochs", "4"],
             ["doctor", "runs/cosine"],
         )  # fmt: skip
@@ -290,6 +288,10 @@ def test_presets_set_defaults_and_flags_override_them(tmp_path):
 WRONG = ["fit", "table.npy", *QUICK, "--out", "runs/wrong"]
 BAD = {
     "unknown data": (["fit", "table.np"], "no file or folder"),
+    "unknown command": (["fitt", "digits"], "unknown command 'fitt': did you mean 'fit'"),
+    "a negative seed": (["sample", "runs/table", "--seed", "-1", "--out", "s.npy"], "--seed is -1"),
+    "no importance samples": (["score", "runs/table", "--importance-samples", "0", "--out", "s.npy"], "--importance-samples is 0"),
+    "no draws": (["sample", "runs/table", "--n", "0", "--out", "s.npy"], "--n is 0"),
     "unknown preset": (["fit", "digits", "--preset", "tutorail"], "did you mean 'tutorial'"),
     "unknown scale": (["fit", "table.npy", "--scale", "logstd"], "did you mean 'log-std'"),
     "no network": (["fit", "table.npy", "--network", "conv", "--out", "c"], "expected images"),
@@ -323,7 +325,7 @@ def refused(place):
     """What each bad command gave, and the files before and after all of them."""
     np.save(place / "narrow.npy", TABLE[:, :3])
     before = contents(place)
-    done = in_one_process(place, *(arguments for arguments, _ in BAD.values()))
+    done = in_this_process(place, *(arguments for arguments, _ in BAD.values()))
     return dict(zip(BAD, done, strict=True)), before, contents(place)
 
 
@@ -363,7 +365,8 @@ def test_an_interrupted_fit_saves_what_it_learned(place, tmp_path, number, code)
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert manifest["ended"] == "interrupted" and manifest["epochs_run"] > 3
     assert list((tmp_path / "run" / "checkpoints").glob("*/checkpoint.json"))
-    assert logvar(place, "evaluate", str(tmp_path / "run")).returncode == 0
+    (evaluated,) = in_this_process(place, ["evaluate", str(tmp_path / "run")])
+    assert evaluated.returncode == 0
 
 
 def test_a_second_run_finds_every_program_compiled(place):

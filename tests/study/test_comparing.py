@@ -15,9 +15,8 @@ from logvar.data.sources import load
 from logvar.data.sparse import sparse_rows
 from logvar.errors import LogvarError
 from logvar.recipe import Recipe
-from logvar.study.experiment import OWN, Experiment, Outcome, members_that_fit, rows_of, units
-from logvar.study.measuring import Measured
-from logvar.training.fleet.train import QUANTILES
+from logvar.study.experiment import OWN, Experiment, members_that_fit, rows_of, units
+from tests.study.untrained import untrained
 
 DIGITS = load("digits").train[:240]
 SMALL = {
@@ -276,23 +275,6 @@ def test_the_command_line_has_the_same_settings_and_defaults():
     # A schedule may give the shape of the learning rates that are compared.
     assert names == set(Recipe.settings()) - (set(OWN) - {"learning_rate"})
     assert (comparing.EPOCHS, comparing.PATIENCE) == (80, 10)
-
-
-def untrained(experiment, rows, unit, on_epoch):
-    """What a unit might have shown, without training it."""
-    on_epoch(1, 2)
-    figures = dict.fromkeys(Measured._fields, 1.0)
-    runs = [
-        {"scale": unit.scale, "arm": unit.arm, "optimizer": "adam", "learning_rate": unit.rate,
-         "seed": seed, "split": 0, "diverged": False, "diverged_at_step": 0, "ended": "finished",
-         "epochs": 1, "best_epoch": 1, "validation_elbo": -1.0} | figures
-        for seed in unit.seeds
-    ]  # fmt: skip
-    curve = [
-        {f"raw_{q:g}": 0.0 for q in QUANTILES} | {"epoch": 1, "validation_elbo": -1.0} | run
-        for run in runs
-    ]
-    return Outcome(runs, np.ones((len(runs), len(rows.test))), curve, 0.5)
 
 
 def test_the_command_compares_and_refuses(tmp_path, monkeypatch, capsys):

@@ -58,5 +58,6 @@ def build_plan(
             settings.batch_size,
             prepared,
             Precision(settings.precision),
+            settings.shards,
         ),
     )

@@ -8,12 +8,15 @@ as each other's transpose. Without that, automatic differentiation turns the sli
 padded copies of the whole (58 ms instead of 2 for one layer, measured). So forward and backward are
 slices, additions and one matrix product each, fast in a loop, and `vmap` over images or models
 makes them one larger or one batched product. `products` has a fast form for the gradient of a
-kernel, and `winograd` saves products of the larger transposed convolutions on a CPU. The same code
-runs on GPU.
+kernel, and `winograd` saves products of the larger transposed convolutions on a CPU.
+
+Other backends have fast convolutions with fast gradients, so there `lax.conv*` is used, unless
+training asks for bfloat16, which `lax` has for matrix products only (`precision`).
 Values and gradients are tested against `lax.conv_general_dilated` and `lax.conv_transpose`.
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +35,14 @@ from logvar.backend.windows import (
     transposes,
     window_of,
 )
+
+_LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+
+def _lax_is_fast() -> bool:
+    """Return whether the backend's own convolutions are used, for programs traced now."""
+    asks: Any = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+    return jax.default_backend() != "cpu" and asks in (None, "default", "highest", "float32")
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
@@ -123,6 +134,10 @@ def convolve(image: Image, kernel: Kernel, stride: int, padding: str) -> Result:
         stride: the step in both directions.
         padding: "valid" (none) or "same" (output size ⌈size / stride⌉, as TensorFlow pads).
     """
+    if _lax_is_fast():
+        return lax.conv_general_dilated(
+            image[None], kernel, (stride, stride), padding.upper(), dimension_numbers=_LAYOUT
+        )[0]
     rows, columns, channels, features = kernel.shape
     window = window_of(image.shape[:2], channels, (rows, columns), stride, padding)
     return product(gather(image, window), kernel.reshape(rows * columns * channels, features))
@@ -136,6 +151,11 @@ def convolve_transpose(image: Image, kernel: Kernel, stride: int) -> Result:
         kernel: (rows, columns, out, in), Keras' order.
         stride: the factor by which the image grows.
     """
+    if _lax_is_fast():
+        return lax.conv_transpose(
+            image[None], kernel, (stride, stride), "SAME", dimension_numbers=_LAYOUT,
+            transpose_kernel=True,
+        )[0]  # fmt: skip
     rows, columns, features, channels = kernel.shape
     size = (image.shape[0] * stride, image.shape[1] * stride)
     window = window_of(size, features, (rows, columns), stride, "same")

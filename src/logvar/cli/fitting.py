@@ -5,6 +5,8 @@ import signal
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+
 from logvar.assembly.parts import check_fit, get, specs, written
 from logvar.classifier import VAEClassifier
 from logvar.cli.console import console, counted, say
@@ -21,19 +23,21 @@ from logvar.data.table.schema import Name, Schema
 from logvar.errors import LogvarError
 from logvar.estimator import VAE
 from logvar.evaluation.summary import Evaluation
+from logvar.processes.placement import Placement, several, writes
+from logvar.processes.runtime import stop
 from logvar.recipe import Recipe
 from logvar.recipe.settings import OF_THE_SOURCE
 from logvar.report.page import write_report
 from logvar.runs.adapting import recipe_from
-from logvar.runs.resuming import Checkpoints
+from logvar.runs.resuming import Checkpoints, Resume
 from logvar.signals import leaving_unheard
 from logvar.storage import run_folder
 from logvar.storage.checkpoints import FOLDER, newest_checkpoint
 from logvar.storage.compiled import keep_compiled_programs
 from logvar.storage.files import UnfinishedFolder, write_atomically, writing
 from logvar.training import schedules
-from logvar.training.loop import EpochMetrics
 from logvar.training.progress import ProgressBar
+from logvar.training.watching import EpochMetrics
 
 
 class CheckpointFlags(NamedTuple):
@@ -65,7 +69,7 @@ def fit(
     recipe = Recipe().replace(**settings, **source).checked()
     recipe = recipe_from(_as_written(recipe))
     check_fit(specs(recipe))
-    if checkpointing.resume and _already_finished(out, recipe, choices):
+    if _finished_for_all(checkpointing.resume, out, recipe, choices):
         return
     dataset = sources.load(
         data,
@@ -77,6 +81,11 @@ def fit(
         window=recipe.training.window,
     )
     overrides = overrides_of(choices, dataset)
+    if not writes():
+        vae, _, problem = _fitted(recipe, dataset, None, checkpointing, overrides)
+        if problem is not None:
+            raise problem
+        return
     folder = UnfinishedFolder(
         out,
         overwrite=overwrite or checkpointing.resume,
@@ -107,6 +116,14 @@ def fit(
         path = folder.publish()
         say(f"run     {path}")
     say(f"report  {path / run_folder.REPORT}")
+
+
+def _finished_for_all(resume: bool, out: Path, recipe: Recipe, choices: Choices) -> bool:
+    """Return whether the run is complete, as the first process of several finds it."""
+    finished = resume and writes() and _already_finished(out, recipe, choices)
+    if several():
+        finished = bool(Placement.of(jax.devices()).told([finished])[0, 0])
+    return finished
 
 
 def _as_written(recipe: Recipe) -> Recipe:
@@ -178,12 +195,14 @@ def _has_schema(out: Path, choices: Choices) -> bool:
 def _fitted(
     recipe: Recipe,
     dataset: sources.Dataset,
-    folder: UnfinishedFolder,
+    folder: UnfinishedFolder | None,
     checkpointing: CheckpointFlags,
     overrides: dict[Name, Any] | None,
     told: list[Name] | None = None,
 ) -> tuple[VAE, list[float], BaseException | None]:
-    """Train with a progress bar.
+    """Train with a progress bar; without a folder, nothing is printed or written.
+
+    What follows training is of one process alone.
 
     `told` names columns of an AnnData object's obs; those of a table are in `overrides`.
 
@@ -192,18 +211,26 @@ def _fitted(
     """
 
     def record(metrics: EpochMetrics) -> None:
+        if folder is None:
+            return
         # For `tail -f`; the complete file is written at the end.
         path = folder.path / run_folder.METRICS
         with writing(path), open(path, "a", encoding="utf-8") as file:
             file.write(run_folder.to_json_line(metrics.as_dict()))
 
-    (folder.path / run_folder.METRICS).unlink(missing_ok=True)
-    checkpoints = Checkpoints(
-        folder.path / FOLDER,
-        checkpointing.seconds,
-        checkpointing.epochs,
-        checkpointing.changes_allowed,
-    )
+    checkpoints: Checkpoints | None = None
+    resume: Resume = False
+    if folder is None:
+        console.quiet = True
+    else:
+        (folder.path / run_folder.METRICS).unlink(missing_ok=True)
+        checkpoints = Checkpoints(
+            folder.path / FOLDER,
+            checkpointing.seconds,
+            checkpointing.epochs,
+            checkpointing.changes_allowed,
+        )
+        resume = [folder.final / FOLDER] if checkpointing.resume else False
     settings = recipe.flat()
     learns = get("objective", recipe.objective.objective).sums_out_labels
     estimator = VAEClassifier if learns else VAE
@@ -230,7 +257,7 @@ def _fitted(
                 source=_source_of(recipe, dataset),
                 announce=say,
                 checkpoints=checkpoints,
-                resume=[folder.final / FOLDER] if checkpointing.resume else False,
+                resume=resume,
             )
         except (KeyboardInterrupt, LogvarError) as error:
             ended = getattr(vae, "ended_", None)
@@ -240,6 +267,7 @@ def _fitted(
                 problem = error
             else:
                 raise
+    stop()
     say(f"{vae.ended_} after {vae.n_iter_} epochs")
     return vae, bar.epoch_seconds, problem
 

@@ -1,6 +1,7 @@
 """The ELBO of each row, and of a held-out set on the device during training."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -8,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from logvar.backend.compiling import host_int
 from logvar.backend.ops import optimized
@@ -215,14 +216,32 @@ class HeldOut(NamedTuple):
 
 
 def held_out_rows(
-    params: PyTree, static: Any, held_out: HeldOut, preparation: Preparation, seed: Int[Array, ""]
+    params: PyTree,
+    static: Any,
+    held_out: HeldOut,
+    preparation: Preparation,
+    seed: Int[Array, ""],
+    added: Callable[[PyTree], PyTree] | None = None,
+    ours: Bool[Array, "blocks"] | None = None,
 ) -> tuple[Terms, Float[Array, "blocks block latent"]]:
     """Return the mean terms over a held-out set, and the raw scale outputs of each row.
 
     One sample per row, closed-form KL, and the same noise every time, so that epochs differ only
     by the model.
+
+    Args:
+        params: the weights.
+        static: the rest of the model.
+        held_out: the rows.
+        preparation: how rows become inputs.
+        seed: of the noise.
+        added: adds the sums of several devices.
+        ours: the blocks that this device computes, if there are several.
     """
     task = _Task(eqx.combine(params, static), preparation, seed, True, 1)
+    count = jnp.sum(held_out.weight)
+    if ours is not None:
+        held_out = held_out._replace(weight=jnp.where(ours[:, None], held_out.weight, 0))
 
     def block(of_block: tuple[Batch, Array, Array, Array | None]) -> tuple[Terms, Any]:
         rows, words, weight, seen = of_block
@@ -243,5 +262,5 @@ def held_out_rows(
     # A single block always has rows, so it needs no condition.
     each = block_with_rows if len(held_out.weight) > 1 else optimized(block)
     sums, raw = lax.map(each, tuple(held_out))
-    count = jnp.sum(held_out.weight)
+    sums = sums if added is None else added(sums)
     return jax.tree.map(lambda value: jnp.sum(value, axis=0) / count, sums), raw

@@ -58,6 +58,15 @@ class Objective(eqx.Module):
         return False
 
     @property
+    def averages_rows(self) -> bool:
+        """Whether the loss is a weighted mean over the rows of losses that each know one row.
+
+        The gradient of a batch is then the weighted mean of those of its parts, so a batch can be
+        divided among devices. False is always safe.
+        """
+        return False
+
+    @property
     def sums_out_labels(self) -> bool:
         """Whether it knows of labels that are to be learned, and sums out unknown ones."""
         return False

@@ -58,6 +58,10 @@ class ELBO(Objective):
                 f"weight is gamma, elbo(capacity={self.capacity:g}, gamma={self.beta:g})"
             )
 
+    @property
+    def averages_rows(self) -> bool:
+        return not (self.free_bits or self.capacity)
+
     def __call__(
         self, model: Model, batch: Batch, noise: PyTree, moment: Moment
     ) -> tuple[Scalar, Terms]:

@@ -44,6 +44,10 @@ class ImportanceWeighted(Objective):
     def needs_reparameterization(self) -> bool:
         return self.gradient != "total"
 
+    @property
+    def averages_rows(self) -> bool:
+        return True
+
     def __call__(
         self, model: Model, batch: Batch, noise: PyTree, moment: Moment
     ) -> tuple[Scalar, Terms]:

@@ -56,6 +56,10 @@ class Labelled(Objective):
     def sums_out_labels(self) -> bool:
         return True
 
+    @property
+    def averages_rows(self) -> bool:
+        return True
+
     def __call__(
         self, model: Model, batch: Batch, noise: PyTree, moment: Moment
     ) -> tuple[Scalar, Terms]:

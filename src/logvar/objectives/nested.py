@@ -48,6 +48,10 @@ class MultiplyImportanceWeighted(_OfSeveralBounds):
         inner: K.
     """
 
+    @property
+    def averages_rows(self) -> bool:
+        return True
+
     def __call__(
         self, model: Model, batch: Batch, noise: PyTree, moment: Moment
     ) -> tuple[Scalar, Terms]:
@@ -67,6 +71,10 @@ class PartlyImportanceWeighted(_OfSeveralBounds):
         outer: M.
         inner: K.
     """
+
+    @property
+    def averages_rows(self) -> bool:
+        return True
 
     def __call__(
         self, model: Model, batch: Batch, noise: PyTree, moment: Moment
@@ -95,6 +103,10 @@ class CombinedImportanceWeighted(Objective):
         0.5, help="the share of the ELBO; the rest is IWAE", at_least=0, at_most=1
     )
     samples: int = samples_setting(10)
+
+    @property
+    def averages_rows(self) -> bool:
+        return True
 
     def __call__(
         self, model: Model, batch: Batch, noise: PyTree, moment: Moment

@@ -45,6 +45,10 @@ class Renyi(Objective):
                 f"samples={self.samples}), or another alpha"
             )
 
+    @property
+    def averages_rows(self) -> bool:
+        return True
+
     def __call__(
         self, model: Model, batch: Batch, noise: PyTree, moment: Moment
     ) -> tuple[Scalar, Terms]:

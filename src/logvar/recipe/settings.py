@@ -68,6 +68,11 @@ class TrainingSettings:
 
     epochs: Annotated[int, "the maximum number of passes over the data"] = 300
     batch_size: Annotated[int, "examples per step"] = 128
+    shards: Annotated[
+        int,
+        "parts of a batch that are added in a fixed order, so that any number of processes that "
+        "divides them ends in the same bytes: a power of two",
+    ] = 1
     learning_rate: Annotated[
         float | str, "a number, or a schedule such as 'cosine(1e-3, warmup=5)'"
     ] = 1e-3
@@ -89,7 +94,7 @@ class TrainingSettings:
     ] = "stop"
     window: Annotated[
         int | str,
-        "rows shuffled at a time: a number, all, or auto (all up to 1 GiB, of more 128 MiB)",
+        "rows shuffled at a time: a number, all, or auto (all up to 1 GiB, of more 64 MiB)",
     ] = "auto"
     match: Annotated[str, "train in the coordinates of this other scale of the log family"] = ""
     random_state: Annotated[int, "seed of everything random"] = 0
@@ -185,6 +190,14 @@ class Recipe:
             if not low <= values[name] <= high:
                 limit = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
                 raise LogvarError(f"{name} is {values[name]!r}: expected {limit}")
+        shards, batch_size = values["shards"], values["batch_size"]
+        if shards < 1 or shards & (shards - 1):
+            raise LogvarError(f"shards is {shards}: expected a power of two, such as 8")
+        if batch_size % shards:
+            raise LogvarError(
+                f"batch_size {batch_size} does not divide into {shards} shards: use a multiple of "
+                f"{shards}, such as batch_size={-(-batch_size // shards) * shards}"
+            )
         rate = values["learning_rate"]
         if not isinstance(rate, str) and not 0 < rate < math.inf:
             raise LogvarError(f"learning_rate is {rate!r}: expected a positive number")

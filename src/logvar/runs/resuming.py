@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import equinox as eqx
+import jax
 import numpy as np
 
+import logvar
 from logvar.assembly import Run
 from logvar.assembly.parts import Classes, without_unused, written
 from logvar.assembly.start import Start
@@ -29,8 +31,8 @@ from logvar.storage.checkpoints import (
 from logvar.storage.environment import changes, environment
 from logvar.training.checkpointing import CheckpointWatcher
 from logvar.training.extras import initial_extras
-from logvar.training.loop import EpochMetrics, Watcher
 from logvar.training.state import TrainState, initial_state
+from logvar.training.watching import EpochMetrics, Watcher
 
 Tell = Callable[[str], None]
 Resume = bool | Sequence[str | os.PathLike]
@@ -89,6 +91,13 @@ def identity(recipe: Recipe, data: dict[str, Any]) -> Identity:
     # As JSON returns it: tuples become lists.
     plain = {k: list(v) if isinstance(v, tuple) else v for k, v in recipe.flat().items()}
     return Identity(plain, data, environment())
+
+
+def facts_of(this: Identity) -> dict[str, Any]:
+    """Return what all processes of a run must have alike; they may read its data by other paths."""
+    recipe = {name: value for name, value in this.recipe.items() if name != "data"}
+    versions = {"logvar": logvar.__version__, "jax": jax.__version__}
+    return {"version": versions, "data": this.data, "recipe": recipe}
 
 
 def starting_state(

@@ -23,7 +23,7 @@ from logvar.study.arms import ARMS, AS_IS, MATCHED, first_raw, start_arm
 from logvar.study.measuring import Measured, measure
 from logvar.training.extras import initial_extras
 from logvar.training.fleet.members import Member
-from logvar.training.fleet.train import TrainedMember, train_fleet
+from logvar.training.fleet.train import TrainedMember, shares_for, train_fleet
 from logvar.training.schedules import Length
 from logvar.training.state import initial_state, partition
 from logvar.training.step import Epoch, Hyper, Keys, Task, step
@@ -34,7 +34,7 @@ MEMORY = 2 * 1024**3
 """The bytes that a fleet may take, by an upper bound."""
 OWN = (
     "scale", "learning_rate", "random_state", "initial_sigma", "match", "validation_fraction",
-    "on_divergence", "from_run", "window",
+    "on_divergence", "from_run", "window", "shards",
 )  # fmt: skip
 """Settings that the experiment sets itself."""
 
@@ -158,6 +158,9 @@ class Unit:
     rate: float
     number: int
     seeds: tuple[int, ...]
+    shares: int
+    """The equal parts of its fleet (`fleet.train.shares_for`). They are part of the plan, because
+    the last bits depend on their number, and a worker has another number of cores."""
 
     @property
     def name(self) -> str:
@@ -183,7 +186,8 @@ def units(experiment: Experiment, X: SomeRows, test: SomeRows | None) -> Iterato
             for arm in experiment.arms_of(scale):
                 for rate in experiment.learning_rates:
                     for part, seeds in enumerate(parts):
-                        yield Unit(number, scale, arm, rate, part, tuple(map(int, seeds)))
+                        own = tuple(map(int, seeds))
+                        yield Unit(number, scale, arm, rate, part, own, shares_for(len(own)))
 
 
 def run_unit(
@@ -214,6 +218,7 @@ def run_unit(
         held_out(shared),
         shared.objective,
         shared.plan,
+        shares=unit.shares,
         on_epoch=on_epoch,
     )
     seconds = time.perf_counter() - started

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
+from logvar.backend.sparse import as_arrays
 from logvar.data.examples import Examples, examples_of
 from logvar.data.preparation import Preparation
 from logvar.distributions.multivariate import StandardNormal
@@ -96,7 +97,7 @@ def measure(
         objective,
         preparation,
         analytic_kl,
-        jax.tree.map(jnp.asarray, rows.stored[:ROWS]),
+        jax.tree.map(jnp.asarray, as_arrays(rows.stored[:ROWS])),
         jnp.asarray(rows.words[:ROWS]),
         jnp.asarray(seed, jnp.int32),  # an array, so that another seed compiles nothing
     )
@@ -157,7 +158,9 @@ def _gradients(
         raw = code["raw"]
         draws = jax.vmap(lambda e: jax.grad(loss)(raw, code, x, e))(eps)
         average = jax.grad(lambda r: jnp.mean(jax.vmap(lambda e: loss(r, code, x, e))(eps)))
-        bends = jax.vmap(lambda basis: jnp.vdot(jax.jvp(average, (raw,), (basis,))[1], basis))
+        # Twice in reverse, because convolutions define no forward derivative.
+        _, transposed = jax.vjp(average, raw)
+        bends = jax.vmap(lambda basis: jnp.vdot(transposed(basis)[0], basis))
         return jnp.var(draws, axis=0, ddof=1), bends(jnp.eye(len(raw)))
 
     noise, curvature = jax.vmap(of_row)(codes, x, eps)

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable, Sequence
 
-from logvar.training.loop import EpochMetrics, Watcher
 from logvar.training.state import TrainState
+from logvar.training.watching import EpochMetrics, Watcher
 
 Save = Callable[[TrainState, list[EpochMetrics]], None]
 

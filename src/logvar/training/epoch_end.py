@@ -6,18 +6,22 @@ single values to the host took a fifth of each epoch when fitting digits.
 """
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from logvar.backend.compiling import compiled
+from logvar.backend.compiling import Compiled, compiled
 from logvar.data.preparation import Preparation
 from logvar.evaluation.elbo import HeldOut, held_out_rows
 from logvar.models.base import Model, Terms
+from logvar.processes.placement import AXIS, SAME, Placement
 from logvar.training.state import Totals, TrainState, partition
 
 
@@ -71,12 +75,17 @@ def with_best_kept(
     )
 
 
-def _end_epoch(end: EpochEnd, state: TrainState) -> tuple[TrainState, EpochSummary]:
+def _end_epoch(
+    end: EpochEnd,
+    state: TrainState,
+    added: Callable[[PyTree], PyTree] | None = None,
+    ours: Bool[Array, "blocks"] | None = None,
+) -> tuple[TrainState, EpochSummary]:
     totals, validation = state.totals, None
     state = with_fitted_noise(state, end.static, True)
     if end.held_out is not None:
         validation, _ = held_out_rows(
-            state.evaluated, end.static, end.held_out, end.preparation, end.seed
+            state.evaluated, end.static, end.held_out, end.preparation, end.seed, added, ours
         )
         better = validation.elbo > state.best_elbo
         state = with_best_kept(state, validation.elbo, better, end.number)
@@ -87,3 +96,23 @@ def _end_epoch(end: EpochEnd, state: TrainState) -> tuple[TrainState, EpochSumma
 
 end_epoch = compiled(_end_epoch, donate=True)
 """Return the state at the start of the next epoch, and this epoch's results for the host."""
+
+
+@functools.cache
+def end_epoch_on(placement: Placement) -> Compiled:
+    """Return `end_epoch` for several devices, each of which evaluates some of the held-out blocks.
+
+    All others add 0 to a block's sums, so these are those of one device to the bit.
+    """
+
+    def of_device(end: EpochEnd, state: TrainState) -> tuple[TrainState, EpochSummary]:
+        if end.held_out is None:
+            return _end_epoch(end, state)
+        blocks = jnp.arange(len(end.held_out.weight))
+        ours = blocks % placement.parts == lax.axis_index(AXIS)
+        return _end_epoch(end, state, functools.partial(lax.psum, axis_name=AXIS), ours)
+
+    def end_epoch_together(end: EpochEnd, state: TrainState) -> tuple[TrainState, EpochSummary]:
+        return placement.on_each_device(of_device, (end, state), SAME)
+
+    return compiled(end_epoch_together, donate=True)

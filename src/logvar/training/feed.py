@@ -19,6 +19,7 @@ from logvar.backend.compiling import host_int
 from logvar.data.examples import Examples
 from logvar.data.order import epoch_order, padded
 from logvar.models.batch import Batch
+from logvar.processes.placement import Placement
 from logvar.training.step import Epoch
 
 _BYTES_PER_SPAN = 2**24
@@ -67,25 +68,41 @@ class Cut(Protocol):
         """Return stored rows in memory, with their labels and weights."""
 
 
-def on_device(examples: Examples) -> Batch:
-    """Move training rows to the device, padded so that similar numbers share a compiled program."""
-    return jax.device_put(jax.tree.map(padded, examples.training))
+def on_device(examples: Examples, placement: Placement | None = None) -> Batch:
+    """Move training rows to the device, padded so that similar numbers share a compiled program.
+
+    With a placement, all of its devices get all rows.
+    """
+    rows = jax.tree.map(padded, examples.training)
+    return jax.device_put(rows) if placement is None else placement.everywhere(rows)
 
 
 class Resident:
-    """All rows on the device, visited in the order of a permutation."""
+    """All rows on the device, visited in the order of a permutation.
 
-    def __init__(self, examples: Examples, batch_size: int, seed: int):
+    Args:
+        examples: the training rows.
+        batch_size: the number of rows of a step.
+        seed: of the order.
+        placement: the devices, if there are several.
+    """
+
+    def __init__(
+        self, examples: Examples, batch_size: int, seed: int, placement: Placement | None = None
+    ):
         self._examples = examples
         self._batch_size = batch_size
         self._seed = seed
-        self._placed = on_device(examples)
+        self._placed = on_device(examples, placement)
+        self._placement = placement
         self.rows = len(examples)
         self.steps = -(-self.rows // batch_size)
 
     def spans(self, number: int, first: int) -> Generator[Span, None, None]:
         """Yield the rest of the epoch as one span."""
         order: Any = epoch_order(self.rows, self._batch_size, self._seed, number)
+        if self._placement is not None:
+            order = self._placement.cut(self._placement.mine(order.reshape(-1, self._batch_size)))
         yield Span(
             Epoch(self._placed, order, host_int(self.rows), host_int(number)), first, self.steps
         )
@@ -106,11 +123,18 @@ class Streamed:
         batch_size: the number of rows of a step.
         visits: the order of each epoch.
         bytes_per_span: about how much is moved to the device at once.
+        placement: the devices, if there are several; a process reads the rows of its own alone.
     """
 
     def __init__(
-        self, source: Cut, batch_size: int, visits: Visits, bytes_per_span: int = _BYTES_PER_SPAN
+        self,
+        source: Cut,
+        batch_size: int,
+        visits: Visits,
+        bytes_per_span: int = _BYTES_PER_SPAN,
+        placement: Placement | None = None,
     ):
+        self._placement = placement
         self._source = source
         self._batch_size = batch_size
         self._visits = visits
@@ -142,10 +166,17 @@ class Streamed:
         start = first
         for rows in self._spans_of_rows(number, first, self._steps_per_span):
             stop = start + -(-len(rows) // self._batch_size)
-            cut = jax.device_put(self._source.cut(self._filled(rows, self._steps_per_span)))
+            cut = self._placed(self._filled(rows, self._steps_per_span))
             epoch = Epoch(cut, None, host_int(self.rows), host_int(number), host_int(start))
             yield Span(epoch, start, stop)
             start = stop
+
+    def _placed(self, rows: np.ndarray) -> Batch:
+        """Read the rows of a span and move them to the device, or to each its part of them."""
+        if self._placement is None:
+            return jax.device_put(self._source.cut(rows))
+        mine = self._placement.mine(rows.reshape(-1, self._batch_size))
+        return self._placement.cut(self._source.cut(mine))
 
     def _spans_of_rows(
         self, number: int, first: int, steps: int

@@ -5,15 +5,15 @@ No files, clocks or signals here: they reach the loop through a `Watcher`.
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from logvar.backend.compiling import compiled, host_float, host_int
+from logvar.backend.compiling import Compiled, compiled, host_float, host_int
 from logvar.backend.sparse import Rows
 from logvar.data.examples import Examples, examples_of
 from logvar.evaluation.elbo import HeldOut
@@ -21,15 +21,17 @@ from logvar.evaluation.noise import fit_noise
 from logvar.models.base import Terms
 from logvar.models.vae import VAEModel
 from logvar.objectives import Objective
+from logvar.processes.placement import Placement, local, several
 from logvar.training.divergence.diagnosis import Diagnosis, diagnose
 from logvar.training.divergence.rescue import remedy, rescued, under_its_scale
-from logvar.training.epoch_end import EpochEnd, end_epoch
+from logvar.training.epoch_end import EpochEnd, end_epoch, end_epoch_on
 from logvar.training.extras import initial_extras
 from logvar.training.feed import Feed, Resident
 from logvar.training.optimizers import Rule
 from logvar.training.schedules import Length, Rates, Schedule
 from logvar.training.state import TrainState, initial_state, partition
-from logvar.training.step import Chunk, Epoch, Fixed, Hyper, Task, run_chunk
+from logvar.training.step import Chunk, Epoch, Fixed, Hyper, Task, run_chunk, run_chunk_on
+from logvar.training.watching import EpochMetrics, Together, Watcher
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,45 +65,6 @@ class Plan:
 
 
 @dataclasses.dataclass(frozen=True)
-class EpochMetrics:
-    """One line of metrics.jsonl: means in nats per example at β = 1, and no clocks."""
-
-    epoch: int
-    step: int
-    loss: float
-    train: dict[str, float]
-    validation: dict[str, float] | None
-    best_epoch: int
-    rescues: int
-    """Rescues so far."""
-    learning_rate: float | None = None
-    """The rate of the epoch's last step, if the schedule changes it."""
-
-    def as_dict(self) -> dict[str, Any]:
-        line = dataclasses.asdict(self)
-        if self.learning_rate is None:
-            del line["learning_rate"]
-        return line
-
-
-@runtime_checkable
-class Watcher(Protocol):
-    """Observes and controls the loop from outside: progress, files, signals."""
-
-    def chunk_steps(self) -> int:
-        """Return how many steps to run before asking again; this never changes a result."""
-
-    def on_chunk(self, epoch: int, done: int, of: int, state: TrainState) -> None:
-        """Called after each chunk with the number of steps of the epoch done so far."""
-
-    def on_epoch(self, metrics: EpochMetrics, state: TrainState) -> None:
-        """Called after each epoch."""
-
-    def stop_requested(self) -> bool:
-        """Return whether the user asked to stop; called between chunks."""
-
-
-@dataclasses.dataclass(frozen=True)
 class Trained:
     """The result of training."""
 
@@ -129,6 +92,7 @@ def train(
     state: TrainState | None = None,
     history: Sequence[EpochMetrics] = (),
     feed: Feed | None = None,
+    placement: Placement | None = None,
 ) -> Trained:
     """Train a model from the start, or from a saved state and the epochs before it.
 
@@ -143,16 +107,24 @@ def train(
         state: a saved state to continue from.
         history: the epochs before it.
         feed: how the training rows reach the device; by default all of them are there.
+        placement: the devices that each compute a part of every batch; by default it is one. All
+            processes start from the state of the first.
     """
     extras, averages = initial_extras(objective, model.latent_dim, plan.seed), plan.averages
     if state is None:
         state = initial_state(model, plan.optimizer, coordinates, extras, averages)
+    programs = Programs.on(placement)
+    if placement is not None:
+        state = placement.of_the_first(state)
+        watcher = Together(watcher, placement) if several() else watcher
     model, state, coordinates = under_its_scale(model, state, coordinates)
     examples = examples_of(rows)
-    feed = feed or Resident(examples, plan.fixed.batch_size, plan.seed)
+    feed = feed or Resident(examples, plan.fixed.batch_size, plan.seed, placement)
     length = Length(plan.epochs, feed.steps)
     task = _task(model, objective, coordinates, plan, state, length)
+    placed = programs.of(task)
     held_out = None if validation is None or not len(validation) else HeldOut.of(validation)
+    held_out = programs.place(held_out)
     history = list(history)
     ended, diagnosis, rescues = "finished", None, []
 
@@ -161,9 +133,10 @@ def train(
         if _should_stop_early(plan, held_out, state, index):
             ended = "stopped early"
             break
-        state, stopped = _run_epoch(task, feed, index, state, first_step, watcher)
+        state, stopped = _run_epoch(programs, placed, feed, index, state, first_step, watcher)
         first_step = 0
         if int(state.failed_step) >= 0:
+            state = programs.local(state)
             diagnosis = _diagnosis(state, feed, task)
             if int(state.rescues) >= plan.rescues:
                 ended = "not finite"
@@ -174,23 +147,60 @@ def train(
                 state, task.static, plan.optimizer, coordinates, first, extras, bound=bound
             )
             model, state, coordinates = under_its_scale(model, state, coordinates)
+            state = programs.place(state)
             task, diagnosis = _task(model, objective, coordinates, plan, state, length), None
+            placed = programs.of(task)
             continue
         if stopped:
             ended = "interrupted"
             break
-        metrics, state = _finish_epoch(index + 1, state, task, held_out, plan)
+        metrics, state = _finish_epoch(programs, index + 1, state, placed, held_out, plan)
         history.append(metrics)
         watcher.on_epoch(metrics, state)
         index += 1
 
+    state = programs.local(state)
     best = _best_model(model, state, held_out)
     best = fit_noise(best, examples, plan.fixed.preparation, plan.seed)
     return Trained(best, state, history, ended, diagnosis, rescues)
 
 
+class Programs(NamedTuple):
+    """The compiled programs of training for one device or for several."""
+
+    run_chunk: Compiled
+    end_epoch: Compiled
+    place: Callable[[PyTree], PyTree]
+    """Moves arrays that are alike in all processes to where the programs take them."""
+    local: Callable[[PyTree], PyTree]
+    """Moves arrays of the programs back to this process alone."""
+    devices: int
+
+    @classmethod
+    def on(cls, placement: Placement | None) -> "Programs":
+        """Return those of a placement, or those of one device."""
+        if placement is None:
+            return cls(run_chunk, end_epoch, _unmoved, _unmoved, 1)
+        of_several = run_chunk_on(placement), end_epoch_on(placement)
+        return cls(*of_several, placement.everywhere, local, placement.parts)
+
+    def of(self, task: Task) -> Task:
+        """Return a task as the programs take it."""
+        return self.place(task._replace(fixed=task.fixed._replace(devices=self.devices)))
+
+
+def _unmoved(tree: PyTree) -> PyTree:
+    return tree
+
+
 def _run_epoch(
-    task: Task, feed: Feed, number: int, state: TrainState, first: int, watcher: Watcher
+    programs: Programs,
+    task: Task,
+    feed: Feed,
+    number: int,
+    state: TrainState,
+    first: int,
+    watcher: Watcher,
 ) -> tuple[TrainState, bool]:
     """Run the rest of an epoch in chunks; return whether the user asked to stop before its end."""
     with contextlib.closing(feed.spans(number, first)) as spans:
@@ -199,7 +209,7 @@ def _run_epoch(
                 if watcher.stop_requested():
                     return state, True
                 stop = min(t + watcher.chunk_steps(), end)
-                state = run_chunk(Chunk(task, epoch, host_int(t), host_int(stop)), state)
+                state = programs.run_chunk(Chunk(task, epoch, host_int(t), host_int(stop)), state)
                 t = stop
                 watcher.on_chunk(number + 1, t, feed.steps, state)
             if int(state.failed_step) >= 0:
@@ -236,18 +246,23 @@ def _diagnosis(state: TrainState, feed: Feed, task: Task) -> Diagnosis:
 
 
 def _finish_epoch(
-    epoch: int, state: TrainState, task: Task, held_out: HeldOut | None, plan: Plan
+    programs: Programs,
+    epoch: int,
+    state: TrainState,
+    task: Task,
+    held_out: HeldOut | None,
+    plan: Plan,
 ) -> tuple[EpochMetrics, TrainState]:
     """Evaluate the held-out set, keep the best weights, and reset the totals."""
     end = EpochEnd(
         task.static,
-        plan.fixed.preparation,
+        task.fixed.preparation,
         held_out,
         keeps_last=plan.rescues > 0,
         seed=host_int(plan.seed),
         number=host_int(epoch),
     )
-    state, summary = end_epoch(end, state)
+    state, summary = programs.end_epoch(end, state)
     totals, validation = jax.device_get(summary)
     means = jax.tree.map(lambda total: total / float(totals.count), totals.terms)
     metrics = EpochMetrics(

@@ -3,8 +3,8 @@
 import time
 
 from logvar.signals import Interrupt
-from logvar.training.loop import EpochMetrics
 from logvar.training.state import TrainState
+from logvar.training.watching import EpochMetrics
 
 _SECONDS_PER_CHUNK = 0.25
 _LONGEST_CHUNK = 1_000_000

@@ -7,9 +7,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from logvar.training.loop import EpochMetrics, summarize
+from logvar.training.loop import summarize
 from logvar.training.pace import Pace
 from logvar.training.state import TrainState
+from logvar.training.watching import EpochMetrics
 
 
 class ProgressBar(Pace):

@@ -15,18 +15,20 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, Int32, PRNGKeyArray, PyTree
 
-from logvar.backend.compiling import compiled
+from logvar.backend.compiling import Compiled, compiled
 from logvar.backend.ops import global_norm, optimized
 from logvar.backend.precision import Precision, in_training
 from logvar.data.preparation import Preparation
 from logvar.models.base import Terms
 from logvar.models.batch import Batch
 from logvar.objectives import Moment, Objective
-from logvar.randomness import Purpose, noise, stream
+from logvar.processes.placement import CUT, SAME, Placement
+from logvar.randomness import Purpose, stream
 from logvar.training.averaging import averaged_weights
 from logvar.training.extras import updated
 from logvar.training.optimizers import Rule, StepScalars
 from logvar.training.schedules import Rates
+from logvar.training.sharding import WHOLE, Drawing, Part, mean_over_parts, part_of_this_device
 from logvar.training.state import Totals, TrainState
 
 
@@ -49,6 +51,15 @@ class Fixed(NamedTuple):
     preparation: Preparation
     precision: Precision = Precision.FLOAT32
     """Precision of the networks' products, forward and backward."""
+    shards: int = 1
+    """The parts of a batch that are added in a fixed order; 1 divides no batch."""
+    devices: int = 1
+    """The devices that each compute an equal part of every batch."""
+
+    @property
+    def rows_per_device(self) -> int:
+        """The rows of a batch that one device computes."""
+        return self.batch_size // self.devices
 
 
 class Epoch(NamedTuple):
@@ -107,12 +118,20 @@ def step(state: TrainState, batch: Batch, keys: Keys, task: Task, position: Epoc
         task: objective, optimizer and the rest.
         position: the epoch that the step belongs to.
     """
-    static, _, optimizer, coordinates, hyper, _ = task
-    loss = loss_function(static, batch, state.step, keys, task, position)
-
+    static, _, optimizer, coordinates, hyper, fixed = task
     own = None if state.extras is None else state.extras.weights
-    differentiated = optimized(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
-    (value, terms), (gradient, of_extras) = differentiated(state.params, own)
+
+    def mean_of(rows: Batch, part: Part) -> PyTree:
+        loss = loss_function(static, rows, state.step, keys, task, position, part)
+        differentiated = optimized(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
+        return differentiated(state.params, own)
+
+    if fixed.shards == fixed.devices == 1:
+        found, count = mean_of(batch, WHOLE), jnp.sum(batch.weights)
+    else:
+        zero = jnp.minimum(position.n, 0)
+        found, count = mean_over_parts(mean_of, batch, fixed.shards, fixed.devices, zero)
+    (value, terms), (gradient, of_extras) = found
     norm = global_norm(jax.tree.leaves(gradient), jax.tree.leaves(coordinates))
     # A failed member of a fleet keeps its state while the others continue.
     finite = jnp.isfinite(value) & jnp.isfinite(norm) & (state.failed_step < 0)
@@ -132,7 +151,6 @@ def step(state: TrainState, batch: Batch, keys: Keys, task: Task, position: Epoc
         assert hyper.average is not None  # a run that keeps an average says how
         average = averaged_weights(average, params, hyper.average, state.step, finite)
 
-    count = jnp.sum(batch.weights)
     totals = Totals(
         jax.tree.map(lambda total, mean: total + mean * count, state.totals.terms, terms),
         state.totals.loss + value * count,
@@ -153,16 +171,24 @@ def step(state: TrainState, batch: Batch, keys: Keys, task: Task, position: Epoc
 
 
 def loss_function(
-    static: Any, batch: Batch, steps: Int[Array, ""], keys: Keys, task: Task, position: Epoch
+    static: Any,
+    batch: Batch,
+    steps: Int[Array, ""],
+    keys: Keys,
+    task: Task,
+    position: Epoch,
+    part: Part = WHOLE,
 ) -> Callable[[PyTree, PyTree], tuple[Array, Terms]]:
-    """Return the loss of a step as a function of the weights and of the objective's own: a step
-    differentiates it, and a diagnosis repeats it."""
+    """Return the loss of a step, or of a part of its batch, as a function of the weights and of the
+    objective's own: a step differentiates it, and a diagnosis repeats it."""
     fixed, objective = task.fixed, task.objective
-    batch = fixed.preparation.batch(batch, keys.binarization)
+    drawing = drawing_of(static, objective, fixed)
+    batch, eps = drawing.of(batch, keys.binarization, keys.noise, part)
+    own_key = keys.objective
+    if part.of > 1:
+        own_key = jax.random.fold_in(own_key, part.index)
     steps_per_epoch = (position.n + fixed.batch_size - 1) // fixed.batch_size
-    moment = Moment(steps, position.number, position.n, steps_per_epoch, keys.objective)
-    like = static.noise_like()  # reads no weights
-    eps = noise(like, keys.noise, (fixed.batch_size, objective.samples))
+    moment = Moment(steps, position.number, position.n, steps_per_epoch, own_key)
 
     def loss(params: PyTree, extras: PyTree) -> tuple[Array, Terms]:
         model = in_training(eqx.combine(params, static), fixed.precision)
@@ -171,12 +197,30 @@ def loss_function(
     return loss
 
 
+def drawing_of(static: Any, objective: Objective, fixed: Fixed) -> Drawing:
+    """Return how the random numbers of a run's batches are drawn."""
+    # `noise_like` reads no weights.
+    return Drawing(fixed.preparation, static.noise_like(), objective.samples, fixed.shards)
+
+
 def batch_at(
-    epoch: Epoch, order: Int32[Array, "padded"] | None, t: Int[Array, ""], size: int
+    epoch: Epoch,
+    order: Int32[Array, "padded"] | None,
+    t: Int[Array, ""],
+    size: int,
+    part: Part = WHOLE,
 ) -> Batch:
-    """Return the rows of step t in the given order, with their weights; padding has weight 0."""
-    first = t * size
-    start = first if epoch.first is None else (t - epoch.first) * size
+    """Return the rows of step t in the given order, with their weights; padding has weight 0.
+
+    Args:
+        epoch: the rows of a part of each batch.
+        order: theirs.
+        t: the step.
+        size: the number of rows of the part.
+        part: which part it is.
+    """
+    first = (t * part.of + part.index) * size
+    start = (t if epoch.first is None else t - epoch.first) * size
     if order is None:
         cut = functools.partial(lax.dynamic_slice_in_dim, start_index=start, slice_size=size)
         batch = jax.tree.map(cut, epoch.rows)
@@ -200,7 +244,7 @@ class Chunk(NamedTuple):
 def take_steps(chunk: Chunk, state: TrainState) -> TrainState:
     """Take the steps of a chunk in one loop, up to the first that fails."""
     task, epoch, start, stop = chunk
-    batch_size = task.fixed.batch_size
+    size, part = task.fixed.rows_per_device, part_of_this_device(task.fixed.devices)
     keys = Keys.of_epoch(task.hyper.seed, epoch.number)
 
     def unfinished(carry: tuple[Array, TrainState]) -> Array:
@@ -209,7 +253,7 @@ def take_steps(chunk: Chunk, state: TrainState) -> TrainState:
 
     def body(carry: tuple[Array, TrainState]) -> tuple[Array, TrainState]:
         t, state = carry
-        batch = batch_at(epoch, epoch.order, t, batch_size)
+        batch = batch_at(epoch, epoch.order, t, size, part)
         state = step(state, batch, keys.at(t), task, epoch)
         return t + 1, state
 
@@ -218,3 +262,19 @@ def take_steps(chunk: Chunk, state: TrainState) -> TrainState:
 
 run_chunk = compiled(take_steps, donate=True)
 """`take_steps`, compiled. The state is donated: its memory is reused for the result."""
+
+
+@functools.cache
+def run_chunk_on(placement: Placement) -> Compiled:
+    """Return `run_chunk` for several devices, each of which computes a part of every batch.
+
+    Rows without an order are cut, one part for each device; with an order, all devices have all
+    rows, and the order is cut.
+    """
+
+    def take_steps_together(chunk: Chunk, state: TrainState) -> TrainState:
+        rows = CUT if chunk.epoch.order is None else SAME
+        specs = Chunk(SAME, Epoch(rows, CUT, SAME, SAME, SAME), SAME, SAME)  # type: ignore[arg-type]
+        return placement.on_each_device(take_steps, (chunk, state), (specs, SAME))
+
+    return compiled(take_steps_together, donate=True)

@@ -7,21 +7,29 @@ from jaxtyping import Int
 
 from logvar.backend.streamed import StreamedRows
 from logvar.data.examples import Examples
-from logvar.data.order import aligned
+from logvar.data.order import aligned, taken
 from logvar.data.windows import Order, Window
 from logvar.models.batch import Batch
+from logvar.processes.placement import Placement, several
 from logvar.training.feed import Feed, Streamed
 from logvar.training.loop import Plan
 
 
-def feed_of(examples: Examples, plan: Plan, window: Window | None) -> Feed | None:
-    """Return the feed of a run; None if all of its rows are shuffled at once, in memory."""
+def feed_of(
+    examples: Examples, plan: Plan, window: Window | None, placement: Placement | None = None
+) -> Feed | None:
+    """Return the feed of a run; None if all of its rows are shuffled at once, in memory.
+
+    One of several processes reads the rows of its own devices alone.
+    """
     n, streamed = len(examples), isinstance(examples.values, StreamedRows)
     if not streamed and (window is None or window.is_all_of(n)):
         return None
     order = Order(n, plan.seed, n if window is None else window.rows)
-    visited = WindowsAhead(examples, order) if streamed else InMemory(examples, order)
-    return Streamed(visited, plan.fixed.batch_size, visited.visits)
+    visited: InMemory | WindowsAhead = InMemory(examples, order)
+    if streamed:
+        visited = Picked(examples, order) if several() else WindowsAhead(examples, order)
+    return Streamed(visited, plan.fixed.batch_size, visited.visits, placement=placement)
 
 
 class InMemory:
@@ -43,6 +51,20 @@ class InMemory:
         for window in range(order.window_at(epoch, position), order.windows):
             start = order.bounds(epoch, window)[0]
             yield order.of_window(epoch, window)[max(0, position - start) :]
+
+
+class Picked(InMemory):
+    """Rows that are read by their numbers, a span at a time: some of each window."""
+
+    def cut(self, rows: Int[np.ndarray, "some"]) -> Batch:
+        """Read some rows, each once and in the order of the data."""
+        numbers, places = np.unique(rows, return_inverse=True)
+        rest = self._examples
+        return Batch(
+            taken(np.asarray(rest.values[numbers]), places),
+            None,
+            *(None if x is None else x[rows] for x in (rest.condition, rest.label, rest.weight)),
+        )
 
 
 class WindowsAhead:

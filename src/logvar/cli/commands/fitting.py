@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import tyro
 
 from logvar.cli.arguments import ComparedSettings, Data, DataDir, Settings, Source
+from logvar.cli.commands.several import ALONE, Several
 from logvar.cli.lists import numbers, top_level_commas
 from logvar.data.paths import check_readable, stem
 from logvar.recipe import PRESETS, Recipe
@@ -43,26 +44,29 @@ def fit_from(shown: Any) -> Any:
         ] = 0,
         data_dir: DataDir = None,
         importance_samples: Annotated[int, tyro.conf.arg(help="for the final likelihood")] = 100,
+        several: tyro.conf.OmitArgPrefixes[Several] = ALONE,
     ) -> None:
         """Fit a VAE and write a run folder with a report.
 
         Of a table, the kind of each column is found and printed; --kind, --drop, --id, --label and
         --schema change it. Example: logvar fit adult.csv --drop fnlwgt --out runs/adult
         """
-        chosen = dataclasses.asdict(settings) | source.images
+        chosen = several.settings(dataclasses.asdict(settings)) | source.images
         # Errors in the arguments are reported before JAX is imported.
         Recipe().replace(**chosen).checked()
         check_readable(data)
         choices = source.choices()
-        from logvar.cli import fitting
+        with several.joined():
+            from logvar.cli import fitting
 
-        folder = out or Path("runs") / (stem(data) or "data")
-        checkpointing = fitting.CheckpointFlags(
-            resume, allow_changes, checkpoint_seconds, checkpoint_epochs
-        )
-        fitting.fit(
-            data, chosen, folder, overwrite, data_dir, importance_samples, checkpointing, choices
-        )
+            folder = out or Path("runs") / (stem(data) or "data")
+            checkpointing = fitting.CheckpointFlags(
+                resume, allow_changes, checkpoint_seconds, checkpoint_epochs
+            )
+            fitting.fit(
+                data, chosen, folder, overwrite, data_dir, importance_samples, checkpointing,
+                choices,
+            )  # fmt: skip
 
     return fit
 
@@ -92,6 +96,14 @@ def compare(
         Path | None, tyro.conf.arg(metavar="DIR", help="the folder; default runs/compare-DATA")
     ] = None,
     overwrite: Annotated[bool, tyro.conf.arg(help="replace an earlier comparison there")] = False,
+    jobs: Annotated[
+        int | None,
+        tyro.conf.arg(metavar="N", help="fleets that train at a time, in processes; -1: all cores"),
+    ] = None,
+    backend: Annotated[
+        str | None,
+        tyro.conf.arg(metavar="NAME", help="what runs them: loky (this machine), dask or ray"),
+    ] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Compare scales on DATA: verdicts with intervals, a table of runs, a report.
@@ -108,6 +120,8 @@ def compare(
         "level": level,
         "splits": splits,
         "importance_samples": importance_samples,
+        "n_jobs": jobs,
+        "backend": backend,
     }
     recipe = dataclasses.asdict(settings)
     Recipe().replace(**recipe).checked()  # before JAX is imported

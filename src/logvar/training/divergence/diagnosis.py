@@ -20,9 +20,9 @@ from logvar.likelihoods.noise import ObservationNoise
 from logvar.models.batch import Batch
 from logvar.models.vae import VAEModel
 from logvar.objectives.base import Drawn
-from logvar.randomness import noise as noise_for
+from logvar.training.sharding import WHOLE
 from logvar.training.state import TrainState
-from logvar.training.step import Epoch, Keys, Task, loss_function
+from logvar.training.step import Epoch, Keys, Task, drawing_of, loss_function
 
 _FAR, _APART = 20, 100
 """An input counts as bad data beyond `_FAR` standard deviations, if it is also more than `_APART`
@@ -118,13 +118,14 @@ def _quantities(
 def _computed(
     state: TrainState, batch: Batch, epoch: Epoch, t: Array, task: Task
 ) -> tuple[tuple[Array, ...], PyTree]:
-    fixed, samples = task.fixed, task.objective.samples
+    fixed = task.fixed
     keys = Keys.of_epoch(task.hyper.seed, epoch.number).at(t)
-    x = dataclasses.replace(fixed.preparation.batch(batch, keys.binarization), weight=None)
+    drawing = drawing_of(task.static, task.objective, fixed)
+    drawn, eps = drawing.of(batch, keys.binarization, keys.noise, WHOLE)
+    x = dataclasses.replace(drawn, weight=None)
 
     def forward(params: PyTree) -> tuple[Array, ...]:
         model: VAEModel = in_training(eqx.combine(params, task.static), fixed.precision)
-        eps = noise_for(model.noise_like(), keys.noise, (fixed.batch_size, samples))
         drawn = Drawn.of(model, x, eps)
         prior = model.prior_given()
         trace = jax.vmap(lambda e, c, n: model.trace(e, c, n, prior))

@@ -32,10 +32,11 @@ from logvar.models.vae import VAEModel
 from logvar.objectives import Objective
 from logvar.training.feed import on_device
 from logvar.training.fleet.members import FleetChunk, Member, assembled, run_all
-from logvar.training.loop import Plan, Watcher
+from logvar.training.loop import Plan
 from logvar.training.pace import Pace
 from logvar.training.schedules import Length
 from logvar.training.step import Epoch
+from logvar.training.watching import Watcher
 
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 
@@ -78,7 +79,8 @@ def train_fleet(
         objective: shared.
         plan: epochs, patience, optimizer, schedule and what a step is compiled for. Each member
             has its own seed and learning rate; the schedule gives the shape of the rate.
-        shares: equal parts that train in parallel, each in a thread; by default `shares_for`.
+        shares: equal parts, each in a thread, of which one per core trains at a time; by default
+            `shares_for`. The last bits depend on their number, not on the number of cores.
         pace: makes a watcher for each share, which sets the length of its chunks.
         on_epoch: called from those threads with each epoch that a share has finished and the
             number of members still training.
@@ -93,7 +95,7 @@ def train_fleet(
         share, watching = members[index * size :][:size], _Watching(index, pace(), together)
         return _train_share(share, placed, len(rows), objective, plan, watching)
 
-    with ThreadPoolExecutor(shares) as pool:
+    with ThreadPoolExecutor(min(shares, cores())) as pool:
         try:
             raised = list(pool.map(train, range(shares)))
         except BaseException:

@@ -1,0 +1,79 @@
+"""What the training loop tells and asks from outside, in one process and in several."""
+
+import dataclasses
+from typing import Any, Protocol, runtime_checkable
+
+from logvar.processes.placement import Placement
+from logvar.training.state import TrainState
+
+
+@dataclasses.dataclass(frozen=True)
+class EpochMetrics:
+    """One line of metrics.jsonl: means in nats per example at β = 1, and no clocks."""
+
+    epoch: int
+    step: int
+    loss: float
+    train: dict[str, float]
+    validation: dict[str, float] | None
+    best_epoch: int
+    rescues: int
+    """Rescues so far."""
+    learning_rate: float | None = None
+    """The rate of the epoch's last step, if the schedule changes it."""
+
+    def as_dict(self) -> dict[str, Any]:
+        line = dataclasses.asdict(self)
+        if self.learning_rate is None:
+            del line["learning_rate"]
+        return line
+
+
+@runtime_checkable
+class Watcher(Protocol):
+    """Observes and controls the loop from outside: progress, files, signals."""
+
+    def chunk_steps(self) -> int:
+        """Return how many steps to run before asking again; this never changes a result."""
+
+    def on_chunk(self, epoch: int, done: int, of: int, state: TrainState) -> None:
+        """Called after each chunk with the number of steps of the epoch done so far."""
+
+    def on_epoch(self, metrics: EpochMetrics, state: TrainState) -> None:
+        """Called after each epoch."""
+
+    def stop_requested(self) -> bool:
+        """Return whether the user asked to stop; called between chunks."""
+
+
+class Together:
+    """Asks the watcher of one of several processes, and does what all of them have agreed on.
+
+    Each step waits for the others, so all processes must take the same ones. How many are taken at
+    once is said by the first process; a signal to any of them stops all.
+
+    Args:
+        watcher: of this process.
+        placement: the devices of all processes.
+    """
+
+    def __init__(self, watcher: Watcher, placement: Placement):
+        self._watcher = watcher
+        self._placement = placement
+        self._steps = 1
+
+    def stop_requested(self) -> bool:
+        """Return whether any process is asked to stop; called before each `chunk_steps`."""
+        mine = int(self._watcher.stop_requested()), self._watcher.chunk_steps()
+        told = self._placement.told(mine)
+        self._steps = int(told[0, 1])
+        return bool(told[:, 0].any())
+
+    def chunk_steps(self) -> int:
+        return self._steps
+
+    def on_chunk(self, epoch: int, done: int, of: int, state: TrainState) -> None:
+        self._watcher.on_chunk(epoch, done, of, state)
+
+    def on_epoch(self, metrics: EpochMetrics, state: TrainState) -> None:
+        self._watcher.on_epoch(metrics, state)
