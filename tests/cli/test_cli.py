@@ -299,7 +299,7 @@ BAD = {
     "not a run": (["evaluate", "runs"], "has no manifest.json"),
     "wrong ending": (["encode", "runs/table", "--out", "codes.txt"], "expected .npy, .csv"),
     "no such folder": (["encode", "runs/table", "--out", "x/codes.npy"], "does not exist"),
-    "wrong features": (["encode", "runs/table", "narrow.npy", "--out", "codes.npy"], "X has 3 features"),
+    "wrong features": (["encode", "runs/table", "narrow.npy", "--out", "codes.npy"], "narrow.npy has 3 features"),
     "an existing run": (["fit", "table.npy", *QUICK, "--out", "runs/table"], "already exists"),
     "unwritable": (["fit", "table.npy", *QUICK, "--out", "/proc/x/run"], "cannot write"),
     "unknown flag": (["fit", "table.npy", "--latentdim", "3"], "latent-dim"),
