@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from logvar.backend.streamed import StreamedRows, blocks, passing_over
-from logvar.data.streamed import is_streamed, streamed_rows
 from logvar.data.standardization import Standardization
+from logvar.data.streamed import is_streamed, streamed_rows
 from logvar.errors import LogvarError
 
 X = np.random.default_rng(0).normal(size=(23, 3)).astype(np.float32)
