@@ -59,9 +59,7 @@ def one_of(index: int, number: int, port: int) -> None:
 def collectives(number: int = 2) -> None:
     port = free_port()
     command = [sys.executable, __file__, "one"]
-    started = [
-        subprocess.Popen([*command, str(i), str(number), str(port)]) for i in range(number)
-    ]
+    started = [subprocess.Popen([*command, str(i), str(number), str(port)]) for i in range(number)]
     for process in started:
         process.wait()
 

@@ -51,7 +51,9 @@ def main() -> None:
             different = same(place, "whole", out)
             lines = len(errors.strip().splitlines())
             failures += bool(different) or lines > 1
-            print(f"kill {kill} of process {victim}: {different or 'the same bytes'}, {lines} lines")
+            print(
+                f"kill {kill} of process {victim}: {different or 'the same bytes'}, {lines} lines"
+            )
     print(f"{chosen.kills - failures} of {chosen.kills} went on to the same bytes")
     print(f"slowest end after the kill: {slowest:.1f} s")
     sys.exit(failures)
