@@ -61,6 +61,7 @@ crash: .venv/tested
 	$(RUN) -m tests.crash.fuzz --mutations 2000
 	$(RUN) -m tests.crash.fuzz_files --mutations 2000
 	$(RUN) -m tests.crash.divergence
+	$(RUN) -m tests.crash.processes --kills 20
 
 # Needs MNIST: in LOGVAR_DATA, or `make bench LOGVAR_DATA=folder`.
 bench: .venv/tested benchmarks/.venv/peers

@@ -22,7 +22,7 @@ from logvar.training.fleet.train import shares_for, train_fleet
 from logvar.training.loop import train
 from logvar.training.pace import Pace
 from logvar.training.step import Chunk, Epoch, run_chunk
-from products import alone, kernels_of_step, products_of_step
+from products import alone, kernels_of_step, products_of_step, task_of
 from run import SIZES, WIDTHS
 
 MLP = {

@@ -121,7 +121,7 @@ def worker(case: str, where: str, number: int) -> dict:
         return work(f"{where}/x.parquet", steps=number, epochs=1, likelihood="auto")
     if case == "flat":
         return work(Made(number), steps=3000, epochs=1000, window=50_000)
-    window = 128 * 2**20 // (4 * FEATURES)
+    window = len(np.load(f"{where}/x.npy", mmap_mode="r")) // 4
     chosen = {"resident": "all", "windows": window, "streamed": window}[case]
     source = f"{where}/x.npy"
     return work(source if case == "streamed" else np.load(source), epochs=number, window=chosen)

@@ -154,7 +154,7 @@ def test_a_condition_beside_cells_is_asked_for(told, given, message):
     ("where", "message"),
     [
         ({"plann": "pro"}, "unknown column 'plann': did you mean 'plan'"),
-        ({"plan": "Pro"}, "unknown level of 'plan' 'Pro': did you mean 'pro'"),
+        ({"plan": "Pro"}, "column 'plan' has no level 'Pro': did you mean 'pro'"),
         ({"id": "case 3"}, "column 'id' is not modelled .identifier."),
         ({"visits": ">4"}, "ranges are not supported"),
         ({"visits": "2..4"}, "ranges are not supported"),

@@ -117,7 +117,7 @@ class VAE(FittedMethods, BaseEstimator):
             return to the best weights, divide the learning rate by five, clip gradients to norm 1,
             and continue; at most three times.
         window: rows that are shuffled at a time: a number; "all"; or "auto", which is all of them
-            up to 1 GiB in the form that the model reads, and as many as 128 MiB hold of more. Data
+            up to 1 GiB in the form that the model reads, and as many as 64 MiB hold of more. Data
             that are read when they are needed are kept in memory as far as a window.
         match: train in the coordinates of this other scale of the log family.
         binarization: "none", "threshold", "static" or "dynamic".

@@ -265,7 +265,10 @@ class Fitted:
             LogvarError: it is not known which are, because no table was fitted by its columns.
         """
         if not isinstance(self.units, TableUnits):
-            raise LogvarError("missing=True goes with a table under likelihood 'mixed'")
+            raise LogvarError(
+                "missing=True (--missing) leaves cells out as a table's columns do: this model was "
+                "fitted on an array, or under another likelihood than 'mixed'; leave it out"
+            )
         drawn = self.units.holes.drawing(seed)
         return lambda cells: np.where(drawn(len(cells)), np.nan, cells)
 

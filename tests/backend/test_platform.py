@@ -85,7 +85,7 @@ def test_threads_and_turns_are_for_a_cpu_alone(monkeypatch):
 
 
 def test_bfloat16_keeps_the_products_that_can_be_asked_for():
-    network = ImageDecoder((8, 8, 1), 2, 64, key=jax.random.key(0))
+    network = ImageDecoder((8, 8, 1), (8, 8, 1), 2, key=jax.random.key(0))
     with platform("gpu"):
         for precision, convolutions in ((Precision.FLOAT32, True), (Precision.BFLOAT16, False)):
             inside = TrainingNetwork(network, precision)

@@ -288,6 +288,10 @@ def test_presets_set_defaults_and_flags_override_them(tmp_path):
 WRONG = ["fit", "table.npy", *QUICK, "--out", "runs/wrong"]
 BAD = {
     "unknown data": (["fit", "table.np"], "no file or folder"),
+    "unknown command": (["fitt", "digits"], "unknown command 'fitt': did you mean 'fit'"),
+    "a negative seed": (["sample", "runs/table", "--seed", "-1", "--out", "s.npy"], "--seed is -1"),
+    "no importance samples": (["score", "runs/table", "--importance-samples", "0", "--out", "s.npy"], "--importance-samples is 0"),
+    "no draws": (["sample", "runs/table", "--n", "0", "--out", "s.npy"], "--n is 0"),
     "unknown preset": (["fit", "digits", "--preset", "tutorail"], "did you mean 'tutorial'"),
     "unknown scale": (["fit", "table.npy", "--scale", "logstd"], "did you mean 'log-std'"),
     "no network": (["fit", "table.npy", "--network", "conv", "--out", "c"], "expected images"),
@@ -295,7 +299,7 @@ BAD = {
     "not a run": (["evaluate", "runs"], "has no manifest.json"),
     "wrong ending": (["encode", "runs/table", "--out", "codes.txt"], "expected .npy, .csv"),
     "no such folder": (["encode", "runs/table", "--out", "x/codes.npy"], "does not exist"),
-    "wrong features": (["encode", "runs/table", "narrow.npy", "--out", "codes.npy"], "X has 3 features"),
+    "wrong features": (["encode", "runs/table", "narrow.npy", "--out", "codes.npy"], "narrow.npy has 3 features"),
     "an existing run": (["fit", "table.npy", *QUICK, "--out", "runs/table"], "already exists"),
     "unwritable": (["fit", "table.npy", *QUICK, "--out", "/proc/x/run"], "cannot write"),
     "unknown flag": (["fit", "table.npy", "--latentdim", "3"], "latent-dim"),

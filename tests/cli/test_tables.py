@@ -270,7 +270,7 @@ def test_samples_have_the_given_cells(place):
     ("where", "message"),
     [
         ("sexx=F", "unknown column 'sexx': did you mean 'sex'"),
-        ("sex=G", "unknown level of 'sex' 'G'"),
+        ("sex=G", "column 'sex' has no level 'G'"),
         ("plan=pro", "unknown level of 'plan' 'pro': Known: basic"),
         ("group=x", "column 'group' is not modelled (label)"),
         ("sex", "--where 'sex' cannot be read at 'sex': expected NAME=VALUE"),

@@ -194,7 +194,10 @@ def test_a_new_batch_is_added_to_a_run_of_cells(told):
         (["score", "run", "without.h5ad"], "without.h5ad has no column 'batch' in obs"),
         (["score", "run", "new.h5ad"], "has the level 'third' at row 0 (60 such cells), which"),
         (["fit", "cells.h5ad", "--condition", "donor"], "no column 'donor' in obs"),
-        (["fit", "cells.h5ad", "--condition", "kind"], "no value in row 0, column 'kind'"),
+        (
+            ["fit", "cells.h5ad", "--condition", "kind", "--likelihood", "poisson"],
+            "no value in row 0, column 'kind'",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

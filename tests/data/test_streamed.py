@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from logvar.backend.streamed import StreamedRows, blocks, passing_over
+from logvar.data.standardization import Standardization
 from logvar.data.streamed import is_streamed, streamed_rows
 from logvar.errors import LogvarError
 
@@ -162,3 +163,14 @@ def test_arrays_and_frames_are_not_streamed():
     for X_in_memory in (X, X.tolist(), pd.DataFrame(X), sp.csr_matrix(X), {"a": [1, 2]}, "a.csv"):
         assert not is_streamed(X_in_memory)
     assert isinstance(streamed_rows(X), StreamedRows)
+
+
+def test_training_rows_are_standardized_to_the_same_bytes_again():
+    rng = np.random.default_rng(0)
+    plain = rng.normal(size=(90, 5)).astype(np.float32) * 3 + 7
+    huge = 3.4e38 * rng.choice([-1, 1], (90, 2)).astype(np.float32)
+    for rows in (plain, np.where(plain > 9, np.nan, plain), huge, plain.astype(np.float64) * 1e9,
+                 rng.integers(0, 256, (90, 3, 3, 1)).astype(np.uint8)):  # fmt: skip
+        units = Standardization.of_rows(rows[:60])
+        seen = units.seen(rows)
+        assert seen.tobytes() == units.to_model(rows)[0].tobytes() and seen.dtype == np.float32

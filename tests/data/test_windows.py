@@ -87,12 +87,12 @@ def test_a_window_depends_on_the_data_alone():
     few = np.zeros((10, 4), np.float32)
     assert window_of("auto", few).is_all_of(10) and window_of("all", few).is_all_of(10)
     large = StreamedRows(Shaped((3_000_000, 784), np.dtype(np.uint8)))
-    assert window_of("auto", large) == (2**27 // 784, 2**26 // 784)
+    assert window_of("auto", large) == (2**26 // 784, 2**25 // 784)
     assert window_of("all", large).is_all_of(len(large))
     numbers = StreamedRows(Shaped((3_000_000, 10), np.dtype(np.float64)))
     assert window_of("auto", numbers).is_all_of(3_000_000)  # 120 MB as float32
     assert window_of("auto", numbers, 6).is_all_of(3_000_000)
-    assert window_of("auto", StreamedRows(Shaped((10**7, 10), np.dtype(float))), 6).rows == 559_240
+    assert window_of("auto", StreamedRows(Shaped((10**7, 10), np.dtype(float))), 6).rows == 279_620
     for wrong in ("some", 0, -3):
         with pytest.raises(LogvarError, match="window is"):
             window_of(wrong, few)

@@ -165,3 +165,21 @@ def test_it_resumes_to_the_same_bytes(tmp_path):
 def test_without_a_condition_it_is_refused_in_one_line():
     with pytest.raises(logvar.LogvarError, match=r"prior 'conditional' depends .*--condition NAME"):
         logvar.VAE(**SETTINGS, prior="conditional", epochs=1).fit(X[:50])
+
+
+def test_a_learned_label_is_a_condition():
+    """p(z | y) of each label; without a label, E[x | z] weighs each by p(y | z)."""
+    some = X[:200]
+    model = logvar.VAEClassifier(
+        **SETTINGS | {"learning_rate": 0.1}, prior="conditional", epochs=2, validation_fraction=0
+    ).fit(some, LEVEL[:200])
+    assert np.isfinite(model.score_samples(some[:10], 5)).all()
+    Z = np.linspace(-2, 2, 6, dtype=np.float32)[:, None]
+    p = [model.model_.prior.given(1, None, np.eye(3, dtype=np.float32)[j]) for j in range(3)]
+    density = [stats.norm.pdf(Z[:, 0], float(q.mean[0]), float(q.each.sigma[0])) for q in p]
+    share = np.stack(density, 1) * model.class_prior_
+    share /= share.sum(1, keepdims=True)
+    assert np.abs(share - model.class_prior_).max() > 0.02
+    each = np.stack([model.inverse_transform(Z, label=j) for j in range(3)], 1)
+    expected = (share[..., None] * each).sum(1)
+    np.testing.assert_allclose(model.inverse_transform(Z), expected, rtol=1e-4, atol=1e-4)

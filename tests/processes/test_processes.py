@@ -13,7 +13,7 @@ import pytest
 from tests.cases import slow
 
 SETTINGS = [
-    "--latent-dim", "2", "--network", "mlp(hidden=[8])", "--likelihood", "bernoulli", "--binarization", "dynamic",
+    "--latent-dim", "2", "--network", "mlp(hidden=[8])", "--likelihood", "normal",
     "--batch-size", "16", "--shards", "4", "--patience", "0", "--importance-samples", "2",
 ]  # fmt: skip
 FINAL = ("weights.safetensors", "metrics.jsonl", "evaluation.json", "recipe.toml")

@@ -27,8 +27,8 @@ def main() -> None:
             Placement.of(used) if len(used) > 1 else None
         )
         vae = logvar.VAE(
-            latent_dim=2, network="mlp(hidden=[8])", likelihood="bernoulli",
-            binarization="dynamic", epochs=2, patience=0, batch_size=16, shards=shards,
+            latent_dim=2, network="mlp(hidden=[8])", likelihood="normal",
+            epochs=2, patience=0, batch_size=16, shards=shards,
             window=window or "all",
         ).fit(rows, announce=lambda line: None, sample_weight=np.arange(1, 91) / 45)  # fmt: skip
         weights = [

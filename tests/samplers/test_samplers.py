@@ -104,7 +104,7 @@ def test_they_are_saved_and_loaded(vae, tmp_path):
     with pytest.raises(logvar.LogvarError, match="its hash differs"):
         logvar.load(tmp_path / "run")
     marker = arrays.with_name("sampler.json")
-    marker.write_text(json.dumps({"sampler": "two-stage"}))
+    marker.write_text(json.dumps({"sampler": "two-stage", "hashes": {}}))
     with pytest.raises(logvar.LogvarError, match="does not describe sampler 'mixture'"):
         logvar.load(tmp_path / "run")
 

@@ -8,7 +8,6 @@ dates, integers, constants, holes in skewed columns) is modelled by `mixed`.
 import contextlib
 import dataclasses
 import datetime
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -35,6 +34,7 @@ from logvar.data.table.large import (
     large_table,
     sampled_table,
 )
+from logvar.data.table.naming import named_alike, named_by_place
 from logvar.data.table.schema import NUMBERS, Column, Schema, as_conditions, schema_given
 from logvar.data.table.units import FIELDS
 from logvar.data.windows import ALL, bytes_per_row, window_for, window_of
@@ -300,9 +300,9 @@ def taken_in_again(
     table = as_table(X, name)
     unnamed = table.names == tuple(range(len(table.names)))
     if unnamed and set(table.names) != set(form.schema.names):
-        table = _renamed(table, form.schema, name)
+        table = named_by_place(table, form.schema, name)
     else:
-        table = _spelled_alike(table, form.schema)
+        table = named_alike(table, form.schema)
     return Intake(_cells(table, form.schema, name), form, table)
 
 
@@ -377,26 +377,6 @@ def _array_of(X: Any, name: str) -> np.ndarray:
     table = as_table(X, name)
     columns = [Column(each, "real") for each in table.names if each not in table.row_labels]
     return _cells(table, Schema(tuple(columns)), name)
-
-
-def _renamed(table: Table, schema: Schema, name: str) -> Table:
-    if len(table.names) != len(schema):
-        raise LogvarError(
-            f"{name} has {len(table.names)} features, but VAE is expecting {len(schema)} features "
-            f"as input ({', '.join(str(n) for n in schema.names[:5])} …): give the same columns"
-        )
-    return dataclasses.replace(table, names=schema.names)
-
-
-def _spelled_alike(table: Table, schema: Schema) -> Table:
-    """Return the table with names as the schema writes them: 2019 for "2019", "age" for " age"."""
-    texts = [str(name).strip() for name in table.names]
-    times, own = Counter(texts), {str(name).strip(): name for name in schema.names}
-    names = tuple(
-        name if name in schema.names or times[text] > 1 else own.get(text, name)
-        for text, name in zip(texts, table.names, strict=True)
-    )
-    return table if names == table.names else dataclasses.replace(table, names=names)
 
 
 def _cells(table: Table, schema: Schema, name: str) -> np.ndarray:

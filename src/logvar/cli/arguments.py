@@ -131,7 +131,7 @@ ComparedSettings = _flags(
     "ComparedSettings",
     (
         "scale", "random_state", "initial_sigma", "match", "validation_fraction",
-        "on_divergence", "from_run", "window",
+        "on_divergence", "from_run", "window", "shards",
     ),
 )  # fmt: skip
 

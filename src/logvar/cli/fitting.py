@@ -268,7 +268,7 @@ def _fitted(
             else:
                 raise
     stop()
-    say(f"{vae.ended_} after {vae.n_iter_} epochs")
+    say(f"{vae.ended_} after {counted(vae.n_iter_, 'epoch')}")
     return vae, bar.epoch_seconds, problem
 
 

@@ -130,7 +130,7 @@ def given_for(fitted: Fitted, rows: Some, name: str = "X") -> Intake:
         name: what messages call them.
     """
     given = fitted.take_in(rows, name)
-    return given._replace(rows=fitting(given.rows, fitted.shape))
+    return given._replace(rows=fitting(given.rows, fitted.shape, name))
 
 
 def halves_of(dataset: Dataset, fitted: Fitted) -> Halves:

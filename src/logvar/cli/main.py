@@ -18,7 +18,7 @@ from logvar.cli.commands.fitting import compare, fit_from
 from logvar.cli.commands.judging import doctor, evaluate, report
 from logvar.cli.commands.outliers import outliers
 from logvar.cli.commands.results import decode, encode, impute, predict, reconstruct, sample, score
-from logvar.cli.terminal import refuse_removed, warnings_in_one_line
+from logvar.cli.terminal import refuse_removed, refuse_unknown, warnings_in_one_line
 from logvar.errors import LogvarError
 from logvar.signals import leaving_unheard, unwinding
 
@@ -32,10 +32,12 @@ def main() -> None:
         refuse_removed(sys.argv[1:])
         app = tyro.extras.SubcommandApp()
         fit = fit_from(defaults() if sys.argv[1:2] == ["fit"] else Settings())
-        for command in (
+        commands = (
             fit, evaluate, encode, decode, reconstruct, sample, predict, score, outliers, impute,
             convert, report, doctor, parts, scales, compare,
-        ):  # fmt: skip
+        )  # fmt: skip
+        refuse_unknown(sys.argv[1:], [command.__name__ for command in commands])
+        for command in commands:
             app.command(command)
         with unwinding(), leaving_unheard(harmless=lambda: True), warnings_in_one_line():
             app.cli(

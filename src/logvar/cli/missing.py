@@ -13,7 +13,7 @@ from logvar.cli.blocks import Block, over_blocks
 from logvar.cli.console import counted, say
 from logvar.cli.inputs import all_rows
 from logvar.cli.outputs import Examples, Numbers, numbered, refuse_its_data
-from logvar.cli.results import opened
+from logvar.cli.results import check_seed, opened
 from logvar.data.table.schema import Name
 from logvar.errors import LogvarError
 from logvar.explaining import OddCell
@@ -33,6 +33,8 @@ def score(
     importance_samples: int,
 ) -> None:
     """Write each row's log-likelihood beside its identifiers, and its oddest cells if asked."""
+    if importance_samples < 1:
+        raise LogvarError(f"--importance-samples is {importance_samples}: expected at least 1")
     vae = opened(run, out, data)
     fitted = vae.fitted_
     if explain:
@@ -68,6 +70,7 @@ def impute(
         raise LogvarError(
             f"--draws is {draws} and --samples {samples}: expected at least 0 and at least 1"
         )
+    check_seed(seed)
     outs = numbered(out, draws) if draws else [out]
     for path in outs:
         refuse_its_data(path, data)

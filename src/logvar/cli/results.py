@@ -99,6 +99,7 @@ def sample(
     """
     vae = opened(run, out, None)
     draws_of(n, "--n")
+    check_seed(seed)
     mean = pictures.check_images(vae, out) or mean
     if label is not None and (where or sampler != "prior"):
         raise LogvarError("--label goes with neither --where nor --from: give one of them")
@@ -134,6 +135,16 @@ def _write_draws(vae: VAE, out: Path, n: int, drawn: Callable[[int], Any], what:
     with Examples(vae, out, n, what=what) as file:
         for start, stop in spans(n, rows_at_once(each)):
             file.append(drawn(stop - start))
+
+
+def check_seed(seed: int | None) -> None:
+    """Check a seed that a flag gives.
+
+    Raises:
+        LogvarError: it is negative or too large.
+    """
+    if seed is not None and not 0 <= seed < 2**31:
+        raise LogvarError(f"--seed is {seed}: expected an integer from 0 to 2147483647")
 
 
 def _condition(vae: VAE, texts: Mapping[str, str]) -> dict[str, Any]:

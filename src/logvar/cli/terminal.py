@@ -7,12 +7,17 @@ import contextlib
 import itertools
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from logvar.data.paths import check_readable
-from logvar.errors import FewEffectiveSamples, LogvarError, OutsideTrainingRange
+from logvar.errors import (
+    FewEffectiveSamples,
+    LogvarError,
+    OutsideTrainingRange,
+    unknown_name,
+)
 from logvar.recipe.older import MOVED, spelled
 from logvar.storage.run_folder import check_finished
 
@@ -30,6 +35,12 @@ def refuse_removed(arguments: list[str]) -> None:
         value = "false" if flag.startswith("--no-") else value or ", ".join(following)
         part, text = spelled(name, value or "…")
         raise LogvarError(f"{flag} is a setting of the {part}: write --{part} {text!r}")
+
+
+def refuse_unknown(arguments: list[str], commands: Iterable[str]) -> None:
+    """Answer a command that does not exist with the nearest one that does."""
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in commands:
+        raise unknown_name("command", arguments[0], commands)
 
 
 def check_given(run: Path, data: str | None = None) -> None:

@@ -135,6 +135,8 @@ class _InUnits:
     units: Units
 
     def __call__(self, rows: np.ndarray, where: Where) -> np.ndarray:
+        if isinstance(self.units, Standardization):
+            return self.units.seen(rows)
         found = in_units(rows, self.units, keyed=False).values
         assert isinstance(found, np.ndarray)
         return found

@@ -3,12 +3,13 @@
 Importing JAX takes seconds, and a mistyped path should be reported before that.
 """
 
+import difflib
 import glob
 import os
 import re
 from pathlib import Path
 
-from logvar.errors import LogvarError, unknown_name
+from logvar.errors import LogvarError
 
 BUILT_IN = ("digits", "mnist", "shapes")
 TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", ".arrow", ".feather")
@@ -32,8 +33,9 @@ def check_readable(source: str) -> None:
             check_readable(str(one))
         return
     if not path.exists():
-        error = unknown_name("data", source, BUILT_IN)
-        raise LogvarError(f"{error}; and no file or folder {source} exists")
+        near = difflib.get_close_matches(source, BUILT_IN, n=1, cutoff=0.5)
+        built_in = f"did you mean {near[0]!r}?" if near else f"built in are {', '.join(BUILT_IN)}"
+        raise LogvarError(f"no file or folder {source} exists: check the path; {built_in}")
     if path.stat().st_size == 0:
         raise LogvarError(f"{path} is empty (0 bytes): expected a table or array with rows")
     if not ending(path, READABLE):

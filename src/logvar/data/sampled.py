@@ -12,7 +12,7 @@ from logvar.randomness import Purpose, host_stream
 
 ENOUGH = 2**18
 """Rows of a sample, unless their cells are too many."""
-_CELLS = 2**23
+_CELLS = 2**22
 
 
 def sampled_rows(n: int, cells: int, seed: int) -> Int[np.ndarray, "some"]:

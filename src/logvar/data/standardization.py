@@ -27,6 +27,8 @@ _FLOAT32_RESOLVES = 2.0**14
 _LARGEST = 1e30
 """float32 holds numbers up to this with room to spare."""
 
+_NUMBERS_IN_CACHE = 2**15
+
 Feature = Float[np.ndarray, "*shape"]
 
 
@@ -178,6 +180,29 @@ class Standardization:
             actual.append(moved[found])
             start += len(block)
         return seen, np.concatenate(outside), np.concatenate(actual)
+
+    def seen(self, rows: np.ndarray) -> Float[np.ndarray, "..."]:
+        """Return the encoder's input alone, with the bytes that `to_model` gives it: for training
+        rows, which are converted again whenever they are read."""
+        flat, width = rows.reshape(len(rows), -1), max(1, self.shift.size)
+        shift, factor, low, high = (
+            getattr(self, name).reshape(-1) for name in ("shift", "factor", "low", "high")
+        )
+        # Differences and quotients of float32 and of these stay within float64.
+        tame = np.abs(shift).max() < 1e150 and factor.min() > 1e-150
+        if rows.dtype == np.float64 or not tame:
+            return self.to_model(rows)[0]
+        found = aligned(flat.shape, np.float32)
+        size = max(1, _NUMBERS_IN_CACHE // width)
+        wide = np.empty((size, width))
+        for start in range(0, len(flat), size):
+            block = flat[start : start + size]
+            moved = wide[: len(block)]
+            np.subtract(block, shift, out=moved)
+            np.divide(moved, factor, out=moved)
+            np.clip(moved, low, high, out=moved)
+            found[start : start + size] = moved
+        return found.reshape(rows.shape)
 
     def to_user(self, values: np.ndarray) -> np.ndarray:
         """Return standardized values in the data's own units, rounded once, to `dtype`."""

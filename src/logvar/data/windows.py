@@ -23,9 +23,9 @@ from logvar.randomness import Purpose, host_stream
 AUTO, ALL = "auto", "all"
 WHOLE = 2**30
 """Up to this many bytes, in the form that a model reads, "auto" shuffles all rows at once."""
-AT_A_TIME = 2**27
+AT_A_TIME = 2**26
 """Of more, it shuffles as many as this many bytes hold."""
-HELD_OUT = 2**26
+HELD_OUT = 2**25
 """Where not all rows are shuffled at once, at most this many bytes of rows are held out."""
 BLOCKS = 64
 """Blocks in a window: each reads from a different place."""
@@ -48,7 +48,7 @@ def window_of(setting: int | str, rows: Rows, numbers_per_cell: int = 1) -> Wind
 
     Args:
         setting: a number of rows, "all", or "auto": all rows if they have at most 1 GiB in the form
-            that the model reads, otherwise as many as 128 MiB hold.
+            that the model reads, otherwise as many as 64 MiB hold.
         rows: all rows, with those that will be held out.
         numbers_per_cell: how many float32 a model reads for each cell that is not a pixel.
 

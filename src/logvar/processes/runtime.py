@@ -65,6 +65,17 @@ def _number(name: str) -> int | None:
     return int(text)
 
 
+def compute_as_two() -> None:
+    """Let the CPU of this process be two devices, before anything is computed on it.
+
+    XLA compiles programs of one device by other rules than those of several, and they round
+    differently; two devices in one process end in the bytes of two processes.
+    """
+    import jax
+
+    jax.config.update("jax_num_cpu_devices", 2)
+
+
 def launched() -> bool:
     """Return whether another process of logvar started this one and speaks for it."""
     return LAUNCHED in os.environ

@@ -94,7 +94,7 @@ class TrainingSettings:
     ] = "stop"
     window: Annotated[
         int | str,
-        "rows shuffled at a time: a number, all, or auto (all up to 1 GiB, of more 128 MiB)",
+        "rows shuffled at a time: a number, all, or auto (all up to 1 GiB, of more 64 MiB)",
     ] = "auto"
     match: Annotated[str, "train in the coordinates of this other scale of the log family"] = ""
     random_state: Annotated[int, "seed of everything random"] = 0

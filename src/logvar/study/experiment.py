@@ -34,7 +34,7 @@ MEMORY = 2 * 1024**3
 """The bytes that a fleet may take, by an upper bound."""
 OWN = (
     "scale", "learning_rate", "random_state", "initial_sigma", "match", "validation_fraction",
-    "on_divergence", "from_run", "window",
+    "on_divergence", "from_run", "window", "shards",
 )  # fmt: skip
 """Settings that the experiment sets itself."""
 

@@ -145,20 +145,25 @@ def mean_over_parts(
         each = shards // devices
         rows = len(batch) // each
         part = part_of_this_device(devices)
-        first = part.index * each
-        # How a compiler merges instructions depends on sizes, so the loop sees a whole batch.
         batch = jax.tree.map(functools.partial(_among_others, part=part), batch)
 
         def shard(i: Int[Array, ""]) -> Flat:
-            start = (first + i) * rows
-            cut = functools.partial(lax.dynamic_slice_in_dim, start_index=start, slice_size=rows)
-            return weighted(jax.tree.map(cut, batch), Part(first + i, shards))
+            def taken() -> tuple[Batch, Int[Array, ""]]:
+                index = part.index * each + i
+                cut = functools.partial(
+                    lax.dynamic_slice_in_dim, start_index=index * rows, slice_size=rows
+                )
+                return jax.tree.map(cut, batch), index
+
+            of_shard, index = _apart(taken, zero)
+            return weighted(of_shard, Part(index, shards))
 
         total = _of_all_devices(_in_pairs(shard, each, shards, zero), devices)
         count = total[-1]
         # A compiler divides by a scalar, or multiplies by its inverse, as suits what is around it.
-        mean = _in_memory(total[:-1] * _in_memory(1 / count, zero), zero)
-        return unravelled[0](mean), count
+        inverse = _apart(lambda: 1 / count, zero)
+        mean = _apart(lambda: total[:-1] * inverse, zero)
+        return unravelled[0](mean), _apart(lambda: count, zero)
     return unravelled[0](total[:-1] / total[-1]), total[-1]
 
 
@@ -189,18 +194,17 @@ def _in_pairs(
     return sums[terms.bit_length() - 1]
 
 
-def _in_memory(total: Float[Array, "*numbers"], zero: Int[Array, ""]) -> Float[Array, "*numbers"]:
-    """Return the same numbers, from a loop that ends after −0 + total.
+def _apart(function: Callable[[], PyTree], zero: Int[Array, ""]) -> PyTree:
+    """Return what a function returns, from a loop that runs once.
 
-    Its compiler merges no instructions of what comes before a loop and of what comes after it, so
-    the optimizer's round alike whether or not devices were added just before.
+    A compiler merges no instructions of a loop with those that follow it, which then round alike
+    whatever the loop computes from: one device or several, and however many rows.
     """
-    _, total = lax.while_loop(
-        lambda carry: carry[0] < 1 + zero,
-        lambda carry: (carry[0] + 1, carry[1] + total),
-        (zero, jnp.full_like(total, -0.0)),
+    start = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(function))
+    once = lax.while_loop(
+        lambda carry: carry[0] < 1 + zero, lambda carry: (carry[0] + 1, function()), (zero, start)
     )
-    return total
+    return once[1]
 
 
 def _of_all_devices(total: Flat, devices: int) -> Flat:

@@ -56,7 +56,7 @@ def fit_from(shown: Any) -> Any:
         Recipe().replace(**chosen).checked()
         check_readable(data)
         choices = source.choices()
-        with several.joined():
+        with several.joined(chosen["shards"]):
             from logvar.cli import fitting
 
             folder = out or Path("runs") / (stem(data) or "data")

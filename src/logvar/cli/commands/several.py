@@ -76,14 +76,20 @@ class Several:
         return chosen
 
     @contextlib.contextmanager
-    def joined(self) -> Iterator[None]:
+    def joined(self, shards: int) -> Iterator[None]:
         """Within this context, this process is part of a run; or start its processes, and end with
-        them."""
+        them.
+
+        Args:
+            shards: of the recipe.
+        """
         if runtime.launched():
             launching.begin()
         elif self.processes > 1:
             sys.exit(launching.launch(self.processes, sys.argv[1:]))
         elif not self._joins():
+            if shards > 1:
+                runtime.compute_as_two()
             yield
             return
         cluster = runtime.Cluster(

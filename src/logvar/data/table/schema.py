@@ -266,8 +266,9 @@ def _entries_of_file(path: Path) -> list[dict[str, Any]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "no text in UTF-8"
         raise LogvarError(
-            f"the schema {path} cannot be read: {error}; give the path of a TOML file such as a "
+            f"the schema {path} cannot be read ({reason}): give the path of a TOML file such as a "
             "run's schema.toml"
         ) from error
     return entries_of(text, f"the schema {path}")

@@ -1,5 +1,6 @@
 """`where`: cells that rows of a table are to have, as the model reads them."""
 
+import difflib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -65,8 +66,13 @@ def cell_of(value: Any, column: Column, what: str) -> float:
         code = codes_of(read.columns[0], levels).values[0]
         if np.isnan(code):
             shown = [str(level).strip() for level in levels]
-            error = unknown_name(f"level of {name!r}", str(value).strip(), _some(shown, value))
-            raise LogvarError(f"{what}: {error}; the model never saw others")
+            asked = str(value).strip()
+            near = difflib.get_close_matches(asked, shown, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise LogvarError(
+                f"{what}: column {name!r} has no level {asked!r}: {hint}Known: "
+                f"{', '.join(_some(shown, value))}; the model never saw others"
+            )
         return float(code)
     if isinstance(value, str) and _RANGE.fullmatch(value.strip()):
         raise LogvarError(
@@ -97,7 +103,6 @@ def _column(asked: Any, schema: Schema) -> Column:
 
 def _some(known: list[str], asked: Any) -> list[str]:
     """Return at most thirty names, with the nearest among them."""
-    import difflib
 
     near = difflib.get_close_matches(str(asked), known, n=1, cutoff=0.5)
     return list(dict.fromkeys([*near, *known[:30]])) if len(known) > 30 else known
