@@ -127,3 +127,10 @@ class Shaped:
 
     def check(self):
         pass
+
+
+def test_the_order_of_a_window_is_a_stream_of_its_own():
+    order = Order(n=1001, seed=2, window=200)
+    rows = np.concatenate([np.arange(*piece) for piece in order.pieces(4, 0)])
+    expected = host_stream(2, Purpose.ORDER, 4, 1).permutation(rows)
+    np.testing.assert_array_equal(order.of_window(4, 0), expected)
