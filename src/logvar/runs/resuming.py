@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import equinox as eqx
-import jax
 import numpy as np
 
-import logvar
 from logvar.assembly import Run
 from logvar.assembly.parts import Classes, without_unused, written
 from logvar.assembly.start import Start
@@ -96,7 +94,7 @@ def identity(recipe: Recipe, data: dict[str, Any]) -> Identity:
 def facts_of(this: Identity) -> dict[str, Any]:
     """Return what all processes of a run must have alike; they may read its data by other paths."""
     recipe = {name: value for name, value in this.recipe.items() if name != "data"}
-    versions = {"logvar": logvar.__version__, "jax": jax.__version__}
+    versions = {name: this.environment[name] for name in ("logvar", "jax")}
     return {"version": versions, "data": this.data, "recipe": recipe}
 
 
