@@ -17,8 +17,9 @@ from logvar.assembly.run import build_model
 from logvar.data.preparation import Preparation
 from logvar.errors import LogvarError
 from logvar.models.batch import Batch
-from logvar.objectives import ELBO, OBJECTIVES
+from logvar.objectives import OBJECTIVES
 from logvar.objectives.base import Moment, with_inputs
+from logvar.objectives.elbo import ELBO
 from logvar.recipe import Recipe
 from logvar.training.sharding import WHOLE, Drawing, Part, mean_over_parts
 from logvar.training.state import partition

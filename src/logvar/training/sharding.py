@@ -108,7 +108,7 @@ def _among_others(leaf: Array, part: Part) -> Array:
     return lax.dynamic_update_slice_in_dim(batch, leaf, part.index * len(leaf), axis=0)
 
 
-def _folded(index: Int[Array, ""], *keys: PRNGKeyArray) -> list[PRNGKeyArray]:
+def _folded(index: int | Int[Array, ""], *keys: PRNGKeyArray) -> list[PRNGKeyArray]:
     return [jax.random.fold_in(key, index) for key in keys]
 
 
