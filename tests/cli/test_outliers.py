@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from logvar.cli import outliers as commands
+from logvar.errors import LogvarError
 from logvar.estimator import VAE
 from logvar.explaining import OddCell
 from logvar.outliers import OutlierVAE
@@ -55,6 +57,24 @@ def test_it_takes_a_runs_model_and_its_threshold(place):
     both = np.load("again.npy")
     np.testing.assert_array_equal(both[:, 0], place.score_samples("people.csv", 4))
     assert both[:, 1].sum() == 30
+
+
+def test_every_flag_reaches_the_detector(place, monkeypatch):
+    seen = {}
+
+    def stopping(**settings):
+        seen.update(settings)
+        raise LogvarError("seen")
+
+    monkeypatch.setattr(commands, "OutlierVAE", stopping)
+    flags = "--steps 7 --objective 'trimmed(fraction=0.2)' --seed 5 --contamination 0.1"
+    flags += " --importance-samples 9 --kind age=real --drop planned"
+    done = logvar(f"outliers people.csv --out bad.csv {flags}")
+    assert done.code == 2 and done.errors == "logvar: seen\n"
+    assert seen == {
+        "steps": 7, "objective": "trimmed(fraction=0.2)", "random_state": 5, "contamination": 0.1,
+        "n_samples": 9, "schema": {"age": {"kind": "real"}, "planned": {"kind": "ignored"}},
+    }  # fmt: skip
 
 
 BAD = {
