@@ -62,7 +62,7 @@ def _few_compiled_programs():
     if next(_TESTS) % 10:  # counting takes milliseconds
         return
     maps = Path("/proc/self/maps")
-    if maps.exists() and maps.read_bytes().count(b"\n") > 40_000:
+    if maps.exists() and maps.read_bytes().count(b"\n") > 30_000:
         jax.clear_caches()
 
 

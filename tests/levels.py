@@ -30,7 +30,7 @@ FULLY = {
     "oracles/test_sums.py",
     "rescaling/test_continuing.py",
     "storage/test_compiled_before.py",
-    "study/test_comparing.py",
+    "study/test_identical.py",
     "training/test_training.py",
 }
 """What full compilation could break: rounding near its bound, values recorded elsewhere, the forms of

@@ -44,7 +44,11 @@ OF_PRIOR = {
     "conditional": {".prior.last", ".prior.layers[0][0]", ".prior.layers[0][1]"},
     "uniform-sphere": set(),
 }
-SMALL = {"vamp": "vamp(components=4)", "conditional": "conditional(hidden=[2])"}
+SMALL = {
+    "mixture": "mixture(components=2)",
+    "vamp": "vamp(components=4)",
+    "conditional": "conditional(hidden=[2])",
+}
 ON_SPHERE = {"prior": "uniform-sphere", "posterior": "power-spherical"}
 
 
