@@ -23,6 +23,8 @@ FULLY = {
     "backend/test_convolution.py",
     "backend/test_products.py",
     "backend/test_winograd.py",
+    "data/test_annotated.py",
+    "data/test_sparse.py",
     "golden/test_old_runs.py",
     "golden/test_tutorial.py",
     "oracles/test_precision_ladder.py",
@@ -31,6 +33,7 @@ FULLY = {
     "rescaling/test_continuing.py",
     "storage/test_compiled_before.py",
     "study/test_identical.py",
+    "training/test_averaging.py",
     "training/test_training.py",
 }
 """What full compilation could break: rounding near its bound, values recorded elsewhere, the forms of

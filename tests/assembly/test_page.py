@@ -33,7 +33,7 @@ def test_every_setting_of_a_part_has_a_help_text():
 def test_one_part_in_full_names_its_settings_and_where_it_goes():
     lines = list(parts.lines_of("prior", "mixture"))
     assert lines[0] == "mixture(components=10, scale=log-std)"
-    assert any("components: how many Normals (at least 1), default 10" in line for line in lines)
+    assert any("components: Normals; at most the training rows" in line for line in lines)
     assert lines[-1].endswith("--prior")
     with pytest.raises(LogvarError, match="unknown prior 'mixtrue': did you mean 'mixture'"):
         list(parts.lines_of("prior", "mixtrue"))

@@ -271,7 +271,7 @@ def test_samples_have_the_given_cells(place):
     [
         ("sexx=F", "unknown column 'sexx': did you mean 'sex'"),
         ("sex=G", "column 'sex' has no level 'G'"),
-        ("plan=pro", "unknown level of 'plan' 'pro': Known: basic"),
+        ("plan=pro", "column 'plan' has no level 'pro': Known: basic"),
         ("group=x", "column 'group' is not modelled (label)"),
         ("sex", "--where 'sex' cannot be read at 'sex': expected NAME=VALUE"),
     ],

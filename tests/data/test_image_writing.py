@@ -35,6 +35,13 @@ def run(
     return VAE.of(fitted)
 
 
+def write(vae, out, values, names=()):
+    """Write examples in two blocks."""
+    with pictures.Examples(vae, out, len(values), names) as file:
+        file.append(values[:3])
+        file.append(values[3:])
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 def test_png_files_have_the_levels_they_were_given(tmp_path, kind, channels):
@@ -50,7 +57,7 @@ def test_png_files_have_the_levels_they_were_given(tmp_path, kind, channels):
 
 
 def test_pixels_come_back_as_pixels(tmp_path):
-    pictures.write(run(), tmp_path / "a.npy", UNIT)
+    write(run(), tmp_path / "a.npy", UNIT)
     np.testing.assert_array_equal(
         np.load(tmp_path / "a.npy"), np.round(UNIT * 255).astype(np.uint8)
     )
@@ -66,7 +73,7 @@ def test_pixels_come_back_as_pixels(tmp_path):
 
 def test_a_folder_gets_the_names_of_the_inputs(tmp_path):
     names = ("cats/1.jpg", "cats/2.png", "cats/2.gif", "dogs/1.png")
-    pictures.write(run(), tmp_path / "new", UNIT, names)
+    write(run(), tmp_path / "new", UNIT, names)
     found = sorted(
         p.relative_to(tmp_path / "new").as_posix() for p in (tmp_path / "new").rglob("*.png")
     )
@@ -81,7 +88,7 @@ def test_a_folder_gets_the_names_of_the_inputs(tmp_path):
 
 
 def test_a_grid_has_every_image(tmp_path):
-    pictures.write(run(), tmp_path / "a.png", UNIT)
+    write(run(), tmp_path / "a.png", UNIT)
     with Image.open(tmp_path / "a.png") as grid:
         array = np.asarray(grid)
     assert array.shape == (11, 13, 3)
@@ -89,10 +96,10 @@ def test_a_grid_has_every_image(tmp_path):
 
 
 def test_16_bits_and_channels_first_come_back(tmp_path):
-    pictures.write(run("float32", 1.0, reading="shape=5x6x3 values=16-bit"), tmp_path / "a", UNIT)
+    write(run("float32", 1.0, reading="shape=5x6x3 values=16-bit"), tmp_path / "a", UNIT)
     np.testing.assert_allclose(decode(tmp_path / "a" / "00000.png").array, UNIT[0], atol=1e-5)
     first = "shape=5x6x3 values=unit channels_first=yes"
-    pictures.write(run("float32", 1.0, reading=first), tmp_path / "a.npy", UNIT)
+    write(run("float32", 1.0, reading=first), tmp_path / "a.npy", UNIT)
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), UNIT.transpose(0, 3, 1, 2))
 
 
@@ -105,7 +112,7 @@ def test_real_values_are_no_png_and_tables_no_images(tmp_path):
     # Intensities under a likelihood of real values: those outside [0, 1] are cut.
     unit = run("float32", 1.0, "normal", rows=UNIT)
     assert not pictures.check_images(unit, tmp_path / "new")
-    pictures.write(unit, tmp_path / "new", UNIT * 3 - 1)
+    write(unit, tmp_path / "new", UNIT * 3 - 1)
     expected = np.round((UNIT[0] * 3 - 1).clip(0, 1) * 255)
     np.testing.assert_allclose(decode(tmp_path / "new" / "00000.png").array, expected, atol=1)
 

@@ -140,8 +140,6 @@ def test_bad_values_are_named_by_row_and_column(both):
 def test_likelihoods_of_real_values_ask_for_a_dense_array():
     with pytest.raises(logvar.LogvarError, match="Sparse data was passed.*negative-binomial"):
         logvar.VAE(likelihood="normal").fit(sparse.csr_array(ROWS))
-    with pytest.raises(logvar.LogvarError, match="Sparse data was passed"):
-        logvar.compare(sparse.csr_array(ROWS), likelihood="poisson", seeds=2)
 
 
 def test_files_of_sparse_matrices_are_read(tmp_path):

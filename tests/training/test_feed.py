@@ -115,7 +115,7 @@ def test_a_streamed_run_ends_in_the_same_bytes(monkeypatch):
     first = fit()
     monkeypatch.setattr(
         "logvar.training.loop.Resident",
-        lambda examples, size, seed: Streamed(examples, size, in_windows, 2 * BATCH * 12),
+        lambda examples, size, seed, _: Streamed(examples, size, in_windows, 2 * BATCH * 12),
     )
     second = fit()
     assert second.history_ == first.history_
