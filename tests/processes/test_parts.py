@@ -114,6 +114,7 @@ def test_a_part_is_drawn_as_its_shard_of_the_whole():
     assert jnp.array_equal(jax.tree.leaves(eps)[0][8:12], jax.tree.leaves(third_eps)[0])
 
 
+@pytest.mark.slow
 def test_devices_train_to_the_same_bytes_with_shards_and_nearly_without():
     """In one process with four CPU devices; tests/processes/test_processes.py has processes."""
     runs = "1,4,0", "2,4,0", "4,4,0", "1,1,0", "2,1,0", "4,4,32", "2,4,32"

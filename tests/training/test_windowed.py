@@ -13,6 +13,7 @@ from logvar.data.windows import Order
 from logvar.errors import LogvarError
 from logvar.training.feed import Streamed
 from logvar.training.windowed import WindowsAhead
+from tests.cases import some
 
 ROWS = 400
 SETTINGS = dict(latent_dim=2, network="mlp(hidden=[8])", batch_size=32, epochs=2, window=90)
@@ -53,7 +54,7 @@ def same(one, other):
     assert bytes_of(one) == bytes_of(other)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", some(CASES, quick=("holes", "static", "dequantized", "columns")))
 def test_rows_in_files_train_to_the_bytes_of_rows_in_memory(tmp_path, name):
     X, settings = CASES[name]
     np.save(tmp_path / "x.npy", X)
