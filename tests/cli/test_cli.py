@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from logvar.backend import extension
+from logvar.cli.console import console
 from logvar.cli.main import Settings, main
 from logvar.recipe import Recipe
 from logvar.scales.registry import REGISTRY
@@ -72,6 +73,8 @@ def _done(folder, arguments, columns):
     ):
         patch.chdir(folder)
         patch.setenv("COLUMNS", str(columns))
+        # A console that was made under COLUMNS, in another test, keeps that width.
+        patch.setattr(console, "_width", columns)
         patch.setattr(sys, "argv", ["logvar", *arguments])
         try:
             main()
