@@ -1,10 +1,7 @@
 """Commands that write block by block: the same files as in one block, or none at all."""
 
-import contextlib
 import errno
-import io
 import shlex
-import sys
 
 import jax
 import numpy as np
@@ -13,10 +10,10 @@ import pytest
 from PIL import Image
 
 from logvar.cli import blocks, fitting
-from logvar.cli.main import main
 from logvar.data import sources
 from logvar.data.table import writing
 from logvar.storage.files import UnfinishedFile
+from tests.cli import in_process
 
 pytestmark = pytest.mark.filterwarnings("ignore::logvar.errors.OutsideTrainingRange")
 QUICK = "--epochs 1 --latent-dim 2 --network 'mlp(hidden=[8])' --importance-samples 2"
@@ -25,18 +22,8 @@ ROWS = 700
 
 def logvar(line):
     """Exit code, output and errors of a command, in this process."""
-    out, errors, code = io.StringIO(), io.StringIO(), 0
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(errors),
-    ):
-        patch.setattr(sys, "argv", ["logvar", *shlex.split(line)])
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code
-    return code, out.getvalue(), errors.getvalue()
+    found = in_process.run(shlex.split(line))
+    return found.code, found.out, found.errors
 
 
 def table(rows, seed, holes=()):

@@ -1,7 +1,5 @@
 """The command line with good and bad input; fits and interruptions in processes of their own, as users run them."""
 
-import contextlib
-import io
 import json
 import os
 import re
@@ -17,9 +15,10 @@ import pytest
 
 from logvar.backend import extension
 from logvar.cli.console import console
-from logvar.cli.main import Settings, main
+from logvar.cli.main import Settings
 from logvar.recipe import Recipe
 from logvar.scales.registry import REGISTRY
+from tests.cli.in_process import run
 
 TABLE = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
 QUICK = [
@@ -65,22 +64,14 @@ def in_this_process(folder, *commands, columns=200):
 
 
 def _done(folder, arguments, columns):
-    out, errors, code = io.StringIO(), io.StringIO(), 0
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(errors),
-    ):
+    def prepare(patch):
         patch.chdir(folder)
         patch.setenv("COLUMNS", str(columns))
         # A console that was made under COLUMNS, in another test, keeps that width.
         patch.setattr(console, "_width", columns)
-        patch.setattr(sys, "argv", ["logvar", *arguments])
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-    return subprocess.CompletedProcess(arguments, code, out.getvalue(), errors.getvalue())
+
+    found = run(arguments, prepare)
+    return subprocess.CompletedProcess(arguments, found.code or 0, found.out, found.errors)
 
 
 def test_a_row_far_out_is_scored_and_said_in_one_line(place):

@@ -1,11 +1,8 @@
 """Tables on the command line: one small run, and what every command makes of it."""
 
-import contextlib
 import csv
-import io
 import json
 import shlex
-import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from logvar.cli import fitting
-from logvar.cli.main import main
 from logvar.data.table.frame import as_table
 from logvar.estimator import VAE
 from logvar.explaining import OddCell
 from logvar.recipe import Recipe
+from tests.cli.in_process import run
 
 NAMES = ["key", "age", "sex", "joined", "income", "plan", "planned", "group"]
 QUICK = "--epochs 2 --latent-dim 2 --network 'mlp(hidden=[8])' --importance-samples 3 --out run"
@@ -55,20 +52,8 @@ def changed(path, row, column, value):
 
 
 def logvar(line):
-    """What a command prints, in this process: importing JAX takes longer than most of them."""
-    out, errors = io.StringIO(), io.StringIO()
-    code = 0
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(errors),
-    ):
-        patch.setattr(sys, "argv", ["logvar", *shlex.split(line)])
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code
-    return SimpleNamespace(code=code, out=out.getvalue(), errors=errors.getvalue())
+    """Exit code, output and errors of a command, in this process."""
+    return run(shlex.split(line))
 
 
 @pytest.fixture(scope="module")

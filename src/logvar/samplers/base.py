@@ -1,13 +1,16 @@
 """The contract of a sampler: settings that are fitted to latents, and what comes of it."""
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import equinox as eqx
 import numpy as np
 from jaxtyping import Float
+
+from logvar.errors import LogvarError
+from logvar.storage.weights import load_whole
 
 Latents = Float[np.ndarray, "rows latent"]
 
@@ -50,3 +53,20 @@ class Sampler(eqx.Module):
             latent_dim: the number of latents.
             load: the function `logvar.load`.
         """
+
+
+def stored_arrays(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Read the arrays that a fitted sampler wrote.
+
+    Raises:
+        LogvarError: one is missing, has another shape, or a number in it is not finite.
+    """
+    arrays = load_whole(path)
+    for name, shape in shapes.items():
+        found = arrays[name].shape if name in arrays else "none"
+        if found != shape or not np.isfinite(arrays[name]).all():
+            raise LogvarError(
+                f"{path}: {name} has shape {found}, expected {shape} of finite numbers; the file "
+                "was changed: fit the sampler again"
+            )
+    return arrays

@@ -19,10 +19,10 @@ from logvar.errors import LogvarError
 from logvar.evaluation.blocks import in_blocks
 from logvar.randomness import Purpose, host_stream, stream
 from logvar.registry import setting
-from logvar.samplers.base import FittedSampler, Latents, Sampler
+from logvar.samplers.base import FittedSampler, Latents, Sampler, stored_arrays
 from logvar.scales import Scale
 from logvar.scales.registry import SCALES
-from logvar.storage.weights import load_whole, save_float64
+from logvar.storage.weights import save_float64
 from logvar.training import optimizers
 from logvar.training.optimizers import Rule, StepScalars
 
@@ -70,17 +70,10 @@ class Flow(Sampler):
         return FittedFlow(layers, self.scale, mean, spread)
 
     def read(self, folder: Path, latent_dim: int, load: Any) -> "FittedFlow":
-        arrays = load_whole(folder / _FILE)
         like = eqx.filter_eval_shape(lambda: self.start(latent_dim, 0))
         shapes = {f.name: getattr(like, f.name).shape for f in _weights(like)}
         shapes |= {"mean": (latent_dim,), "spread": (latent_dim,)}
-        for name, shape in shapes.items():
-            found = arrays[name].shape if name in arrays else "none"
-            if found != shape or not np.isfinite(arrays[name]).all():
-                raise LogvarError(
-                    f"{folder / _FILE}: {name} has shape {found}, expected {shape} of finite "
-                    "numbers; the file was changed: fit the sampler again"
-                )
+        arrays = stored_arrays(folder / _FILE, shapes)
         weights = {f.name: from_host(arrays[f.name].astype(np.float32)) for f in _weights(like)}
         layers = Layers(context=None, **weights)
         return FittedFlow(layers, self.scale, arrays["mean"], arrays["spread"])

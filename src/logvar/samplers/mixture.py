@@ -11,8 +11,8 @@ from jaxtyping import Float
 from logvar.errors import LogvarError
 from logvar.randomness import Purpose, host_stream
 from logvar.registry import setting
-from logvar.samplers.base import FittedSampler, Latents, Sampler
-from logvar.storage.weights import load_whole, save_float64
+from logvar.samplers.base import FittedSampler, Latents, Sampler, stored_arrays
+from logvar.storage.weights import save_float64
 
 _FILE = "mixture.safetensors"
 
@@ -44,19 +44,12 @@ class Mixture(Sampler):
         return FittedMixture(mixture.weights_, mixture.means_, factors)
 
     def read(self, folder: Path, latent_dim: int, load: Any) -> "FittedMixture":
-        arrays = load_whole(folder / _FILE)
         shapes = {
             "weights": (self.components,),
             "means": (self.components, latent_dim),
             "factors": (self.components, latent_dim, latent_dim),
         }
-        for name, shape in shapes.items():
-            found = arrays[name].shape if name in arrays else "none"
-            if found != shape or not np.isfinite(arrays[name]).all():
-                raise LogvarError(
-                    f"{folder / _FILE}: {name} has shape {found}, expected {shape} of finite "
-                    "numbers; the file was changed: fit the sampler again"
-                )
+        arrays = stored_arrays(folder / _FILE, shapes)
         return FittedMixture(*(arrays[name] for name in shapes))
 
 
