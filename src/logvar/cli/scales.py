@@ -2,15 +2,13 @@
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from logvar.cli.console import console
 from logvar.errors import LogvarError
 from logvar.recipe import Recipe
 from logvar.scale_facts import SIGMAS, Facts, recorded
 from logvar.storage import run_folder
-
-console = Console()
 
 
 def show(names: tuple[str, ...], code: str | None, plot: Path | None, run: Path | None) -> None:
