@@ -10,7 +10,7 @@ import logvar
 from logvar.networks import NETWORKS, Shapes
 
 NAMES = NETWORKS.names()
-TEXTS = [*NAMES, "mlp(hidden=[])", "mlp(hidden=[7])"]
+TEXTS = [*NAMES, "mlp(hidden=[])", "mlp(hidden=[7], activation=tanh, initialization=pytorch)"]
 EXAMPLES = {"table": (5,), "image": (28, 28), "channels": (9, 12, 3)}
 TAKEN = {"mlp": set(EXAMPLES), "conv": {"image", "channels"}, "tutorial": {"image"}}
 """What of these our own networks take; another one takes at least one of them."""
@@ -110,3 +110,37 @@ def test_a_mask_or_a_condition_beside_x_changes_no_output(text):
         z = jax.ShapeDtypeStruct((4,), jnp.float32)
         assert eqx.filter_eval_shape(encoder, seen).shape == (7,)
         assert eqx.filter_eval_shape(decoder, z).shape == (2, *example)
+
+
+@pytest.mark.parametrize(
+    ("name", "variance", "of_biases"),
+    [
+        ("lecun", 1 / 300, 0),
+        ("glorot", 2 / 500, 0),
+        ("he", 2 / 300, 0),
+        ("pytorch", 1 / 900, 1 / 900),
+    ],
+)
+def test_weights_start_with_the_variance_of_their_initialization(name, variance, of_biases):
+    text = f"mlp(hidden=[200], initialization={name})"
+    encoder, _ = build(text, Shapes((300,), 7, 2, (300,)))
+    layer = encoder.hidden[0]
+    assert np.var(layer.kernel) == pytest.approx(variance, rel=0.02)
+    assert np.abs(layer.kernel).max() <= np.sqrt(3 * variance)
+    assert np.var(layer.bias) == pytest.approx(of_biases, rel=0.2)
+    if of_biases:  # not the numbers of the kernel again
+        assert not np.isin(layer.bias, np.ravel(layer.kernel)[:400]).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "formula"), [("silu", jax.nn.silu), ("relu", jax.nn.relu), ("tanh", jnp.tanh)]
+)
+def test_hidden_layers_have_the_activation_asked_for(name, formula):
+    encoder, decoder = build(
+        f"mlp(hidden=[6], activation={name}, initialization=pytorch)", Shapes((4,), 3, 2, (4,))
+    )
+    rng = np.random.default_rng(0)
+    for network, given in ((encoder, rng.normal(size=4)), (decoder, rng.normal(size=2))):
+        x, (layer,), head = jnp.float32(given), network.hidden, network.head
+        expected = formula(x @ layer.kernel + layer.bias) @ head.kernel + head.bias
+        np.testing.assert_allclose(network(x), expected, rtol=1e-5, atol=1e-6)

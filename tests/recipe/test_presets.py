@@ -83,6 +83,21 @@ def test_s_vae_has_a_concentration_of_softplus_plus_one():
     assert (parts.network.hidden, parts.objective.warmup) == ((256, 128), 100)
 
 
+@pytest.mark.parametrize(
+    ("name", "activation", "initialization"),
+    [
+        ("iwae", "tanh", "glorot"),
+        ("beta-tcvae", "relu", "pytorch"),
+        ("vampprior", "silu", "he"),
+        ("s-vae", "relu", "glorot"),
+        ("pythae-vae", "relu", "pytorch"),
+    ],
+)
+def test_networks_start_and_bend_as_their_sources_do(name, activation, initialization):
+    network = specs(preset(name)).network
+    assert (network.activation, network.initialization) == (activation, initialization)
+
+
 def test_infovae_has_the_kernel_and_the_weight_of_its_code():
     """Its loss is mean((x − x̂)²) + MMD² with the kernel exp(−mean((a − b)²)/D)."""
     objective = specs(preset("infovae")).objective

@@ -1,22 +1,29 @@
-"""The layers of the built-in networks; kernels are Glorot-uniform, biases zero."""
+"""The layers of the built-in networks."""
 
 import functools
-import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from logvar.backend.compiling import from_host
 from logvar.backend.convolution import Image, Kernel, Result, convolve, convolve_transpose
 from logvar.backend.ops import biased_silu
 from logvar.backend.products import product
+from logvar.networks.initialization import INITIALIZATIONS
 
 Vector = Float[Array, "inputs"]
-_DRAWN_AT_ONCE = 2**14
+
+ACTIVATIONS: Mapping[str, Callable[[Array, Array], Array]] = MappingProxyType(
+    {
+        "silu": biased_silu,
+        "relu": lambda sums, bias: jax.nn.relu(sums + bias),
+        "tanh": lambda sums, bias: jnp.tanh(sums + bias),
+    }
+)
+"""By name, of a layer's sums and biases."""
 
 
 def keys_of(key: PRNGKeyArray, n: int) -> list[PRNGKeyArray]:
@@ -27,34 +34,6 @@ def keys_of(key: PRNGKeyArray, n: int) -> list[PRNGKeyArray]:
 @functools.partial(jax.jit, static_argnums=1)
 def _keys_of(key: PRNGKeyArray, n: int) -> list[PRNGKeyArray]:
     return list(jax.random.split(key, n))
-
-
-def glorot_uniform(key: PRNGKeyArray, shape: tuple[int, ...], fan_in: int, fan_out: int) -> Array:
-    """Uniform in ±√(6 / (fan_in + fan_out)): Glorot & Bengio 2010, AISTATS.
-
-    The numbers are those of `jax.random.uniform`, whose number i is a function of (key, i). They
-    are drawn in blocks of one size, so that layers of every shape share one compiled program.
-    """
-    limit = math.sqrt(6 / (fan_in + fan_out))
-    size = math.prod(shape)
-    firsts = range(0, size, _DRAWN_AT_ONCE)
-    if not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
-        blocks = [_uniform(key, np.uint32(first), np.float32(limit)) for first in firsts]
-        if not any(isinstance(block, jax.core.Tracer) for block in blocks):
-            drawn = np.concatenate([np.asarray(block) for block in blocks])
-            return from_host(drawn[:size].reshape(shape))
-    # Inside a compiled function, or in float64: drawn as one array.
-    return jax.random.uniform(key, shape, minval=-limit, maxval=limit)
-
-
-@jax.jit
-def _uniform(key: PRNGKeyArray, first: Array, limit: Array) -> Float[Array, "block"]:
-    """Numbers first, first + 1, … of `jax.random.uniform(key, minval=-limit, maxval=limit)`."""
-    counters = first + jnp.arange(_DRAWN_AT_ONCE, dtype=jnp.uint32)
-    words = jax.vmap(lambda i: jax.random.key_data(jax.random.fold_in(key, i)))(counters)
-    mantissa = (words[:, 0] ^ words[:, 1]) >> np.uint32(9)
-    from_one_to_two = lax.bitcast_convert_type(mantissa | np.uint32(0x3F800000), jnp.float32)
-    return jnp.maximum(-limit, (from_one_to_two - 1) * (limit + limit) - limit)
 
 
 def by_head(image: Image, heads: int, shape: tuple[int, ...]) -> Float[Array, "..."]:
@@ -72,16 +51,19 @@ class Dense(eqx.Module):
     kernel: Float[Array, "inputs outputs"]
     bias: Float[Array, "outputs"]
 
-    def __init__(self, inputs: int, outputs: int, *, key: PRNGKeyArray):
-        self.kernel = glorot_uniform(key, (inputs, outputs), inputs, outputs)
-        self.bias = from_host(np.zeros(outputs))
+    def __init__(
+        self, inputs: int, outputs: int, *, key: PRNGKeyArray, initialization: str = "lecun"
+    ):
+        start = INITIALIZATIONS[initialization]
+        self.kernel = start.kernel(key, (inputs, outputs), inputs, outputs)
+        self.bias = start.bias(key, inputs, outputs)
 
     def __call__(self, x: Vector) -> Float[Array, "outputs"]:
         return product(x, self.kernel) + self.bias
 
-    def activated(self, x: Vector) -> Float[Array, "outputs"]:
-        """Return SiLU of the layer's output."""
-        return biased_silu(product(x, self.kernel), self.bias)
+    def activated(self, x: Vector, activation: str = "silu") -> Float[Array, "outputs"]:
+        """Return an activation of the layer's output."""
+        return ACTIVATIONS[activation](product(x, self.kernel), self.bias)
 
 
 class Convolution(eqx.Module):
@@ -93,8 +75,9 @@ class Convolution(eqx.Module):
     padding: str = eqx.field(static=True)
 
     def __init__(self, inputs: int, outputs: int, stride: int, padding: str, *, key: PRNGKeyArray):
-        self.kernel = glorot_uniform(key, (3, 3, inputs, outputs), 9 * inputs, 9 * outputs)
-        self.bias = from_host(np.zeros(outputs))
+        start = INITIALIZATIONS["glorot"]
+        self.kernel = start.kernel(key, (3, 3, inputs, outputs), 9 * inputs, 9 * outputs)
+        self.bias = start.bias(key, 9 * inputs, outputs)
         self.stride = stride
         self.padding = padding
 
@@ -110,8 +93,9 @@ class TransposedConvolution(eqx.Module):
     stride: int = eqx.field(static=True)
 
     def __init__(self, inputs: int, outputs: int, stride: int, *, key: PRNGKeyArray):
-        self.kernel = glorot_uniform(key, (3, 3, outputs, inputs), 9 * inputs, 9 * outputs)
-        self.bias = from_host(np.zeros(outputs))
+        start = INITIALIZATIONS["glorot"]
+        self.kernel = start.kernel(key, (3, 3, outputs, inputs), 9 * inputs, 9 * outputs)
+        self.bias = start.bias(key, 9 * inputs, outputs)
         self.stride = stride
 
     def __call__(self, image: Image) -> Result:

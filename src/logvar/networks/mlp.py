@@ -6,7 +6,8 @@ import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from logvar.networks.base import Network, NetworkSpec, Shapes
-from logvar.networks.layers import Dense, keys_of
+from logvar.networks.initialization import INITIALIZATIONS
+from logvar.networks.layers import ACTIVATIONS, Dense, keys_of
 from logvar.registry import setting
 
 Example = Float[Array, "*shape"]
@@ -15,23 +16,21 @@ Outputs = Float[Array, "outputs"]
 
 
 class MLPEncoder(eqx.Module):
-    """x ↦ the posterior's outputs: dense layers with SiLU, then one matrix for all heads."""
+    """x ↦ the posterior's outputs: dense layers, then one matrix for all heads."""
 
     hidden: list[Dense]
     head: Dense
+    activation: str = eqx.field(static=True)
 
-    def __init__(
-        self, shape: tuple[int, ...], outputs: int, widths: tuple[int, ...], *, key: PRNGKeyArray
-    ):
-        keys = keys_of(key, len(widths) + 1)
-        sizes = (math.prod(shape), *widths)
-        self.hidden = [Dense(sizes[i], sizes[i + 1], key=keys[i]) for i in range(len(widths))]
-        self.head = Dense(sizes[-1], outputs, key=keys[-1])
+    def __init__(self, shape: tuple[int, ...], outputs: int, network: "MLP", *, key: PRNGKeyArray):
+        sizes = (math.prod(shape), *network.hidden, outputs)
+        *self.hidden, self.head = _layers(sizes, network.initialization, key)
+        self.activation = network.activation
 
     def __call__(self, x: Example) -> Outputs:
         h = x.reshape(-1)
         for layer in self.hidden:
-            h = layer.activated(h)
+            h = layer.activated(h, self.activation)
         return self.head(h)
 
 
@@ -41,40 +40,53 @@ class MLPDecoder(eqx.Module):
     hidden: list[Dense]
     head: Dense
     shape: tuple[int, ...] = eqx.field(static=True)
+    activation: str = eqx.field(static=True)
 
     def __init__(
-        self,
-        shape: tuple[int, ...],
-        latent_dim: int,
-        widths: tuple[int, ...],
-        *,
-        key: PRNGKeyArray,
+        self, shape: tuple[int, ...], latent_dim: int, network: "MLP", *, key: PRNGKeyArray
     ):
-        keys = keys_of(key, len(widths) + 1)
-        sizes = (latent_dim, *reversed(widths))
-        self.hidden = [Dense(sizes[i], sizes[i + 1], key=keys[i]) for i in range(len(widths))]
-        self.head = Dense(sizes[-1], math.prod(shape), key=keys[-1])
+        sizes = (latent_dim, *reversed(network.hidden), math.prod(shape))
+        *self.hidden, self.head = _layers(sizes, network.initialization, key)
         self.shape = shape
+        self.activation = network.activation
 
     def __call__(self, z: Latents) -> Float[Array, "..."]:
         h = z
         for layer in self.hidden:
-            h = layer.activated(h)
+            h = layer.activated(h, self.activation)
         return self.head(h).reshape(self.shape)
 
 
+def _layers(sizes: tuple[int, ...], initialization: str, key: PRNGKeyArray) -> list[Dense]:
+    keys = keys_of(key, len(sizes) - 1)
+    return [
+        Dense(sizes[i], sizes[i + 1], key=keys[i], initialization=initialization)
+        for i in range(len(sizes) - 1)
+    ]
+
+
 class MLP(NetworkSpec):
-    """Dense layers with SiLU; the decoder has the encoder's widths in reverse order.
+    """Dense layers; the decoder has the encoder's widths in reverse order.
 
     Args:
         hidden: widths of the hidden layers.
+        activation: of the hidden layers.
+        initialization: how the weights start; the variance of a kernel is 1/fan_in for "lecun",
+            2/(fan_in + fan_out) for "glorot", 2/fan_in for "he", 1/(3·fan_in) for "pytorch",
+            which draws the biases too.
     """
 
     hidden: tuple[int, ...] = setting((256, 128), help="widths of the hidden layers", at_least=1)
+    activation: str = setting(
+        "silu", help="activation of the hidden layers", choices=tuple(ACTIVATIONS)
+    )
+    initialization: str = setting(
+        "lecun", help="how the weights start", choices=tuple(INITIALIZATIONS)
+    )
 
     def build(self, shapes: Shapes, key: PRNGKeyArray) -> tuple[Network, Network]:
         keys = keys_of(key, 2)
         return (
-            MLPEncoder(shapes.example, shapes.encoder_outputs, self.hidden, key=keys[0]),
-            MLPDecoder(shapes.outputs, shapes.latent_dim, self.hidden, key=keys[1]),
+            MLPEncoder(shapes.example, shapes.encoder_outputs, self, key=keys[0]),
+            MLPDecoder(shapes.outputs, shapes.latent_dim, self, key=keys[1]),
         )

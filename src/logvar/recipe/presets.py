@@ -34,7 +34,7 @@ PRESETS: Mapping[str, dict[str, Any]] = types.MappingProxyType(
             "binarization": "dynamic",
             "latent_dim": 50,
             "likelihood": "bernoulli",
-            "network": "mlp(hidden=[200, 200])",
+            "network": "mlp(hidden=[200, 200], activation=tanh, initialization=glorot)",
             "objective": "iwae(samples=50)",
             "epochs": 3280,
             "batch_size": 20,
@@ -50,7 +50,7 @@ PRESETS: Mapping[str, dict[str, Any]] = types.MappingProxyType(
         "beta-tcvae": {
             "latent_dim": 10,
             "likelihood": "bernoulli",
-            "network": "mlp(hidden=[1200, 1200])",
+            "network": "mlp(hidden=[1200, 1200], activation=relu, initialization=pytorch)",
             "objective": "beta-tc(beta=6)",
             "epochs": 50,
             "batch_size": 2048,
@@ -65,7 +65,7 @@ PRESETS: Mapping[str, dict[str, Any]] = types.MappingProxyType(
             "scale": "clamped(log-variance, low=-3, high=1, hard=True)",
             "prior": "vamp(components=500)",
             "likelihood": "bernoulli",
-            "network": "mlp(hidden=[300, 300])",
+            "network": "mlp(hidden=[300, 300], initialization=he)",
             "objective": "elbo(warmup=100)",
             "epochs": 2000,
             "batch_size": 100,
@@ -82,7 +82,7 @@ PRESETS: Mapping[str, dict[str, Any]] = types.MappingProxyType(
             "posterior": "power-spherical",
             "prior": "uniform-sphere",
             "likelihood": "bernoulli",
-            "network": "mlp(hidden=[256, 128])",
+            "network": "mlp(hidden=[256, 128], activation=relu, initialization=glorot)",
             "objective": "elbo(warmup=100)",
             "epochs": 1000,
             "batch_size": 64,
@@ -104,7 +104,7 @@ PRESETS: Mapping[str, dict[str, Any]] = types.MappingProxyType(
         },
         "pythae-vae": {
             "likelihood": "normal(noise=fixed, sigma=1)",
-            "network": "mlp(hidden=[512])",
+            "network": "mlp(hidden=[512], activation=relu, initialization=pytorch)",
             "epochs": 100,
             "batch_size": 64,
             "learning_rate": 1e-4,
@@ -142,27 +142,28 @@ ABOUT: Mapping[str, About] = types.MappingProxyType(
         "iwae": About(
             "Burda et al. 2016 (arXiv 1509.00519), one stochastic layer, k = 50",
             "−log p(x) of MNIST, binarized dynamically, 84.78 nats (k = 50; 86.76 for k = 1)",
-            "SiLU instead of tanh; Glorot's initial weights; the rates are not rounded to 1e-5",
+            "the rates are not rounded to 1e-5",
         ),
         "beta-tcvae": About(
             "Chen et al. 2018 (arXiv 1802.04942), rtqichen/beta-tcvae, the MLP of dSprites",
             "distributions of the mutual information gap, in figures",
-            "SiLU in encoder and decoder, two layers of 1,200 in both; theirs has ReLU, and three "
-            "layers with tanh in the decoder",
+            "encoder and decoder have two layers of 1,200 with ReLU; their decoder has three, with "
+            "tanh",
         ),
         "vampprior": About(
             "Tomczak & Welling 2018 (arXiv 1705.07120), jmtomczak/vae_vampprior, model `vae`",
             "−log p(x) of MNIST, Larochelle's static binarization, 85.57 nats (88.56 with a "
             "standard prior)",
-            "SiLU instead of gated layers; Glorot's initial weights; Adam without dividing each "
-            "gradient by its norm; a static draw of our own; pseudo-inputs start at training rows "
-            "and stay in (0, 1) by a sigmoid, theirs start near 0 and are clipped",
+            "SiLU instead of gated layers; weights start uniform, with their variance; Adam "
+            "without dividing each gradient by its norm; a static draw of our own; pseudo-inputs "
+            "start at training rows and stay in (0, 1) by a sigmoid, theirs start near 0 and are "
+            "clipped",
         ),
         "s-vae": About(
             "Davidson et al. 2018 (arXiv 1804.00891), nicola-decao/s-vae-tf, 10 dimensions",
             "−log p(x) of MNIST, binarized dynamically, 93.16 ± 0.31 nats",
-            "the power spherical distribution in place of the von Mises–Fisher; SiLU instead of "
-            "ReLU; a cap of 1,000 epochs, for which they state none",
+            "the power spherical distribution in place of the von Mises–Fisher; a cap of 1,000 "
+            "epochs, for which they state none",
         ),
         "infovae": About(
             "Zhao et al. 2019 (arXiv 1706.02262), ShengjiaZhao/MMD-Variational-Autoencoder",
@@ -174,8 +175,8 @@ ABOUT: Mapping[str, About] = types.MappingProxyType(
         "pythae-vae": About(
             "pythae's defaults (VAEConfig, BaseTrainerConfig, Encoder_VAE_MLP)",
             "none under these settings",
-            "SiLU instead of ReLU, no sigmoid at the decoder's end; rows that are real values are "
-            "standardized; give the number of latents",
+            "no sigmoid at the decoder's end; rows that are real values are standardized; give the "
+            "number of latents",
         ),
     }
 )

@@ -1,0 +1,96 @@
+"""How the weights of a layer start: uniform numbers whose spread depends on the layer's width."""
+
+import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from logvar.backend.compiling import from_host
+
+_DRAWN_AT_ONCE = 2**14
+
+
+class Initialization(NamedTuple):
+    """Kernels uniform in ±limit(fan_in, fan_out); biases zero, or drawn in the same way."""
+
+    limit: Callable[[int, int], float]
+    draws_biases: bool = False
+
+    def kernel(
+        self, key: PRNGKeyArray, shape: tuple[int, ...], fan_in: int, fan_out: int
+    ) -> Float[Array, "*shape"]:
+        """Return the kernel of a layer; the fans count the window of a convolution."""
+        return uniform(key, shape, self.limit(fan_in, fan_out))
+
+    def bias(self, key: PRNGKeyArray, fan_in: int, outputs: int) -> Float[Array, "outputs"]:
+        """Return the biases of a layer."""
+        if not self.draws_biases:
+            return from_host(np.zeros(outputs))
+        return uniform(jax.random.fold_in(key, 1), (outputs,), self.limit(fan_in, outputs))
+
+
+def _lecun(fan_in: int, fan_out: int) -> float:
+    return math.sqrt(3 / fan_in)
+
+
+def _glorot(fan_in: int, fan_out: int) -> float:
+    return math.sqrt(6 / (fan_in + fan_out))
+
+
+def _he(fan_in: int, fan_out: int) -> float:
+    return math.sqrt(6 / fan_in)
+
+
+def _pytorch(fan_in: int, fan_out: int) -> float:
+    return 1 / math.sqrt(fan_in)
+
+
+INITIALIZATIONS: Mapping[str, Initialization] = MappingProxyType(
+    {
+        "lecun": Initialization(_lecun),
+        "glorot": Initialization(_glorot),
+        "he": Initialization(_he),
+        "pytorch": Initialization(_pytorch, draws_biases=True),
+    }
+)
+"""By name. The variance of a kernel is
+
+- `lecun`: 1/fan_in, so that sums keep the variance of what they add up (LeCun et al. 1998,
+  Efficient BackProp);
+- `glorot`: 2/(fan_in + fan_out) (Glorot & Bengio 2010, AISTATS), Keras's default;
+- `he`: 2/fan_in (He et al. 2015, arXiv 1502.01852);
+- `pytorch`: 1/(3·fan_in), biases too: the default of PyTorch's layers.
+"""
+
+
+def uniform(key: PRNGKeyArray, shape: tuple[int, ...], limit: float) -> Float[Array, "*shape"]:
+    """Uniform in ±limit.
+
+    The numbers are those of `jax.random.uniform`, whose number i is a function of (key, i). They
+    are drawn in blocks of one size, so that layers of every shape share one compiled program.
+    """
+    size = math.prod(shape)
+    firsts = range(0, size, _DRAWN_AT_ONCE)
+    if not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
+        blocks = [_block(key, np.uint32(first), np.float32(limit)) for first in firsts]
+        if not any(isinstance(block, jax.core.Tracer) for block in blocks):
+            drawn = np.concatenate([np.asarray(block) for block in blocks])
+            return from_host(drawn[:size].reshape(shape))
+    # Inside a compiled function, or in float64: drawn as one array.
+    return jax.random.uniform(key, shape, minval=-limit, maxval=limit)
+
+
+@jax.jit
+def _block(key: PRNGKeyArray, first: Array, limit: Array) -> Float[Array, "block"]:
+    """Numbers first, first + 1, … of `jax.random.uniform(key, minval=-limit, maxval=limit)`."""
+    counters = first + jnp.arange(_DRAWN_AT_ONCE, dtype=jnp.uint32)
+    words = jax.vmap(lambda i: jax.random.key_data(jax.random.fold_in(key, i)))(counters)
+    mantissa = (words[:, 0] ^ words[:, 1]) >> np.uint32(9)
+    from_one_to_two = lax.bitcast_convert_type(mantissa | np.uint32(0x3F800000), jnp.float32)
+    return jnp.maximum(-limit, (from_one_to_two - 1) * (limit + limit) - limit)
