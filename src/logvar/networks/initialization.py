@@ -53,19 +53,20 @@ def _pytorch(fan_in: int, fan_out: int) -> float:
 
 INITIALIZATIONS: Mapping[str, Initialization] = MappingProxyType(
     {
+        "pytorch": Initialization(_pytorch, draws_biases=True),
         "lecun": Initialization(_lecun),
         "glorot": Initialization(_glorot),
         "he": Initialization(_he),
-        "pytorch": Initialization(_pytorch, draws_biases=True),
     }
 )
 """By name. The variance of a kernel is
 
+- `pytorch`: 1/(3·fan_in), biases too: the default of PyTorch's and Equinox's layers, and of ours;
 - `lecun`: 1/fan_in, so that sums keep the variance of what they add up (LeCun et al. 1998,
   Efficient BackProp);
-- `glorot`: 2/(fan_in + fan_out) (Glorot & Bengio 2010, AISTATS), Keras's default;
-- `he`: 2/fan_in (He et al. 2015, arXiv 1502.01852);
-- `pytorch`: 1/(3·fan_in), biases too: the default of PyTorch's layers.
+- `glorot`: 2/(fan_in + fan_out) (Glorot & Bengio 2010, AISTATS), Keras's default. It starts a
+  decoder's first layer near 0 where latents are few and units many, and training has to undo that;
+- `he`: 2/fan_in (He et al. 2015, arXiv 1502.01852).
 """
 
 

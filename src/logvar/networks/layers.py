@@ -52,7 +52,7 @@ class Dense(eqx.Module):
     bias: Float[Array, "outputs"]
 
     def __init__(
-        self, inputs: int, outputs: int, *, key: PRNGKeyArray, initialization: str = "lecun"
+        self, inputs: int, outputs: int, *, key: PRNGKeyArray, initialization: str = "pytorch"
     ):
         start = INITIALIZATIONS[initialization]
         self.kernel = start.kernel(key, (inputs, outputs), inputs, outputs)

@@ -71,9 +71,9 @@ class MLP(NetworkSpec):
     Args:
         hidden: widths of the hidden layers.
         activation: of the hidden layers.
-        initialization: how the weights start; the variance of a kernel is 1/fan_in for "lecun",
-            2/(fan_in + fan_out) for "glorot", 2/fan_in for "he", 1/(3·fan_in) for "pytorch",
-            which draws the biases too.
+        initialization: how the weights start; the variance of a kernel is 1/(3·fan_in) for
+            "pytorch", which draws the biases too, 1/fan_in for "lecun", 2/(fan_in + fan_out) for
+            "glorot", 2/fan_in for "he".
     """
 
     hidden: tuple[int, ...] = setting((256, 128), help="widths of the hidden layers", at_least=1)
@@ -81,7 +81,7 @@ class MLP(NetworkSpec):
         "silu", help="activation of the hidden layers", choices=tuple(ACTIVATIONS)
     )
     initialization: str = setting(
-        "lecun", help="how the weights start", choices=tuple(INITIALIZATIONS)
+        "pytorch", help="how the weights start", choices=tuple(INITIALIZATIONS)
     )
 
     def build(self, shapes: Shapes, key: PRNGKeyArray) -> tuple[Network, Network]:
