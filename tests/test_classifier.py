@@ -198,7 +198,7 @@ def test_labels_that_were_never_seen(fitted):
             call(2, label=7)
         with pytest.raises(LogvarError, match="has 3 entries, 0 of them unknown"):
             call(2, label=[0, 1, 2])
-    with pytest.raises(LogvarError, match="beside where or a sampler"):
+    with pytest.raises(LogvarError, match="cannot be combined with where or a sampler"):
         fitted.sample(2, label=1, where={"a": 1})
     with pytest.raises(LogvarError, match="learns a label, and there is none"):
         logvar.VAE(objective="labelled").fit(X)

@@ -160,7 +160,7 @@ def test_a_condition_beside_cells_is_asked_for(told, given, message):
         ({"visits": "2..4"}, "ranges are not supported"),
         ({"plan": ["pro", "basic"]}, "expected one value"),
         ({"visits": -1}, "column 'visits' is -1: expected a whole number of at least 0"),
-        ({"spent": "much"}, "column 'spent' is to be real and holds 'much'"),
+        ({"spent": "much"}, "column 'spent' has kind real, but holds 'much'"),
         ({"plan": None}, "'plan' is given as a missing cell"),
         ({}, "expected a dict from names of columns to values"),
         ("plan=pro", "expected a dict from names of columns to values"),

@@ -182,7 +182,7 @@ class VAEClassifier(ClassifierMixin, VAE):
         if where is not None or sampler != "prior":
             if label is not None:
                 raise LogvarError(
-                    f"label is {label!r}, beside where or a sampler: give one of them"
+                    f"label={label!r} cannot be combined with where or a sampler: give one of them"
                 )
             return super().sample(
                 n_samples, where=where, mean=mean, missing=missing, sampler=sampler,

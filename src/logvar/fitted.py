@@ -266,8 +266,8 @@ class Fitted:
         """
         if not isinstance(self.units, TableUnits):
             raise LogvarError(
-                "missing=True (--missing) leaves cells out as a table's columns do: this model was "
-                "fitted on an array, or under another likelihood than 'mixed'; leave it out"
+                "missing=True (--missing) needs a table fitted with likelihood 'mixed', whose "
+                "missing cells it imitates: leave it out"
             )
         drawn = self.units.holes.drawing(seed)
         return lambda cells: np.where(drawn(len(cells)), np.nan, cells)

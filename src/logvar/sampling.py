@@ -152,7 +152,7 @@ def _say(effective_samples: float, draws: int) -> None:
     if effective_samples < FEW:
         warnings.warn(
             f"the rows rest on {effective_samples:,.1f} effective samples of {draws:,} draws of z: "
-            "they are alike in what z tells, and rough; give fewer cells, or values that are "
+            "they vary too little and are only rough; give fewer cells, or values that are "
             "less improbable together",
             FewEffectiveSamples,
             stacklevel=5,

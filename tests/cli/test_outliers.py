@@ -82,7 +82,7 @@ BAD = {
     "people.csv --out bad.csv --contamination 0.6": "at most 0.5",
     "people.csv --out bad.csv --contamination half": "--contamination is 'half'",
     "people.csv --out bad.csv --run nothing": "nothing is not a folder",
-    "people.csv --out bad.csv --run run --steps 5": "is trained already",
+    "people.csv --out bad.csv --run run --steps 5": "is already trained",
     "people.csv --out bad.csv --steps -1": "steps is -1",
     "people.csv --out bad.csv --objective trimed": "did you mean 'trimmed'",
     "people.csv --out people.csv": "is the data itself",

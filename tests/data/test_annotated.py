@@ -123,7 +123,7 @@ def test_a_file_is_fitted_and_encoded_with_the_names_of_its_cells(adata, tmp_pat
     for flags, what in (
         (["--layer", "raw"], "no layer 'raw'"),
         (["--label", "donor"], "no column 'donor' in obs"),
-        (["--drop", "kind"], "is to be ignored"),
+        (["--drop", "kind"], "cannot be ignored"),
         (["--shape", "2x3"], "leave out --shape"),
     ):
         with pytest.raises(SystemExit, match="2"):

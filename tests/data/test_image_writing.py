@@ -105,7 +105,7 @@ def test_16_bits_and_channels_first_come_back(tmp_path):
 
 def test_real_values_are_no_png_and_tables_no_images(tmp_path):
     real = run("float32", 1.0, "normal", rows=1000 * UNIT - 3)
-    with pytest.raises(logvar.LogvarError, match=r"no levels of an image: give --out FILE.npy"):
+    with pytest.raises(logvar.LogvarError, match=r"PNG holds only 0 to 255: give --out FILE.npy"):
         pictures.check_images(real, Path("new"))
     with pytest.raises(logvar.LogvarError, match=r"shape \(5,\), which are no images"):
         pictures.check_images(run(shape=(5,)), Path("new"))

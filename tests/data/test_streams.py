@@ -101,5 +101,5 @@ def test_a_pattern_is_several_files(tmp_path):
     with pytest.raises(LogvarError, match="no file matches"):
         sources.load(str(tmp_path / "none-*.npy"))
     (tmp_path / "part-3.csv").write_text("a\n1\n")
-    with pytest.raises(LogvarError, match="files of one kind"):
+    with pytest.raises(LogvarError, match="have the same ending"):
         sources.load(str(tmp_path / "part-*"))

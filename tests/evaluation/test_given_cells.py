@@ -123,7 +123,7 @@ def test_it_works_under_every_family(posterior, prior):
 
 def test_cells_of_probability_zero_are_refused(exact):
     row = given_row(3e30, 0.0, 0.0)
-    with pytest.raises(LogvarError, match="have no probability under this model"):
+    with pytest.raises(LogvarError, match="so improbable under this model"):
         draw_given(exact[0], row, row, 5, 0)
 
 

@@ -346,7 +346,7 @@ def test_rows_that_are_no_counts_are_refused_with_their_place():
         spec.check_new(rows)
     free = likelihoods.get("negative-binomial", library="none")
     free.check_new(rows)
-    with pytest.raises(logvar.LogvarError, match="40 training rows without a count"):
+    with pytest.raises(logvar.LogvarError, match="40 training rows, all counts 0"):
         free.decided(0 * ROWS)
     with pytest.raises(logvar.LogvarError, match="no typical library yet"):
         spec.build((5,))

@@ -110,8 +110,8 @@ def _check_columns(spec: LikelihoodSpec, table: TableForm | None, tables: list[R
     """Check that each feature has a value, and that a mixed likelihood knows its columns."""
     if isinstance(spec, Mixed) and table is None:
         raise LogvarError(
-            "likelihood 'mixed' models the columns of a table, and X has other examples: give a "
-            "table, or use likelihood='auto'"
+            "likelihood 'mixed' models the columns of a table, and X is not a table: give a "
+            "frame, a dict of columns or a file, or use likelihood='auto'"
         )
     rows = tables[0]
     if not has_missing(rows):

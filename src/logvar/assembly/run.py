@@ -265,7 +265,7 @@ def build_run(
     rounds = recipe.training.precision == Precision.BFLOAT16.value
     if rounds and custom and not products_round_on_request():
         raise LogvarError(
-            "precision 'bfloat16' got your own networks on a CPU, which would compute in float32: "
+            "precision 'bfloat16' has no effect on your own networks on a CPU: "
             "use precision='float32', a built-in network, or an accelerator"
         )
     if start is None:

@@ -97,7 +97,7 @@ class Source:
         for name, kind in pairs:
             if kinds.setdefault(name, kind) != kind:
                 raise LogvarError(
-                    f"column {name!r} is to be {kinds[name]} and {kind}: give it one kind"
+                    f"column {name!r} was given two kinds, {kinds[name]} and {kind}: give it one"
                 )
         found = Choices(self.header, self.schema and os.path.abspath(self.schema), kinds)
         found.overrides()

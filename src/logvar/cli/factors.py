@@ -17,7 +17,7 @@ def known_factors(source: str) -> dict[str, np.ndarray]:
     if source == "shapes":
         return drawn.built_in()[1].factors
     if source in BUILT_IN:
-        raise LogvarError(f"--factors {source}: its factors are not known; give a table, or shapes")
+        raise LogvarError(f"--factors {source}: it has no known factors; give a table, or shapes")
     loaded = sources.load(source).train
     if not isinstance(loaded, Table):
         if loaded.ndim != 2:

@@ -80,12 +80,11 @@ def load_for(
     recipe = fitted.recipe
     source = data or recipe.data.data
     if not source:
-        raise LogvarError("this run does not say what data it was fitted on: give DATA")
+        raise LogvarError("no path of its data is in this run (fitted in Python?): give DATA")
     absent = not Path(source).exists() and not is_pattern(source)
     if not data and source not in BUILT_IN and absent:
         raise LogvarError(
-            f"this run was fitted on {source}, which is not there any more: put it back, or give "
-            "DATA"
+            f"this run was fitted on {source}, which no longer exists: restore it, or give DATA"
         )
     choices = Choices.of(recipe.data)
     window = recipe.training.window
@@ -180,8 +179,8 @@ def rows_for(fitted: Fitted, data: str | None, data_dir: str | None) -> Rows:
         return Rows(rows, taken.at(chosen), None if labels is None else labels[chosen], split)
     if data is None:
         raise LogvarError(
-            f"{fitted.recipe.data.data} is not what this run was fitted on (its fingerprint "
-            "differs), so rows that trained it cannot be told from others: restore it, or give DATA"
+            f"{fitted.recipe.data.data} has changed since this run was fitted (its fingerprint "
+            "differs), so training rows cannot be told from held-out ones: restore it, or give DATA"
         )
     if dataset.test is not None:
         taken = given_for(fitted, dataset.test)

@@ -102,7 +102,7 @@ def sample(
     check_seed(seed)
     mean = pictures.check_images(vae, out) or mean
     if label is not None and (where or sampler != "prior"):
-        raise LogvarError("--label goes with neither --where nor --from: give one of them")
+        raise LogvarError("--label cannot be combined with --where or --from: give one of them")
     if where and sampler != "prior":
         raise LogvarError(
             "--where draws z given those cells, and --from draws it from a sampler: give one of "

@@ -137,7 +137,7 @@ def named_columns(
     for column, kind in kinds.items():
         if kind not in ("identifier", "label", "condition"):
             raise LogvarError(
-                f"column {column!r} of {name} is to be {kind}: columns of obs are carried as --id "
+                f"column {column!r} of {name} cannot be {kind}: columns of obs are carried as --id "
                 "or --label, or told to the model as --condition, and genes are all modelled"
             )
     obs_columns(adata, [c for c, kind in kinds.items() if kind == "condition"], name)

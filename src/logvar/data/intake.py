@@ -31,7 +31,7 @@ def dense_rows(X: Any, name: str = "X") -> np.ndarray:
     if is_sparse(X):
         raise LogvarError(
             f"Sparse data was passed ({type(X).__name__}), but dense data is required: use "
-            f"{name}.toarray(), or for counts likelihood='negative-binomial' or another of counts"
+            f"{name}.toarray(), or, for counts, likelihood='negative-binomial' or 'poisson'"
         )
     return as_rows(X, name, missing=True)
 

@@ -34,7 +34,8 @@ def check_readable(source: str) -> None:
         return
     if not path.exists():
         near = difflib.get_close_matches(source, BUILT_IN, n=1, cutoff=0.5)
-        built_in = f"did you mean {near[0]!r}?" if near else f"built in are {', '.join(BUILT_IN)}"
+        known = f"built-in data sets are {', '.join(BUILT_IN)}"
+        built_in = f"did you mean {near[0]!r}?" if near else known
         raise LogvarError(f"no file or folder {source} exists: check the path; {built_in}")
     if path.stat().st_size == 0:
         raise LogvarError(f"{path} is empty (0 bytes): expected a table or array with rows")
@@ -66,13 +67,14 @@ def files_of(source: str) -> list[Path]:
     found = sorted(map(Path, glob.glob(source)), key=lambda path: _natural(path.name))
     if not found:
         raise LogvarError(
-            f"no file matches {source}: check the pattern, in quotes so that the shell leaves it"
+            f"no file matches {source}: check the pattern, and put it in quotes so that the shell "
+            "does not expand it"
         )
     endings = {path.suffix.lower() for path in found}
     if len(endings) > 1 or not endings <= set(PARTS):
         raise LogvarError(
-            f"{source} matches files that end in {', '.join(sorted(endings))}: expected files of "
-            f"one kind of {', '.join(PARTS)}"
+            f"{source} matches files that end in {', '.join(sorted(endings))}: expected all to "
+            f"have the same ending, one of {', '.join(PARTS)}"
         )
     return found
 

@@ -99,7 +99,8 @@ def load(
             files = files_of(source)
             if resize or layer:
                 raise LogvarError(
-                    f"{source} are files of arrays or tables: leave out resize, layer"
+                    f"{source} is a pattern of array or table files: leave out --resize "
+                    "and --layer, which are for images and .h5ad files"
                 )
             return _from_parts(stem(source), list(map(str, files)), shape, fixed)
         if path.is_dir() and not idx.is_idx_folder(path):
@@ -152,8 +153,8 @@ def _from_parts(
     if is_large(files):
         if shape or reading is not None:
             raise LogvarError(
-                f"shape is given, and {name} is a table that is read in parts: leave it out, or "
-                "give the pixels as .npy files"
+                f"--shape cannot be used with {name}, a table too large to read at once: leave it "
+                "out, or store the pixels in .npy files"
             )
         return Dataset(name, large_table(files, name))
     rows, how, notes = streamed_as_images(streamed_rows(files, name), shape, reading, name)

@@ -136,7 +136,7 @@ def _round(
     log_weights[np.isnan(log_weights)] = -np.inf
     if not np.isfinite(log_weights).any():
         raise LogvarError(
-            "the given cells have no probability under this model that float32 can tell from 0: "
+            "the given cells are so improbable under this model that float32 rounds it to 0: "
             "give values within the range of the training rows, or fewer cells"
         )
     return wide, log_weights

@@ -89,8 +89,8 @@ class OfCounts(LikelihoodSpec):
         of_rows = totals(tables[0], whole=learned)
         if not (of_rows > 0).any():
             raise LogvarError(
-                f"likelihood {self.name!r} got {len(of_rows):,} training rows without a count: "
-                "expected counts above 0; check that X is the table of counts"
+                f"likelihood {self.name!r} got {len(of_rows):,} training rows, all counts "
+                "0: expected some above 0; check that X is the table of counts"
             )
         if not learned:
             return dataclasses.replace(self, typical_library=float(np.median(of_rows[of_rows > 0])))

@@ -65,7 +65,7 @@ class MeanDiscrepancy(Objective):
         learned = not isinstance(prior, Prior) or any(map(eqx.is_array, jax.tree.leaves(prior)))
         if self.beta == 0 and learned:
             raise LogvarError(
-                f"objective 'mmd(beta=0)' teaches a prior nothing, and {type(prior).__name__} has "
+                f"objective 'mmd(beta=0)' does not train the prior, and {type(prior).__name__} has "
                 "weights to learn: use a beta above 0, or prior='standard'"
             )
 

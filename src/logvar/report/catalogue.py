@@ -43,8 +43,8 @@ def page() -> str:
         "\n### Safe raw outputs\n",
         _safe_table(own),
         "\n## Presets\n",
-        "Exact to the constants of the code they are named after. pyro starts at σ = 0.1, as "
-        "Pyro's and\nNumPyro's guides do.\n",
+        "They have exactly the constants of the code they are named after. pyro starts at σ = 0.1, "
+        "as\nPyro's and NumPyro's guides do.\n",
         _facts_table(presets),
         "\n### Safe raw outputs of presets\n",
         _safe_table(presets),

@@ -128,8 +128,9 @@ def starting_state(
     differences = _differences(run, this, found.identity, classes)
     if differences and not (checkpoints is not None and checkpoints.changes_allowed):
         raise LogvarError(
-            f"{found.path} is a checkpoint of another run ({'; '.join(differences)}): run it as it "
-            "was, start over without resume, or allow changes to resume anyway"
+            f"{found.path} is a checkpoint of another run ({'; '.join(differences)}): repeat "
+            "the earlier command, start over without --resume, or resume anyway with "
+            "--allow-changes (Checkpoints(…, changes_allowed=True))"
         )
     for difference in differences:
         tell(f"resuming in spite of a change: {difference}")

@@ -164,7 +164,7 @@ def test_all_columns_that_are_wrong_are_told_at_once(tmp_path):
     with pytest.raises(logvar.LogvarError) as caught:
         found(table)
     said = str(caught.value)
-    assert "column 'age' holds numbers, but 1 of 20 cells are none: 'abc' (row 5)" in said
+    assert "column 'age' holds numbers, but 1 of 20 cells are not numbers: 'abc' (row 5)" in said
     assert "column 'ratio' has 1 infinite cells, the first at row 3" in said
     assert "column 'empty' has only missing cells" in said and "--drop empty" in said
     assert "good" not in said and "\n" not in said

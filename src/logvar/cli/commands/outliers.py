@@ -54,8 +54,8 @@ def outliers(
         check_given(run)
         if objective is not None or steps is not None or source != _NOTHING_SAID:
             raise LogvarError(
-                f"--run {run} is trained already, and knows its columns: leave out --objective, "
-                "--steps and what says how DATA is read"
+                f"--run {run} is already trained and reads DATA as it was fitted: leave out "
+                "--objective, --steps, and flags such as --kind, --drop, --schema or --resize"
             )
     choices = source.choices()
     from logvar.cli import outliers as commands

@@ -83,7 +83,7 @@ def check_levels(low: float, high: float) -> None:
     """
     if low < 0 or high > 255:
         raise LogvarError(
-            f"the data have values from {low:g} to {high:g}, which are no levels of an image: give "
+            f"the data have values from {low:g} to {high:g}, and PNG holds only 0 to 255: give "
             "--out FILE.npy, which keeps them"
         )
 

@@ -103,12 +103,12 @@ def as_numbers(column: pa.ChunkedArray, schema_column: Column) -> np.ndarray:
     if family(column.type) == "text":
         read = typed(column, like=schema_column.notation)
         if family(read.column.type) == "text":
-            raise LogvarError(f"is to be {kind} and holds {read.problem or _first_text(column)}")
+            raise LogvarError(f"has kind {kind}, but holds {read.problem or _first_text(column)}")
         column = read.column
     dated = family(column.type) in ("date", "time", "duration")
     if family(column.type) == "other" or dated != bool(schema_column.unit):
         expected = "dates or times" if schema_column.unit else "numbers"
-        raise LogvarError(f"is to be {kind} and holds {column.type}: expected {expected}")
+        raise LogvarError(f"has kind {kind}, but its type is {column.type}: expected {expected}")
     values = numbers(column, schema_column.unit)
     _check(values, schema_column)
     if pa.types.is_float32(column.type) and 0 < schema_column.step < 1:

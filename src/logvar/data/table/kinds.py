@@ -237,7 +237,7 @@ def _of_numbers(base: Column, column: pa.ChunkedArray) -> Column:
         return dataclasses.replace(base, kind="identifier", reason=reason)
     if integers and largest > EXACT:
         raise LogvarError(
-            f"has integers up to {largest:.6g}, above the {EXACT:,} that float64 counts exactly: "
+            f"has integers up to {largest:.6g}, and float64 is exact only up to {EXACT:,}: "
             f"expected smaller ones; if they identify rows, give {remedy(base.name, 'identifier')}"
         )
     if whole and several[0] >= 0 and largest <= EXACT:
@@ -353,8 +353,8 @@ def _forced(base: Column, column: pa.ChunkedArray, kind: str) -> Column:
         most = {"constant": 1, "binary": 2}.get(kind, len(levels))
         if len(levels) > most:
             raise LogvarError(
-                f"is to be {kind} and has {len(levels):,} distinct values: expected {most}; give "
-                "it another kind"
+                f"has kind {kind}, but {len(levels):,} distinct values: expected {most}; give it "
+                "another kind"
             )
         return _with_levels(base, kind, levels)
     if kind == "date":
@@ -365,7 +365,7 @@ def _forced(base: Column, column: pa.ChunkedArray, kind: str) -> Column:
         if family(dates.type) != "date":
             shown = (read.problem if read else "") or f"{str(column.drop_null()[0].as_py())!r}"
             raise LogvarError(
-                f"is to be a date and holds {shown}: expected dates, or texts like 2020-01-31"
+                f"has kind date, but holds {shown}: expected dates, or texts like 2020-01-31"
             )
         return _date(base, dates)
     if family(column.type) in ("time", "duration"):

@@ -51,8 +51,8 @@ def pixels_of(table: Table, said: Mapping[Name, str], name: str) -> Pixels:
             texts.append(str(column_name))
     if texts:
         raise LogvarError(
-            f"{name}: {len(texts)} columns hold no numbers ({', '.join(texts[:5])}), and its "
-            "columns are to be pixels: leave them out with --drop, or say --label"
+            f"{name}: --shape reads every column as a pixel, and {len(texts)} hold no numbers "
+            f"({', '.join(texts[:5])}): leave them out with --drop, or give --label"
         )
     if not pixels:
         raise LogvarError(

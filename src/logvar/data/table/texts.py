@@ -295,5 +295,5 @@ def _problem(cells: Distinct, weak: np.ndarray) -> str:
             continue
         examples = [text for text, is_odd in zip(cells.texts, odd, strict=True) if is_odd][:3]
         shown = ", ".join(f"{text!r} (row {cells.first(text)})" for text in examples)
-        return f"{what}, but {n_odd:,} of {n_good + n_odd:,} cells are none: {shown}"
+        return f"{what}, but {n_odd:,} of {n_good + n_odd:,} cells are not {what}: {shown}"
     return ""
