@@ -8,6 +8,9 @@ PYTHON ?= python3
 RUN = .venv/bin/python
 SOURCES := $(shell find src -name '*.py')
 KERNELS := $(shell find kernels/src kernels/hatch_build.py -name '*.py' -o -name '*.[ch]')
+# Empty is unset. The tests start many processes, and where no bytecode is kept, each compiles logvar again:
+# a third of its start.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: demo test test-all test-newest test-lowest test-kernels smoke check crash bench tables-peers counts-peers anomalies-peers kernels clean
 
