@@ -16,7 +16,8 @@ import numpy as np
 
 from tests.processes.test_processes import finished, same, start
 
-LONG = ["--epochs", "60", "--checkpoint-seconds", "0"]
+# Several processes read chosen rows of the file, and one reads windows of it.
+LONG = ["--epochs", "60", "--checkpoint-seconds", "0", "--window", "32"]
 
 
 def main() -> None:

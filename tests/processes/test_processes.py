@@ -22,7 +22,10 @@ FINAL = ("weights.safetensors", "metrics.jsonl", "evaluation.json", "recipe.toml
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("several processes")
-    np.save(folder / "rows.npy", np.random.default_rng(0).random((90, 6)).astype(np.float32))
+    rows = np.random.default_rng(0).random((90, 6)).astype(np.float32)
+    np.save(folder / "rows.npy", rows)
+    for i, part in enumerate(np.split(rows, [20, 51])):
+        np.save(folder / f"part-{i}.npy", part)
     return folder
 
 
@@ -50,18 +53,45 @@ def same(place, one, other):
     return [n for n in FINAL if (place / one / n).read_bytes() != (place / other / n).read_bytes()]
 
 
-def test_two_processes_end_in_the_bytes_of_one(place):
-    finished(start(place, "--epochs", "2", "--out", "one"))
-    out = finished(start(place, "--epochs", "2", "--out", "two", "--processes", "2"))
+WINDOWS = "--window", "32"
+
+
+@pytest.mark.parametrize(
+    ("data", "processes", "more"),
+    [
+        ("part-*.npy", "2", WINDOWS),
+        slow("table.parquet", "2", WINDOWS),
+        slow("rows.npy", "2", ()),
+        slow("rows.npy", "4", WINDOWS),
+    ],
+)
+def test_several_processes_end_in_the_bytes_of_one(place, data, processes, more):
+    """Wherever the rows are: in memory, or read a window at a time by one, by numbers by several."""
+    if data == "table.parquet":
+        save_table(place / data)
+        more = [*more, "--likelihood", "mixed"]
+    several = "--processes", processes
+    finished(start(place, *more, "--epochs", "2", "--out", "one", "--overwrite", data=data))
+    out = finished(
+        start(place, *more, *several, "--epochs", "2", "--out", "two", "--overwrite", data=data)
+    )
     assert out.count("finished after 2 epochs") == 1  # one of them prints
     assert same(place, "one", "two") == []
 
 
-@pytest.mark.parametrize("processes", [slow("4")])
-def test_four_processes_do_too(place, processes):
-    finished(start(place, "--epochs", "2", "--out", "one again"))
-    finished(start(place, "--epochs", "2", "--out", "four", "--processes", processes))
-    assert same(place, "one again", "four") == []
+def save_table(path):
+    """A table of mixed columns, with cells missing."""
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    rng = np.random.default_rng(0)
+    real = np.where(rng.random(90) < 0.2, np.nan, rng.normal(size=90))
+    columns = {
+        "level": pa.array(np.array(["a", "b", None], object)[rng.integers(0, 3, 90)]),
+        "count": rng.poisson(3, 90),
+        "real": pa.array(real, from_pandas=True),
+    }
+    parquet.write_table(pa.table(columns), path, row_group_size=17)
 
 
 def test_the_death_of_one_ends_all_and_resume_goes_on(place):

@@ -1,5 +1,7 @@
 """Data that are read when they are needed train to the bytes of the same rows in memory."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -11,8 +13,9 @@ from logvar.data.examples import Examples
 from logvar.data.streamed import streamed_rows
 from logvar.data.windows import Order
 from logvar.errors import LogvarError
+from logvar.processes.placement import Placement
 from logvar.training.feed import Streamed
-from logvar.training.windowed import WindowsAhead
+from logvar.training.windowed import Picked, WindowsAhead
 from tests.cases import some
 
 ROWS = 400
@@ -146,19 +149,74 @@ def test_a_file_that_changes_while_it_is_trained_on_is_refused(tmp_path):
         logvar.VAE(**(SETTINGS | {"epochs": 50})).fit(str(path), watcher=Writes())
 
 
+class Counting:
+    """Rows that are their own numbers, and count how many of them are read."""
+
+    name, shape, dtype = "counted", (ROWS, 1), np.dtype(np.float32)
+    read_rows = 0
+
+    def read(self, where):
+        rows = np.arange(ROWS)[where]
+        Counting.read_rows += len(rows)
+        return rows[:, None].astype(np.float32)
+
+    def check(self):
+        pass
+
+
+@dataclasses.dataclass(frozen=True)
+class OneOf(Placement):
+    """The devices of several processes with one device each, as one of them sees them."""
+
+    index: int = 0
+    of: int = 1
+
+    @property
+    def parts(self):
+        return self.of
+
+    @property
+    def here(self):
+        return slice(self.index, self.index + 1)
+
+    def cut(self, tree):
+        return jax.device_put(tree)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_each_process_reads_its_own_rows_and_together_they_have_the_batches(processes):
+    batch = 20
+    own = dict(
+        condition=np.arange(ROWS, dtype=np.float32)[:, None],
+        label=np.arange(ROWS, dtype=np.int32),
+        weight=np.arange(ROWS, dtype=np.float32),
+    )
+    examples = Examples(StreamedRows(Counting()), None, **own)
+    order = Order(ROWS, seed=0, window=64)
+    for epoch, first in ((0, 0), (1, 7)):
+        parts = []
+        for index in range(processes):
+            feed = Streamed(
+                Picked(examples), batch, order.visits, bytes_per_span=3 * batch * 16,
+                placement=OneOf((), index, processes),
+            )  # fmt: skip
+            Counting.read_rows = 0
+            found = []
+            for span in feed.spans(epoch, first):
+                rows = span.epoch.rows
+                x = np.asarray(rows.x)[:, 0]
+                for other in (rows.condition[:, 0], rows.label, rows.weight):
+                    np.testing.assert_array_equal(x, other)
+                steps = x.reshape(-1, batch // processes)
+                found.append(steps[: span.stop - span.start])
+            parts.append(np.concatenate(found))
+            # Its part of each batch; the last span is filled up with one row.
+            assert Counting.read_rows <= (ROWS - first * batch) // processes + 1
+        together = np.concatenate(parts, axis=1).reshape(-1).astype(int)
+        np.testing.assert_array_equal(together, order.rows(epoch, first * batch, ROWS))
+
+
 def test_windows_are_read_ahead_and_each_row_once():
-    class Counting:
-        name, shape, dtype = "counted", (ROWS, 1), np.dtype(np.float32)
-        read_rows = 0
-
-        def read(self, where):
-            rows = np.arange(ROWS)[where]
-            Counting.read_rows += len(rows)
-            return rows[:, None].astype(np.float32)
-
-        def check(self):
-            pass
-
     order = Order(ROWS, seed=0, window=64)
     ahead = WindowsAhead(Examples(StreamedRows(Counting()), None), order)
     feed = Streamed(ahead, 10, ahead.visits, bytes_per_span=2 * 10 * 4)

@@ -30,8 +30,11 @@ def placement_for(
     """
     whole = why_whole(name, objective, model)
     if whole is not None and (fixed.shards > 1 or several()):
-        remedy = "use shards=1" if fixed.shards > 1 else "use one process"
-        raise LogvarError(f"a batch cannot be divided, because {whole}: {remedy}")
+        remedies = ["one process"] if several() else []
+        remedies += ["shards=1 (without --exact)"] if fixed.shards > 1 else []
+        raise LogvarError(
+            f"a batch cannot be divided, because {whole}: use {' and '.join(remedies)}"
+        )
     devices = jax.devices() if several() else jax.local_devices()
     what, number = "batch_size", fixed.batch_size
     if fixed.shards > 1:

@@ -11,6 +11,7 @@ A window of all rows is one permutation of them all, as `logvar.data.order` draw
 import dataclasses
 import functools
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -150,6 +151,13 @@ class Order:
         rows = np.concatenate([np.arange(*piece) for piece in self.pieces(epoch, window)])
         # A stream's first numbers are those of the same position followed by 0.
         return host_stream(self.seed, Purpose.ORDER, epoch, window + 1).permutation(rows)
+
+    def visits(self, epoch: int, position: int) -> Iterator[Int[np.ndarray, "window"]]:
+        """Yield the rows of an epoch in the order it visits them, from a position onwards, a window
+        at a time."""
+        for window in range(self.window_at(epoch, position), self.windows):
+            start = self.bounds(epoch, window)[0]
+            yield self.of_window(epoch, window)[max(0, position - start) :]
 
     def rows(self, epoch: int, start: int, stop: int) -> Int[np.ndarray, "rows"]:
         """Return the rows at the positions [start, stop) of an epoch."""

@@ -11,7 +11,7 @@ from logvar.data.order import aligned, taken
 from logvar.data.windows import Order, Window
 from logvar.models.batch import Batch
 from logvar.processes.placement import Placement, several
-from logvar.training.feed import Feed, Streamed
+from logvar.training.feed import Cut, Feed, Streamed
 from logvar.training.loop import Plan
 
 
@@ -26,45 +26,30 @@ def feed_of(
     if not streamed and (window is None or window.is_all_of(n)):
         return None
     order = Order(n, plan.seed, n if window is None else window.rows)
-    visited: InMemory | WindowsAhead = InMemory(examples, order)
-    if streamed:
-        visited = Picked(examples, order) if several() else WindowsAhead(examples, order)
-    return Streamed(visited, plan.fixed.batch_size, visited.visits, placement=placement)
+    source: Cut = examples
+    visits = order.visits
+    if streamed and several():
+        source = Picked(examples)
+    elif streamed:
+        source = ahead = WindowsAhead(examples, order)
+        visits = ahead.visits
+    return Streamed(source, plan.fixed.batch_size, visits, placement=placement)
 
 
-class InMemory:
-    """Rows in memory, visited a window at a time."""
+class Picked:
+    """Rows that are read by their numbers, a span at a time: some of each window."""
 
-    def __init__(self, examples: Examples, order: Order):
-        self._examples, self._order = examples, order
+    def __init__(self, examples: Examples):
+        self._examples = examples
 
     def __len__(self) -> int:
         return len(self._examples)
 
     def cut(self, rows: Int[np.ndarray, "some"]) -> Batch:
-        """Return some rows as training takes them."""
-        return self._examples.cut(rows)
-
-    def visits(self, epoch: int, position: int) -> Iterator[Int[np.ndarray, "window"]]:
-        """Yield the rows of an epoch in the order it visits them, a window at a time."""
-        order = self._order
-        for window in range(order.window_at(epoch, position), order.windows):
-            start = order.bounds(epoch, window)[0]
-            yield order.of_window(epoch, window)[max(0, position - start) :]
-
-
-class Picked(InMemory):
-    """Rows that are read by their numbers, a span at a time: some of each window."""
-
-    def cut(self, rows: Int[np.ndarray, "some"]) -> Batch:
         """Read some rows, each once and in the order of the data."""
         numbers, places = np.unique(rows, return_inverse=True)
-        rest = self._examples
-        return Batch(
-            taken(np.asarray(rest.values[numbers]), places),
-            None,
-            *(None if x is None else x[rows] for x in (rest.condition, rest.label, rest.weight)),
-        )
+        values = taken(np.asarray(self._examples.values[numbers]), places)
+        return self._examples.batch(values, rows)
 
 
 class WindowsAhead:
@@ -87,11 +72,10 @@ class WindowsAhead:
     def visits(self, epoch: int, position: int) -> Iterator[Int[np.ndarray, "window"]]:
         """Yield the rows of an epoch in the order it visits them, a window at a time, each read
         before."""
-        order = self._order
-        for window in range(order.window_at(epoch, position), order.windows):
+        first = self._order.window_at(epoch, position)
+        for window, rows in enumerate(self._order.visits(epoch, position), first):
             self._enter(epoch, window)
-            start = order.bounds(epoch, window)[0]
-            yield order.of_window(epoch, window)[max(0, position - start) :]
+            yield rows
 
     def cut(self, rows: Int[np.ndarray, "some"]) -> Batch:
         """Return some rows as training takes them; those of no window that was entered are read."""
@@ -108,12 +92,7 @@ class WindowsAhead:
         if absent.any():
             found[absent] = self._values[rows[absent]]
         self._read_ahead(len(rows))
-        rest = self._examples
-        return Batch(
-            found,
-            None,
-            *(None if x is None else x[rows] for x in (rest.condition, rest.label, rest.weight)),
-        )
+        return self._examples.batch(found, rows)
 
     def _enter(self, epoch: int, window: int) -> None:
         found, self._ahead = self._ahead, None

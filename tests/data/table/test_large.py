@@ -114,10 +114,10 @@ def test_conditions_of_files_are_kept_in_memory(tmp_path):
 def test_what_is_wrong_with_a_file_is_one_line(tmp_path):
     first, second = files(tmp_path)["shards"]
     pq.write_table(TABLE.slice(1100).drop_columns(["real"]), second)
-    with pytest.raises(LogvarError, match=r"b\.parquet \(from row 1,100 of all\) has no column"):
+    with pytest.raises(LogvarError, match=r"from row 1,100 .* 'real', which .*a\.parquet has:"):
         taken_in([first, second], "auto", window=100)
     pq.write_table(TABLE.set_column(1, "count", pa.array(COUNTS)).slice(1100), second)
-    with pytest.raises(LogvarError, match="has double in column 'count'"):
+    with pytest.raises(LogvarError, match=r"has double in column 'count', where .* has int64"):
         taken_in([first, second], "auto", window=100)
     content = (tmp_path / "x.parquet").read_bytes()
     (tmp_path / "b.parquet").write_bytes(content[:-100])

@@ -48,8 +48,9 @@ class TableFiles:
         for path, (own, rows) in zip(paths, found, strict=True):
             if own.names != schema.names or own.types != schema.types:
                 raise LogvarError(
-                    f"{path} (from row {start:,} of all) has {_difference(own, schema)}, and "
-                    f"{paths[0]} has not: expected the same columns of the same types in all files"
+                    f"{path} (from row {start:,} of all) has "
+                    f"{_difference(own, schema, str(paths[0]))}: expected the same columns of the "
+                    "same types in all files"
                 )
             start += rows
         labels = tuple(name for name in pandas_index(schema.metadata) if name in schema.names)
@@ -182,11 +183,13 @@ def _opened(source: pa.MemoryMappedFile) -> pa.ipc.RecordBatchFileReader | None:
     return pa.ipc.open_file(source) if start == b"ARROW1" else None
 
 
-def _difference(own: pa.Schema, first: pa.Schema) -> str:
-    for name, kind in zip(own.names, own.types, strict=True):
-        if name not in first.names:
-            return f"a column {name!r}"
-        if first.field(name).type != kind:
-            return f"{kind} in column {name!r}"
-    lacking = [name for name in first.names if name not in own.names]
-    return f"no column {lacking[0]!r}" if lacking else "its columns in another order"
+def _difference(own: pa.Schema, first: pa.Schema, name: str) -> str:
+    for column, kind in zip(own.names, own.types, strict=True):
+        if column not in first.names:
+            return f"a column {column!r}, which {name} does not have"
+        if (expected := first.field(column).type) != kind:
+            return f"{kind} in column {column!r}, where {name} has {expected}"
+    lacking = [column for column in first.names if column not in own.names]
+    if lacking:
+        return f"no column {lacking[0]!r}, which {name} has"
+    return f"its columns in another order than {name}"
