@@ -138,6 +138,24 @@ def test_it_comes_back_from_its_folder(detector, tmp_path):
         logvar.load(tmp_path / "run")
 
 
+def test_a_condition_may_be_named_in_x():
+    table = {"batch": np.tile(["a", "b"], 30), "x": X[:, 0], "y": X[:, 1]}
+    told = logvar.OutlierVAE(**QUICK, contamination=0.1)
+    signs = told.fit_predict(table, condition="batch")
+    np.testing.assert_array_equal(told.train_scores_, told.score_samples(table))
+    assert (signs == -1).sum() == 6
+    table["batch"] = table["batch"][::-1]
+    assert not np.array_equal(told.score_samples(table), told.train_scores_)
+
+
+def test_settings_may_be_numbers_of_numpy(detector, tmp_path):
+    numbers = {"steps": np.int64(3), "n_samples": np.int64(5), "contamination": np.float32(0.25)}
+    fitted = logvar.OutlierVAE(**QUICK | numbers).fit(X)
+    again = logvar.load(fitted.save(tmp_path / "run"))
+    assert (again.contamination, again.n_samples) == (0.25, 5)
+    np.testing.assert_array_equal(again.predict(X), fitted.predict(X))
+
+
 def test_a_trimmed_fit_resumes_to_the_same_bytes(detector, tmp_path):
     trimmed = clone(detector).set_params(
         objective="trimmed(fraction=0.2, after=2)", epochs=6, steps=0, batch_size=16

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from logvar.assembly.decisions import decide
 from logvar.backend.sparse import Rows, SparseRows
 from logvar.contamination import AUTO, check_contamination
+from logvar.data.conditions import names_of
 from logvar.data.intake import draws_of
 from logvar.data.preparation import has_missing
 from logvar.data.table.form import TableForm
@@ -103,7 +104,10 @@ class OutlierVAE(OutlierMixin, VAE):
         _check(self.contamination, self.n_samples, self.steps)
         super().fit(X, y, **options)
         weight = options.get("sample_weight")
-        self.train_scores_ = self.score_samples(X, condition=options.get("condition"))
+        condition = options.get("condition")
+        # Columns of X are found there; their names would be taken for values.
+        told = None if names_of(condition) else condition
+        self.train_scores_ = self.score_samples(X, condition=told)
         self.offset_ = offset(self.train_scores_, self.contamination, weight)
         return self
 
@@ -122,7 +126,7 @@ class OutlierVAE(OutlierMixin, VAE):
         given = self._taken_in(X, condition)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", OutsideTrainingRange)  # such rows are what is sought
-            draws = self.n_samples if n_samples is None else n_samples
+            draws = draws_of(self.n_samples if n_samples is None else n_samples)
             scores = super().score_samples(given, draws)
         rows = given.rows
         if isinstance(rows, SparseRows) or not has_missing(rows):
@@ -142,7 +146,8 @@ class OutlierVAE(OutlierMixin, VAE):
 
     def write_into(self, folder: Path) -> None:
         check_is_fitted(self, "offset_")
-        kept = Threshold(self.contamination, self.n_samples, float(self.offset_))
+        share = self.contamination if self.contamination == AUTO else float(self.contamination)
+        kept = Threshold(share, int(self.n_samples), float(self.offset_))
         # Before the manifest, which has the hash of every file.
         write_atomically(folder / run_folder.OUTLIERS, run_folder.to_json(kept._asdict()))
         super().write_into(folder)
@@ -170,7 +175,7 @@ class OutlierVAE(OutlierMixin, VAE):
 
     def epochs_for(self, rows: int) -> int:
         """Return how many epochs a fit on this many rows takes."""
-        return max(self.epochs, -(-self.steps // -(-rows // self.batch_size)))
+        return int(max(self.epochs, -(-self.steps // -(-rows // self.batch_size))))
 
 
 def read_threshold(folder: Path) -> Threshold:

@@ -1,9 +1,12 @@
 """`logvar outliers`: scores, who is odd, why; a fit of its own or a run's model; wrong input."""
 
+import functools
 from pathlib import Path
 
+import anndata
 import numpy as np
 import pytest
+from PIL import Image
 
 from logvar.cli import outliers as commands
 from logvar.errors import LogvarError
@@ -59,6 +62,50 @@ def test_it_takes_a_runs_model_and_its_threshold(place):
     assert both[:, 1].sum() == 30
 
 
+def test_a_run_is_scored_with_its_own_number_of_samples(place):
+    """Its threshold is one of scores with that number."""
+    assert logvar("outliers people.csv --run run --out own.csv").code == 0
+    scores = [float(row[1]) for row in read("own.csv")[1]]
+    np.testing.assert_array_equal(scores, place.train_scores_)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(commands, "OutlierVAE", functools.partial(OutlierVAE, **SMALL))
+
+
+def test_the_sources_own_test_rows_are_scored_too(place, quick, monkeypatch):
+    pixels, seen = np.random.default_rng(0).integers(0, 256, (26, 4, 4), np.uint8), []
+    for i, each in enumerate(pixels):
+        path = Path("pictures", "train" if i < 20 else "test", f"{i:02}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(each).save(path)
+    fit = OutlierVAE.fit
+    monkeypatch.setattr(
+        OutlierVAE, "fit", lambda self, X, **rest: fit(seen.append(self) or self, X, **rest)
+    )
+    done = logvar("outliers pictures --out pictures.csv --contamination 0.25")
+    assert done.code == 0, done.errors
+    names, rows = read("pictures.csv")
+    assert names == ["file", "log_likelihood", "odd"] and "of 26 odd" in done.out
+    assert [Path(row[0]).name for row in rows] == [f"{i:02}.png" for i in range(26)]
+    scores, odd = np.array([[float(row[1]), int(row[2])] for row in rows]).T
+    assert len(seen[0].train_scores_) == 20  # the threshold is that of the training rows
+    np.testing.assert_array_equal(scores[:20], seen[0].train_scores_)
+    np.testing.assert_array_equal(scores[20:], seen[0].score_samples(pixels[20:, ..., None]))
+    np.testing.assert_array_equal(odd == 1, scores < seen[0].offset_)
+
+
+def test_a_condition_of_cells_is_found_in_their_table(place, quick):
+    counts = np.random.default_rng(0).poisson(3.0, (24, 4)).astype(np.float32) + 1
+    cells = anndata.AnnData(counts)
+    cells.obs["batch"] = list("ab" * 12)
+    cells.write_h5ad("cells.h5ad")
+    done = logvar("outliers cells.h5ad --condition batch --out cells.csv")
+    assert done.code == 0, done.errors
+    assert len(read("cells.csv")[1]) == 24
+
+
 def test_every_flag_reaches_the_detector(place, monkeypatch):
     seen = {}
 
@@ -83,6 +130,9 @@ BAD = {
     "people.csv --out bad.csv --contamination half": "--contamination is 'half'",
     "people.csv --out bad.csv --run nothing": "nothing is not a folder",
     "people.csv --out bad.csv --run run --steps 5": "is already trained",
+    "people.csv --out bad.csv --run run --seed 5": "is already trained",
+    "people.csv --out bad.csv --run run --importance-samples 0": "--importance-samples is 0: expected at least 1",
+    "people.csv --out bad.csv --importance-samples 0": "--importance-samples is 0: expected at least 1",
     "people.csv --out bad.csv --steps -1": "steps is -1",
     "people.csv --out bad.csv --objective trimed": "did you mean 'trimmed'",
     "people.csv --out people.csv": "is the data itself",

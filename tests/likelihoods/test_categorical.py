@@ -9,6 +9,8 @@ import pytest
 from scipy import special
 
 import logvar
+from logvar.assembly.streaming import decided
+from logvar.likelihoods.categorical import Categorical
 
 LEVELS = (3, 1, 4)
 LOGITS = np.array([0.3, -1.0, 2.0, 0.7, 1.0, 0.0, -2.0, 0.5])
@@ -183,3 +185,34 @@ def test_levels_come_from_training_and_held_out_rows(fitted):
     assert set(np.unique(drawn)) <= {0, 1, 2} and drawn.shape == (50, 2)
     spec = logvar.likelihoods.get("categorical").decided(TABLE, TABLE[:, ::-1] + np.array([0, 4]))
     assert spec.levels == (3, 7)
+
+
+@pytest.mark.parametrize("all_rows", [True, False], ids=["nowhere", "not in training rows"])
+def test_a_column_without_a_code_is_named(all_rows):
+    codes = np.random.default_rng(0).integers(0, 3, (40, 3)).astype(float)
+    codes[:, 1] = np.nan
+    held_out = np.where(np.isnan(codes), np.nan if all_rows else 1.0, codes)[:5]
+    vae = logvar.VAE(2, likelihood="categorical", network="mlp(hidden=[4])", epochs=1)
+    with pytest.raises(logvar.LogvarError, match="no value in the 40 training rows in column 1:"):
+        vae.fit(codes, validation_data=held_out)
+    with pytest.raises(
+        logvar.LogvarError, match="categorical. found no code in column 1:"
+    ) as raised:
+        logvar.compare(codes, likelihood="categorical", seeds=2, network="mlp(hidden=[4])")
+    assert "\n" not in str(raised.value)
+
+
+def test_codes_that_are_sampled_for_their_medians_need_one_in_each_column():
+    codes = np.full((4, 2), np.nan)
+    codes[0] = [1, np.nan]
+    with pytest.raises(logvar.LogvarError, match="found no code in column 1:"):
+        decided(Categorical(), [codes], codes[:2])
+
+
+def test_held_out_rows_need_no_code_in_each_column():
+    codes = np.random.default_rng(0).integers(0, 3, (40, 3)).astype(float)
+    held_out = codes[:5].copy()
+    held_out[:, 1] = np.nan
+    vae = logvar.VAE(2, likelihood="categorical", network="mlp(hidden=[4])", epochs=1)
+    vae.fit(codes, validation_data=held_out)
+    assert vae.decisions_.likelihood == "categorical(levels=[3, 3, 3])"

@@ -128,6 +128,16 @@ def test_the_command_fits_one_and_keeps_it(tmp_path, monkeypatch, capsys):
     assert logvar.load("run").samplers_["mixture"][0] == "mixture(components=2)"
 
 
+def test_a_setting_may_be_said_though_it_is_the_default(vae):
+    again = logvar.VAE.of(vae.fitted_).fit_sampler(X, "mixture(components=10)")
+    drawn = again.sample(3, sampler="mixture")
+    np.testing.assert_array_equal(again.sample(3, sampler="mixture(components=10)"), drawn)
+    with pytest.raises(logvar.LogvarError, match="'mixture.components=3.' is not fitted"):
+        again.sample(3, sampler="mixture(components=3)")
+    with pytest.raises(logvar.LogvarError, match="'mixture.components=10.' is not fitted"):
+        vae.sample(3, sampler="mixture(components=10)")
+
+
 @pytest.mark.slow
 def test_the_report_shows_them_beside_the_prior(tmp_path):
     images = RNG.uniform(size=(30, 4, 4, 1)).astype(np.float32)

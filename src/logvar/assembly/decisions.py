@@ -79,8 +79,9 @@ def decide(
         text = resolved("likelihood", text, name, reason)
         why.append(f"likelihood {text}: {reason}")
     tables = [rows] if validation is None else [rows, validation]
-    spec = decided(get("likelihood", text, own), tables, rows if sample is None else sample)
-    _check_columns(spec, table, tables)
+    spec = get("likelihood", text, own)
+    _check_columns(spec, table, tables)  # first: settings from the data need values in each column
+    spec = decided(spec, tables, rows if sample is None else sample)
     for some in tables:
         _check_preparation(recipe, spec, text, some)
     return Decisions(

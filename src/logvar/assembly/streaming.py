@@ -83,7 +83,7 @@ def _of_codes(tables: Sequence[Rows]) -> Categorical:
         else:
             assert not isinstance(rows, SparseRows)
             high = rows.reshape(len(rows), -1)
-        highest.append(np.nanmax(high, axis=0))
-    spec = Categorical().decided(np.nanmax(highest, axis=0)[None])
+        highest.append(np.fmax.reduce(high, axis=0))  # NaN is a column without a code
+    spec = Categorical().decided(np.fmax.reduce(highest)[None])
     assert isinstance(spec, Categorical)
     return spec

@@ -5,6 +5,7 @@ import numpy as np
 from logvar.data import drawn, sources
 from logvar.data.paths import BUILT_IN
 from logvar.data.table.frame import Table
+from logvar.data.table.large import LargeTable
 from logvar.errors import LogvarError
 
 
@@ -19,6 +20,8 @@ def known_factors(source: str) -> dict[str, np.ndarray]:
     if source in BUILT_IN:
         raise LogvarError(f"--factors {source}: it has no known factors; give a table, or shapes")
     loaded = sources.load(source).train
+    if isinstance(loaded, LargeTable):
+        loaded = loaded.whole()
     if not isinstance(loaded, Table):
         if loaded.ndim != 2:
             raise LogvarError(f"--factors {source} has shape {loaded.shape}: expected a table")

@@ -11,8 +11,9 @@ from logvar.assembly.parts import check_fit, get, specs, written
 from logvar.classifier import VAEClassifier
 from logvar.cli.console import console, counted, say
 from logvar.cli.inputs import Rows, Some, judged_rows
-from logvar.cli.judging import at_least_one, print_evaluation
+from logvar.cli.judging import print_evaluation
 from logvar.cli.labels import evaluated, known_labels
+from logvar.cli.terminal import at_least_one
 from logvar.data import sources
 from logvar.data.annotated import is_annotated
 from logvar.data.paths import absolute

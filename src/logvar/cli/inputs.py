@@ -107,9 +107,21 @@ def load_for(
 def all_rows(vae: VAE, data: str | None, data_dir: str | None) -> Given:
     """Return training and test rows one after the other; large files are read in parts."""
     dataset = load_for(vae.fitted_, data, data_dir, in_parts=True)
-    rows, name = dataset.train, data or vae.recipe_.data.data
+    source = vae.recipe_.data
+    return rows_of_all(dataset, data or source.data, Choices.of(source))
+
+
+def rows_of_all(dataset: Dataset, name: str, choices: Choices) -> Given:
+    """Return a source's training and test rows one after the other, with what names them.
+
+    Args:
+        dataset: the source.
+        name: what messages call it.
+        choices: which columns of an .h5ad file's obs name the rows, and which are labels.
+    """
+    rows = dataset.train
     if is_annotated(rows):
-        identifiers, labels = named_columns(rows, Choices.of(vae.recipe_.data).said())
+        identifiers, labels = named_columns(rows, choices.said())
         names: dict[Any, Any] = {
             rows.obs.index.name or "cell": list(map(str, rows.obs_names)),
             **identifiers,
@@ -144,10 +156,10 @@ def judged_rows(dataset: Dataset, fitted: Fitted) -> Rows:
         return Rows(dataset.test, given_for(fitted, dataset.test), dataset.test_labels, "test")
     split, chosen = _judged(dataset, fitted)
     if isinstance(dataset.train, LargeTable):
-        dataset = dataclasses.replace(dataset, train=dataset.train.at(chosen))
+        dataset = dataclasses.replace(dataset, train=rows_at(dataset.train, chosen))
         chosen = np.arange(len(dataset.train))
     labels = labels_of(dataset, fitted)
-    rows = _some(dataset.train, chosen)
+    rows = rows_at(dataset.train, chosen)
     taken = given_for(fitted, rows)
     return Rows(rows, taken, None if labels is None else labels[chosen], split)
 
@@ -175,7 +187,7 @@ def rows_for(fitted: Fitted, data: str | None, data_dir: str | None) -> Rows:
             return judged_rows(dataset, fitted)
         split, chosen = _judged(dataset, fitted)
         labels = labels_of(dataset, fitted)
-        rows = _some(dataset.train, chosen)
+        rows = rows_at(dataset.train, chosen)
         return Rows(rows, taken.at(chosen), None if labels is None else labels[chosen], split)
     if data is None:
         raise LogvarError(
@@ -200,8 +212,11 @@ def labels_of(dataset: Dataset, fitted: Fitted) -> np.ndarray | None:
     return np.array([str(cell) for cell in plain(found.columns[0]).to_pylist()])
 
 
-def _some(rows: Some, indices: np.ndarray) -> Some:
-    return rows_of(rows, indices) if isinstance(rows, Table) else rows[indices]
+def rows_at(rows: Some, numbers: np.ndarray) -> Some:
+    """Return rows by their numbers, which must increase where rows are read when needed."""
+    if isinstance(rows, LargeTable):
+        return rows.at(numbers)
+    return rows_of(rows, numbers) if isinstance(rows, Table) else rows[numbers]
 
 
 def _matched(table: Table, form: TableForm, source: str, choices: Choices) -> Table:

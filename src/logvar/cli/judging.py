@@ -6,7 +6,7 @@ from logvar.cli.console import counted, say
 from logvar.cli.factors import known_factors
 from logvar.cli.inputs import rows_for
 from logvar.cli.labels import evaluated
-from logvar.errors import LogvarError
+from logvar.cli.terminal import at_least_one
 from logvar.evaluation.disentanglement.scores import disentanglement
 from logvar.evaluation.health import ACTIVE
 from logvar.evaluation.summary import Evaluation
@@ -89,13 +89,3 @@ def print_evaluation(evaluation: Evaluation) -> None:
         f"  {'raw outputs':<20}{raw.quantiles['0']:.2f} … {raw.quantiles['1']:.2f}, "
         f"{raw.share_outside:.2%} outside the safe range"
     )
-
-
-def at_least_one(flag: str, value: int) -> None:
-    """Check a number of draws that a flag gives.
-
-    Raises:
-        LogvarError: it is less than 1.
-    """
-    if value < 1:
-        raise LogvarError(f"{flag} is {value}: expected at least 1")

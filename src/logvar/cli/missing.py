@@ -14,6 +14,7 @@ from logvar.cli.console import counted, say
 from logvar.cli.inputs import all_rows
 from logvar.cli.outputs import Examples, Numbers, numbered, refuse_its_data
 from logvar.cli.results import check_seed, opened
+from logvar.cli.terminal import at_least_one
 from logvar.data.table.schema import Name
 from logvar.errors import LogvarError
 from logvar.explaining import OddCell
@@ -33,8 +34,7 @@ def score(
     importance_samples: int,
 ) -> None:
     """Write each row's log-likelihood beside its identifiers, and its oddest cells if asked."""
-    if importance_samples < 1:
-        raise LogvarError(f"--importance-samples is {importance_samples}: expected at least 1")
+    at_least_one("--importance-samples", importance_samples)
     vae = opened(run, out, data)
     fitted = vae.fitted_
     if explain:

@@ -1,7 +1,7 @@
 """`logvar outliers`: fit a detector, or take a run's model, and write which rows are odd."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ import numpy as np
 from logvar.cli.blocks import Block, over_blocks
 from logvar.cli.console import console, counted, say
 from logvar.cli.fitting import overrides_of
-from logvar.cli.inputs import Given, all_rows
+from logvar.cli.inputs import Given, all_rows, rows_of_all
 from logvar.cli.missing import ODD_CELLS, TOP, Lowest, check_explains, columns_of
 from logvar.cli.outputs import Numbers, refuse_its_data
 from logvar.contamination import AUTO
@@ -19,6 +19,7 @@ from logvar.data.annotated import is_annotated
 from logvar.data.paths import absolute
 from logvar.data.table.choices import Choices
 from logvar.data.table.frame import Table
+from logvar.data.table.large import LargeTable
 from logvar.errors import OutsideTrainingRange
 from logvar.explaining import OddCell
 from logvar.loading import load
@@ -45,8 +46,7 @@ def outliers(
     """Write each row's score and whether it is odd, beside its identifiers."""
     refuse_its_data(out, data)
     if run is None:
-        detector, given = _fitted(data, out, explain, reading, settings)
-        scores = detector.train_scores_
+        detector, given, scores = _fitted(data, out, explain, reading, settings)
     else:
         detector, given, scores = _loaded(run, data, out, explain, reading, settings)
     odd = scores < detector.offset_
@@ -84,13 +84,13 @@ def _explained(detector: OutlierVAE, block: Block) -> list[list[OddCell]]:
 
 def _fitted(
     data: str, out: Path, explain: bool, reading: Reading, settings: dict[str, Any]
-) -> tuple[OutlierVAE, Given]:
-    """Return a detector that is fitted to all training rows of the data, and these rows."""
+) -> tuple[OutlierVAE, Given, Scores]:
+    """Return a detector fitted to the data's training rows, all rows, and their scores."""
     dataset = sources.load(data, reading.data_dir, **reading.images, choices=reading.choices)
     overrides = overrides_of(reading.choices, dataset)
     rows = dataset.train
     if explain:
-        check_explains(out, (1,) if isinstance(rows, Table) else rows.shape[1:])
+        check_explains(out, (1,) if isinstance(rows, Table | LargeTable) else rows.shape[1:])
     for note in dataset.notes:
         say(note)
     told = reading.choices.conditions if is_annotated(rows) else None
@@ -98,7 +98,12 @@ def _fitted(
     epochs = detector.epochs_for(len(rows))
     with ProgressBar(console, epochs, len(rows), lambda metrics: None) as bar:
         detector.fit(rows, condition=told or None, source=absolute(data), announce=say, watcher=bar)
-    return detector, Given((rows,), data, dataset.names)
+    scores = detector.train_scores_
+    given = rows_of_all(dataset, data, reading.choices)
+    if dataset.test is not None:
+        test = Given((dataset.test,), data)
+        scores = np.concatenate([scores, over_blocks(test, detector.fitted_, _scored(detector))])
+    return detector, given, scores
 
 
 def _loaded(
@@ -113,16 +118,22 @@ def _loaded(
     contamination = settings["contamination"]
     keeps = isinstance(vae, OutlierVAE) and contamination == AUTO
     detector = vae if isinstance(vae, OutlierVAE) else OutlierVAE.of(vae.fitted_)
-    detector.n_samples = settings["n_samples"]
+    # The run's own number unless another is given: its threshold is one of scores with that.
+    detector.n_samples = settings.get("n_samples", detector.n_samples)
     if explain:
         check_explains(out, detector.fitted_.shape)
     given = all_rows(detector, data, reading.data_dir)
-
-    def scored(blocks: Iterator[Block]) -> Scores:
-        return np.concatenate([detector.score_samples(block.taken) for block in blocks])
-
-    scores = over_blocks(given, detector.fitted_, scored)
+    scores = over_blocks(given, detector.fitted_, _scored(detector))
     if not keeps:
         detector.contamination = contamination
         detector.offset_ = offset(scores, contamination)
     return detector, given, scores
+
+
+def _scored(detector: OutlierVAE) -> Callable[[Iterator[Block]], Scores]:
+    """Return what scores the rows of blocks."""
+
+    def scored(blocks: Iterator[Block]) -> Scores:
+        return np.concatenate([detector.score_samples(block.taken) for block in blocks])
+
+    return scored

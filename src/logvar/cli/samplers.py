@@ -6,9 +6,7 @@ import numpy as np
 
 from logvar import samplers
 from logvar.cli.console import say
-from logvar.cli.inputs import halves_of, load_for
-from logvar.data.table.frame import Table
-from logvar.data.table.rows import rows_of
+from logvar.cli.inputs import halves_of, load_for, rows_at
 from logvar.estimator import VAE
 from logvar.samplers.storage import check_sampled, name_of, write_samplers
 
@@ -26,8 +24,6 @@ def fit_missing_sampler(vae: VAE, run: Path, sampler: str) -> None:
     check_sampled(vae.model_)  # before the data are read
     dataset = load_for(vae.fitted_, None, None)
     kept = halves_of(dataset, vae.fitted_).trained
-    train = dataset.train
-    rows = rows_of(train, kept) if isinstance(train, Table) else train[np.sort(kept)]
-    vae.fit_sampler(rows, sampler)
+    vae.fit_sampler(rows_at(dataset.train, np.sort(kept)), sampler)
     write_samplers(run, {text: vae.samplers_[name][1]})
     say(f"fitted {text} to {len(kept):,} rows, kept in {run}")

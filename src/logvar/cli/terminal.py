@@ -54,6 +54,16 @@ def check_given(run: Path, data: str | None = None) -> None:
         check_readable(data)
 
 
+def at_least_one(flag: str, value: int) -> None:
+    """Check a number of draws that a flag gives.
+
+    Raises:
+        LogvarError: it is less than 1.
+    """
+    if value < 1:
+        raise LogvarError(f"{flag} is {value}: expected at least 1")
+
+
 @contextlib.contextmanager
 def warnings_in_one_line() -> Iterator[None]:
     """Print each of our own warnings on stderr once, in one line."""

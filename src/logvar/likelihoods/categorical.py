@@ -46,8 +46,16 @@ class Categorical(LikelihoodSpec):
         for rows in tables:
             flat = rows.reshape(len(rows), -1)
             check_integers(flat, "categorical", _MOST_LEVELS)
-            largest.append(np.nanmax(flat, axis=0))
-        return Categorical(tuple(int(n) + 1 for n in np.max(largest, axis=0)))
+            largest.append(np.fmax.reduce(flat, axis=0))  # NaN is a missing cell
+        codes = np.fmax.reduce(largest)
+        empty = np.flatnonzero(np.isnan(codes))
+        if len(empty):
+            some = ", ".join(map(str, empty[:10])) + (", …" if len(empty) > 10 else "")
+            raise LogvarError(
+                f"likelihood 'categorical' found no code in column {some}: leave it out, or give "
+                "the number of levels of each column, levels=[…]"
+            )
+        return Categorical(tuple(int(n) + 1 for n in codes))
 
     def check_new(self, rows: np.ndarray) -> None:
         self.check(rows)

@@ -81,13 +81,18 @@ def kept_sampler(kept: Mapping[str, tuple[str, FittedSampler]], sampler: str) ->
         LogvarError: there is none, or it was fitted with other settings.
     """
     name = name_of(sampler)
-    if name not in kept or sampler not in (name, kept[name][0]):
+    # Texts as they are described, for those leave out settings at their defaults.
+    if name not in kept or (sampler != name and _described(sampler) != _described(kept[name][0])):
         fitted = ", ".join(text for text, _ in kept.values()) or "none"
         raise LogvarError(
             f"sampler {sampler!r} is not fitted (fitted: {fitted}): call fit_sampler(X, "
             f"{sampler!r}) first, or use 'prior'"
         )
     return kept[name][1]
+
+
+def _described(text: str) -> str:
+    return SAMPLERS.describe(SAMPLERS.get(text))
 
 
 def check_sampled(model: VAEModel) -> None:

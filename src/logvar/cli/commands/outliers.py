@@ -6,7 +6,7 @@ from typing import Annotated
 import tyro
 
 from logvar.cli.arguments import Data, DataDir, Out, Source
-from logvar.cli.terminal import check_given
+from logvar.cli.terminal import at_least_one, check_given
 from logvar.contamination import AUTO, check_contamination
 from logvar.data.paths import check_readable, check_writable
 from logvar.errors import LogvarError
@@ -39,8 +39,12 @@ def outliers(
         tyro.conf.arg(help="'trimmed(fraction=0.1)' if a tenth of the rows may be anomalies"),
     ] = None,
     steps: Annotated[int | None, tyro.conf.arg(help="optimizer steps, at least")] = None,
-    importance_samples: Annotated[int, tyro.conf.arg(help="samples per row")] = 100,
-    seed: Annotated[int, tyro.conf.arg(help="seed of everything random")] = 0,
+    importance_samples: Annotated[
+        int | None, tyro.conf.arg(help="samples per row; default: 100, or the run's own number")
+    ] = None,
+    seed: Annotated[
+        int | None, tyro.conf.arg(help="seed of everything random when fitting; default: 0")
+    ] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Write the score of each row of DATA, log p(x) in nats, and whether the row is odd.
@@ -50,25 +54,26 @@ def outliers(
     check_writable(out)
     check_readable(data)
     share = _share(contamination)
+    if importance_samples is not None:
+        at_least_one("--importance-samples", importance_samples)
+    given = {"objective": objective, "steps": steps, "random_state": seed}
+    given = {name: value for name, value in given.items() if value is not None}
     if run is not None:
         check_given(run)
-        if objective is not None or steps is not None or source != _NOTHING_SAID:
+        if given or source != _NOTHING_SAID:
             raise LogvarError(
                 f"--run {run} is already trained and reads DATA as it was fitted: leave out "
-                "--objective, --steps, and flags such as --kind, --drop, --schema or --resize"
+                "--objective, --steps, --seed, and flags such as --kind, --drop, --schema or "
+                "--resize"
             )
     choices = source.choices()
     from logvar.cli import outliers as commands
 
-    given = {"objective": objective, "steps": steps}
-    settings = {name: value for name, value in given.items() if value is not None}
+    settings = given | {"contamination": share}
+    if importance_samples is not None:
+        settings["n_samples"] = importance_samples
     reading = commands.Reading(data_dir, source.images, choices)
-    commands.outliers(
-        data, out, explain, reading, run,
-        settings | {
-            "contamination": share, "n_samples": importance_samples, "random_state": seed,
-        },
-    )  # fmt: skip
+    commands.outliers(data, out, explain, reading, run, settings)
 
 
 def _share(text: str) -> float | str:
