@@ -144,3 +144,17 @@ def test_hidden_layers_have_the_activation_asked_for(name, formula):
         x, (layer,), head = jnp.float32(given), network.hidden, network.head
         expected = formula(x @ layer.kernel + layer.bias) @ head.kernel + head.bias
         np.testing.assert_allclose(network(x), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_sums_of_strided_convolutions_keep_the_variance_of_what_they_add():
+    """An output of a transposed convolution with stride 2 sums over a quarter of the window."""
+    encoder, decoder = build("conv", Shapes((16, 16), 7, 2, (16, 16)))
+    for kernel, terms in (
+        (encoder.second.kernel, 9 * 32),
+        (encoder.dense.kernel, 4 * 4 * 64),
+        (decoder.wide.kernel, 256),
+        (decoder.first.kernel, 9 * 64 / 4),
+    ):
+        assert np.var(kernel) == pytest.approx(1 / terms, rel=0.05)
+    x = jax.random.normal(jax.random.key(1), (16, 16, 64))
+    assert np.var(decoder.first(x)[2:-2, 2:-2]) == pytest.approx(1, rel=0.2)

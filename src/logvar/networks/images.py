@@ -39,8 +39,8 @@ class ImageEncoder(eqx.Module):
         height, width = (-(-size // 4) for size in image[:2])
         self.first = Convolution(image[2], 32, 2, "same", key=keys[0])
         self.second = Convolution(32, 64, 2, "same", key=keys[1])
-        self.dense = Dense(height * width * 64, WIDTH, key=keys[2])
-        self.head = Dense(WIDTH, outputs, key=keys[3])
+        self.dense = Dense(height * width * 64, WIDTH, key=keys[2], initialization="lecun")
+        self.head = Dense(WIDTH, outputs, key=keys[3], initialization="lecun")
         self.image = image
 
     def __call__(self, x: Example) -> Outputs:
@@ -72,8 +72,8 @@ class ImageDecoder(eqx.Module):
     ):
         keys = keys_of(key, 4)
         height, width = (-(-size // 4) for size in image[:2])
-        self.dense = Dense(latent_dim, WIDTH, key=keys[0])
-        self.wide = Dense(WIDTH, height * width * 64, key=keys[1])
+        self.dense = Dense(latent_dim, WIDTH, key=keys[0], initialization="lecun")
+        self.wide = Dense(WIDTH, height * width * 64, key=keys[1], initialization="lecun")
         self.first = TransposedConvolution(64, 32, 2, key=keys[2])
         self.head = TransposedConvolution(32, heads * image[2], 2, key=keys[3])
         self.image = image

@@ -19,35 +19,35 @@ _DRAWN_AT_ONCE = 2**14
 class Initialization(NamedTuple):
     """Kernels uniform in ±limit(fan_in, fan_out); biases zero, or drawn in the same way."""
 
-    limit: Callable[[int, int], float]
+    limit: Callable[[float, float], float]
     draws_biases: bool = False
 
     def kernel(
-        self, key: PRNGKeyArray, shape: tuple[int, ...], fan_in: int, fan_out: int
+        self, key: PRNGKeyArray, shape: tuple[int, ...], fan_in: int | float, fan_out: int | float
     ) -> Float[Array, "*shape"]:
-        """Return the kernel of a layer; the fans count the window of a convolution."""
+        """Return the kernel of a layer; fan_in is the number of terms of a sum."""
         return uniform(key, shape, self.limit(fan_in, fan_out))
 
-    def bias(self, key: PRNGKeyArray, fan_in: int, outputs: int) -> Float[Array, "outputs"]:
+    def bias(self, key: PRNGKeyArray, fan_in: int | float, outputs: int) -> Float[Array, "outputs"]:
         """Return the biases of a layer."""
         if not self.draws_biases:
             return from_host(np.zeros(outputs))
         return uniform(jax.random.fold_in(key, 1), (outputs,), self.limit(fan_in, outputs))
 
 
-def _lecun(fan_in: int, fan_out: int) -> float:
+def _lecun(fan_in: int | float, fan_out: int | float) -> float:
     return math.sqrt(3 / fan_in)
 
 
-def _glorot(fan_in: int, fan_out: int) -> float:
+def _glorot(fan_in: int | float, fan_out: int | float) -> float:
     return math.sqrt(6 / (fan_in + fan_out))
 
 
-def _he(fan_in: int, fan_out: int) -> float:
+def _he(fan_in: int | float, fan_out: int | float) -> float:
     return math.sqrt(6 / fan_in)
 
 
-def _pytorch(fan_in: int, fan_out: int) -> float:
+def _pytorch(fan_in: int | float, fan_out: int | float) -> float:
     return 1 / math.sqrt(fan_in)
 
 
@@ -61,9 +61,10 @@ INITIALIZATIONS: Mapping[str, Initialization] = MappingProxyType(
 )
 """By name. The variance of a kernel is
 
-- `pytorch`: 1/(3·fan_in), biases too: the default of PyTorch's and Equinox's layers, and of ours;
+- `pytorch`: 1/(3·fan_in), biases too: the default of PyTorch's and Equinox's layers, and of our
+  dense networks, because it overfits small tables later than `lecun`;
 - `lecun`: 1/fan_in, so that sums keep the variance of what they add up (LeCun et al. 1998,
-  Efficient BackProp);
+  Efficient BackProp): our convolutional networks, which are deeper;
 - `glorot`: 2/(fan_in + fan_out) (Glorot & Bengio 2010, AISTATS), Keras's default. It starts a
   decoder's first layer near 0 where latents are few and units many, and training has to undo that;
 - `he`: 2/fan_in (He et al. 2015, arXiv 1502.01852).

@@ -74,8 +74,17 @@ class Convolution(eqx.Module):
     stride: int = eqx.field(static=True)
     padding: str = eqx.field(static=True)
 
-    def __init__(self, inputs: int, outputs: int, stride: int, padding: str, *, key: PRNGKeyArray):
-        start = INITIALIZATIONS["glorot"]
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        stride: int,
+        padding: str,
+        *,
+        key: PRNGKeyArray,
+        initialization: str = "lecun",
+    ):
+        start = INITIALIZATIONS[initialization]
         self.kernel = start.kernel(key, (3, 3, inputs, outputs), 9 * inputs, 9 * outputs)
         self.bias = start.bias(key, 9 * inputs, outputs)
         self.stride = stride
@@ -92,10 +101,21 @@ class TransposedConvolution(eqx.Module):
     bias: Float[Array, "outputs"]
     stride: int = eqx.field(static=True)
 
-    def __init__(self, inputs: int, outputs: int, stride: int, *, key: PRNGKeyArray):
-        start = INITIALIZATIONS["glorot"]
-        self.kernel = start.kernel(key, (3, 3, outputs, inputs), 9 * inputs, 9 * outputs)
-        self.bias = start.bias(key, 9 * inputs, outputs)
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        stride: int,
+        *,
+        key: PRNGKeyArray,
+        initialization: str = "lecun",
+    ):
+        start = INITIALIZATIONS[initialization]
+        # An output sums over every stride-th place of the window in both directions. Keras, whose
+        # rule is Glorot's, counts the whole window.
+        window = 9 if initialization == "glorot" else 9 / stride**2
+        self.kernel = start.kernel(key, (3, 3, outputs, inputs), window * inputs, 9 * outputs)
+        self.bias = start.bias(key, window * inputs, outputs)
         self.stride = stride
 
     def __call__(self, image: Image) -> Result:

@@ -29,8 +29,8 @@ class TutorialEncoder(eqx.Module):
 
     def __init__(self, outputs: int, *, key: PRNGKeyArray):
         keys = keys_of(key, 3)
-        self.first = Convolution(1, 32, 2, "valid", key=keys[0])
-        self.second = Convolution(32, 64, 2, "valid", key=keys[1])
+        self.first = Convolution(1, 32, 2, "valid", key=keys[0], initialization="glorot")
+        self.second = Convolution(32, 64, 2, "valid", key=keys[1], initialization="glorot")
         self.head = Dense(2304, outputs, key=keys[2], initialization="glorot")
 
     def __call__(self, x: Example) -> Outputs:
@@ -54,9 +54,9 @@ class TutorialDecoder(eqx.Module):
     ):
         keys = keys_of(key, 4)
         self.dense = Dense(latent_dim, 1568, key=keys[0], initialization="glorot")
-        self.first = TransposedConvolution(32, 64, 2, key=keys[1])
-        self.second = TransposedConvolution(64, 32, 2, key=keys[2])
-        self.head = TransposedConvolution(32, heads, 1, key=keys[3])
+        self.first = TransposedConvolution(32, 64, 2, key=keys[1], initialization="glorot")
+        self.second = TransposedConvolution(64, 32, 2, key=keys[2], initialization="glorot")
+        self.head = TransposedConvolution(32, heads, 1, key=keys[3], initialization="glorot")
         self.shape = shape
         self.heads = heads
 
