@@ -29,7 +29,13 @@ from logvar.models.batch import Batch
 from logvar.models.labelled import LabelledVAE
 from logvar.priors.base import Prior
 from logvar.scales import Scale
-from tests.objectives.tiny import FEATURES, LinearEncoder, in_force, linear_model
+from tests.objectives.tiny import (
+    FEATURES,
+    LinearEncoder,
+    at_its_optimum,
+    in_force,
+    linear_model,
+)
 
 LIKELIHOOD = "normal(noise=fixed, sigma=0.3)"
 OBSERVED = np.array([True, False, True])
@@ -167,6 +173,17 @@ def test_a_label_that_is_not_given_is_summed_out(far):
     assert drawn.mean() == pytest.approx(given @ middle, abs=0.3)
     variance = 1 + given @ middle**2 - (given @ middle) ** 2
     assert drawn.var() == pytest.approx(variance, rel=0.1)
+
+
+def test_draws_of_an_exact_encoder_count_as_what_they_are():
+    """Half of the draws are of the prior: weights must have the density of both."""
+    model = at_its_optimum(linear_model(1, likelihood="normal(noise=fixed, sigma=1.5)"))
+    row = Batch(jnp.asarray([0.3, -0.2, 0.4]), observed=jnp.ones(FEATURES, bool))
+    found = draw_given(model, row, row, 2000, 0, mean=True)
+    w, b = np.asarray(model.decoder.kernel, float)[0], np.asarray(model.decoder.bias, float)
+    exact = stats.multivariate_normal(b, np.outer(w, w) + 1.5**2 * np.eye(FEATURES)).logpdf(row.x)
+    assert found.log_probability == pytest.approx(exact, abs=0.02)
+    assert found.effective_samples > 0.5 * found.draws
 
 
 @pytest.mark.parametrize("broken", ["wide", "nan"])
