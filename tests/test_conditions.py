@@ -153,6 +153,7 @@ def test_a_new_level_is_mapped_with_the_rest_frozen(vae, tmp_path):
             "has the level 'z' .*which the model never saw: expected one of 2",
         ),
         ({"batch": "a"}, "condition lacks 'dose'"),
+        ({"batch": "a", "dose": 1e300}, "'dose' is 1e\\+300 at row 0, which float32 cannot hold"),
         ({"batch": "a", "dose": np.nan}, "no value in row 0, column 'dose'"),
         ({"batch": ["a", "b"], "dose": [0.0, 1.0]}, "condition has 2 rows: expected 3"),
         (None, "and this call has no such columns|none was given"),
@@ -203,3 +204,15 @@ def test_the_command_line_draws_rows_of_a_condition(tmp_path, capsys):
         with pytest.raises(logvar.LogvarError, match=message):
             sample(run, tmp_path / "none.csv", 2, False, False, None, condition=told)
     assert not (tmp_path / "none.csv").exists()
+
+
+def test_a_list_of_texts_beside_an_array_is_one_of_levels():
+    """As an array of them is, and a list of whole numbers."""
+    fits = [
+        logvar.VAE(**SETTINGS, epochs=1).fit(X, condition=given)
+        for given in (np.array(["a", "b"] * (len(X) // 2)), ["a", "b"] * (len(X) // 2))
+    ]
+    one, same = (vae.sample(3, condition="b", random_state=0) for vae in fits)
+    np.testing.assert_array_equal(one, same)
+    with pytest.raises(logvar.LogvarError, match="names 'a', 'b', 'a', …, and X has no names"):
+        logvar.VAE(**SETTINGS).fit(X, condition=["a", "b"] * 3)

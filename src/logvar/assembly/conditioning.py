@@ -34,10 +34,13 @@ def told_first(given: Intake, X: Any, condition: Any, start: Start | None = None
         inside = obs_columns(X, list(map(str, names)))
     elif given.table is not None and given.form is not None:
         inside = columns_of_kinds(given.table, given.form.schema, (KIND,))
+    if names and inside is None and not isinstance(condition, str) and len(names) == _rows(given):
+        names = ()  # X has no names of columns, so a list of texts is one of levels
     if names and inside is None:
+        some = ", ".join(map(repr, names[:3])) + (", …" if len(names) > 3 else "")
         raise LogvarError(
-            f"condition names {', '.join(map(repr, names))}, and X has no names of columns: give "
-            "the values, one row for each row of X"
+            f"condition names {some}, and X has no names of columns: give the values, one row for "
+            "each row of X"
         )
     if inside is not None and condition is not None and not names:
         raise LogvarError(

@@ -248,6 +248,13 @@ class Conditions:
                 parts.append(np.eye(len(column.levels))[cells[:, j].astype(np.int64)])
             else:
                 parts.append((cells[:, j : j + 1] - self.centre[j]) / self.spread[j])
+                beyond = np.flatnonzero(np.abs(parts[-1]) > np.finfo(np.float32).max)
+                if len(beyond):
+                    raise LogvarError(
+                        f"condition: column {column.name!r} is {cells[beyond[0], j]:g} at row "
+                        f"{beyond[0]}, which float32 cannot hold in units of the training rows' "
+                        f"spread, {self.spread[j]:g}: expected a number of their size; correct it"
+                    )
         return np.concatenate(parts, axis=1).astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Mixtures of Normals fitted to weighted draws, to draw better ones: NumPy, on the host."""
+"""Mixtures of Student t fitted to weighted draws, to draw better ones: NumPy, on the host."""
 
 import math
 from typing import NamedTuple
@@ -7,11 +7,16 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import logsumexp
 
+DEGREES = 8.0
+"""Degrees of freedom of each component. Its tails are heavier than those of any Normal, so that no
+weight is huge where the fit is too narrow; with fewer, draws are lost where it is right."""
+
 COMPONENTS = 8
 _STEPS = 20
 _CHANGE = 1e-3
 """The fit ends when a step gains fewer nats per draw."""
 _LEAST_MASS = 1e-300
+_HALVINGS = 50
 _ROWS_AT_ONCE = 8192
 _LEAST_SPREAD = 1e-6
 """The smallest spread of a latent that is fitted, relative to that of all draws."""
@@ -20,8 +25,8 @@ Draws = Float[np.ndarray, "draws latent"]
 PerDraw = Float[np.ndarray, "draws"]
 
 
-class Normals(NamedTuple):
-    """Σ π_k N(m_k, L_k·L_kᵀ)."""
+class Students(NamedTuple):
+    """Σ π_k t(m_k, L_k·L_kᵀ), each with DEGREES degrees of freedom."""
 
     shares: Float[np.ndarray, "components"]
     means: Float[np.ndarray, "components latent"]
@@ -32,24 +37,38 @@ class Normals(NamedTuple):
         """Draw n times."""
         which = generator.choice(len(self.shares), size=n, p=self.shares)
         noise = generator.standard_normal((n, self.means.shape[1]))
+        noise /= np.sqrt(generator.chisquare(DEGREES, (n, 1)) / DEGREES)
         z = self.means[which]
         for k, factor in enumerate(self.factors):
             z[which == k] += noise[which == k] @ factor.T
         return z
 
     def log_probs(self, z: Draws) -> Float[np.ndarray, "draws components"]:
-        """log π_k N(z; m_k, L_k·L_kᵀ) for each component."""
+        """log π_k t(z; m_k, L_k·L_kᵀ) for each component."""
+        return self.log_probs_at(self.distances(z))
+
+    def log_probs_at(
+        self, distances: Float[np.ndarray, "draws components"]
+    ) -> Float[np.ndarray, "draws components"]:
+        """The same from squared distances."""
+        latent = self.means.shape[1]
+        log_det = np.sum(np.log(np.diagonal(self.factors, axis1=1, axis2=2)), axis=1)
+        half = 0.5 * (DEGREES + latent)
+        constant = math.lgamma(half) - math.lgamma(0.5 * DEGREES)
+        constant -= 0.5 * latent * math.log(DEGREES * math.pi)
+        return np.log(self.shares) - log_det + constant - half * np.log1p(distances / DEGREES)
+
+    def distances(self, z: Draws) -> Float[np.ndarray, "draws components"]:
+        """Squared Mahalanobis distances of draws from each component."""
         latent = z.shape[1]
         inverse = np.linalg.inv(self.factors)
         at = np.einsum("kij,kj->ki", inverse, self.means)
-        log_det = np.sum(np.log(np.diagonal(self.factors, axis1=1, axis2=2)), axis=1)
-        constant = np.log(self.shares) - log_det - 0.5 * latent * math.log(2 * math.pi)
         whitening = inverse.reshape(-1, latent).T  # one product for all components
         found = np.empty((len(z), len(self.shares)))
         for i in range(0, len(z), _ROWS_AT_ONCE):
             some = z[i : i + _ROWS_AT_ONCE]
             eps = (some @ whitening).reshape(len(some), *at.shape) - at
-            found[i : i + _ROWS_AT_ONCE] = constant - 0.5 * np.sum(np.square(eps), axis=2)
+            found[i : i + _ROWS_AT_ONCE] = np.sum(np.square(eps), axis=2)
         return found
 
     def log_prob(self, z: Draws) -> PerDraw:
@@ -57,7 +76,7 @@ class Normals(NamedTuple):
         return logsumexp(self.log_probs(z), axis=1)
 
 
-def fitted_normals(z: Draws, weights: PerDraw, generator: np.random.Generator) -> Normals:
+def fitted_students(z: Draws, weights: PerDraw, generator: np.random.Generator) -> Students:
     """Return the mixture that fits weighted draws, by expectation maximization.
 
     Each covariance is a posterior mode under an inverse Wishart prior around that of all draws,
@@ -73,7 +92,7 @@ def fitted_normals(z: Draws, weights: PerDraw, generator: np.random.Generator) -
     mean = weights @ z
     centred = z - mean
     whole = (weights[:, None] * centred).T @ centred
-    spread = np.maximum(np.diag(whole), 1e-12 * np.square(z).max() + 1e-30)
+    spread = np.maximum(np.diag(whole), 1e-12 * (weights @ np.square(z)).max() + 1e-30)
     # As many draws as there are latents do not determine a covariance; its diagonal they do.
     trust = size / (size + latent)
     whole = trust * whole + (1 - trust + _LEAST_SPREAD) * np.diag(spread)
@@ -81,14 +100,15 @@ def fitted_normals(z: Draws, weights: PerDraw, generator: np.random.Generator) -
     prior = whole / components ** (2 / latent)
     strength = latent + 2.0
     factor = np.linalg.cholesky(whole)
-    normals = Normals(
+    students = Students(
         np.full(components, 1 / components),
         centred[systematic(weights, components, generator)],
         np.repeat(factor[None], components, 0),
     )
     last = -np.inf
     for _ in range(_STEPS):
-        log_probs = normals.log_probs(centred)
+        distances = students.distances(centred)
+        log_probs = students.log_probs_at(distances)
         log_prob = logsumexp(log_probs, axis=1, keepdims=True)
         now = float(weights @ log_prob[:, 0])
         if now < last + _CHANGE:
@@ -96,16 +116,19 @@ def fitted_normals(z: Draws, weights: PerDraw, generator: np.random.Generator) -
         last = now
         responsible = weights[:, None] * np.exp(log_probs - log_prob)
         mass = responsible.sum(0)
-        means = responsible.T @ centred / np.maximum(mass, _LEAST_MASS)[:, None]
-        products = responsible[:, :, None] * centred[:, None, :]
+        # A draw in the tail of a component tells less of its mean and spread.
+        inner = responsible * (DEGREES + latent) / (DEGREES + distances)
+        inner_mass = inner.sum(0)
+        means = inner.T @ centred / np.maximum(inner_mass, _LEAST_MASS)[:, None]
+        products = inner[:, :, None] * centred[:, None, :]
         second = (products.reshape(len(z), -1).T @ centred).reshape(components, latent, latent)
-        scatter = second - mass[:, None, None] * means[:, :, None] * means[:, None, :]
+        scatter = second - inner_mass[:, None, None] * means[:, :, None] * means[:, None, :]
         counts = (size * mass)[:, None, None]
         factors = np.linalg.cholesky((size * scatter + strength * prior) / (counts + strength))
         # Half a draw more for each component, so that none dies of chance.
         shares = size * mass + 0.5
-        normals = Normals(shares / shares.sum(), means, factors)
-    return normals._replace(means=normals.means + mean)
+        students = Students(shares / shares.sum(), means, factors)
+    return students._replace(means=students.means + mean)
 
 
 def systematic(
@@ -136,7 +159,7 @@ def tempered(log_weights: PerDraw, at_least: float) -> PerDraw:
     if effective_size(log_weights) >= at_least:
         return log_weights
     low, high = 0.0, 1.0
-    for _ in range(40):
+    for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)
         enough = effective_size(middle * log_weights) >= at_least
         low, high = (middle, high) if enough else (low, middle)
