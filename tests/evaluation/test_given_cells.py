@@ -24,6 +24,7 @@ from logvar.evaluation.proposals import (
 from logvar.models.batch import Batch
 from logvar.priors.base import Prior
 from logvar.scales import Scale
+from tests.cases import every_value_once
 from tests.objectives.tiny import FEATURES, LinearEncoder, in_force, linear_model
 
 LIKELIHOOD = "normal(noise=fixed, sigma=0.3)"
@@ -39,17 +40,20 @@ def off_by(drawn, mean, deviation):
     return abs(drawn.mean() - mean) / (deviation / np.sqrt(len(drawn)))
 
 
-@pytest.fixture(scope="module")
-def exact():
+def linear_and_exact():
     """A linear model of two latents whose encoder knows nothing, and its Normal of three cells."""
     model = linear_model(2, likelihood=LIKELIHOOD, seed=4)
     w, b = (np.asarray(a, float) for a in (model.decoder.kernel, model.decoder.bias))
     return model, b, w.T @ w + 0.3**2 * np.eye(FEATURES)
 
 
-@pytest.mark.parametrize("cells", [(0.5, 0.0, -0.5), (6.0, 0.0, 7.0)], ids=["usual", "far"])
-def test_draws_are_those_of_the_exact_conditional(exact, cells):
-    """Also where no draw from the prior comes near, and the encoder is wrong."""
+@pytest.fixture(scope="module")
+def exact():
+    return linear_and_exact()
+
+
+def check_draws(exact, cells):
+    """They are those of the exact conditional, although the encoder is wrong."""
     model, b, covariance = exact
     row = given_row(*cells)
     found = draw_given(model, row, row, 4000, 0)
@@ -64,6 +68,11 @@ def test_draws_are_those_of_the_exact_conditional(exact, cells):
     density = stats.multivariate_normal(b[seen], covariance[np.ix_(seen, seen)])
     assert found.log_probability == pytest.approx(density.logpdf(x), abs=0.05)
     assert 0.4 * found.draws < found.effective_samples <= found.draws
+
+
+def test_draws_are_those_of_the_exact_conditional(exact):
+    """Of cells that are far out: test_given_far_cells.py."""
+    check_draws(exact, (0.5, 0.0, -0.5))
 
 
 def test_everything_is_a_function_of_the_seed(exact):
@@ -95,17 +104,27 @@ def test_two_peaks_keep_their_shares():
     assert found.effective_samples > 0.5 * found.draws
 
 
-@pytest.mark.parametrize("prior", logvar.priors.names())
-@pytest.mark.parametrize("posterior", logvar.posteriors.names())
+def on(support):
+    """Posteriors and priors on a set; what depends on a condition, or sees the encoder, is no such prior."""
+    posteriors = [
+        q for q in logvar.posteriors.names() if logvar.posteriors.get(q).support == support
+    ]
+    priors = {name: logvar.priors.get(name) for name in logvar.priors.names()}
+    return posteriors, [
+        n for n, p in priors.items() if p.support == support and not p.is_conditional
+    ]
+
+
+@pytest.mark.parametrize(
+    ("posterior", "prior"), every_value_once(*on("real")) + every_value_once(*on("sphere"))
+)
 def test_it_works_under_every_family(posterior, prior):
     """log p of the cells is that of plain draws from the prior."""
     import jax
 
     q = logvar.posteriors.get(posterior).build(3, jax.random.key(2))
-    spec = logvar.priors.get(prior)
-    if q.support != spec.support or spec.is_conditional:
-        pytest.skip("no such model")
-    model = linear_model(3, spec.build(3, jax.random.key(0)), "normal(noise=fixed, sigma=1)")
+    p = logvar.priors.get(prior).build(3, jax.random.key(0))
+    model = linear_model(3, p, "normal(noise=fixed, sigma=1)")
     outputs = sum(q.heads(3).values())
     encoder = LinearEncoder(jnp.zeros((FEATURES, outputs)), jnp.full(outputs, 0.3))
     model = dataclasses.replace(model, encoder=in_force(encoder), posterior=q)
