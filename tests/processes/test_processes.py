@@ -15,6 +15,7 @@ from tests.cases import slow
 SETTINGS = [
     "--latent-dim", "2", "--network", "mlp(hidden=[8])", "--likelihood", "normal",
     "--batch-size", "16", "--shards", "4", "--patience", "0", "--importance-samples", "2",
+    "--epochs", "40", "--checkpoint-seconds", "0",
 ]  # fmt: skip
 FINAL = ("weights.safetensors", "metrics.jsonl", "evaluation.json", "recipe.toml")
 
@@ -24,6 +25,13 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("several processes")
     np.save(folder / "rows.npy", np.random.default_rng(0).random((90, 6)).astype(np.float32))
     return folder
+
+
+@pytest.fixture(scope="module")
+def one(place):
+    """The run of one process."""
+    finished(start(place, "--out", "one"))
+    return "one"
 
 
 def start(place, *arguments, data="rows.npy"):
@@ -50,23 +58,15 @@ def same(place, one, other):
     return [n for n in FINAL if (place / one / n).read_bytes() != (place / other / n).read_bytes()]
 
 
-def test_two_processes_end_in_the_bytes_of_one(place):
-    finished(start(place, "--epochs", "2", "--out", "one"))
-    out = finished(start(place, "--epochs", "2", "--out", "two", "--processes", "2"))
-    assert out.count("finished after 2 epochs") == 1  # one of them prints
-    assert same(place, "one", "two") == []
+@pytest.mark.parametrize("processes", ["2", slow("4")])
+def test_several_processes_end_in_the_bytes_of_one(place, one, processes):
+    out = finished(start(place, "--out", processes, "--processes", processes))
+    assert out.count("finished after 40 epochs") == 1  # one of them prints
+    assert same(place, one, processes) == []
 
 
-@pytest.mark.parametrize("processes", [slow("4")])
-def test_four_processes_do_too(place, processes):
-    finished(start(place, "--epochs", "2", "--out", "one again"))
-    finished(start(place, "--epochs", "2", "--out", "four", "--processes", processes))
-    assert same(place, "one again", "four") == []
-
-
-def test_the_death_of_one_ends_all_and_resume_goes_on(place):
-    long = ["--epochs", "60", "--checkpoint-seconds", "0"]
-    process = start(place, *long, "--out", "killed", "--processes", "2")
+def test_the_death_of_one_ends_all_and_resume_goes_on(place, one):
+    process = start(place, "--out", "killed", "--processes", "2")
     checkpoints = place / ".killed.unfinished" / "checkpoints"
     until = time.monotonic() + 300
     while not any(checkpoints.glob("0*/checkpoint.json")):
@@ -84,9 +84,8 @@ def test_the_death_of_one_ends_all_and_resume_goes_on(place):
         "logvar: process 1 of 2 was ended by SIGKILL, so all were stopped; what was saved before is "
         "whole, and the same command with --resume goes on from it"
     ]
-    finished(start(place, *long, "--out", "killed", "--resume"))  # in one process
-    finished(start(place, *long, "--out", "unbroken"))
-    assert same(place, "killed", "unbroken") == []
+    finished(start(place, "--out", "killed", "--resume"))  # in one process
+    assert same(place, "killed", one) == []
 
 
 def test_processes_of_another_run_are_refused(place):
