@@ -23,9 +23,8 @@ FULLY = {
     "backend/test_convolution.py",
     "backend/test_products.py",
     "backend/test_winograd.py",
-    "data/test_annotated.py",
+    "data/test_annotated_layer.py",
     "data/test_sparse.py",
-    "evaluation/test_given_cells.py",
     "golden/test_old_runs.py",
     "golden/test_tutorial.py",
     "oracles/test_precision_ladder.py",
@@ -39,8 +38,7 @@ FULLY = {
 }
 """What full compilation could break: rounding near its bound, values recorded elsewhere, the forms of
 products and convolutions, bytes that must not depend on how a run is cut or padded, and those of two
-programs that compute one model under two scales. Draws given cells that are far out (`test_given_cells`)
-end with one fit of their proposals or another by the last bits of the first."""
+programs that compute one model under two scales."""
 
 LEVELS = ("quickly", "fully")
 _OLDER_EMITTERS = "--xla_cpu_use_fusion_emitters=false"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import logvar
+from tests.cases import some
 
 ROOT = Path(__file__).parent.parent
 MODULES = [
@@ -25,6 +26,8 @@ CURRENT = [
     ROOT / "benchmarks" / "README.md",
     ROOT / "kernels" / "README.md",
 ]
+LONG = ("adapting.md", "conditions.md", "counts.md", "labels.md", "optimizers.md", "scale.md")
+"""Pages that train several models, or one for long, in ways that other tests train them too."""
 PAGES = [*CURRENT, ROOT / "CHANGELOG.md"]  # which may name files of earlier versions
 
 
@@ -54,7 +57,11 @@ def test_the_public_face_has_examples():
         assert ">>>" in thing.__doc__
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    some(DOCUMENTS, quick=[path for path in DOCUMENTS if path.name not in LONG]),
+    ids=lambda path: path.name,
+)
 def test_python_in_documents_runs(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": path.stem}  # a page is read from top to bottom

@@ -5,8 +5,7 @@ import inspect
 import numpy as np
 import pytest
 from sklearn.base import OutlierMixin, clone
-from sklearn.utils import get_tags
-from sklearn.utils.estimator_checks import check_estimator
+from sklearn.utils import estimator_checks, get_tags
 
 import logvar
 from logvar.errors import LogvarError
@@ -23,9 +22,22 @@ def detector():
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    "check",
+    ["check_outliers_train", "check_outliers_fit_predict", "check_estimators_unfitted",
+     "check_classifier_data_not_an_array"],
+)  # fmt: skip
+def test_scikit_learns_checks_of_detectors(check):
+    """The others are of estimators, and run over `VAE` in test_estimator.py."""
+    detector = logvar.OutlierVAE(**QUICK, likelihood="normal")
+    getattr(estimator_checks, check)("OutlierVAE", detector)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_scikit_learns_own_checks():
     stochastic = {"check_sample_weight_equivalence_on_dense_data": "noise and order differ"}
-    results = check_estimator(
+    results = estimator_checks.check_estimator(
         logvar.OutlierVAE(**QUICK, likelihood="normal"),
         on_skip=None,
         on_fail="raise",

@@ -34,7 +34,7 @@ DISPERSION = ".likelihood.dispersion.raw"
 NOISE = ".likelihood.noise.raw"
 LEARNED = {"shared", "per-feature", "optimal"}
 WITH_NOISE = [n for n in logvar.likelihoods.names() if hasattr(logvar.likelihoods.get(n), "noise")]
-QUICK = {f"normal(noise={mode})" for mode in MODES} | {"student-t(noise=shared)"}
+QUICK = {f"normal(noise={mode})" for mode in ("fixed", "shared", "optimal")}
 FLOW = {"latents", "context", "bias", "shift", "raw", "shift_bias", "raw_bias"}
 OF_PRIOR = {
     "standard": set(),

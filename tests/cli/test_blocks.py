@@ -13,6 +13,7 @@ from logvar.cli import blocks, fitting
 from logvar.data import sources
 from logvar.data.table import writing
 from logvar.storage.files import UnfinishedFile
+from tests.cases import every_value_once, some
 from tests.cli import in_process
 
 pytestmark = pytest.mark.filterwarnings("ignore::logvar.errors.OutsideTrainingRange")
@@ -96,7 +97,13 @@ LINES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", LINES)
+AS_OTHERS = (
+    "encode to an array", "reconstruct a table", "impute", "sample one label", "sample one picture",
+)  # fmt: skip
+"""Lines whose command and kind of output other lines have."""
+
+
+@pytest.mark.parametrize("case", some(LINES, quick=set(LINES) - set(AS_OTHERS)))
 def test_blocks_do_not_show(case, place, tmp_path, monkeypatch):
     """Files, what is said and what is warned of are those of one block."""
     monkeypatch.chdir(place)
@@ -155,10 +162,16 @@ def test_a_bad_row_of_a_late_block_is_named_by_its_own_number(place, tmp_path, m
     assert code == 2 and "row 88, column 2" in errors and "from row 512" in errors
 
 
-@pytest.mark.parametrize("ending", ["csv", "tsv.gz", "npy", "parquet", "arrow"])
-@pytest.mark.parametrize("problem", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])  # fmt: skip
+PROBLEMS = {"full": OSError(errno.ENOSPC, "No space left on device"), "Ctrl-C": KeyboardInterrupt()}
+
+
+@pytest.mark.parametrize(
+    ("ending", "problem"),
+    every_value_once(["csv", "tsv.gz", "npy", "parquet", "arrow"], list(PROBLEMS)),
+)
 def test_nothing_half_written_remains(ending, problem, place, tmp_path, monkeypatch):
     """A full disk or Ctrl-C while the second block is written: the earlier file stays."""
+    problem = PROBLEMS[problem]
     monkeypatch.chdir(place)
     monkeypatch.setattr(blocks, "BYTES", 1)
     monkeypatch.setattr(writing, "MOST_ROWS", 200)

@@ -18,6 +18,7 @@ from logvar.cli.console import console
 from logvar.cli.main import Settings
 from logvar.recipe import Recipe
 from logvar.scales.registry import REGISTRY
+from tests.cases import slow
 from tests.cli.in_process import run
 
 TABLE = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
@@ -336,7 +337,7 @@ def test_bad_input_is_one_line_and_exit_code_2(refused, case):
     assert after == before
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [slow(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_fit_saves_what_it_learned(place, tmp_path, number, code):
     arguments = ["fit", str(place / "table.npy"), *QUICK, "--epochs", "1000000", "--patience", "0"]
     process = subprocess.Popen(

@@ -14,14 +14,13 @@ from logvar.models.batch import Batch
 from logvar.posteriors import POSTERIORS
 from logvar.randomness import Gaussian, Key, noise
 from logvar.recipe import Recipe
-from logvar.scales import REGISTRY
-from tests.cases import every_value_once
-from tests.contracts.test_scales import WRAPPED
+from tests.cases import every_value_once, slow
+from tests.contracts.test_scales import MAIN, PRESETS
 
 NAMES = POSTERIORS.names()
 PRIOR_ON = {"real": "standard", "sphere": "uniform-sphere"}
 """A prior on each set that z may lie in."""
-SCALES = [name for name, entry in REGISTRY.items() if not entry.wraps] + WRAPPED
+SCALES = MAIN + PRESETS
 
 
 def built(name, latent_dim=3, **settings):
@@ -63,7 +62,10 @@ def test_noise_is_a_tree_of_known_leaves(name):
     assert all(isinstance(leaf, Gaussian | Key) for leaf in jax.tree.leaves(like))
 
 
-@pytest.mark.parametrize(("scale", "name"), every_value_once(SCALES, NAMES))
+@pytest.mark.parametrize(
+    ("scale", "name"),
+    every_value_once(MAIN, NAMES) + [slow(scale, name) for scale in PRESETS for name in NAMES],
+)
 def test_draw_density_and_groups_are_of_one_distribution(name, scale, float64):
     posterior = built(name, scale=scale)
     code = some_code(posterior, 3)

@@ -5,7 +5,7 @@ import signal
 import numpy as np
 import pytest
 
-from tests.cases import slow, some
+from tests.cases import slow
 from tests.crash.harness import Place
 
 
@@ -14,7 +14,8 @@ def place(tmp_path_factory):
     return Place(tmp_path_factory.mktemp("a place to crash"), epochs=20)
 
 
-@pytest.mark.parametrize("kill", some(range(6), quick=(0,)))
+@pytest.mark.slow
+@pytest.mark.parametrize("kill", range(6))
 def test_a_killed_run_goes_on_to_the_same_bytes(place, kill):
     after = np.random.default_rng(kill).uniform(0.3, 1.0) * place.seconds
     place.interrupt(f"run{kill}", signal.SIGKILL, after, cold=False)
@@ -24,12 +25,13 @@ def test_a_killed_run_goes_on_to_the_same_bytes(place, kill):
 @pytest.mark.parametrize(
     ("number", "moment", "times"),
     [
+        (signal.SIGKILL, "training", 1),
         slow(signal.SIGINT, "loading or compiling", 1),
         (signal.SIGINT, "training", 2),
         (signal.SIGTERM, "evaluation or report", 1),
     ],
 )
-def test_a_signal_saves_wherever_it_arrives(place, number, moment, times):
+def test_a_run_goes_on_from_wherever_a_signal_ended_it(place, number, moment, times):
     out = f"{number.name} {times} {moment}"
     place.interrupt_in(out, number, moment, times)
     assert place.finish(out) == []

@@ -198,7 +198,7 @@ def test_the_length_of_a_chunk_changes_nothing(both_ways):
         assert one.curve == other.curve
 
 
-@pytest.mark.parametrize("many", [80, 1100])
+@pytest.mark.parametrize("many", [slow(80), 1100])
 def test_quantiles_are_those_of_the_first_held_out_raw_outputs(many):
     (run,) = runs((1e-3,), (0,), epochs=1, binarization="none")
     held_out = np.resize(HELD_OUT, (many, *HELD_OUT.shape[1:]))
