@@ -94,7 +94,13 @@ class InMemory:
         return self.table if len(rows) == len(self) else rows_of(self.table, rows)
 
     def columns(self, names: Sequence[Name]) -> Table:
-        return self.table
+        table, at = self.table, [self.names.index(name) for name in names]
+        return dataclasses.replace(
+            table,
+            names=tuple(names),
+            columns=tuple(table.columns[i] for i in at),
+            natives=tuple(table.natives[i] for i in at),
+        )
 
     def whole(self) -> Table:
         return self.table
