@@ -85,8 +85,10 @@ class VAE(FittedMethods, BaseEstimator):
     Args:
         latent_dim: number of latents.
         scale: how raw outputs become σ: a name from `logvar.scales.names()` or a `Scale`.
-        posterior: the family of q(z | x): "diagonal" or "full"; see `logvar.posteriors`.
-        prior: p(z): "standard", "mixture(components=10)" or one of your own; see `logvar.priors`.
+        posterior: the family of q(z | x), such as "diagonal" or "full": a text, with a name of
+            `logvar.posteriors.names()`, or an object of yours.
+        prior: p(z), such as "standard" or "mixture(components=10)": a name of
+            `logvar.priors.names()`, with settings if needed, or an object of yours.
         likelihood: "bernoulli" for values in [0, 1]; "normal", "laplace" or "student-t" for real
             values; "discretized-logistic" for pixels; "categorical" for integer codes; "poisson",
             "negative-binomial" or "zero-inflated-negative-binomial" for counts; "mixed" for the
