@@ -109,19 +109,61 @@ def test_it_resumes_to_the_same_bytes_and_refuses_another_condition(tmp_path):
 
 def test_weights_of_rows_and_held_out_rows_have_their_own_conditions():
     weight = np.where(BATCH == "b", 0.0, 1.0)
-    some = logvar.VAE(**SETTINGS, epochs=1).fit(X, condition=TOLD, sample_weight=weight)
-    kept = {name: values[weight > 0] for name, values in TOLD.items()}
-    form = Conditions.of(TOLD)
-    assert some.fitted_.conditions.size == form.size
-    alone = logvar.VAE(**SETTINGS, epochs=1).fit(
-        X[weight > 0], condition={**kept, "batch": pd.Categorical(kept["batch"], ["a", "b"])}
-    )
-    assert alone.n_iter_ == some.n_iter_ == 1
+    told = TOLD | {"dose": np.where(BATCH == "b", np.nan, 5 * DOSE)}  # no row that counts lacks it
+    some = logvar.VAE(**SETTINGS, epochs=1).fit(X, condition=told, sample_weight=weight)
+    kept = {name: values[weight > 0] for name, values in told.items()}
+    alone = logvar.VAE(**SETTINGS, epochs=1).fit(X[weight > 0], condition=kept)
+    assert some.fitted_.conditions.as_toml() == alone.fitted_.conditions.as_toml()
+    assert some.fitted_.conditions.schema["batch"].levels == ("a",)
+    assert some.history_ == alone.history_
+    inside = {"x": X[:, 0], "y": X[:, 1], "batch": BATCH}
+    some = logvar.VAE(**SETTINGS, epochs=1).fit(inside, condition="batch", sample_weight=weight)
+    assert some.fitted_.conditions.schema["batch"].levels == ("a",)
+    with pytest.raises(logvar.LogvarError, match="condition has 239 rows: expected 240"):
+        logvar.VAE(**SETTINGS).fit(X, condition=DOSE[1:], sample_weight=weight)
     held = logvar.VAE(**SETTINGS, epochs=1).fit(
         X[:200], condition={k: v[:200] for k, v in TOLD.items()},
         validation_data=X[200:], validation_condition={k: v[200:] for k, v in TOLD.items()},
     )  # fmt: skip
     assert np.isfinite(held.history_[0]["validation"]["elbo"])
+
+
+def test_rows_of_a_later_run_count_by_weight_too(vae, tmp_path):
+    folder = vae.save(tmp_path / "first")
+    told = {"batch": np.repeat(["c", "d"], 20), "dose": DOSE[:40]}
+    later = logvar.VAE(from_run=str(folder), epochs=1)
+    later.fit(X[:40], condition=told, sample_weight=np.repeat([1.0, 0.0], 20))
+    assert later.fitted_.conditions.schema["batch"].levels == ("a", "b", "c")
+
+
+def test_conditions_to_draw_from_are_of_rows_from_first_to_last():
+    form = Conditions.of({"batch": ["a", "b"]})
+    wider = form.with_levels_of({"batch": np.repeat(["b", "c"], [2000, 1000])})
+    assert len(wider.usual) <= 1000
+    np.testing.assert_allclose(wider.usual.mean(0), [0, 2 / 3, 1 / 3], atol=0.01)
+
+
+HELD_OUT = {
+    "validation": lambda **given: logvar.VAE(**SETTINGS, epochs=1).fit(X, **given),
+    "test": lambda **given: logvar.compare(
+        X, scales=["log-variance", "log-std"], arms=["as is"], learning_rates=[0.01], seeds=2,
+        latent_dim=1, network="mlp(hidden=[4])", epochs=1, **given,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("which", HELD_OUT)
+def test_a_condition_of_other_rows_goes_with_them_and_with_one_of_x(which):
+    data, of_data = {f"{which}_data": X[:9]}, {f"{which}_condition": DOSE[:9]}
+    for given, message in (
+        ({"condition": DOSE} | of_data, f"{which}_condition .*without {which}_data"),
+        (data | of_data, f"{which}_condition .*without condition"),
+        (of_data, f"{which}_condition .*without {which}_data"),
+        ({"condition": DOSE} | data, f"none was given: give {which}_condition=…"),
+    ):
+        with pytest.raises(logvar.LogvarError, match=message) as raised:
+            HELD_OUT[which](**given)
+        assert "\n" not in str(raised.value)
 
 
 def test_a_new_level_is_mapped_with_the_rest_frozen(vae, tmp_path):

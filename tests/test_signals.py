@@ -9,6 +9,9 @@ import time
 
 import pytest
 
+from logvar import signals
+from logvar.errors import LogvarError
+from logvar.processes import launching
 from logvar.signals import held
 
 # One call of a library that runs for minutes, lets other threads run, and hears no signal.
@@ -126,3 +129,16 @@ def test_a_held_signal_waits_even_where_other_threads_would_take_it():
         end.set()
         other.join()
         signal.signal(signal.SIGTERM, before)
+
+
+def test_windows_polls_no_pipe_and_kills_nothing(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "win32")
+    before, threads = signal.set_wakeup_fd(-1), threading.active_count()
+    signal.set_wakeup_fd(before)
+    with signals.leaving_unheard(harmless=lambda: True):
+        assert signal.set_wakeup_fd(before) == before and threading.active_count() == threads
+    monkeypatch.setattr(os, "kill", None)
+    with pytest.raises(KeyboardInterrupt):
+        signals._raise(signal.SIGINT)
+    with pytest.raises(LogvarError, match="this is Windows: leave it out"):
+        launching.launch(2, ["fit", "digits"])

@@ -133,6 +133,26 @@ def test_nothing_but_the_backend_knows_of_faster_forms():
         assert used <= {"active", "description"}, path
 
 
+POSIX = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty"}
+
+
+def test_modules_that_windows_lacks_are_imported_only_where_they_may_be_absent():
+    for path in FILES:
+        tree = ast.parse(path.read_text())
+        tried = {
+            id(node)
+            for block in ast.walk(tree)
+            if isinstance(block, ast.Try)
+            for statement in block.body
+            for node in ast.walk(statement)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import) and id(node) not in tried:
+                assert not POSIX & {alias.name for alias in node.names}, path
+            if isinstance(node, ast.ImportFrom) and id(node) not in tried:
+                assert node.module not in POSIX, path
+
+
 def test_every_public_name_loads_and_is_documented():
     for name in logvar.__all__:
         thing = getattr(logvar, name)

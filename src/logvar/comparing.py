@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logvar.assembly.conditioning import told_again, told_first
+from logvar.assembly.conditioning import told_beside, told_first
 from logvar.assembly.parts import (
     AUTO,
     KINDS,
@@ -188,6 +188,7 @@ def compare(
     given = taken_in(X, text, schema, layer=layer, conditions=names)
     rows, table, test = given.rows, given.form, None
     told = told_first(given, X, condition)
+    others = None
     if test_data is not None:
         others = taken_in_again(test_data, table, "test_data", features=given.features, layer=layer)
         test = others.rows
@@ -195,9 +196,7 @@ def compare(
             raise LogvarError(f"test_data has examples of {test.shape[1:]}, X of {rows.shape[1:]}")
         if isinstance(test, SparseRows) != isinstance(rows, SparseRows):
             raise LogvarError("X or test_data is sparse and the other is not: give both alike")
-        if told is not None:
-            of_test = told_again(told.form, others, test_data, test_condition, "test_data")
-            told = dataclasses.replace(told, held_out=of_test)
+    told = told_beside(told, others, test_data, test_condition, "test")
     chosen = None if table is None or not is_auto(text) else likelihood_of(table)
     if chosen is not None:  # from all rows: a split may look otherwise
         settings["likelihood"] = resolved("likelihood", text, *chosen)

@@ -1,6 +1,5 @@
 """`logvar.VAE`, the scikit-learn estimator. Start reading the code here."""
 
-import dataclasses
 import inspect
 import logging
 import math
@@ -19,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from logvar import assembly
 from logvar.assembly import Own
-from logvar.assembly.conditioning import told_again, told_first
+from logvar.assembly.conditioning import told_beside, told_first
 from logvar.assembly.dividing import placement_for
 from logvar.assembly.parts import get, own_classes, written
 from logvar.assembly.start import Start
@@ -29,6 +28,7 @@ from logvar.data.conditions import names_of
 from logvar.data.intake import (
     at_least_two,
     counted,
+    counting_rows,
     held_out_of,
     places_of,
     seed_of,
@@ -85,8 +85,10 @@ class VAE(FittedMethods, BaseEstimator):
     Args:
         latent_dim: number of latents.
         scale: how raw outputs become σ: a name from `logvar.scales.names()` or a `Scale`.
-        posterior: the family of q(z | x): "diagonal" or "full"; see `logvar.posteriors`.
-        prior: p(z): "standard", "mixture(components=10)" or one of your own; see `logvar.priors`.
+        posterior: the family of q(z | x), such as "diagonal" or "full": a text, with a name of
+            `logvar.posteriors.names()`, or an object of yours.
+        prior: p(z), such as "standard" or "mixture(components=10)": a name of
+            `logvar.priors.names()`, with settings if needed, or an object of yours.
         likelihood: "bernoulli" for values in [0, 1]; "normal", "laplace" or "student-t" for real
             values; "discretized-logistic" for pixels; "categorical" for integer codes; "poisson",
             "negative-binomial" or "zero-inflated-negative-binomial" for counts; "mixed" for the
@@ -248,7 +250,8 @@ class VAE(FittedMethods, BaseEstimator):
                 zarr, any object with a length and indexing by an array of rows, or a list of them.
             y: ignored; scikit-learn passes it.
             sample_weight: (rows,), how much each row counts: in the loss, and in the held-out ELBO.
-                A row of weight 0 is left out.
+                A row of weight 0 is left out; only what a table's columns are, with their levels,
+                is found from all rows.
             validation_data: rows to hold out instead of a share of X; each counts the same.
             watcher: observes training, such as a progress bar.
             source: the name of X in the recipe, so that a run can be repeated from it; or, by name,
@@ -285,7 +288,8 @@ class VAE(FittedMethods, BaseEstimator):
         tell = announce or _log
         given = self._first_rows(X, recipe, start, names_of(condition))
         form = given.form
-        told = told_first(given, X, condition, start)
+        counting = counting_rows(sample_weight, len(given.rows))
+        told = told_first(given, X, condition, start, counting)
         if told is not None:
             tell(f"condition: {told.form}")
         if given.repeated:
@@ -293,6 +297,7 @@ class VAE(FittedMethods, BaseEstimator):
         if form is not None:
             for line in str(form.schema).splitlines():
                 tell(line)
+        others = held_out = None
         if validation_data is not None:
             pair = isinstance(validation_data, tuple)
             held_out = validation_data[0] if pair else validation_data
@@ -303,10 +308,8 @@ class VAE(FittedMethods, BaseEstimator):
                 features=given.features,
                 layer=recipe.data.layer,
             )
-            if told is not None:
-                form_of = told.form, others, held_out, validation_condition, "validation_data"
-                told = dataclasses.replace(told, held_out=told_again(*form_of))
             validation_data = others.rows
+        told = told_beside(told, others, held_out, validation_condition, "validation")
         label, labels = self._label_of(given, y)
         rows, weight = counted(given.rows, sample_weight)
         window = window_of(recipe.training.window, given.rows, numbers_per_cell(form))
@@ -353,7 +356,7 @@ class VAE(FittedMethods, BaseEstimator):
             recipe.objective.objective, run.objective, run.model, run.plan.fixed, tell
         )
         features = given.features
-        del rows, validation, given  # the run has them as its model reads them
+        del rows, validation, given, others  # the run has them as its model reads them
         if not writes():
             checkpoints, resume = None, False  # the first process sends its state
         state, history = starting_state(

@@ -16,6 +16,7 @@ from logvar.data.examples import Examples
 from logvar.data.images.shapes import fitting
 from logvar.data.intake import draws_of, noise_of, seed_of, warn_of_outside
 from logvar.data.preparation import Preparation, as_float32, as_rows
+from logvar.data.table.large import is_large
 from logvar.distributions.base import Distribution
 from logvar.distributions.multivariate import DiagonalNormal
 from logvar.distributions.normal import Normal
@@ -279,7 +280,8 @@ class FittedMethods(DrawingMethods, ClassNamePrefixFeaturesOutMixin, Transformer
         fitted = self.fitted_
         given = fitted.take_in(X, condition=condition)
         rows = fitting(given.rows, fitted.shape)
-        if given.table is None and given.features is None:
+        # The names of a table in files were matched while it was read.
+        if given.table is None and given.features is None and not is_large(X):
             self._check_names(X)
         return given._replace(rows=rows)
 

@@ -7,6 +7,7 @@ from jaxtyping import Float
 
 from logvar.assembly.tables import Intake
 from logvar.backend.sparse import SparseRows, array_of
+from logvar.data.intake import warn_of_outside
 from logvar.errors import LogvarError
 from logvar.evaluation.imputation import complete
 from logvar.fitted import Fitted
@@ -59,6 +60,7 @@ def imputed(fitted: Fitted, given: Intake, n_samples: int, draws: int, seed: int
         with given.naming(which):
             told = None if given.condition is None else given.condition[which]
             examples, preparation = fitted.read(rows[which], told)
+        warn_of_outside(examples, numbers=given.first + which, rows=len(rows))
         found = complete(fitted.model, examples, preparation, seed, n_samples, draws)
         effective[which] = found.effective_samples
         for target, values in zip(

@@ -108,7 +108,7 @@ class OutlierVAE(OutlierMixin, VAE):
         # Columns of X are found there; their names would be taken for values.
         told = None if names_of(condition) else condition
         self.train_scores_ = self.score_samples(X, condition=told)
-        self.offset_ = offset(self.train_scores_, self.contamination, weight)
+        self.offset_ = offset(self.train_scores_, self._share(), weight)
         return self
 
     def fit_predict(self, X, y=None, **options) -> Integer[np.ndarray, "rows"]:
@@ -146,8 +146,7 @@ class OutlierVAE(OutlierMixin, VAE):
 
     def write_into(self, folder: Path) -> None:
         check_is_fitted(self, "offset_")
-        share = self.contamination if self.contamination == AUTO else float(self.contamination)
-        kept = Threshold(share, int(self.n_samples), float(self.offset_))
+        kept = Threshold(self._share(), int(self.n_samples), float(self.offset_))
         # Before the manifest, which has the hash of every file.
         write_atomically(folder / run_folder.OUTLIERS, run_folder.to_json(kept._asdict()))
         super().write_into(folder)
@@ -172,6 +171,10 @@ class OutlierVAE(OutlierMixin, VAE):
         if found.likelihood.split("(")[0] != "normal":
             return recipe
         return recipe.replace(likelihood=SHARP)
+
+    def _share(self) -> float | str:
+        """Return the contamination as Python's own number, whatever number was given."""
+        return self.contamination if self.contamination == AUTO else float(self.contamination)
 
     def epochs_for(self, rows: int) -> int:
         """Return how many epochs a fit on this many rows takes."""

@@ -97,7 +97,7 @@ def unwinding() -> Iterator[None]:
     def ignored(unraisable: Any) -> None:
         for kind, number in ((KeyboardInterrupt, signal.SIGINT), (SystemExit, signal.SIGTERM)):
             if issubclass(unraisable.exc_type, kind):
-                again = threading.Timer(0.02, os.kill, (os.getpid(), number))
+                again = threading.Timer(0.02, _raise, (number,))
                 again.daemon = True
                 again.start()
                 return
@@ -110,6 +110,14 @@ def unwinding() -> Iterator[None]:
         sys.unraisablehook = report
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _raise(number: int) -> None:
+    """Send this process a signal from any of its threads."""
+    if sys.platform == "win32":
+        signal.raise_signal(number)  # os.kill would end the process without any handler
+    else:
+        os.kill(os.getpid(), number)
 
 
 def _unwind(number: int, frame: FrameType | None) -> None:
@@ -131,13 +139,14 @@ def leaving_unheard(harmless: Callable[[], bool], seconds: float = 3.0) -> Itera
 
     This happens if the main thread stays inside one call of a library, usually a compilation, for
     this many seconds. Files on disk are then as complete as after SIGKILL. A second unhandled
-    signal ends the process at once. The exit code is 128 + the signal's number.
+    signal ends the process at once. The exit code is 128 + the signal's number. On Windows, where
+    a pipe cannot be polled, signals wait for the library's call to return.
 
     Args:
         harmless: returns whether nothing would be lost; called in another thread.
         seconds: how long the main thread has to handle the first signal.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
         yield
         return
     reading, writing = os.pipe()

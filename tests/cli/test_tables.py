@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from logvar.cli import fitting
+from logvar.cli import fitting, judging, missing
 from logvar.data.table.frame import as_table
 from logvar.estimator import VAE
 from logvar.explaining import OddCell
@@ -158,6 +158,28 @@ def test_impute_fills_the_holes_and_nothing_else(place):
             assert all(b == a for b, a in pairs if b is not None)
         assert after["plan"][2].as_py() == "gold"  # odd, and observed
         assert after["sex"][4].as_py() in ("F", "M")
+
+
+def test_holes_without_a_finite_number_of_samples_are_counted():
+    holes = missing._Holes()
+    holes.look_at(np.array([[np.nan, np.nan], [1.0, 2.0]]), np.array([np.nan, np.nan]))
+    said = "2 cells in 1 of 2 rows filled; effective samples of 10: no row has a finite number"
+    assert holes.said(10) == said
+
+
+def test_a_report_has_the_clocks_and_the_samples_of_its_run(place, monkeypatch):
+    written = []
+    monkeypatch.setattr(judging, "write_report", lambda *what: written.append(what) or what[0])
+    for line in ("report run", "report run --importance-samples 2"):
+        done = logvar(line)
+        assert done.code == 0, done.errors
+    lines = (place.folder / "run/timing.jsonl").read_text().splitlines()
+    clocks = [json.loads(line) for line in lines]
+    for (_, _, evaluation, _, _, seconds), samples in zip(written, (3, 2), strict=True):
+        assert seconds == [clock["seconds"] for clock in clocks] and len(seconds) == 2
+        assert f", {samples} samples per row" in evaluation["log_likelihood"].how
+    refused = logvar("report run --importance-samples 0")
+    assert refused.code == 2 and "--importance-samples is 0" in refused.errors
 
 
 def test_samples_have_the_tables_columns_types_and_order(place):

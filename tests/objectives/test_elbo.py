@@ -7,6 +7,7 @@ import pytest
 import logvar
 from logvar.assembly.cautions import cautions
 from logvar.models.batch import Batch
+from logvar.objectives import base
 from logvar.recipe import Recipe
 from tests.objectives.tiny import linear_model, moment, some_rows
 
@@ -24,6 +25,12 @@ def expected(step, warmup, cycles):
                 return value
             risen += 1
     return 1.0
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.5, 2.0])
+def test_what_is_warmed_up_once_rises_and_stays(warmup):
+    got = [float(base.risen(warmup, moment(step, STEPS))) for step in range(40)]
+    np.testing.assert_allclose(got, [expected(step, warmup, 1) for step in range(40)], rtol=1e-6)
 
 
 @pytest.mark.parametrize(("warmup", "cycles"), [(2, 1), (2, 3), (0.5, 2)])

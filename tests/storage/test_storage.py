@@ -1,7 +1,12 @@
 """Recipes and run folders: whole or refused."""
 
+import fcntl
+import importlib.util
 import json
 import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +15,7 @@ from sklearn.datasets import load_iris
 import logvar
 from logvar.assembly.parts import specs
 from logvar.recipe import PRESETS, Recipe, preset
+from logvar.storage import files
 from logvar.storage.files import UnfinishedFolder, sha256, write_atomically
 
 X = load_iris().data
@@ -170,3 +176,55 @@ def test_a_kill_between_the_two_renames_of_overwriting_loses_nothing(tmp_path, m
     assert (run / "manifest.json").read_text() == "earlier"
     assert (again.publish() / "manifest.json").read_text() == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.fixture
+def as_on_windows(monkeypatch):
+    """`logvar.storage.files` without fcntl, where folders are neither opened nor renamed in use."""
+    flock, opened, replaced = fcntl.flock, os.open, os.replace
+
+    def locking(descriptor, mode, count):
+        try:
+            flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise PermissionError(13, "Permission denied") from error
+
+    def open_(path, *arguments, **options):
+        if not options and Path(path).is_dir():  # shutil passes dir_fd, which Windows has not
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *arguments, **options)
+
+    def replace(source, target):
+        in_use = {os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.exists()}
+        if any(Path(each).is_relative_to(Path(source).resolve()) for each in in_use):
+            raise PermissionError(13, "Permission denied", str(source))
+        replaced(source, target)
+
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK=2))
+    monkeypatch.setattr(os, "open", open_)
+    monkeypatch.setattr(os, "replace", replace)
+    spec = importlib.util.spec_from_file_location("files_of_windows", files.__file__)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_system_without_fcntl_locks_a_file_beside_the_folder(as_on_windows, tmp_path):
+    final = tmp_path / "deep" / "run"
+    first = as_on_windows.UnfinishedFolder(final, overwrite=False, marker="m")
+    as_on_windows.write_atomically(first.path / "m", "one")
+    for overwrite in (False, True):
+        with pytest.raises(logvar.LogvarError, match="is being written by another process"):
+            as_on_windows.UnfinishedFolder(final, overwrite=overwrite, marker="m")
+    assert (first.publish() / "m").read_text() == "one"
+    second = as_on_windows.UnfinishedFolder(final, overwrite=True, marker="m")
+    as_on_windows.write_atomically(second.path / "m", "two")
+    second.leave()
+    third = as_on_windows.UnfinishedFolder(final, overwrite=True, marker="m", keep=True)
+    assert (third.path / "m").read_text() == "two"
+    third.publish()
+    as_on_windows.UnfinishedFolder(final, overwrite=True, marker="m").discard()
+    assert (final / "m").read_text() == "two"
+    assert [path.name for path in final.parent.iterdir()] == ["run"]

@@ -1,20 +1,29 @@
 """The condition of X's rows: from columns of X itself, or given beside it."""
 
+import dataclasses
 from typing import Any
+
+import numpy as np
 
 from logvar.assembly.start import Start
 from logvar.assembly.tables import Intake
 from logvar.data.annotated import is_annotated, obs_columns
-from logvar.data.conditions import Conditions, Matrix, Told, names_of
+from logvar.data.conditions import Conditions, Matrix, Told, names_of, table_of
 from logvar.data.table.frame import Table
-from logvar.data.table.rows import columns_of_kinds
+from logvar.data.table.rows import columns_of_kinds, rows_of
 from logvar.errors import LogvarError
 
 KIND = "condition"
 """The kind of a table's column that is one."""
 
 
-def told_first(given: Intake, X: Any, condition: Any, start: Start | None = None) -> Told | None:
+def told_first(
+    given: Intake,
+    X: Any,
+    condition: Any,
+    start: Start | None = None,
+    kept: np.ndarray | None = None,
+) -> Told | None:
     """Return the conditions of training rows; None if there are none.
 
     Args:
@@ -22,6 +31,7 @@ def told_first(given: Intake, X: Any, condition: Any, start: Start | None = None
         X: as it was given.
         condition: what was given for it: names of columns of X, or values for its rows.
         start: the run whose weights training starts from.
+        kept: the numbers of the rows that count, if others do not; those are not read.
 
     Raises:
         LogvarError: it is given twice, cannot be read, or only one of the two runs has one.
@@ -46,19 +56,66 @@ def told_first(given: Intake, X: Any, condition: Any, start: Start | None = None
         raise LogvarError(
             "condition has values, and X has columns whose kind is condition: give one of them"
         )
-    values = condition if inside is None else inside
+    values, rows = condition if inside is None else inside, _rows(given)
+    if values is not None and kept is not None:
+        values = rows_of(dataclasses.replace(table_of(values, rows), index=None), kept)
+        rows = len(kept)
     if start is not None and (start.conditions is not None or values is not None):
-        return _as_before(start, values, given)
-    if values is None:
+        form = _as_before(start, values)
+    elif values is None:
         return None
-    form = Conditions.of(values, _rows(given), inside=inside is not None)
-    return Told(form, form.matrix(values, _rows(given)))
+    else:
+        form = Conditions.of(values, rows, inside=inside is not None)
+    matrix = form.matrix(values, rows)
+    if kept is None:
+        return Told(form, matrix)
+    whole = np.full((_rows(given), form.size), np.nan, np.float32)
+    whole[kept] = matrix
+    return Told(form, whole)
+
+
+def told_beside(
+    told: Told | None, given: Intake | None, X: Any, condition: Any, which: str
+) -> Told | None:
+    """Return the conditions of training rows with those of rows that were given to judge by.
+
+    Args:
+        told: those of the training rows.
+        given: the other rows, taken in; None if there are none.
+        X: these rows as they were given.
+        condition: what was given for them.
+        which: "validation" or "test", as the arguments are called.
+
+    Raises:
+        LogvarError: a condition without rows or without one of X, or one that does not fit.
+    """
+    argument = f"{which}_condition"
+    if condition is not None and (given is None or told is None):
+        other = f"{which}_data" if given is None else "condition"
+        raise LogvarError(f"{argument} was given without {other}: give both, or leave it out")
+    if told is None or given is None:
+        return told
+    held_out = told_again(told.form, given, X, condition, f"{which}_data", argument)
+    return dataclasses.replace(told, held_out=held_out)
 
 
 def told_again(
-    form: Conditions | None, given: Intake, X: Any, condition: Any = None, name: str = "X"
+    form: Conditions | None,
+    given: Intake,
+    X: Any,
+    condition: Any = None,
+    name: str = "X",
+    argument: str = "condition",
 ) -> Matrix | None:
     """Return the condition of rows for a model that was trained with one of this form.
+
+    Args:
+        form: that form.
+        given: X, taken in.
+        X: the rows as they were given.
+        condition: what was given for them.
+        name: what messages call X.
+        argument: what they call the condition.
 
     Raises:
         LogvarError: there is none and the model needs one, or the reverse; or it does not fit.
@@ -74,7 +131,7 @@ def told_again(
         condition = _inside(form, given, X, name)
     if condition is None:
         where = f"{name} has no such columns" if form.inside and X is not None else "none was given"
-        remedy = "give condition=…, or rows that have these columns"
+        remedy = f"give {argument}=…, or rows that have these columns"
         if X is None:  # draws to come
             names = ", ".join(f"{each}=…" for each in form.names)
             remedy = f'give condition=…, on the command line --condition "{names}"'
@@ -82,8 +139,8 @@ def told_again(
     return form.matrix(condition, _rows(given))
 
 
-def _as_before(start: Start, values: Any, given: Intake) -> Told:
-    """Return the conditions of new rows as the earlier run reads them, new levels after its own."""
+def _as_before(start: Start, values: Any) -> Conditions:
+    """Return the earlier run's conditions, with the new levels of these rows after its own."""
     earlier = start.conditions
     if earlier is None:
         raise LogvarError(
@@ -95,8 +152,7 @@ def _as_before(start: Start, values: Any, given: Intake) -> Told:
             f"{start.name} was fitted with a condition, {earlier}: give condition=… for the new "
             "rows, too"
         )
-    form = earlier.with_levels_of(values) or earlier
-    return Told(form, form.matrix(values, _rows(given)))
+    return earlier.with_levels_of(values) or earlier
 
 
 def _inside(form: Conditions, given: Intake, X: Any, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""What columns of numbers look like: a bell, integers, pixels, or something else."""
+"""The look of columns of numbers: a bell, integers, pixels, or something else."""
 
 import numpy as np
 

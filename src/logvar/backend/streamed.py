@@ -25,7 +25,7 @@ class Reader(Protocol):
 
     @property
     def name(self) -> str:
-        """What messages call the source, such as its path."""
+        """The source's name in messages, such as its path."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -72,7 +72,7 @@ class StreamedRows:
 
     @property
     def name(self) -> str:
-        """What messages call the source."""
+        """The source's name in messages."""
         return self.reader.name
 
     @property

@@ -50,7 +50,7 @@ class Given(NamedTuple):
     parts: tuple[Some, ...]
     """The rows, as they are read: training rows, and the test rows after them if there are any."""
     name: str
-    """What messages call them."""
+    """Their name in messages."""
     files: tuple[str, ...] = ()
     """The file of each row, if each has its own."""
     identifiers: Table | None = None

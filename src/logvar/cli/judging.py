@@ -1,5 +1,7 @@
 """`logvar evaluate`, `report` and `doctor`: what a run is worth, on rows it did not train on."""
 
+import json
+import re
 from pathlib import Path
 
 from logvar.cli.console import counted, say
@@ -7,6 +9,7 @@ from logvar.cli.factors import known_factors
 from logvar.cli.inputs import rows_for
 from logvar.cli.labels import evaluated
 from logvar.cli.terminal import at_least_one
+from logvar.errors import LogvarError
 from logvar.evaluation.disentanglement.scores import disentanglement
 from logvar.evaluation.health import ACTIVE
 from logvar.evaluation.summary import Evaluation
@@ -15,6 +18,9 @@ from logvar.report.page import write_report
 from logvar.runs.doctor import described_environment, ending, health
 from logvar.storage import run_folder
 from logvar.storage.compiled import keep_compiled_programs
+
+SAMPLES = 100
+"""Importance samples of each row, unless another number is given."""
 
 
 def evaluate(
@@ -35,14 +41,44 @@ def evaluate(
         say(f"disentanglement, {disentanglement(vae.transform(judged.taken), known)}")
 
 
-def report(run: Path, data: str | None, data_dir: str | None) -> None:
-    """Draw a run's report again from its folder and its data."""
+def report(
+    run: Path, data: str | None, data_dir: str | None, importance_samples: int | None = None
+) -> None:
+    """Draw a run's report again from its folder and its data.
+
+    Without a number of importance samples it is the one that the run was evaluated with.
+    """
     keep_compiled_programs()
+    if importance_samples is not None:
+        at_least_one("--importance-samples", importance_samples)
     vae = load(run)
     judged = rows_for(vae.fitted_, data, data_dir)
-    evaluation = evaluated(vae, judged, 100)
-    path = write_report(run / run_folder.REPORT, vae, evaluation, judged.shown, judged.labels)
+    evaluation = evaluated(vae, judged, importance_samples or _samples_of(run))
+    path = run / run_folder.REPORT
+    write_report(path, vae, evaluation, judged.shown, judged.labels, _seconds_of(run))
     say(f"report  {path}")
+
+
+def _samples_of(run: Path) -> int:
+    """Return how many importance samples a run was evaluated with; 100 if it does not say."""
+    path = run / run_folder.EVALUATION
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    found = re.search(r"importance-weighted, (\d+) samples per row", text)
+    return int(found[1]) if found else SAMPLES
+
+
+def _seconds_of(run: Path) -> list[float]:
+    """Return how long each epoch took, as far as a run has it."""
+    path = run / run_folder.TIMING
+    if not path.is_file():
+        return []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [float(json.loads(line)["seconds"]) for line in lines]
+    except (ValueError, KeyError, TypeError) as error:
+        raise LogvarError(
+            f"{path} is not what logvar wrote ({error}): remove it, and the report has no clocks"
+        ) from error
 
 
 def doctor(

@@ -100,22 +100,27 @@ class _Holes:
     """How many cells were filled, and the effective samples of their rows."""
 
     def __init__(self) -> None:
-        self.rows = self.cells = 0
+        self.rows = self.with_holes = self.cells = 0
         self.effective: list[np.ndarray] = []
 
     def look_at(self, cells: Rows, effective: np.ndarray) -> None:
         assert isinstance(cells, np.ndarray)  # a sparse matrix is refused
         self.rows += len(cells)
-        self.cells += int(np.isnan(cells).sum())
+        holes = np.isnan(cells).reshape(len(cells), -1).sum(1)
+        self.with_holes += int((holes > 0).sum())
+        self.cells += int(holes.sum())
         self.effective.append(effective[np.isfinite(effective)])
 
     def said(self, samples: int) -> str:
         rows, some = counted(self.rows, "row"), np.concatenate(self.effective)
         if not self.cells:
             return f"no cell is missing in {rows}"
+        found = "no row has a finite number"
+        if len(some):
+            found = f"median {np.median(some):,.0f}, lowest {some.min():,.1f}"
         return (
-            f"{counted(self.cells, 'cell')} in {len(some):,} of {rows} filled; effective samples "
-            f"of {samples:,}: median {np.median(some):,.0f}, lowest {some.min():,.1f}"
+            f"{counted(self.cells, 'cell')} in {self.with_holes:,} of {rows} filled; effective "
+            f"samples of {samples:,}: {found}"
         )
 
 

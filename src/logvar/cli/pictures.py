@@ -59,7 +59,7 @@ class Examples:
     """
 
     said = ""
-    """What was written, in words."""
+    """A description of the files that were written."""
 
     def __init__(
         self, vae: VAE, out: Path, rows: int, names: Sequence[str] = (), what: str = "E[x | z]"

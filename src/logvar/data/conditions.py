@@ -61,7 +61,7 @@ class Conditions:
         Raises:
             LogvarError: a cell is missing, or the number of rows is another.
         """
-        table = _table(given, rows)
+        table = table_of(given, rows)
         schema = _schema(table)
         plain = cls(schema, np.zeros(len(schema)), np.ones(len(schema)), inside)
         cells = plain._cells(table)
@@ -72,8 +72,7 @@ class Conditions:
             centre=np.where(numbers, cells.mean(0), 0.0),
             spread=np.where(numbers & (spread > 0), spread, 1.0),
         )
-        every = max(1, -(-len(cells) // _KEPT))
-        return dataclasses.replace(fitted, usual=fitted._coded(cells[::every]))
+        return dataclasses.replace(fitted, usual=fitted._coded(_thinned(cells)))
 
     def __str__(self) -> str:
         return ", ".join(f"{column.name} ({_said(column)})" for column in self.schema)
@@ -113,7 +112,7 @@ class Conditions:
             given = {k: v if _is_many(v) else [v] for k, v in given.items()}
         elif not is_table(given) and np.ndim(given) < 2:
             given = np.reshape(np.asarray(given), (-1, 1))
-        table = _table(given, None)
+        table = table_of(given, None)
         if table.names == tuple(range(len(table.names))) and len(table.names) == len(self.schema):
             table = dataclasses.replace(table, names=self.names)
         absent = [name for name in self.names if name not in table.names]
@@ -176,7 +175,7 @@ class Conditions:
         if tuple(columns) == self.schema.columns:
             return None
         wider = dataclasses.replace(self, schema=Schema(tuple(columns)))
-        return dataclasses.replace(wider, usual=wider.matrix(table)[:_KEPT])
+        return dataclasses.replace(wider, usual=wider._coded(_thinned(wider._cells(table))))
 
     def sources_in(self, wider: "Conditions") -> list[tuple[int, ...]]:
         """For each value of wider conditions, the values of these that its weights start from."""
@@ -288,7 +287,12 @@ def names_of(condition: Any) -> tuple[Name, ...]:
     return ()
 
 
-def _table(given: Any, rows: int | None) -> Table:
+def table_of(given: Any, rows: int | None) -> Table:
+    """Return a condition as a table of so many rows, whose columns have numbers if no names.
+
+    Raises:
+        LogvarError: it has other axes, or the number of rows is another.
+    """
     if not is_table(given):
         array = np.asarray(given)
         if array.ndim == 1:
@@ -332,6 +336,11 @@ def _said(column: Column) -> str:
         return "number"
     some: Sequence[Level] = column.levels[:10]
     return ", ".join(map(str, some)) + (", …" if len(column.levels) > 10 else "")
+
+
+def _thinned(cells: np.ndarray) -> np.ndarray:
+    """Return as many rows as are kept, from the first to the last."""
+    return cells[:: max(1, -(-len(cells) // _KEPT))]
 
 
 def _is_many(value: Any) -> bool:

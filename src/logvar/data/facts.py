@@ -1,4 +1,4 @@
-"""What has to be known of all rows before training, from one pass over blocks of them.
+"""The facts of all rows that training needs first, from one pass over blocks of them.
 
 A pass over streamed rows reads every file once, so all that is asked of them is found together and
 kept: which cells are missing, ends, whether values are integers or bits, and the fingerprint.

@@ -103,19 +103,30 @@ def places_of(
         settings: how many are, otherwise.
         window: how many rows are shuffled at a time.
     """
-    weight = weights_of(sample_weight, rows)
-    kept = np.arange(rows) if weight is None else np.flatnonzero(weight > 0)
+    counting = counting_rows(sample_weight, rows)
+    kept = np.arange(rows) if counting is None else counting
     if held_out_given:
         return kept, kept[:0]
     halves = split_of(len(kept), settings.validation_fraction, settings.random_state, window)
     return kept[halves.trained], kept[halves.held_out]
 
 
+def counting_rows(sample_weight: Any, rows: int) -> Int[np.ndarray, "counting"] | None:
+    """Return the numbers of the rows whose weight is above 0; None if all rows count.
+
+    Raises:
+        LogvarError: the weights do not fit.
+    """
+    weight = weights_of(sample_weight, rows)
+    return None if weight is None or weight.all() else np.flatnonzero(weight)
+
+
 def counted(rows: Rows, sample_weight: Any) -> tuple[Rows, Float[np.ndarray, "rows"] | None]:
     """The rows that count, with their weights.
 
-    A row of weight 0 is left out, so that nothing is taken from it: no likelihood, no levels, no
-    standardization, no share of a batch, and no NaN where it is an outlier.
+    A row of weight 0 is left out, so that nothing is taken from it: no likelihood, no condition, no
+    standardization, no share of a batch, and no NaN where it is an outlier. Only what the columns
+    of a table are, with their levels, is found from all of its rows.
 
     Raises:
         LogvarError: the weights do not fit.
@@ -183,12 +194,19 @@ def read_as(preparation: Preparation, rows: np.ndarray, *, bits: bool) -> Prepar
     return dataclasses.replace(preparation, divisor=255.0 if pixels else 1.0)
 
 
-def warn_of_outside(examples: Examples, first: int = 0) -> None:
+def warn_of_outside(
+    examples: Examples,
+    first: int = 0,
+    numbers: Int[np.ndarray, "rows"] | None = None,
+    rows: int | None = None,
+) -> None:
     """Warn of rows outside the training range: how many there are, and where.
 
     Args:
         examples: the rows.
         first: the number of the first of them.
+        numbers: the number of each, if they are some of more rows.
+        rows: how many those are.
     """
     found = examples.units
     if (
@@ -203,8 +221,10 @@ def warn_of_outside(examples: Examples, first: int = 0) -> None:
         float((found.shift + found.factor * end).reshape(-1)[feature])
         for end in (actual, found.low, found.high)
     )
+    number = first + row if numbers is None else int(numbers[row])
+    total = len(examples) if rows is None else rows
     outside = len(examples.outside)
-    message = OutsideTrainingRange(outside, len(examples), first + row, feature, value, low, high)
+    message = OutsideTrainingRange(outside, total, number, feature, value, low, high)
     warnings.warn(message, stacklevel=4)
 
 

@@ -52,7 +52,7 @@ class Dataset:
     train_labels: np.ndarray | None = None
     test_labels: np.ndarray | None = None
     notes: tuple[str, ...] = ()
-    """What a user should know about how the source was read, one line each."""
+    """Remarks for the user about how the source was read, one line each."""
     names: tuple[str, ...] = ()
     """The file of each training row, if each has its own."""
     test_names: tuple[str, ...] = ()

@@ -71,6 +71,7 @@ def complete(
 
     E[x | x_obs] ≈ Σ w̃·E[x | z] by self-normalized importance sampling. A draw of x takes one z with
     probability w̃ and then x from p(x | z). Everything is a function of (seed, the row's bytes).
+    Observed cells outside the training range weigh as they are, in float64.
 
     Args:
         model: the model.
@@ -81,8 +82,14 @@ def complete(
         draws: draws of x for each row.
     """
     task = _Task(model, preparation, host_int(seed), host_int(n_samples), draws)
-    mean, drawn, effective = in_blocks(_completed, task, examples.stored, examples.words)
-    return Completed(mean, drawn, effective)
+    found = Completed(*in_blocks(_completed, task, examples.stored, examples.words))
+    if len(examples.outside):
+        wide = Wide.of(model), task._replace(model=None)
+        again = in_float64(_completed_outside, wide, examples, examples.outside)
+        found = Completed(*map(np.array, found))  # copies, to be written to
+        for values, those in zip(found, again, strict=True):
+            values[examples.outside] = those
+    return found
 
 
 def cell_log_likelihood(
@@ -103,61 +110,78 @@ def cell_log_likelihood(
 
 
 def _completed(task: _Task, rows: Batch, words: Array) -> tuple[Array, Array, Array]:
-    at_once = _at_once(rows)
-    model = task.model
-
     def of_row(row: Batch, word: Array) -> tuple[Array, Array, Array]:
         example = _example(task, row, word)
-        likelihood = model.likelihood.given(example.x, example.observed)
-        trace, log_weights = _draws(task, example, model.encode(example), word)
-        gumbel, of_x = jax.random.split(row_key(task.seed, Purpose.IMPUTATION, word))
-        shapes = jax.eval_shape(lambda: trace(jnp.zeros((), jnp.int32)))
-        expected = jax.eval_shape(likelihood.expectation, shapes.outputs)
-        start = _Sums(
-            jnp.asarray(-jnp.inf),
-            jnp.zeros(()),
-            jnp.zeros(()),
-            jnp.zeros(expected.shape, expected.dtype),
-            jnp.full(task.draws, -jnp.inf),
-            jnp.zeros((task.draws, *shapes.z.shape), shapes.z.dtype),
-        )
-
-        def add(group: Array, sums: _Sums) -> _Sums:
-            j = group * at_once + jnp.arange(at_once, dtype=jnp.int32)
-            found = jax.vmap(trace)(j)
-            log_w = jnp.where(j < task.n_samples, log_weights(found), -jnp.inf)
-            largest = jnp.maximum(sums.largest, jnp.max(log_w))
-            # The first group has a finite weight, so `largest` is finite wherever it is subtracted.
-            before, w = jnp.exp(sums.largest - largest), jnp.exp(log_w - largest)
-            each = jax.vmap(likelihood.expectation)(found.outputs)
-            expectation = before * sums.expectation + jnp.tensordot(w, each, axes=1)
-            keys = jax.vmap(lambda index: jax.random.fold_in(gumbel, index))(j)
-            noisy = log_w[:, None] + jax.vmap(lambda k: jax.random.gumbel(k, (task.draws,)))(keys)
-            winner = jnp.argmax(noisy, axis=0)
-            better = jnp.max(noisy, axis=0) > sums.best
-            z = jnp.where(better[:, None], found.z[winner], sums.z)
-            best = jnp.maximum(sums.best, jnp.max(noisy, axis=0))
-            return _Sums(
-                largest,
-                before * sums.weight + jnp.sum(w),
-                before**2 * sums.squared + jnp.sum(w**2),
-                expectation,
-                best,
-                z,
-            )
-
-        groups = (task.n_samples + at_once - 1) // at_once
-        sums = lax.fori_loop(0, groups, add, start)
-        mean = likelihood.most_probable(sums.expectation / sums.weight)
-        drawn = jnp.zeros((0, *mean.shape), mean.dtype)
-        if task.draws:
-            keys = jax.random.split(of_x, task.draws)
-            drawn = jax.vmap(lambda z, k: likelihood.sample(model.decode(z, example.condition), k))(
-                sums.z, keys
-            )
-        return mean, drawn, sums.weight**2 / sums.squared
+        return _completed_of(task, example, task.model.encode(example), word, _at_once(rows))
 
     return jax.vmap(of_row)(rows, words)
+
+
+def _completed_outside(
+    wide: tuple[Wide, _Task], seen: Batch, words: Array, actual: Batch
+) -> tuple[Array, Array, Array]:
+    task = wide[1]._replace(model=wide[0].model)
+
+    def of_row(seen: Batch, word: Array, actual: Batch) -> tuple[Array, Array, Array]:
+        code = wide[0].encode(_example(task, seen, word))
+        return _completed_of(task, _example(task, actual, word), code, word, _at_once(seen))
+
+    return jax.vmap(of_row)(seen, words, actual)
+
+
+def _completed_of(
+    task: _Task, example: Batch, code: Code, word: Array, at_once: int
+) -> tuple[Array, Array, Array]:
+    """Return the mean of a row's cells, draws of them, and its effective samples."""
+    model = task.model
+    likelihood = model.likelihood.given(example.x, example.observed)
+    trace, log_weights = _draws(task, example, code, word)
+    gumbel, of_x = jax.random.split(row_key(task.seed, Purpose.IMPUTATION, word))
+    shapes = jax.eval_shape(lambda: trace(jnp.zeros((), jnp.int32)))
+    expected = jax.eval_shape(likelihood.expectation, shapes.outputs)
+    start = _Sums(
+        jnp.asarray(-jnp.inf),
+        jnp.zeros(()),
+        jnp.zeros(()),
+        jnp.zeros(expected.shape, expected.dtype),
+        jnp.full(task.draws, -jnp.inf),
+        jnp.zeros((task.draws, *shapes.z.shape), shapes.z.dtype),
+    )
+
+    def add(group: Array, sums: _Sums) -> _Sums:
+        j = group * at_once + jnp.arange(at_once, dtype=jnp.int32)
+        found = jax.vmap(trace)(j)
+        log_w = jnp.where(j < task.n_samples, log_weights(found), -jnp.inf)
+        largest = jnp.maximum(sums.largest, jnp.max(log_w))
+        # The first group has a finite weight, so `largest` is finite wherever it is subtracted.
+        before, w = jnp.exp(sums.largest - largest), jnp.exp(log_w - largest)
+        each = jax.vmap(likelihood.expectation)(found.outputs)
+        expectation = before * sums.expectation + jnp.tensordot(w, each, axes=1)
+        keys = jax.vmap(lambda index: jax.random.fold_in(gumbel, index))(j)
+        noisy = log_w[:, None] + jax.vmap(lambda k: jax.random.gumbel(k, (task.draws,)))(keys)
+        winner = jnp.argmax(noisy, axis=0)
+        better = jnp.max(noisy, axis=0) > sums.best
+        z = jnp.where(better[:, None], found.z[winner], sums.z)
+        best = jnp.maximum(sums.best, jnp.max(noisy, axis=0))
+        return _Sums(
+            largest,
+            before * sums.weight + jnp.sum(w),
+            before**2 * sums.squared + jnp.sum(w**2),
+            expectation,
+            best,
+            z,
+        )
+
+    groups = (task.n_samples + at_once - 1) // at_once
+    sums = lax.fori_loop(0, groups, add, start)
+    mean = likelihood.most_probable(sums.expectation / sums.weight)
+    drawn = jnp.zeros((0, *mean.shape), mean.dtype)
+    if task.draws:
+        keys = jax.random.split(of_x, task.draws)
+        drawn = jax.vmap(lambda z, k: likelihood.sample(model.decode(z, example.condition), k))(
+            sums.z, keys
+        )
+    return mean, drawn, sums.weight**2 / sums.squared
 
 
 def _cells(task: _Task, rows: Batch, words: Array) -> Array:

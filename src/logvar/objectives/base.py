@@ -132,6 +132,13 @@ def samples_setting(default: int) -> Any:
     return setting(default, help="draws of z for each example and step", at_least=1)
 
 
+def risen(warmup: float | Array, moment: Moment) -> Scalar:
+    """Return the share of its value that what is warmed up over so many epochs has in a step."""
+    steps = warmup * jnp.asarray(moment.steps_per_epoch, jnp.float32)
+    progress = (jnp.asarray(moment.step, jnp.float32) + 1) / jnp.maximum(steps, 1.0)
+    return jnp.where(warmup > 0, jnp.minimum(progress, 1.0), 1.0)
+
+
 def with_inputs(objective: Objective) -> Objective:
     """Return the objective with its numbers as arrays, the inputs of a compiled program."""
     return jax.tree.map(

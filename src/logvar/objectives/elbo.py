@@ -6,7 +6,15 @@ from jaxtyping import PyTree
 from logvar.errors import LogvarError
 from logvar.models.base import Model, Terms
 from logvar.models.batch import Batch
-from logvar.objectives.base import Moment, Objective, Scalar, averaged, draws, samples_setting
+from logvar.objectives.base import (
+    Moment,
+    Objective,
+    Scalar,
+    averaged,
+    draws,
+    risen,
+    samples_setting,
+)
 from logvar.registry import setting
 
 
@@ -82,13 +90,13 @@ class ELBO(Objective):
 
     def _risen(self, moment: Moment) -> Scalar:
         """Return the share of its value that β or the capacity has at the next step."""
-        warmup_steps = self.warmup * jnp.asarray(moment.steps_per_epoch, jnp.float32)
-        step = jnp.asarray(moment.step, jnp.float32)
         if self.cycles > 1:
+            step = jnp.asarray(moment.step, jnp.float32)
+            warmup_steps = self.warmup * jnp.asarray(moment.steps_per_epoch, jnp.float32)
             length = 2 * jnp.maximum(warmup_steps, 1.0)
-            step = step - length * jnp.minimum(jnp.floor(step / length), self.cycles - 1.0)
-        progress = (step + 1) / jnp.maximum(warmup_steps, 1.0)
-        return jnp.where(self.warmup > 0, jnp.minimum(progress, 1.0), 1.0)
+            into = step - length * jnp.minimum(jnp.floor(step / length), self.cycles - 1.0)
+            moment = moment._replace(step=into)
+        return risen(self.warmup, moment)
 
     @property
     def settled_after(self) -> float:

@@ -17,6 +17,7 @@ from logvar.objectives.base import (
     average,
     averaged,
     draws,
+    risen,
     samples_setting,
 )
 from logvar.registry import setting
@@ -69,13 +70,8 @@ class Labelled(Objective):
         else:
             mean = averaged(draws(model, batch, noise).terms(self.analytic_kl), batch.weights)
             added = jnp.zeros_like(mean.log_likelihood)
-        return self._beta_at(moment) * jnp.sum(mean.kl) - mean.log_likelihood + added, mean
-
-    def _beta_at(self, moment: Moment) -> Scalar:
-        """Return β of the next step."""
-        warmup_steps = self.warmup * jnp.asarray(moment.steps_per_epoch, jnp.float32)
-        progress = (jnp.asarray(moment.step, jnp.float32) + 1) / jnp.maximum(warmup_steps, 1.0)
-        return self.beta * jnp.where(self.warmup > 0, jnp.minimum(progress, 1.0), 1.0)
+        beta = self.beta * risen(self.warmup, moment)
+        return beta * jnp.sum(mean.kl) - mean.log_likelihood + added, mean
 
 
 def terms_of(

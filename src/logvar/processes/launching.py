@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from typing import IO
 
+from logvar.errors import LogvarError
 from logvar.processes.runtime import ADDRESS, INDEX, LAUNCHED, LOST, NUMBER
 from logvar.signals import STOPPING
 
@@ -31,7 +32,15 @@ def launch(number: int, arguments: Sequence[str]) -> int:
     Args:
         number: of processes; at least 2.
         arguments: of the command line, without the program.
+
+    Raises:
+        LogvarError: on Windows, where a process hands its children no pipe this way.
     """
+    if sys.platform == "win32":
+        raise LogvarError(
+            "--processes starts processes as Linux and macOS do, and this is Windows: leave it "
+            "out; one process uses all cores"
+        )
     came: list[int] = []
     before = {s: signal.signal(s, lambda number, frame: came.append(number)) for s in STOPPING}
     processes = _Processes(number, arguments)

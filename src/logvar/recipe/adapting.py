@@ -25,7 +25,8 @@ def adapted(recipe: Recipe, earlier: Recipe, name: str) -> Recipe:
         if asked[setting] not in (default[setting], there[setting]):
             raise LogvarError(
                 f"{setting} is {asked[setting]!r}, and {name} was trained with "
-                f"{there[setting]!r}: leave it out to start from its weights, or fit without from"
+                f"{there[setting]!r}: leave it out to start from its weights, or fit "
+                "without from_run (--from)"
             )
     if recipe.training.match:
         raise LogvarError(

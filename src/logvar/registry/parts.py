@@ -269,8 +269,7 @@ class Registry(Generic[Part]):
         class can read the text.
 
         Raises:
-            LogvarError: its settings cannot be expressed as text.
-            LogvarError: its settings cannot be written down.
+            LogvarError: its settings cannot be written as text.
         """
         built = self.get(part)
         call = self._call(built) or self._call_of_own(built)

@@ -17,7 +17,7 @@ from logvar.samplers import SAMPLERS
 
 SAMPLER_KIND = "samplers"
 LISTED: Mapping[str, Registry] = types.MappingProxyType(dict(KINDS) | {SAMPLER_KIND: SAMPLERS})
-"""What the catalogue lists: the parts of a model, and samplers, which are fitted after training."""
+"""The kinds in the catalogue: parts of a model, and samplers, which are fitted after training."""
 
 ARGUMENTS = {
     "scale": "scale",

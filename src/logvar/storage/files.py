@@ -1,7 +1,6 @@
 """Write files and folders so that an unfinished one is never mistaken for a complete one."""
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
@@ -12,6 +11,11 @@ from typing import Any
 
 from logvar import signals
 from logvar.errors import LogvarError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -97,7 +101,9 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in a folder durable."""
+    """Make renames in a folder durable, where the system lets a program ask for that."""
+    if fcntl is None:
+        return  # Windows opens no folders
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -152,7 +158,9 @@ class UnfinishedFolder:
             (self.path / _OWNER).write_text(f"process {os.getpid()} on {socket.gethostname()}")
 
     def _locked(self) -> int:
-        """Lock the folder itself: the lock moves with the folder, and ends with the process."""
+        """Make the folder and lock it; the lock ends with the process, however that ends."""
+        if fcntl is None:
+            return self._locked_beside()
         while True:
             self.path.mkdir(parents=True, exist_ok=True)
             try:
@@ -163,13 +171,31 @@ class UnfinishedFolder:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 os.close(descriptor)
-                raise LogvarError(
-                    f"{self.final} is being written by another process ({_owner(self.path)}): wait "
-                    "for it, or choose another --out"
-                ) from error
+                raise self._taken() from error
             if self.path.exists() and os.path.samestat(os.fstat(descriptor), self.path.stat()):
                 return descriptor
             os.close(descriptor)  # the locked folder has been published meanwhile: make another
+
+    def _locked_beside(self) -> int:
+        """Lock a file beside the folder: Windows locks no folder, and renames none with an open
+        file in it."""
+        import msvcrt
+
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(_lock_of(self.final), os.O_RDWR | os.O_CREAT)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        except OSError as error:
+            os.close(descriptor)
+            raise self._taken() from error
+        self.path.mkdir(exist_ok=True)
+        return descriptor
+
+    def _taken(self) -> LogvarError:
+        return LogvarError(
+            f"{self.final} is being written by another process ({_owner(self.path)}): wait for it, "
+            "or choose another --out"
+        )
 
     def publish(self) -> Path:
         """Rename the folder into place and return its final path."""
@@ -198,9 +224,13 @@ class UnfinishedFolder:
         self._release()
 
     def _release(self) -> None:
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        if self._lock < 0:
+            return
+        os.close(self._lock)
+        self._lock = -1
+        if fcntl is None:
+            with contextlib.suppress(OSError):  # another process has opened it
+                _lock_of(self.final).unlink()
 
 
 _OWNER = "owner.txt"
@@ -209,6 +239,11 @@ _OWNER = "owner.txt"
 def unfinished(final: Path) -> Path:
     """Return the path where a run is written until it is complete."""
     return final.with_name(f".{final.name}.unfinished")
+
+
+def _lock_of(final: Path) -> Path:
+    """Return the file that is locked where a folder cannot be."""
+    return final.with_name(f".{final.name}.lock")
 
 
 def replaced(final: Path) -> Path:

@@ -63,7 +63,7 @@ class Experiment:
     table: TableForm | None = None
     """The form of the table that the rows are cells of, if they are."""
     told: Told | None = None
-    """What the models are told of each row of X, and of the test rows as those held out."""
+    """The conditions of each row of X, and of the test rows as those held out."""
 
     def __post_init__(self) -> None:
         if self.seeds < 2:
@@ -121,7 +121,7 @@ class Rows:
     validation: SomeRows
     test: SomeRows
     told: Told | None = None
-    """What the models are told of the rows to train on and to choose by."""
+    """The conditions of the rows to train on and to choose by."""
     told_of_test: np.ndarray | None = None
     """(test, size), what they are told of the others."""
 

@@ -60,7 +60,7 @@ Tell = Callable[[Unit, int, int], None]
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What all units need."""
+    """The data and settings that all units share."""
 
     experiment: Experiment
     X: SomeRows

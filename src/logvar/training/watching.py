@@ -1,4 +1,4 @@
-"""What the training loop tells and asks from outside, in one process and in several."""
+"""The training loop's messages and questions to its surroundings, in one process and in several."""
 
 import dataclasses
 from typing import Any, Protocol, runtime_checkable

@@ -73,6 +73,15 @@ def test_files_give_the_cells_of_the_table_in_memory(tmp_path):
         np.testing.assert_array_equal(again.rows[:], memory.rows)
 
 
+def test_some_columns_are_those_alone(tmp_path):
+    names = tuple(TABLE.column_names[2:0:-1])
+    for table in (InMemory(as_table(TABLE), "X"), large_table(files(tmp_path)["shards"])):
+        some = table.columns(names)
+        assert some.names == names and len(some.natives) == 2
+        for name in names:
+            assert some[name].to_pylist() == TABLE[name].to_pylist()
+
+
 def test_a_sample_has_what_only_few_rows_show(monkeypatch, tmp_path):
     monkeypatch.setattr(sampled, "ENOUGH", 100)
     in_memory = InMemory(as_table(TABLE), "X")

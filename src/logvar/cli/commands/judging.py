@@ -36,7 +36,15 @@ def evaluate(
     judging.evaluate(run, data, data_dir, importance_samples, factors)
 
 
-def report(run: Run, data: OwnData = None, /, data_dir: DataDir = None) -> None:
+def report(
+    run: Run,
+    data: OwnData = None,
+    /,
+    data_dir: DataDir = None,
+    importance_samples: Annotated[
+        int | None, tyro.conf.arg(help="samples per row; default: as the run was evaluated")
+    ] = None,
+) -> None:
     """Draw a run's report again.
 
     Example: logvar report runs/digits
@@ -44,7 +52,7 @@ def report(run: Run, data: OwnData = None, /, data_dir: DataDir = None) -> None:
     check_given(run, data)
     from logvar.cli import judging
 
-    judging.report(run, data, data_dir)
+    judging.report(run, data, data_dir, importance_samples)
 
 
 def doctor(

@@ -113,7 +113,7 @@ class Images:
     test_names: tuple[str, ...]
     reading: ImageReading
     notes: tuple[str, ...]
-    """What a user should know about the reading, one line each."""
+    """Remarks for the user about the reading, one line each."""
 
 
 def read_folder(

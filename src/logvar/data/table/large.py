@@ -41,7 +41,7 @@ class LargeTable(Protocol):
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Its name in messages."""
 
     @property
     def names(self) -> tuple[Name, ...]:
@@ -49,7 +49,7 @@ class LargeTable(Protocol):
 
     @property
     def container(self) -> str:
-        """What it came as."""
+        """The container that it came in."""
 
     def __len__(self) -> int: ...
 
@@ -94,7 +94,13 @@ class InMemory:
         return self.table if len(rows) == len(self) else rows_of(self.table, rows)
 
     def columns(self, names: Sequence[Name]) -> Table:
-        return self.table
+        table, at = self.table, [self.names.index(name) for name in names]
+        return dataclasses.replace(
+            table,
+            names=tuple(names),
+            columns=tuple(table.columns[i] for i in at),
+            natives=tuple(table.natives[i] for i in at),
+        )
 
     def whole(self) -> Table:
         return self.table
@@ -221,7 +227,7 @@ def _witnesses(table: LargeTable) -> Int[np.ndarray, "some"]:
 
 
 class _Seen:
-    """What has been seen of a column, and the first row that showed each."""
+    """The values seen in a column, and the first row that showed each."""
 
     def __init__(self) -> None:
         self.levels: dict[Any, int] | None = {}

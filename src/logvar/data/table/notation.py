@@ -29,7 +29,7 @@ class Number(NamedTuple):
     """The parts of a notation of numbers."""
 
     between: str
-    """What stands between thousands."""
+    """The separator of thousands."""
     mark: str
     """The decimal mark."""
     decimals: int | None

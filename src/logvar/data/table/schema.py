@@ -58,7 +58,7 @@ class Column:
     notation: str = ""
     """How a text file writes its cells, such as 0,00 or DD.MM.YYYY; see `table.notation`."""
     unknown: str = "error"
-    """What a level that the model never saw is: an "error", or with "level" a missing cell."""
+    """The reading of a level that the model never saw: an "error", or by "level" a missing cell."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

@@ -55,7 +55,7 @@ _DATE = re.compile(
 
 
 class Typed(NamedTuple):
-    """What a column of texts holds: numbers or dates, or else texts."""
+    """The content of a column of texts: numbers or dates, or else texts."""
 
     column: pa.ChunkedArray
     """The column, typed if all its cells are of one kind."""
