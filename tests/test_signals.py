@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 
 import pytest
 
@@ -126,3 +127,18 @@ def test_a_held_signal_waits_even_where_other_threads_would_take_it():
         end.set()
         other.join()
         signal.signal(signal.SIGTERM, before)
+
+
+def test_an_interrupt_while_the_command_is_imported_is_one_line(monkeypatch, capsys):
+    from logvar.__main__ import run
+
+    def importing(name):
+        raise KeyboardInterrupt
+
+    half_imported = types.ModuleType("logvar.cli.main")
+    half_imported.__getattr__ = importing
+    monkeypatch.setitem(sys.modules, "logvar.cli.main", half_imported)
+    with pytest.raises(SystemExit) as ended:
+        run()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "logvar: interrupted\n"
