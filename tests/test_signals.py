@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 
 import pytest
 
@@ -142,3 +143,18 @@ def test_windows_polls_no_pipe_and_kills_nothing(monkeypatch):
         signals._raise(signal.SIGINT)
     with pytest.raises(LogvarError, match="this is Windows: leave it out"):
         launching.launch(2, ["fit", "digits"])
+
+
+def test_an_interrupt_while_the_command_is_imported_is_one_line(monkeypatch, capsys):
+    from logvar.__main__ import run
+
+    def importing(name):
+        raise KeyboardInterrupt
+
+    half_imported = types.ModuleType("logvar.cli.main")
+    half_imported.__getattr__ = importing
+    monkeypatch.setitem(sys.modules, "logvar.cli.main", half_imported)
+    with pytest.raises(SystemExit) as ended:
+        run()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "logvar: interrupted\n"

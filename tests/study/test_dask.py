@@ -16,6 +16,17 @@ pytestmark = [
 ]
 
 
+def test_a_scheduler_that_does_not_answer_is_one_line():
+    """The first test here: a client of this process would be used instead."""
+    dask = pytest.importorskip("dask")
+    silent = {"scheduler-address": "tcp://127.0.0.1:9", "distributed.comm.timeouts.connect": "1s"}
+    with (
+        dask.config.set(silent),
+        pytest.raises(logvar.LogvarError, match=r"scheduler tcp://127\.0\.0\.1:9 does not answer"),
+    ):
+        logvar.compare(DIGITS, backend="dask", **SMALL)
+
+
 @pytest.fixture(scope="module")
 def cluster():
     with (

@@ -64,7 +64,7 @@ class Examples:
         """Return some of the rows as training takes them."""
         return as_arrays(self.training[rows])
 
-    def batch(self, values: np.ndarray, rows: np.ndarray) -> Batch:
+    def batch(self, values: InMemory, rows: np.ndarray) -> Batch:
         """Return some rows whose values have been read, with what stays in memory of them."""
         others = (self.condition, self.label, self.weight)
         return Batch(values, None, *(None if x is None else x[rows] for x in others))

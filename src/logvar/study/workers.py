@@ -139,8 +139,15 @@ def _dask_client(n_jobs: int | None) -> Iterator[None]:
     else:
         yield
         return
-    if dask.config.get("scheduler-address", None):
-        with distributed.Client():
+    if address := dask.config.get("scheduler-address", None):
+        try:
+            client = distributed.Client(address)
+        except (OSError, ValueError) as error:
+            raise LogvarError(
+                f"the Dask scheduler {address} does not answer ({error}): start it, correct "
+                "DASK_SCHEDULER_ADDRESS, or unset it for a cluster on this machine"
+            ) from error
+        with client:
             yield
         return
     jobs = available_cores() if n_jobs is None or n_jobs < 0 else n_jobs

@@ -120,6 +120,21 @@ def test_conditions_of_files_are_kept_in_memory(tmp_path):
     assert given.table["level"].to_pylist() == TABLE["level"].to_pylist()
 
 
+def test_arrow_gives_memory_back_after_each_pass(tmp_path, monkeypatch):
+    given = large_table(files(tmp_path)["parquet"])
+    released = []
+
+    class Pool:
+        def release_unused(self):
+            released.append(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pa, "default_memory_pool", Pool)
+        for passes in (1, 2):
+            assert sum(len(some) for _, some in given.blocks()) == ROWS
+            assert len(released) == passes
+
+
 def test_what_is_wrong_with_a_file_is_one_line(tmp_path):
     first, second = files(tmp_path)["shards"]
     pq.write_table(TABLE.slice(1100).drop_columns(["real"]), second)

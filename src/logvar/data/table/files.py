@@ -107,21 +107,25 @@ class TableFiles:
         """Yield (the number of its first row, a batch); row groups without any of these increasing
         rows are not decoded."""
         size, start = rows_at_once(self), 0
-        for opened, count in zip(self.files, self.counts, strict=True):
-            first, start = start, start + count
-            opened.check()
-            own = None if rows is None else rows[slice(*np.searchsorted(rows, [first, start]))]
-            if own is not None and not len(own):
-                continue
-            try:
-                for at, batch in _batches_of(
-                    opened.path, size, columns, None if own is None else own - first
-                ):
-                    yield first + at, batch
-            except BROKEN as error:
+        try:
+            for opened, count in zip(self.files, self.counts, strict=True):
+                first, start = start, start + count
                 opened.check()
-                raise unreadable(opened.path, error, "a whole file") from error
-            opened.check()
+                own = None if rows is None else rows[slice(*np.searchsorted(rows, [first, start]))]
+                if own is not None and not len(own):
+                    continue
+                try:
+                    for at, batch in _batches_of(
+                        opened.path, size, columns, None if own is None else own - first
+                    ):
+                        yield first + at, batch
+                except BROKEN as error:
+                    opened.check()
+                    raise unreadable(opened.path, error, "a whole file") from error
+                opened.check()
+        finally:
+            # Arrow keeps what decoding has used, some 100 MB, and training needs it.
+            pa.default_memory_pool().release_unused()
 
 
 def _described(path: Path) -> tuple[pa.Schema, int]:
