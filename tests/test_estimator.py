@@ -149,7 +149,11 @@ def test_no_draws_are_refused(fitted, n_samples):
 def test_objectives_train(objective):
     vae = logvar.VAE(**(QUICK | {"epochs": 20}), learning_rate=0.02, objective=objective).fit(X)
     assert np.isfinite(vae.score(X))
-    assert vae.history_[-1]["train"]["elbo"] > vae.history_[0]["train"]["elbo"]
+    first, last = vae.history_[0], vae.history_[-1]
+    if objective.startswith("iwae"):  # its bound rises, and the ELBO may fall
+        assert last["loss"] < first["loss"]
+    else:
+        assert last["train"]["elbo"] > first["train"]["elbo"]
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_holes_beside_a_cell_far_out_are_filled_by_that_cell_itself(line):
 
     for row in (0, 2):
         assert found.filled[row, 1] == pytest.approx(expected(X[row]), abs=0.06)
-    assert abs(expected(X[2]) - expected(np.clip(X[2], -3, 3))) > 0.2  # or it would not show
+    assert abs(expected(X[2]) - expected(np.clip(X[2], -3, 3))) > 0.15  # or it would not show
     assert found.draws[0][2, 1] != found.draws[1][2, 1]
     np.testing.assert_array_equal(found.filled[1], X[1])
 

@@ -102,5 +102,5 @@ def with_later_heads_at_zero(encoder: Any, heads: dict[str, int]) -> Any:
     if not isinstance(layer, Dense) or layer.bias.shape[0] == first:
         return encoder
     keep = (np.arange(layer.bias.shape[0]) < first).astype(np.float32)
-    zeroed = [from_host(np.asarray(array) * keep) for array in (layer.kernel, layer.bias)]
-    return eqx.tree_at(lambda encoder: [encoder.head.kernel, encoder.head.bias], encoder, zeroed)
+    kernel = from_host(np.asarray(layer.kernel) * keep)
+    return eqx.tree_at(lambda encoder: encoder.head.kernel, encoder, kernel)

@@ -1,9 +1,8 @@
-"""How the weights of a layer start: uniform numbers whose spread depends on the layer's width."""
+"""How the weights of a layer start: uniform numbers whose spread depends on its width."""
 
 import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,24 +14,8 @@ from logvar.backend.compiling import from_host
 
 _DRAWN_AT_ONCE = 2**14
 
-
-class Initialization(NamedTuple):
-    """Kernels uniform in ±limit(fan_in, fan_out); biases zero, or drawn in the same way."""
-
-    limit: Callable[[float, float], float]
-    draws_biases: bool = False
-
-    def kernel(
-        self, key: PRNGKeyArray, shape: tuple[int, ...], fan_in: int | float, fan_out: int | float
-    ) -> Float[Array, "*shape"]:
-        """Return the kernel of a layer; fan_in is the number of terms of a sum."""
-        return uniform(key, shape, self.limit(fan_in, fan_out))
-
-    def bias(self, key: PRNGKeyArray, fan_in: int | float, outputs: int) -> Float[Array, "outputs"]:
-        """Return the biases of a layer."""
-        if not self.draws_biases:
-            return from_host(np.zeros(outputs))
-        return uniform(jax.random.fold_in(key, 1), (outputs,), self.limit(fan_in, outputs))
+Limit = Callable[[int | float, int | float], float]
+"""Returns how far from 0 a layer's weights may start, from fan_in and fan_out."""
 
 
 def _lecun(fan_in: int | float, fan_out: int | float) -> float:
@@ -51,18 +34,18 @@ def _pytorch(fan_in: int | float, fan_out: int | float) -> float:
     return 1 / math.sqrt(fan_in)
 
 
-INITIALIZATIONS: Mapping[str, Initialization] = MappingProxyType(
+INITIALIZATIONS: Mapping[str, Limit] = MappingProxyType(
     {
-        "pytorch": Initialization(_pytorch, draws_biases=True),
-        "lecun": Initialization(_lecun),
-        "glorot": Initialization(_glorot),
-        "he": Initialization(_he),
+        "pytorch": _pytorch,
+        "lecun": _lecun,
+        "glorot": _glorot,
+        "he": _he,
     }
 )
-"""By name. The variance of a kernel is
+"""By name. Biases start at 0. With fan_in the number of terms of a sum, the variance of a kernel is
 
-- `pytorch`: 1/(3·fan_in), biases too: the default of PyTorch's and Equinox's layers, and of our
-  dense networks, because it overfits small tables later than `lecun`;
+- `pytorch`: 1/(3·fan_in), as in PyTorch's and Equinox's layers, which draw their biases, too. The
+  default of our dense networks, because it overfits small tables later than `lecun`;
 - `lecun`: 1/fan_in, so that sums keep the variance of what they add up (LeCun et al. 1998,
   Efficient BackProp): our convolutional networks, which are deeper;
 - `glorot`: 2/(fan_in + fan_out) (Glorot & Bengio 2010, AISTATS), Keras's default. It starts a

@@ -7,12 +7,14 @@ from types import MappingProxyType
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from logvar.backend.compiling import from_host
 from logvar.backend.convolution import Image, Kernel, Result, convolve, convolve_transpose
 from logvar.backend.ops import biased_silu
 from logvar.backend.products import product
-from logvar.networks.initialization import INITIALIZATIONS
+from logvar.networks.initialization import INITIALIZATIONS, uniform
 
 Vector = Float[Array, "inputs"]
 
@@ -54,9 +56,9 @@ class Dense(eqx.Module):
     def __init__(
         self, inputs: int, outputs: int, *, key: PRNGKeyArray, initialization: str = "pytorch"
     ):
-        start = INITIALIZATIONS[initialization]
-        self.kernel = start.kernel(key, (inputs, outputs), inputs, outputs)
-        self.bias = start.bias(key, inputs, outputs)
+        limit = INITIALIZATIONS[initialization](inputs, outputs)
+        self.kernel = uniform(key, (inputs, outputs), limit)
+        self.bias = from_host(np.zeros(outputs))
 
     def __call__(self, x: Vector) -> Float[Array, "outputs"]:
         return product(x, self.kernel) + self.bias
@@ -84,9 +86,9 @@ class Convolution(eqx.Module):
         key: PRNGKeyArray,
         initialization: str = "lecun",
     ):
-        start = INITIALIZATIONS[initialization]
-        self.kernel = start.kernel(key, (3, 3, inputs, outputs), 9 * inputs, 9 * outputs)
-        self.bias = start.bias(key, 9 * inputs, outputs)
+        limit = INITIALIZATIONS[initialization](9 * inputs, 9 * outputs)
+        self.kernel = uniform(key, (3, 3, inputs, outputs), limit)
+        self.bias = from_host(np.zeros(outputs))
         self.stride = stride
         self.padding = padding
 
@@ -110,12 +112,12 @@ class TransposedConvolution(eqx.Module):
         key: PRNGKeyArray,
         initialization: str = "lecun",
     ):
-        start = INITIALIZATIONS[initialization]
         # An output sums over every stride-th place of the window in both directions. Keras, whose
         # rule is Glorot's, counts the whole window.
         window = 9 if initialization == "glorot" else 9 / stride**2
-        self.kernel = start.kernel(key, (3, 3, outputs, inputs), window * inputs, 9 * outputs)
-        self.bias = start.bias(key, window * inputs, outputs)
+        limit = INITIALIZATIONS[initialization](window * inputs, 9 * outputs)
+        self.kernel = uniform(key, (3, 3, outputs, inputs), limit)
+        self.bias = from_host(np.zeros(outputs))
         self.stride = stride
 
     def __call__(self, image: Image) -> Result:

@@ -72,8 +72,7 @@ class MLP(NetworkSpec):
         hidden: widths of the hidden layers.
         activation: of the hidden layers.
         initialization: how the weights start; the variance of a kernel is 1/(3·fan_in) for
-            "pytorch", which draws the biases too, 1/fan_in for "lecun", 2/(fan_in + fan_out) for
-            "glorot", 2/fan_in for "he".
+            "pytorch", 1/fan_in for "lecun", 2/(fan_in + fan_out) for "glorot", 2/fan_in for "he".
     """
 
     hidden: tuple[int, ...] = setting((256, 128), help="widths of the hidden layers", at_least=1)

@@ -38,8 +38,11 @@ class Critic(eqx.Module):
     def __init__(self, latent_dim: int, widths: tuple[int, ...], *, key: PRNGKeyArray):
         keys = keys_of(key, len(widths) + 1)
         sizes = (latent_dim, *widths)
-        self.hidden = [Dense(sizes[i], sizes[i + 1], key=keys[i]) for i in range(len(widths))]
-        self.head = Dense(sizes[-1], 1, key=keys[-1])
+        self.hidden = [
+            Dense(sizes[i], sizes[i + 1], key=keys[i], initialization="lecun")
+            for i in range(len(widths))
+        ]
+        self.head = Dense(sizes[-1], 1, key=keys[-1], initialization="lecun")
 
     def __call__(self, z: Float[Array, "latent"]) -> Scalar:
         for layer in self.hidden:

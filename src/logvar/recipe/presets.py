@@ -148,7 +148,7 @@ ABOUT: Mapping[str, About] = types.MappingProxyType(
             "Chen et al. 2018 (arXiv 1802.04942), rtqichen/beta-tcvae, the MLP of dSprites",
             "distributions of the mutual information gap, in figures",
             "encoder and decoder have two layers of 1,200 with ReLU; their decoder has three, with "
-            "tanh",
+            "tanh; biases start at 0",
         ),
         "vampprior": About(
             "Tomczak & Welling 2018 (arXiv 1705.07120), jmtomczak/vae_vampprior, model `vae`",
@@ -175,8 +175,8 @@ ABOUT: Mapping[str, About] = types.MappingProxyType(
         "pythae-vae": About(
             "pythae's defaults (VAEConfig, BaseTrainerConfig, Encoder_VAE_MLP)",
             "none under these settings",
-            "no sigmoid at the decoder's end; rows that are real values are standardized; give the "
-            "number of latents",
+            "biases start at 0; no sigmoid at the decoder's end; rows that are real values are "
+            "standardized; give the number of latents",
         ),
     }
 )

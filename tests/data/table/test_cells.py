@@ -93,7 +93,7 @@ def test_cells_that_are_not_what_they_should_be_are_told_at_once():
     )
     assert "column 'price' has kind real, but holds 'x' at row 1 (2 such cells)" in said
     assert "column 'day' has kind date, but holds" in said and "\n" not in said
-    for age, told in (([1.5, 2, 3, 4], "is 1.5 at row 0"), ([np.inf, 2, 3, 4], "is inf at row 0: expected a finite"), ([[1], [2], [3], [4]], "holds list")):  # fmt: skip
+    for age, told in (([1.5, 2, 3, 4], "is 1.5 at row 0"), ([np.inf, 2, 3, 4], "is inf at row 0: expected a finite"), ([[1], [2], [3], [4]], "its type is list")):  # fmt: skip
         with pytest.raises(logvar.LogvarError, match=told):
             cells_of(changed(age=age), SCHEMA)
     texts = changed(
