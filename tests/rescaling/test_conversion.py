@@ -127,8 +127,10 @@ def test_a_collapsed_latent_is_matched_at_its_one_value():
 
 
 def test_a_scale_that_cannot_reach_says_how_far_off_it_is(well_trained):
-    _, change = convert(well_trained, "clamped(log-std, low=-0.2, high=0.2)", DIGITS.train)
+    """Raw outputs stay small: they do not run after what lies beyond the bounds."""
+    moved, change = convert(well_trained, "clamped(log-std, low=-0.2, high=0.2)", DIGITS.train)
     assert change.sigma > 0.1
+    assert np.abs(moved.posterior(DIGITS.train).raw).max() < 1000
 
 
 def test_own_networks_are_refused():

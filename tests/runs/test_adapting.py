@@ -42,7 +42,7 @@ def test_it_learns_the_new_rows_faster_than_from_nothing(earlier, tmp_path):
     some, others = X[:40] + 0.1, X[40:] + 0.1
     again = logvar.VAE(from_run=str(folder), epochs=1, batch_size=20).fit(some)
     fresh = logvar.VAE(**QUICK | {"epochs": 1, "batch_size": 20}, scale="softplus").fit(some)
-    assert again.score(others) > fresh.score(others) + 1
+    assert again.score(others) > fresh.score(others) + 0.5
     loaded = logvar.load(again.save(tmp_path / "again"))
     np.testing.assert_array_equal(loaded.score_samples(MORE, 5), again.score_samples(MORE, 5))
     assert loaded.recipe_.training.from_run == str(folder)

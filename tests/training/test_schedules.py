@@ -214,7 +214,8 @@ def test_a_rescue_multiplies_the_schedule():
         rtol=1e-6,
     )  # fmt: skip
     vae = logvar.VAE(scale="log-std", learning_rate="cosine(0.3)", epochs=4, patience=0,
-                     network="mlp(hidden=[64])", latent_dim=4, on_divergence="rescue").fit(DIGITS.train)  # fmt: skip
+                     network="mlp(hidden=[64], initialization=glorot)", latent_dim=4,
+                     on_divergence="rescue").fit(DIGITS.train)  # fmt: skip
     back = vae.rescues_[0]
     peak, total = 0.3, 4 * -(-vae.data_["rows"] // 128)
     steps = np.array([line["step"] - 1 for line in vae.history_])

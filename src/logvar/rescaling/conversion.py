@@ -48,7 +48,8 @@ def _fitted(old: Scale, new: Scale, raw: np.ndarray) -> Affine:
     target = np.asarray(old.log_sigma(raw))
     with np.errstate(divide="ignore"):  # log 0 = −∞ is no bound
         low, high = (np.log(np.asarray(bound, float)) for bound in new.bounds)
-    # Targets that the new scale cannot reach are moved to the nearest σ that it can.
+    # Targets that the new scale cannot reach are moved to the nearest σ that it can: towards those
+    # themselves, raw outputs would run to infinity.
     margin = 1e-3
     reachable = np.clip(target, low + margin, high - margin)
     middle = reachable.mean(axis=0)
@@ -59,7 +60,7 @@ def _fitted(old: Scale, new: Scale, raw: np.ndarray) -> Affine:
     best, best_error = (factor, offset), np.full(len(factor), np.inf)
     for _ in range(_ITERATIONS):
         moved = factor * raw + offset
-        miss = np.asarray(new.log_sigma(moved)) - target
+        miss = np.asarray(new.log_sigma(moved)) - reachable
         error = np.where(np.isfinite(miss).all(0), np.square(miss).mean(axis=0), np.inf)
         better = error < best_error
         best = tuple(np.where(better, a, b) for a, b in zip((factor, offset), best, strict=True))
