@@ -1,6 +1,5 @@
 """`logvar evaluate`, `report` and `doctor`: what a run is worth, on rows it did not train on."""
 
-import json
 import re
 from pathlib import Path
 
@@ -73,8 +72,7 @@ def _seconds_of(run: Path) -> list[float]:
     if not path.is_file():
         return []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return [float(json.loads(line)["seconds"]) for line in lines]
+        return [float(line["seconds"]) for line in run_folder.read_lines(path)]
     except (ValueError, KeyError, TypeError) as error:
         raise LogvarError(
             f"{path} is not what logvar wrote ({error}): remove it, and the report has no clocks"

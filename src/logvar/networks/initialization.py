@@ -14,24 +14,25 @@ from logvar.backend.compiling import from_host
 
 _DRAWN_AT_ONCE = 2**14
 
-Limit = Callable[[int | float, int | float], float]
-"""Returns how far from 0 a layer's weights may start, from fan_in and fan_out."""
+Limit = Callable[[int | float, int, int], float]
+"""Returns how far from 0 a layer's weights may start, from the number of terms of each of its
+sums, and from the fans, which count the whole window of a convolution whatever its stride."""
 
 
-def _lecun(fan_in: int | float, fan_out: int | float) -> float:
-    return math.sqrt(3 / fan_in)
+def _lecun(terms: int | float, fan_in: int, fan_out: int) -> float:
+    return math.sqrt(3 / terms)
 
 
-def _glorot(fan_in: int | float, fan_out: int | float) -> float:
+def _glorot(terms: int | float, fan_in: int, fan_out: int) -> float:
     return math.sqrt(6 / (fan_in + fan_out))
 
 
-def _he(fan_in: int | float, fan_out: int | float) -> float:
-    return math.sqrt(6 / fan_in)
+def _he(terms: int | float, fan_in: int, fan_out: int) -> float:
+    return math.sqrt(6 / terms)
 
 
-def _pytorch(fan_in: int | float, fan_out: int | float) -> float:
-    return 1 / math.sqrt(fan_in)
+def _pytorch(terms: int | float, fan_in: int, fan_out: int) -> float:
+    return 1 / math.sqrt(terms)
 
 
 INITIALIZATIONS: Mapping[str, Limit] = MappingProxyType(
@@ -42,15 +43,15 @@ INITIALIZATIONS: Mapping[str, Limit] = MappingProxyType(
         "he": _he,
     }
 )
-"""By name. Biases start at 0. With fan_in the number of terms of a sum, the variance of a kernel is
+"""By name. Biases start at 0. The variance of a kernel is
 
-- `pytorch`: 1/(3·fan_in), as in PyTorch's and Equinox's layers, which draw their biases, too. The
+- `pytorch`: 1/(3·terms), as in PyTorch's and Equinox's layers, which draw their biases, too. The
   default of our dense networks, because it overfits small tables later than `lecun`;
-- `lecun`: 1/fan_in, so that sums keep the variance of what they add up (LeCun et al. 1998,
+- `lecun`: 1/terms, so that sums keep the variance of what they add up (LeCun et al. 1998,
   Efficient BackProp): our convolutional networks, which are deeper;
-- `glorot`: 2/(fan_in + fan_out) (Glorot & Bengio 2010, AISTATS), Keras's default. It starts a
-  decoder's first layer near 0 where latents are few and units many, and training has to undo that;
-- `he`: 2/fan_in (He et al. 2015, arXiv 1502.01852).
+- `glorot`: 2/(fan_in + fan_out) (Glorot & Bengio 2010, AISTATS), with the fans of Keras. It starts
+  a decoder's first layer near 0 where latents are few and units many, which training has to undo;
+- `he`: 2/terms (He et al. 2015, arXiv 1502.01852).
 """
 
 

@@ -56,7 +56,7 @@ class Dense(eqx.Module):
     def __init__(
         self, inputs: int, outputs: int, *, key: PRNGKeyArray, initialization: str = "pytorch"
     ):
-        limit = INITIALIZATIONS[initialization](inputs, outputs)
+        limit = INITIALIZATIONS[initialization](inputs, inputs, outputs)
         self.kernel = uniform(key, (inputs, outputs), limit)
         self.bias = from_host(np.zeros(outputs))
 
@@ -66,6 +66,17 @@ class Dense(eqx.Module):
     def activated(self, x: Vector, activation: str = "silu") -> Float[Array, "outputs"]:
         """Return an activation of the layer's output."""
         return ACTIVATIONS[activation](product(x, self.kernel), self.bias)
+
+
+def dense_layers(
+    sizes: tuple[int, ...], *, key: PRNGKeyArray, initialization: str = "pytorch"
+) -> list[Dense]:
+    """Return the layers from each size to the next."""
+    keys = keys_of(key, len(sizes) - 1)
+    return [
+        Dense(sizes[i], sizes[i + 1], key=keys[i], initialization=initialization)
+        for i in range(len(sizes) - 1)
+    ]
 
 
 class Convolution(eqx.Module):
@@ -86,7 +97,7 @@ class Convolution(eqx.Module):
         key: PRNGKeyArray,
         initialization: str = "lecun",
     ):
-        limit = INITIALIZATIONS[initialization](9 * inputs, 9 * outputs)
+        limit = INITIALIZATIONS[initialization](9 * inputs, 9 * inputs, 9 * outputs)
         self.kernel = uniform(key, (3, 3, inputs, outputs), limit)
         self.bias = from_host(np.zeros(outputs))
         self.stride = stride
@@ -112,10 +123,9 @@ class TransposedConvolution(eqx.Module):
         key: PRNGKeyArray,
         initialization: str = "lecun",
     ):
-        # An output sums over every stride-th place of the window in both directions. Keras, whose
-        # rule is Glorot's, counts the whole window.
-        window = 9 if initialization == "glorot" else 9 / stride**2
-        limit = INITIALIZATIONS[initialization](window * inputs, 9 * outputs)
+        # An output sums over every stride-th place of the window in both directions.
+        terms = 9 * inputs / stride**2
+        limit = INITIALIZATIONS[initialization](terms, 9 * inputs, 9 * outputs)
         self.kernel = uniform(key, (3, 3, outputs, inputs), limit)
         self.bias = from_host(np.zeros(outputs))
         self.stride = stride

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from logvar.networks.base import Network, NetworkSpec, Shapes
 from logvar.networks.initialization import INITIALIZATIONS
-from logvar.networks.layers import ACTIVATIONS, Dense, keys_of
+from logvar.networks.layers import ACTIVATIONS, Dense, dense_layers, keys_of
 from logvar.registry import setting
 
 Example = Float[Array, "*shape"]
@@ -24,7 +24,9 @@ class MLPEncoder(eqx.Module):
 
     def __init__(self, shape: tuple[int, ...], outputs: int, network: "MLP", *, key: PRNGKeyArray):
         sizes = (math.prod(shape), *network.hidden, outputs)
-        *self.hidden, self.head = _layers(sizes, network.initialization, key)
+        *self.hidden, self.head = dense_layers(
+            sizes, key=key, initialization=network.initialization
+        )
         self.activation = network.activation
 
     def __call__(self, x: Example) -> Outputs:
@@ -46,7 +48,9 @@ class MLPDecoder(eqx.Module):
         self, shape: tuple[int, ...], latent_dim: int, network: "MLP", *, key: PRNGKeyArray
     ):
         sizes = (latent_dim, *reversed(network.hidden), math.prod(shape))
-        *self.hidden, self.head = _layers(sizes, network.initialization, key)
+        *self.hidden, self.head = dense_layers(
+            sizes, key=key, initialization=network.initialization
+        )
         self.shape = shape
         self.activation = network.activation
 
@@ -55,14 +59,6 @@ class MLPDecoder(eqx.Module):
         for layer in self.hidden:
             h = layer.activated(h, self.activation)
         return self.head(h).reshape(self.shape)
-
-
-def _layers(sizes: tuple[int, ...], initialization: str, key: PRNGKeyArray) -> list[Dense]:
-    keys = keys_of(key, len(sizes) - 1)
-    return [
-        Dense(sizes[i], sizes[i + 1], key=keys[i], initialization=initialization)
-        for i in range(len(sizes) - 1)
-    ]
 
 
 class MLP(NetworkSpec):

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from logvar.models.base import Model, Terms
 from logvar.models.batch import Batch
-from logvar.networks.layers import Dense, keys_of
+from logvar.networks.layers import Dense, dense_layers
 from logvar.objectives.base import (
     Moment,
     Objective,
@@ -36,13 +36,8 @@ class Critic(eqx.Module):
     head: Dense
 
     def __init__(self, latent_dim: int, widths: tuple[int, ...], *, key: PRNGKeyArray):
-        keys = keys_of(key, len(widths) + 1)
-        sizes = (latent_dim, *widths)
-        self.hidden = [
-            Dense(sizes[i], sizes[i + 1], key=keys[i], initialization="lecun")
-            for i in range(len(widths))
-        ]
-        self.head = Dense(sizes[-1], 1, key=keys[-1], initialization="lecun")
+        sizes = (latent_dim, *widths, 1)
+        *self.hidden, self.head = dense_layers(sizes, key=key, initialization="lecun")
 
     def __call__(self, z: Float[Array, "latent"]) -> Scalar:
         for layer in self.hidden:
