@@ -115,7 +115,8 @@ def test_weights_of_rows_and_held_out_rows_have_their_own_conditions():
     alone = logvar.VAE(**SETTINGS, epochs=1).fit(X[weight > 0], condition=kept)
     assert some.fitted_.conditions.as_toml() == alone.fitted_.conditions.as_toml()
     assert some.fitted_.conditions.schema["batch"].levels == ("a",)
-    assert some.history_ == alone.history_
+    for part in ("train", "validation"):  # sums of another number of rows may round otherwise
+        assert some.history_[0][part] == pytest.approx(alone.history_[0][part], rel=1e-6)
     inside = {"x": X[:, 0], "y": X[:, 1], "batch": BATCH}
     some = logvar.VAE(**SETTINGS, epochs=1).fit(inside, condition="batch", sample_weight=weight)
     assert some.fitted_.conditions.schema["batch"].levels == ("a",)
