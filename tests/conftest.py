@@ -1,5 +1,6 @@
 """Tests run with strict dtype promotion, and with a compilation cache that ends with them."""
 
+import gc
 import itertools
 import os
 import tempfile
@@ -43,7 +44,11 @@ def pytest_configure(config):
             levels.compile_quickly()
     jax.config.update("jax_disable_most_optimizations", quickly)
     jax.config.update("jax_compilation_cache_dir", os.environ[_COMPILED])
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
+    # Writing a program that was compiled quickly takes longer than compiling it again.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    # Traced programs are millions of objects that stay, and the collector would read them again and again:
+    # a tenth of the tests' time.
+    gc.set_threshold(200_000, 20, 100)
 
 
 def pytest_unconfigure(config):
