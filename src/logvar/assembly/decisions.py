@@ -44,6 +44,15 @@ class Decisions:
     bits: bool = False
     """Whether all values are 0 or 1."""
 
+    def noting(self, *notes: str) -> "Decisions":
+        """Return these decisions with further notes."""
+        return dataclasses.replace(self, notes=(*self.notes, *notes))
+
+    @property
+    def lines(self) -> list[str]:
+        """What the user is told: each choice and why, then the notes."""
+        return [*(f"auto: {reason}" for reason in self.why), *self.notes]
+
 
 def decide(
     recipe: Recipe,
