@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from logvar.assembly.columns import check_columns
 from logvar.assembly.conditioning import taken_in_beside, told_first
 from logvar.assembly.parts import (
     AUTO,
@@ -191,7 +192,7 @@ def compare(
     rows, test, table, told = _taken_in(X, condition, test_data, test_condition, settings)
     settings = _with_likelihood_of(table, settings)
     own = own_classes(list(settings.values()))
-    recipe = _recipe(settings, name, own, [rows] if test is None else [rows, test])
+    recipe = _recipe(settings, name, own, [rows] if test is None else [rows, test], table)
     experiment = Experiment(
         tuple(scales), _rates(learning_rates, recipe), seeds, tuple(arms), float(margin), level,
         splits, test_fraction, validation_fraction, importance_samples, recipe, own, table, told,
@@ -279,7 +280,11 @@ def _fingerprints(rows: SomeRows, test: SomeRows | None, told: Told | None) -> d
 
 
 def _recipe(
-    settings: dict[str, Any], name: str, own: tuple[type, ...], tables: list[SomeRows]
+    settings: dict[str, Any],
+    name: str,
+    own: tuple[type, ...],
+    tables: list[SomeRows],
+    table: TableForm | None,
 ) -> Recipe:
     """Return the recipe that all runs share."""
     for setting in OWN:
@@ -292,6 +297,7 @@ def _recipe(
     likelihood = recipe.model.likelihood
     if not is_auto(likelihood):
         # Settings from the data are taken from all rows: a split may lack a rare category.
+        check_columns(tables, table)
         spec = get("likelihood", likelihood, own).decided(*tables)
         recipe = recipe.replace(likelihood=KINDS["likelihood"].describe(spec))
     parts = specs(recipe, own)

@@ -37,8 +37,8 @@ from logvar.processes.placement import Placement, several
 from logvar.recipe import CUSTOM, Recipe
 from logvar.recipe.older import unknown_setting
 from logvar.runs.adapting import recipe_from, start_from
+from logvar.runs.checkpoints import Checkpoints
 from logvar.runs.resuming import (
-    Checkpoints,
     Resume,
     data_of,
     facts_of,

@@ -19,6 +19,7 @@ from logvar.errors import LogvarError
 from logvar.processes.placement import writes
 from logvar.recipe import Recipe
 from logvar.recipe.older import upgraded
+from logvar.runs.checkpoints import Checkpoints
 from logvar.storage.checkpoints import (
     Checkpoint,
     Identity,
@@ -33,23 +34,6 @@ from logvar.training.watching import EpochMetrics, Watcher
 
 Tell = Callable[[str], None]
 Resume = bool | Sequence[str | os.PathLike]
-
-
-@dataclasses.dataclass(frozen=True)
-class Checkpoints:
-    """A folder for checkpoints during training, and how often to write them.
-
-    Args:
-        folder: for checkpoints only; the newest two are kept.
-        seconds: write one when this much time has passed since the last.
-        epochs: also write one every this many epochs; 0 is off.
-        changes_allowed: resume even if the recipe or the data have changed.
-    """
-
-    folder: str | os.PathLike
-    seconds: int | float = 60
-    epochs: int = 0
-    changes_allowed: bool = False
 
 
 def data_of(data: TrainingData, start: Start | None = None) -> dict[str, Any]:
