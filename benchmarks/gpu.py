@@ -64,10 +64,8 @@ def fleet_of(count, rows, repetitions):
     """Seconds of an epoch of so many models of the MLP."""
     recipe = Recipe().replace(**ours.MLP, epochs=1, patience=0)
     held_out = len(rows) // 10
-    runs = [
-        assembly.build_run(recipe.replace(random_state=s), rows[:-held_out], rows[-held_out:])
-        for s in range(count)
-    ]
+    data = assembly.TrainingData(rows[:-held_out], rows[-held_out:])
+    runs = [assembly.build_run(recipe.replace(random_state=s), data) for s in range(count)]
     members = [Member(r.model, r.coordinates, s, 1e-3) for s, r in enumerate(runs)]
     first = runs[0]
 

@@ -32,7 +32,7 @@ MLP = {
 
 def steps(recipe, rows, count):
     """A compiled chunk of so many steps on data that is already on the device."""
-    run = assembly.build_run(recipe, rows, None)
+    run = assembly.build_run(recipe, assembly.TrainingData(rows))
     state, task = task_of(run)
     order = epoch_order(len(rows), run.plan.fixed.batch_size, 0, 0)
     on_device = Batch(jnp.asarray(run.rows.values))
@@ -59,7 +59,7 @@ def mlp_step(precision="float32", darkest=0):
 
 def products(settings):
     """The products of such a model's step, without the rest of it."""
-    run = assembly.build_run(Recipe().replace(**settings), mnist()[0][:1000], None)
+    run = assembly.build_run(Recipe().replace(**settings), assembly.TrainingData(mnist()[0][:1000]))
     return alone(products_of_step(run), run.model, 100)
 
 
@@ -67,7 +67,7 @@ def mlp_epoch():
     """A whole epoch as the user gets it: order, conversion, metrics and progress included."""
     rows = mnist()[0]
     recipe = Recipe().replace(**MLP, epochs=1, validation_fraction=0.0, patience=0)
-    run = assembly.build_run(recipe, rows, None)
+    run = assembly.build_run(recipe, assembly.TrainingData(rows))
     states, pace = [None], Pace()
 
     def repeat():
@@ -95,10 +95,8 @@ def digits_runs(hidden=DEFAULT):
     rows = load("digits").train
     trained, held_out = split(len(rows), 0.1, 0)
     recipe = Recipe().replace(epochs=20, patience=0, network=mlp(hidden))
-    return [
-        assembly.build_run(recipe.replace(random_state=s), rows[trained], rows[held_out])
-        for s in range(16)
-    ]
+    data = assembly.TrainingData(rows[trained], rows[held_out])
+    return [assembly.build_run(recipe.replace(random_state=s), data) for s in range(16)]
 
 
 def fleet(hidden=DEFAULT):

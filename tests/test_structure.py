@@ -12,7 +12,7 @@ SOURCE = Path(logvar.__file__).parent
 ORDER = [
     ("errors",), ("cores", "signals", "scale_facts"), ("registry", "trainable", "contamination"), ("recipe",), ("scales",), ("backend",), ("randomness",), ("distributions",),
     ("posteriors", "priors", "likelihoods"), ("networks",), ("models",), ("objectives",), ("storage",), ("data",), ("evaluation",), ("processes",), ("training",),
-    ("rescaling",), ("assembly",), ("fitted",), ("explaining", "imputing", "samplers", "sampling"), ("runs",), ("study",), ("fitted_drawing",), ("fitted_methods",), ("estimator",), ("outliers", "classifier"), ("loading", "pyod"), ("report",), ("comparing",), ("interop",), ("cli",),
+    ("rescaling",), ("assembly",), ("fitted",), ("explaining", "imputing", "samplers", "sampling"), ("runs",), ("study",), ("fitted_drawing",), ("fitted_methods",), ("estimator",), ("outliers", "classifier"), ("loading", "pyod"), ("catalogue", "report"), ("comparing",), ("interop",), ("cli",),
     ("__main__", "__init__"),
 ]  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

@@ -97,7 +97,7 @@ def trained(rows, **settings):
     if "conditional" in settings.get("prior", ""):
         form = Conditions.of(["a", "b"] * 4)
         told = Told(form, form.matrix(["a", "b"] * 4))
-    run = build_run(recipe.checked(), rows, None, assembly.Own(), told=told)
+    run = build_run(recipe.checked(), assembly.TrainingData(rows, told=told))
     args = run.model, run.rows, run.validation, run.objective, run.plan, Pace()
     return run.model, train(*args, coordinates=run.coordinates).model
 

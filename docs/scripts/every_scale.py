@@ -21,7 +21,7 @@ SAME = {"vdvae": "log-std", "efficient-vdvae": "softplus-ln2"}
 def start_kl(scale: str, initial_sigma: str, seed: int) -> float:
     """½(σ² − 1) − log σ of the untrained model, nats per latent, mean over the test digits."""
     recipe = Recipe().replace(scale=scale, initial_sigma=initial_sigma, random_state=seed)
-    run = assembly.build_run(recipe, DIGITS.train, None)
+    run = assembly.build_run(recipe, assembly.TrainingData(DIGITS.train))
     rows = assembly.read(DIGITS.test, run.prepared, seed, run.units)
     raw = encode(run.model, rows, run.prepared, seed)["raw"]
     return float(np.mean(np.asarray(run.model.scale.kl_excess(raw), float)))

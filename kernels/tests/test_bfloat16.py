@@ -175,7 +175,7 @@ def test_products_inside_control_flow_are_rounded_too(network):
 def test_only_the_networks_ask_for_it(on_request):
     rows = load("digits").train[:64]
     recipe = Recipe().replace(latent_dim=2, network="mlp(hidden=[32])", precision="bfloat16")
-    run = assembly.build_run(recipe, rows, None)
+    run = assembly.build_run(recipe, assembly.TrainingData(rows))
     model = in_training(run.model, Precision.BFLOAT16)
     x, eps = jnp.asarray(normal(8, 64, seed=3)), jnp.asarray(normal(8, 1, 2, seed=4))
 

@@ -85,10 +85,8 @@ def fleet_program(side_by_side):
     """The traced first steps of two models."""
     rows = load("digits").train[:60]
     recipe = Recipe().replace(latent_dim=3, network="mlp(hidden=[16])", batch_size=50, epochs=1)
-    runs = [
-        assembly.build_run(recipe.replace(random_state=seed), rows[:50], rows[50:])
-        for seed in (0, 1)
-    ]
+    data = assembly.TrainingData(rows[:50], rows[50:])
+    runs = [assembly.build_run(recipe.replace(random_state=seed), data) for seed in (0, 1)]
     first = runs[0]
     several = [Member(r.model, r.coordinates, r.plan.seed, 1e-3) for r in runs]
     stacked, states = members.assembled(

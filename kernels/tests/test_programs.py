@@ -164,7 +164,7 @@ def test_training_steps_are_rewritten(traced):
     recipe = Recipe().replace(
         network="conv", likelihood="bernoulli", latent_dim=20, batch_size=64, clip_norm=1.0
     )
-    run = assembly.build_run(recipe, rows, None)
+    run = assembly.build_run(recipe, assembly.TrainingData(rows))
     plan, static = run.plan, partition(run.model)[1]
     state = initial_state(run.model, plan.optimizer, run.coordinates)
     numbers = Hyper(plan.schedule.rates(1e-3, Length(1, 1)), jnp.float32(0), jnp.int32(0))

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from logvar.interop.probing.probe import probe as probe
     from logvar.loading import load as load
     from logvar.outliers import OutlierVAE as OutlierVAE
-    from logvar.runs.resuming import Checkpoints as Checkpoints
+    from logvar.runs.checkpoints import Checkpoints as Checkpoints
     from logvar.training import optimizers as optimizers
     from logvar.training import schedules as schedules
 
@@ -55,7 +55,7 @@ _HOMES = {
     "load": "logvar.loading",
     "import_keras": "logvar.interop.keras",
     "probe": "logvar.interop.probing.probe",
-    "Checkpoints": "logvar.runs.resuming",
+    "Checkpoints": "logvar.runs.checkpoints",
     "compare": "logvar.comparing",
     "Comparison": "logvar.comparing",
     "optimizers": "logvar.training.optimizers",

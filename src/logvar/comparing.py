@@ -1,15 +1,17 @@
 """`logvar.compare`: does the scale matter on these data?"""
 
+import contextlib
 import dataclasses
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logvar.assembly.conditioning import told_beside, told_first
+from logvar.assembly.columns import check_columns
+from logvar.assembly.conditioning import taken_in_beside, told_first
 from logvar.assembly.parts import (
     AUTO,
     KINDS,
@@ -21,11 +23,12 @@ from logvar.assembly.parts import (
     specs,
     written,
 )
-from logvar.assembly.tables import likelihood_of, taken_in, taken_in_again
+from logvar.assembly.tables import likelihood_of, taken_in
 from logvar.backend.sparse import Rows as SomeRows
 from logvar.backend.sparse import SparseRows
-from logvar.data.conditions import names_of
+from logvar.data.conditions import Told, names_of
 from logvar.data.sources import fingerprint
+from logvar.data.table.form import TableForm
 from logvar.errors import LogvarError
 from logvar.recipe import Recipe
 from logvar.report.comparison import write_comparison
@@ -93,6 +96,10 @@ class Comparison:
 
     def __str__(self) -> str:
         return "\n".join([*self.conclusions, *(f"note: {note}" for note in self.notes)])
+
+    def noting(self, notes: list[str]) -> "Comparison":
+        """Return these results with further notes."""
+        return dataclasses.replace(self, notes=[*self.notes, *notes])
 
     def write_into(self, folder: Path) -> None:
         """Write runs.csv, curves.csv, timing.csv, verdicts.json and report.html."""
@@ -182,61 +189,102 @@ def compare(
     """
     check_workers(n_jobs, backend)
     keep_compiled_programs()
-    text = str(settings.get("likelihood", AUTO))
-    layer = str(settings.get("layer", ""))
-    schema, names = settings.pop("schema", None), names_of(condition)
-    given = taken_in(X, text, schema, layer=layer, conditions=names)
-    rows, table, test = given.rows, given.form, None
-    told = told_first(given, X, condition)
-    others = None
-    if test_data is not None:
-        others = taken_in_again(test_data, table, "test_data", features=given.features, layer=layer)
-        test = others.rows
-        if test.shape[1:] != rows.shape[1:]:
-            raise LogvarError(f"test_data has examples of {test.shape[1:]}, X of {rows.shape[1:]}")
-        if isinstance(test, SparseRows) != isinstance(rows, SparseRows):
-            raise LogvarError("X or test_data is sparse and the other is not: give both alike")
-    told = told_beside(told, others, test_data, test_condition, "test")
-    chosen = None if table is None or not is_auto(text) else likelihood_of(table)
-    if chosen is not None:  # from all rows: a split may look otherwise
-        settings["likelihood"] = resolved("likelihood", text, *chosen)
+    rows, test, table, told = _taken_in(X, condition, test_data, test_condition, settings)
+    settings = _with_likelihood_of(table, settings)
     own = own_classes(list(settings.values()))
-    recipe = _recipe(settings, name, own, [rows] if test is None else [rows, test])
+    recipe = _recipe(settings, name, own, [rows] if test is None else [rows, test], table)
     experiment = Experiment(
         tuple(scales), _rates(learning_rates, recipe), seeds, tuple(arms), float(margin), level,
         splits, test_fraction, validation_fraction, importance_samples, recipe, own, table, told,
     )  # fmt: skip
     _check_sizes(experiment, rows, test)
     data = {"name": name, "rows": len(rows), "shape": list(rows.shape[1:])}
-    data["sha256"] = fingerprint(rows)
-    data["test_sha256"] = "" if test is None else fingerprint(test)
-    if told is not None:
-        data["condition_sha256"] = [
-            fingerprint(each) for each in (told.rows, told.held_out) if each is not None
-        ]
+    data |= _fingerprints(rows, test, told)
     work = Work(experiment, rows, test, run_unit)
     if out is None:
         with workers(n_jobs, backend):
             return _run(work, data, None, progress)
     folder = UnfinishedFolder(Path(out), overwrite=overwrite, marker=VERDICTS, keep=True)
-    try:
+    with _keeping_what_is_done(folder):
         begin(folder.path, experiment, data, environment())
         with workers(n_jobs, backend):
             result = _run(work, data, folder.path, progress)
-        moves = notes_of_environments(folder.path)
-        result = dataclasses.replace(result, notes=[*result.notes, *moves])
+        result = result.noting(notes_of_environments(folder.path))
         result.write_into(folder.path)
         shutil.rmtree(folder.path / PARTS)
-    except BaseException:
-        # Keep what can be continued; without a finished unit there is nothing.
-        folder.leave() if any((folder.path / PARTS).glob("*.json")) else folder.discard()
-        raise
     folder.publish()
     return result
 
 
+@contextlib.contextmanager
+def _keeping_what_is_done(folder: UnfinishedFolder) -> Iterator[None]:
+    """Leave the folder of a comparison that is cut short, to be resumed; remove it if no unit is
+    finished."""
+    try:
+        yield
+    except BaseException:
+        folder.leave() if any((folder.path / PARTS).glob("*.json")) else folder.discard()
+        raise
+
+
+def _taken_in(
+    X: Any, condition: Any, test_data: Any, test_condition: Any, settings: dict[str, Any]
+) -> tuple[SomeRows, SomeRows | None, TableForm | None, Told | None]:
+    """Return X and the rows to report on as rows, the form of their table, and their conditions.
+
+    Raises:
+        LogvarError: they cannot be read, or not alike.
+    """
+    text, layer = _likelihood(settings), str(settings.get("layer", ""))
+    names = names_of(condition)
+    given = taken_in(X, text, settings.get("schema"), layer=layer, conditions=names)
+    told = told_first(given, X, condition)
+    others, told = taken_in_beside(test_data, test_condition, "test", given, told, layer)
+    rows, test = given.rows, None if others is None else others.rows
+    if test is not None:
+        if test.shape[1:] != rows.shape[1:]:
+            raise LogvarError(f"test_data has examples of {test.shape[1:]}, X of {rows.shape[1:]}")
+        if isinstance(test, SparseRows) != isinstance(rows, SparseRows):
+            raise LogvarError("X or test_data is sparse and the other is not: give both alike")
+    return rows, test, given.form, told
+
+
+def _likelihood(settings: dict[str, Any]) -> str:
+    return str(settings.get("likelihood", AUTO))
+
+
+def _with_likelihood_of(table: TableForm | None, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a recipe, with the likelihood of a table in place of "auto".
+
+    It is found from all rows: a split may look otherwise.
+    """
+    text = _likelihood(settings)
+    chosen = None if table is None or not is_auto(text) else likelihood_of(table)
+    settings = {name: value for name, value in settings.items() if name != "schema"}
+    if chosen is None:
+        return settings
+    return settings | {"likelihood": resolved("likelihood", text, *chosen)}
+
+
+def _fingerprints(rows: SomeRows, test: SomeRows | None, told: Told | None) -> dict[str, Any]:
+    """Return what identifies the data of a comparison."""
+    found: dict[str, Any] = {
+        "sha256": fingerprint(rows),
+        "test_sha256": "" if test is None else fingerprint(test),
+    }
+    if told is not None:
+        found["condition_sha256"] = [
+            fingerprint(each) for each in (told.rows, told.held_out) if each is not None
+        ]
+    return found
+
+
 def _recipe(
-    settings: dict[str, Any], name: str, own: tuple[type, ...], tables: list[SomeRows]
+    settings: dict[str, Any],
+    name: str,
+    own: tuple[type, ...],
+    tables: list[SomeRows],
+    table: TableForm | None,
 ) -> Recipe:
     """Return the recipe that all runs share."""
     for setting in OWN:
@@ -249,6 +297,7 @@ def _recipe(
     likelihood = recipe.model.likelihood
     if not is_auto(likelihood):
         # Settings from the data are taken from all rows: a split may lack a rare category.
+        check_columns(tables, table)
         spec = get("likelihood", likelihood, own).decided(*tables)
         recipe = recipe.replace(likelihood=KINDS["likelihood"].describe(spec))
     parts = specs(recipe, own)

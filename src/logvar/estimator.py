@@ -18,38 +18,32 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from logvar import assembly
 from logvar.assembly import Own
-from logvar.assembly.conditioning import told_beside, told_first
+from logvar.assembly.conditioning import taken_in_beside, told_first
 from logvar.assembly.dividing import placement_for
 from logvar.assembly.parts import get, own_classes, written
 from logvar.assembly.start import Start
-from logvar.assembly.tables import Intake, numbers_per_cell, taken_in, taken_in_again
+from logvar.assembly.tables import Intake, taken_in, taken_in_again
+from logvar.assembly.training_data import Beside, TrainingData
 from logvar.backend.sparse import Rows
 from logvar.data.conditions import names_of
-from logvar.data.intake import (
-    at_least_two,
-    counted,
-    counting_rows,
-    held_out_of,
-    places_of,
-    seed_of,
-)
+from logvar.data.intake import at_least_two, counting_rows, seed_of
 from logvar.data.labels import Codes, Labels
 from logvar.data.table.form import TableForm
-from logvar.data.windows import window_of
 from logvar.errors import LogvarError, LogvarTypeError
 from logvar.fitted import Fitted
 from logvar.fitted_methods import FittedMethods
 from logvar.processes.agreement import check_agreement
-from logvar.processes.placement import Placement, several, writes
+from logvar.processes.placement import Placement, several
 from logvar.recipe import CUSTOM, Recipe
 from logvar.recipe.older import unknown_setting
 from logvar.runs.adapting import recipe_from, start_from
+from logvar.runs.checkpoints import Checkpoints
 from logvar.runs.resuming import (
-    Checkpoints,
     Resume,
     data_of,
     facts_of,
     identity,
+    of_this_process,
     starting_state,
     with_checkpoints,
 )
@@ -57,13 +51,13 @@ from logvar.runs.saving import write_run
 from logvar.samplers.storage import write_samplers
 from logvar.signals import Interrupt
 from logvar.storage import run_folder
+from logvar.storage.checkpoints import Identity
 from logvar.storage.compiled import keep_compiled_programs
 from logvar.storage.files import UnfinishedFolder
 from logvar.training import optimizers, schedules
-from logvar.training.loop import Trained, train
+from logvar.training.loop import Trained
 from logvar.training.pace import Pace
 from logvar.training.watching import Watcher
-from logvar.training.windowed import feed_of
 
 _LOG = logging.getLogger("logvar")
 
@@ -278,120 +272,35 @@ class VAE(FittedMethods, BaseEstimator):
             KeyboardInterrupt: on Ctrl-C; the best weights so far are kept.
         """
         keep_compiled_programs()
-        if isinstance(checkpoints, str | os.PathLike):
-            checkpoints = Checkpoints(checkpoints)
-        own = self._own()
-        source = {"data": source} if isinstance(source, str) else source
-        source = dict(source) | ({"layer": layer} if layer else {})
-        recipe = recipe_from(self._recipe(own).replace(**source))
-        start = start_from(recipe.training.from_run, own) if recipe.training.from_run else None
-        tell = announce or _log
-        given = self._first_rows(X, recipe, start, names_of(condition))
-        form = given.form
-        counting = counting_rows(sample_weight, len(given.rows))
-        told = told_first(given, X, condition, start, counting)
-        if told is not None:
-            tell(f"condition: {told.form}")
-        if given.repeated:
-            tell(f"{given.repeated:,} names of columns repeat and have got a number: NAME-1, …")
-        if form is not None:
-            for line in str(form.schema).splitlines():
-                tell(line)
-        others = held_out = None
-        if validation_data is not None:
-            pair = isinstance(validation_data, tuple)
-            held_out = validation_data[0] if pair else validation_data
-            others = taken_in_again(
-                held_out,
-                form,
-                "validation_data",
-                features=given.features,
-                layer=recipe.data.layer,
-            )
-            validation_data = others.rows
-        told = told_beside(told, others, held_out, validation_condition, "validation")
-        label, labels = self._label_of(given, y)
-        rows, weight = counted(given.rows, sample_weight)
-        window = window_of(recipe.training.window, given.rows, numbers_per_cell(form))
-        if label is not None or told is not None:
-            places = places_of(
-                len(given.rows),
-                sample_weight,
-                validation_data is not None,
-                recipe.training,
-                window,
-            )
-            label = None if label is None else label[places[0]]
-            told = None if told is None else told.at(*places)
-        recipe = self._for_rows(recipe, rows, form)
-        all_count = len(rows) == len(given.rows)
-        with given.naming(None if all_count else np.flatnonzero(sample_weight)):
-            assembly.check_values(recipe, rows, own.classes)
-        rows, validation, weight, held_out_weight = held_out_of(
-            rows, weight, validation_data, recipe.training, window
-        )
-        run = assembly.build_run(
-            recipe,
-            rows,
-            validation,
-            own,
-            sample_weight=weight,
-            held_out_weight=held_out_weight,
-            table=form,
-            told=told,
-            label=label,
-            labels=labels,
-            start=start,
-            window=window,
-        )
-        for reason in run.decisions.why:
-            tell(f"auto: {reason}")
-        for note in run.decisions.notes:
-            tell(note)
-        data = data_of(rows, validation, weight, held_out_weight, form, told, start, label)
-        this = identity(recipe, data)
-        if several():
-            check_agreement(facts_of(this), Placement.of(jax.devices()))
-        placement = placement_for(
-            recipe.objective.objective, run.objective, run.model, run.plan.fixed, tell
-        )
-        features = given.features
-        del rows, validation, given, others  # the run has them as its model reads them
-        if not writes():
-            checkpoints, resume = None, False  # the first process sends its state
+        own, tell = self._own(), announce or _log
+        recipe, start = self._settings(own, source, layer)
+        beside = Beside(sample_weight, validation_data, condition, validation_condition)
+        recipe, data = self._data(X, y, beside, recipe, start, own, tell)
+        run = assembly.build_run(recipe, data, own, start)
+        for line in run.decisions.lines:
+            tell(line)
+        this = identity(recipe, data_of(data, start))
+        del data  # the run has the rows as its model reads them
+        placement = self._placement(run, this, tell)
+
+        checkpoints, resume = of_this_process(checkpoints, resume)
         state, history = starting_state(
             run, this, checkpoints, resume, tell, announce or _warn, own.classes
         )
         watcher = watcher or Pace()
-        kept = (
-            None if checkpoints is None else with_checkpoints(watcher, checkpoints, history, this)
-        )
+        kept = with_checkpoints(watcher, checkpoints, history, this)
         with Interrupt() as interrupt:
             if isinstance(watcher, Pace):
                 watcher.listen(interrupt)
-            trained = train(
-                run.model,
-                run.rows,
-                run.validation,
-                run.objective,
-                run.plan,
-                kept or watcher,
-                coordinates=run.coordinates,
-                state=state,
-                history=history,
-                feed=feed_of(run.rows, run.plan, run.window, placement),
-                placement=placement,
-            )
-        self._wrap(Fitted.of_run(run, trained, this.data, own, features))
+            trained = run.train(kept or watcher, state, history, placement)
+
+        self._wrap(Fitted.of_run(run, trained, this.data, own))
         self.stopped_by_ = interrupt.requested
         for diagnosis in trained.rescues:
             tell(f"rescued: {diagnosis}")
         if kept is not None and trained.ended == "interrupted":
             kept.save(trained.state)
-        if trained.ended == "not finite":
-            raise LogvarError(self._not_finite(trained))
-        if trained.ended == "interrupted":
-            raise KeyboardInterrupt("interrupted; the estimator keeps the best weights so far")
+        self._raise_if_cut_short(trained)
         return self
 
     def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> Path:
@@ -480,6 +389,50 @@ class VAE(FittedMethods, BaseEstimator):
         settings["random_state"] = seed_of(self.random_state)
         return Recipe().replace(**written(settings, own.classes)).checked()
 
+    # The steps of fitting.
+
+    def _settings(
+        self, own: Own, source: str | Mapping[str, str], layer: str
+    ) -> tuple[Recipe, Start | None]:
+        """Return the recipe of a fit, and the run whose weights it starts from, if it does."""
+        where = {"data": source} if isinstance(source, str) else dict(source)
+        where |= {"layer": layer} if layer else {}
+        recipe = recipe_from(self._recipe(own).replace(**where))
+        path = recipe.training.from_run
+        return recipe, start_from(path, own) if path else None
+
+    def _data(
+        self,
+        X,
+        y,
+        beside: Beside,
+        recipe: Recipe,
+        start: Start | None,
+        own: Own,
+        tell: Callable[[str], None],
+    ) -> tuple[Recipe, TrainingData]:
+        """Return the recipe for these data, and the data; `tell` is told what X was found to be."""
+        given = self._first_rows(X, recipe, start, names_of(beside.condition))
+        kept = counting_rows(beside.sample_weight, len(given.rows))
+        told = told_first(given, X, beside.condition, start, kept)
+        if told is not None:
+            tell(f"condition: {told.form}")
+        for line in given.lines:
+            tell(line)
+        held_out, told = taken_in_beside(
+            beside.held_out, beside.validation_condition, "validation", given, told,
+            recipe.data.layer,
+        )  # fmt: skip
+        label, labels = self._label_of(given, y)
+        data = TrainingData.counting(
+            given, beside.sample_weight, recipe.training.window, told, label, labels
+        )
+        recipe = self._for_rows(recipe, data.rows, data.table)
+        with given.naming(kept):
+            assembly.check_values(recipe, data.rows, own.classes)
+        validation = None if held_out is None else held_out.rows
+        return recipe, data.divided(validation, recipe.training)
+
     def _label_of(self, given: Intake, y: Any) -> tuple[Codes | None, Labels | None]:
         """Return what is to be learned beside X: the number of each row's label, and the labels."""
         return None, None
@@ -528,11 +481,25 @@ class VAE(FittedMethods, BaseEstimator):
         # Their number is checked by the shape of the rows.
         validate_data(self, X, reset=reset, skip_check_array=True, ensure_2d=False)
 
-    def _not_finite(self, trained: Trained) -> str:
-        return (
-            f"{trained.diagnosis}. The step was not taken; the estimator keeps the weights from "
-            f"before it (best epoch {int(trained.state.best_epoch)})"
-        )
+    @staticmethod
+    def _placement(
+        run: assembly.Run, this: Identity, tell: Callable[[str], None]
+    ) -> Placement | None:
+        """Return the devices that train together, after checking that all processes agree."""
+        if several():
+            check_agreement(facts_of(this), Placement.of(jax.devices()))
+        name = run.recipe.objective.objective
+        return placement_for(name, run.objective, run.model, run.plan.fixed, tell)
+
+    @staticmethod
+    def _raise_if_cut_short(trained: Trained) -> None:
+        if trained.ended == "not finite":
+            raise LogvarError(
+                f"{trained.diagnosis}. The step was not taken; the estimator keeps the weights "
+                f"from before it (best epoch {int(trained.state.best_epoch)})"
+            )
+        if trained.ended == "interrupted":
+            raise KeyboardInterrupt("interrupted; the estimator keeps the best weights so far")
 
 
 # `unknown` only collects the names of removed settings, so that they are answered: scikit-learn's

@@ -84,7 +84,6 @@ class Fitted:
         trained: Trained,
         data: dict[str, Any],
         own: Own,
-        features: tuple[str, ...] | None = None,
     ) -> "Fitted":
         """Collect the result of a run."""
         return cls(
@@ -103,7 +102,7 @@ class Fitted:
             trained.diagnosis,
             tuple(trained.rescues),
             run.table,
-            features,
+            run.features,
             run.conditions,
             run.labels,
         )

@@ -1,7 +1,7 @@
 """The facts of the registered scales, recorded: they never change, and computing them takes JAX.
 
-The file is written by `python -m logvar.report.scale_facts src/logvar/scale_facts.json`, and a test
-computes it again.
+The file is written by `python -m logvar.catalogue.scale_facts src/logvar/scale_facts.json`, and a
+test computes it again.
 """
 
 import dataclasses

@@ -27,7 +27,8 @@ SOURCES = [(0,), (0, 1), (1,)]
 def run(rows, levels, network, chosen=slice(None), **settings):
     recipe = Recipe().replace(latent_dim=2, network=network, **settings)
     form, condition = Conditions.of(np.arange(levels)), (LEVEL % levels)[chosen]
-    return assembly.build_run(recipe, rows[chosen], None, told=Told(form, form.matrix(condition)))
+    told = Told(form, form.matrix(condition))
+    return assembly.build_run(recipe, assembly.TrainingData(rows[chosen], told=told))
 
 
 @pytest.mark.parametrize(

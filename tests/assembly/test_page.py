@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from logvar.assembly.parts import KINDS, specs
+from logvar.catalogue import parts
 from logvar.errors import LogvarError
 from logvar.recipe import ABOUT, PRESETS, preset
-from logvar.report import parts
 from logvar.training import schedules
 from logvar.training.schedules import Length
 
@@ -17,7 +17,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "parts.md"
 
 
 def test_the_page_is_what_the_registries_say():
-    """python -m logvar.report.parts docs/parts.md"""
+    """python -m logvar.catalogue.parts docs/parts.md"""
     assert PAGE.read_text(encoding="utf-8") == parts.page()
 
 

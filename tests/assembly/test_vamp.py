@@ -8,7 +8,7 @@ from scipy import special, stats
 from sklearn.datasets import load_iris
 
 import logvar
-from logvar.assembly import build_model, build_run, skeleton
+from logvar.assembly import TrainingData, build_model, build_run, skeleton
 from logvar.assembly.decisions import Decisions
 from logvar.distributions.aggregate import Aggregate
 from logvar.models.batch import Batch
@@ -21,7 +21,7 @@ RECIPE = Recipe().replace(prior="vamp(components=5)", network="mlp(hidden=[4])",
 
 
 def test_they_start_at_training_rows_that_the_seed_chooses():
-    runs = [build_run(RECIPE.replace(random_state=seed), X, None) for seed in (0, 0, 1)]
+    runs = [build_run(RECIPE.replace(random_state=seed), TrainingData(X)) for seed in (0, 0, 1)]
     one, same, other = (np.asarray(run.model.prior.raw) for run in runs)
     np.testing.assert_array_equal(one, same)
     assert not np.array_equal(one, other)
@@ -35,7 +35,7 @@ def test_they_are_one_hot_and_observed_where_the_encoder_reads_codes_and_a_mask(
     rows = np.random.default_rng(0).integers(0, 3, size=(30, 2)).astype(float)
     rows[3:20, 0] = np.nan
     rows[:3] = [[0, 1], [2, 0], [1, 2]]
-    run = build_run(RECIPE.replace(likelihood="categorical"), rows, None)
+    run = build_run(RECIPE.replace(likelihood="categorical"), TrainingData(rows))
     model, pseudo = run.model, np.asarray(run.model.prior.raw)
     assert pseudo.shape == (5, 6) and set(np.unique(pseudo)) <= {0.0, 1.0}
     assert model.missing
@@ -50,7 +50,7 @@ def test_they_are_one_hot_and_observed_where_the_encoder_reads_codes_and_a_mask(
 def test_intensities_stay_between_0_and_1():
     images = np.random.default_rng(0).uniform(size=(20, 3, 3))
     images[:, 0] = 0
-    prior = build_run(RECIPE.replace(likelihood="bernoulli"), images, None).model.prior
+    prior = build_run(RECIPE.replace(likelihood="bernoulli"), TrainingData(images)).model.prior
     start = np.asarray(prior.pseudo_inputs)
     assert np.abs(images[None] - start[:, None]).max((2, 3)).min(1).max() < 0.021
     moved = type(prior)(prior.raw + 50.0, prior.intensities).pseudo_inputs
@@ -75,7 +75,7 @@ def test_its_density_is_the_mean_of_the_posteriors(float64):
 
 def test_what_has_no_rows_or_too_few_is_refused_and_a_skeleton_is_not():
     with pytest.raises(logvar.LogvarError, match="151 components.*150 training rows.*at most 150"):
-        build_run(RECIPE.replace(prior="vamp(components=151)"), X, None)
+        build_run(RECIPE.replace(prior="vamp(components=151)"), TrainingData(X))
     decisions = Decisions("normal", "mlp(hidden=[4])", 1.0, ())
     with pytest.raises(logvar.LogvarError, match="none were given"):
         build_model(RECIPE, decisions, (4,))

@@ -60,7 +60,9 @@ def test_gradients_are_products_of_rounded_factors(pixels):
 
 def one_step(precision, **settings):
     recipe = Recipe().replace(**SMALL | settings, precision=precision)
-    return assembly.build_run(recipe, DIGITS.train[:256], DIGITS.train[256:384])
+    return assembly.build_run(
+        recipe, assembly.TrainingData(DIGITS.train[:256], DIGITS.train[256:384])
+    )
 
 
 def test_only_the_networks_are_rounded():

@@ -125,7 +125,7 @@ def test_the_narrow_factor_comes_first_in_the_compiled_program_too(columns):
 def test_training_steps_use_the_form():
     rows = np.zeros((8, 8, 8, 1), np.float32)
     recipe = Recipe().replace(network="conv", latent_dim=2, batch_size=4)
-    run = assembly.build_run(recipe, rows, None)
+    run = assembly.build_run(recipe, assembly.TrainingData(rows))
     state = initial_state(run.model, run.plan.optimizer, run.coordinates)
     plan, static = run.plan, partition(run.model)[1]
     numbers = Hyper(plan.schedule.rates(1e-3, Length(1, 1)), jnp.float32(0), jnp.int32(0))

@@ -102,6 +102,7 @@ def test_fit_writes_a_whole_run_and_says_where(place):
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
     protocol = json.loads((run / "evaluation.json").read_text())["protocol"]
     assert protocol["rows"] == 6 and "held out" in protocol["split"]
+    assert protocol["importance_samples"] == int(QUICK[-1])
     # Other tests may have written runs of their own there.
     assert [p.name for p in run.parent.iterdir() if "table" in p.name] == ["table"]
     versions = json.loads((run / "manifest.json").read_text())["versions"]

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from sklearn.datasets import load_iris
 
 import logvar
+from logvar.catalogue import scales as catalogue
 from logvar.cli.scales import show
-from logvar.report import catalogue, scale_figure
+from logvar.report import scale_figure
 from logvar.scales.facts import facts
 from logvar.storage import run_folder
 
@@ -18,7 +19,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "scales.md"
 
 
 def test_the_catalogue_page_is_what_the_registry_says():
-    """python -m logvar.report.catalogue docs/scales.md"""
+    """python -m logvar.catalogue.scales docs/scales.md"""
     number = re.compile(r"−?\d+(?:\.\d+)?(?:e[−+]?\d+)?")
     written, made = PAGE.read_text(), catalogue.page()
     assert number.sub("#", written) == number.sub("#", made)

@@ -155,7 +155,7 @@ def test_values_beyond_float32_are_for_likelihoods_that_standardize():
 def test_dequantization_adds_one_level_in_the_units_of_the_model():
     integers = np.random.default_rng(0).integers(0, 9, size=(400, 2)) * [1, 100]
     recipe = Recipe().replace(**QUICK, likelihood="normal", dequantize=True)
-    run = assembly.build_run(recipe, integers.astype(float), None)
+    run = assembly.build_run(recipe, assembly.TrainingData(integers.astype(float)))
     import jax
 
     keys = jax.random.split(jax.random.key(0), 400)

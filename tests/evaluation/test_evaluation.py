@@ -8,7 +8,7 @@ import pytest
 from logvar.data.preparation import Preparation
 from logvar.evaluation.elbo import elbo_terms
 from logvar.evaluation.importance import importance_log_likelihood
-from logvar.evaluation.summary import evaluate
+from logvar.evaluation.summary import evaluate, importance_samples_of
 from logvar.likelihoods.bernoulli import Bernoulli
 from logvar.likelihoods.location_scale import LocationScale, NormalFamily
 from logvar.likelihoods.noise import ObservationNoise
@@ -180,3 +180,26 @@ def test_a_diverged_model_gets_figures_that_say_so():
     )
     assert not np.isfinite(result["elbo"].value)
     assert result.raw_outputs.share_outside == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "samples"),
+    [
+        ({"protocol": {"rows": 9, "importance_samples": 7}, "figures": []}, 7),
+        # As version 0.1 wrote it.
+        (
+            {
+                "protocol": {"rows": 9},
+                "figures": [
+                    {"name": "elbo", "how": "β = 1, one sample per row, KL in closed form"},
+                    {"name": "log_likelihood", "how": "importance-weighted, 50 samples per row"},
+                ],
+            },
+            50,
+        ),
+        ({"protocol": {"rows": 9}, "figures": []}, None),
+    ],
+    ids=["field", "words", "neither"],
+)
+def test_a_written_evaluation_says_its_importance_samples(written, samples):
+    assert importance_samples_of(written) == samples

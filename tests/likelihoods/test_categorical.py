@@ -9,8 +9,6 @@ import pytest
 from scipy import special
 
 import logvar
-from logvar.assembly.streaming import decided
-from logvar.likelihoods.categorical import Categorical
 
 LEVELS = (3, 1, 4)
 LOGITS = np.array([0.3, -1.0, 2.0, 0.7, 1.0, 0.0, -2.0, 0.5])
@@ -196,17 +194,10 @@ def test_a_column_without_a_code_is_named(all_rows):
     with pytest.raises(logvar.LogvarError, match="no value in the 40 training rows in column 1:"):
         vae.fit(codes, validation_data=held_out)
     with pytest.raises(
-        logvar.LogvarError, match="categorical. found no code in column 1:"
+        logvar.LogvarError, match="no value in the 40 training rows in column 1:"
     ) as raised:
         logvar.compare(codes, likelihood="categorical", seeds=2, network="mlp(hidden=[4])")
     assert "\n" not in str(raised.value)
-
-
-def test_codes_that_are_sampled_for_their_medians_need_one_in_each_column():
-    codes = np.full((4, 2), np.nan)
-    codes[0] = [1, np.nan]
-    with pytest.raises(logvar.LogvarError, match="found no code in column 1:"):
-        decided(Categorical(), [codes], codes[:2])
 
 
 def test_held_out_rows_need_no_code_in_each_column():

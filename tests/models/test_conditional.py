@@ -26,9 +26,8 @@ X = (RNG.normal(size=(400, 3)) + 6.0 * LEVEL[:, None]).astype(np.float32)
 def run(rows=X, condition=CONDITION, **settings):
     settings = {"latent_dim": 2, "epochs": 25, "batch_size": 40, "learning_rate": 0.01} | settings
     recipe = Recipe().replace(network="mlp(hidden=[16])", **settings)
-    return assembly.build_run(
-        recipe, rows[:360], rows[360:], told=Told(FORM, condition[:360], condition[360:])
-    )  # fmt: skip
+    told = Told(FORM, condition[:360], condition[360:])
+    return assembly.build_run(recipe, assembly.TrainingData(rows[:360], rows[360:], told=told))
 
 
 def trained(run):
@@ -100,7 +99,8 @@ def test_images_and_holes_have_it_beside_their_channels():
     images = np.random.default_rng(1).random((40, 8, 8)).astype(np.float32)
     images[images > 0.9] = np.nan
     recipe = Recipe().replace(latent_dim=2, network="conv")
-    model = assembly.build_run(recipe, images, None, told=Told(FORM, CONDITION[:40])).model
+    data = assembly.TrainingData(images, told=Told(FORM, CONDITION[:40]))
+    model = assembly.build_run(recipe, data).model
     outputs = jax.eval_shape(model.decode, jnp.zeros(2), jnp.zeros(2))
     assert outputs.shape == (8, 8) and model.encoder.image == (8, 8, 4)
 

@@ -12,7 +12,7 @@ from logvar.recipe import Recipe
 def built(likelihood, network, shape):
     recipe = Recipe().replace(latent_dim=2, likelihood=likelihood, network=network)
     rows = np.random.default_rng(0).normal(size=(6, *shape)).astype(np.float32)
-    return assembly.build_run(recipe, rows, None).model
+    return assembly.build_run(recipe, assembly.TrainingData(rows)).model
 
 
 @pytest.mark.parametrize(("network", "shape"), [("mlp(hidden=[4])", (3,)), ("conv", (8, 8))])

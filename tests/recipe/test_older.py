@@ -12,9 +12,9 @@ from logvar.assembly.parts import specs
 from logvar.cli.main import main
 from logvar.recipe import Recipe
 from logvar.recipe.older import MOVED
+from logvar.runs.checkpoints import Checkpoints
 from logvar.runs.converting import convert
 from logvar.runs.loading import load_state
-from logvar.runs.resuming import Checkpoints
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 # Binary rows, whose likelihood had no use for the noise that the recipe names:

@@ -10,9 +10,9 @@ from logvar.assembly import skeleton
 from logvar.assembly.decisions import decide
 from logvar.assembly.parts import specs
 from logvar.assembly.reading import units_of
+from logvar.catalogue.parts import preset_lines
 from logvar.models.batch import Batch
 from logvar.recipe import ABOUT, PRESETS, preset
-from logvar.report.parts import preset_lines
 from logvar.training import schedules
 from tests.contracts.test_combinations import ROWS, traced
 

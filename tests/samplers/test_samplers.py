@@ -12,12 +12,12 @@ import logvar
 from logvar import samplers
 from logvar.assembly import skeleton
 from logvar.assembly.decisions import Decisions
+from logvar.catalogue.parts import lines_of, summary
 from logvar.cli.main import main
 from logvar.evaluation.aggregate import maximum_mean_discrepancy
 from logvar.evaluation.coding import draw_posterior
 from logvar.recipe import Recipe
 from logvar.report.page import write_report
-from logvar.report.parts import lines_of, summary
 from logvar.samplers import flow
 from logvar.samplers.mixture import FittedMixture
 

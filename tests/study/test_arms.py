@@ -28,7 +28,7 @@ def run(**settings):
             | settings
         )
     )
-    return assembly.build_run(recipe, ROWS[:250], ROWS[250:])
+    return assembly.build_run(recipe, assembly.TrainingData(ROWS[:250], ROWS[250:]))
 
 
 @pytest.mark.parametrize("name", ["log-std", "softplus", "stdplus", "log-precision"])

@@ -61,7 +61,7 @@ def test_measurements_agree_with_the_formulas_on_a_linear_model():
     """At the optimum of a linear model the curvature in r is 2d², and the gradient's noise at least
     the part of it that the residuals of single rows do not add to."""
     X, vae = linear_gaussian(), fitted("log-std")
-    run = assembly.build_run(vae.recipe_, X, X[:10])
+    run = assembly.build_run(vae.recipe_, assembly.TrainingData(X, X[:10]))
     figures, elbos = measure(
         vae.model_, scales.get("log-variance"), X, vae.fitted_.preparation, run.objective, seed=0,
         importance_samples=5, analytic_kl=True,
@@ -80,9 +80,8 @@ def test_gradient_noise_against_the_exact_variance():
     recipe = Recipe().replace(latent_dim=2, network="mlp(hidden=[8])")
     noise = {}
     for name in ("log-variance", "log-std"):
-        run = assembly.build_run(
-            recipe.replace(scale=name, initial_sigma=1.0), digits[:30], digits[30:]
-        )
+        data = assembly.TrainingData(digits[:30], digits[30:])
+        run = assembly.build_run(recipe.replace(scale=name, initial_sigma=1.0), data)
         figures, _ = measure(
             run.model, scales.get("log-variance"), digits, run.prepared, run.objective, seed=0,
             importance_samples=2, analytic_kl=True,

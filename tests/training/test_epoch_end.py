@@ -18,7 +18,8 @@ from logvar.training.state import Totals, initial_state, partition
 
 ROWS = load("digits").train[:60]
 RUN = assembly.build_run(
-    Recipe().replace(latent_dim=2, network="mlp(hidden=[8])"), ROWS[:40], ROWS[40:]
+    Recipe().replace(latent_dim=2, network="mlp(hidden=[8])"),
+    assembly.TrainingData(ROWS[:40], ROWS[40:]),
 )
 MODEL = RUN.model
 STATIC = partition(MODEL)[1]
@@ -78,7 +79,7 @@ def test_a_noise_in_closed_form_is_that_of_the_mean_residual():
         "latent_dim": 2,
         "network": "mlp(hidden=[8])",
     }
-    run = assembly.build_run(Recipe().replace(**settings), ROWS, None)
+    run = assembly.build_run(Recipe().replace(**settings), assembly.TrainingData(ROWS))
     static = partition(run.model)[1]
     state = initial_state(run.model, run.plan.optimizer, run.coordinates)
     totals = Totals.zero(run.model)

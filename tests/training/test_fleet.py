@@ -28,6 +28,7 @@ from tests.cases import slow, some
 
 DIGITS = load("digits").train[:400]
 TRAIN, HELD_OUT = (DIGITS[rows] for rows in split(len(DIGITS), 0.2, 0))
+DATA = assembly.TrainingData(TRAIN, HELD_OUT)
 SETTINGS = {
     "latent_dim": 3,
     "network": "mlp(hidden=[16])",
@@ -70,7 +71,7 @@ def runs(rates, seeds, **settings):
         for rate in rates
         for seed in seeds
     ]
-    return [assembly.build_run(recipe, TRAIN, HELD_OUT) for recipe in recipes]
+    return [assembly.build_run(recipe, DATA) for recipe in recipes]
 
 
 def fleet(runs, pace=Steps, **options):

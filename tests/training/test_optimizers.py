@@ -16,8 +16,8 @@ from sklearn.datasets import load_iris
 import logvar
 from logvar.data.order import split
 from logvar.recipe import Recipe
+from logvar.runs.checkpoints import Checkpoints
 from logvar.runs.converting import convert
-from logvar.runs.resuming import Checkpoints
 from logvar.storage.weights import load_arrays, save_arrays
 from logvar.training import optimizers
 from logvar.training.step import run_chunk

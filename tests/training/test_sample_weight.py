@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import logvar
+from logvar.assembly import TrainingData
 from logvar.data.examples import Examples
 from logvar.data.preparation import Preparation
 from logvar.evaluation.elbo import HeldOut, held_out_rows
@@ -143,6 +144,9 @@ def test_weights_that_do_not_fit_are_one_line(weight, says):
 
 def test_weights_of_either_part_identify_a_run():
     one, other = np.ones(10, np.float32), np.full(10, 2, np.float32)
-    plain = data_of(ROWS, ROWS)
-    assert data_of(ROWS, ROWS, one) not in (plain, data_of(ROWS, ROWS, other))
-    assert data_of(ROWS, ROWS, one, one) != data_of(ROWS, ROWS, one, other)
+
+    def of(weight=None, held_out_weight=None):
+        return data_of(TrainingData(ROWS, ROWS, weight, held_out_weight))
+
+    assert of(one) not in (of(), of(other))
+    assert of(one, one) != of(one, other)

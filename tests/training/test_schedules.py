@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import logvar
-from logvar.runs.resuming import Checkpoints
+from logvar.runs.checkpoints import Checkpoints
 from logvar.training import schedules
 from logvar.training.schedules import SCHEDULES, Length
 from logvar.training.step import run_chunk

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from logvar.assembly.start import Start
-from logvar.assembly.tables import Intake
+from logvar.assembly.tables import Intake, taken_in_again
 from logvar.data.annotated import is_annotated, obs_columns
 from logvar.data.conditions import Conditions, Matrix, Told, names_of, table_of
 from logvar.data.table.frame import Table
@@ -74,29 +74,37 @@ def told_first(
     return Told(form, whole)
 
 
-def told_beside(
-    told: Told | None, given: Intake | None, X: Any, condition: Any, which: str
-) -> Told | None:
-    """Return the conditions of training rows with those of rows that were given to judge by.
+def taken_in_beside(
+    X: Any, condition: Any, which: str, first: Intake, told: Told | None, layer: str = ""
+) -> tuple[Intake | None, Told | None]:
+    """Take in the rows that were given beside the training rows, to judge by.
 
     Args:
-        told: those of the training rows.
-        given: the other rows, taken in; None if there are none.
-        X: these rows as they were given.
+        X: these rows as they were given; None if there are none.
         condition: what was given for them.
         which: "validation" or "test", as the arguments are called.
+        first: the training rows, taken in.
+        told: their conditions.
+        layer: of an AnnData object, the layer to read instead of its X.
+
+    Returns:
+        The rows, None if there are none; and the conditions of the training rows with theirs.
 
     Raises:
-        LogvarError: a condition without rows or without one of X, or one that does not fit.
+        LogvarError: the rows cannot be read as the training rows; a condition without rows or
+            without one of the training rows, or one that does not fit.
     """
-    argument = f"{which}_condition"
+    name, argument = f"{which}_data", f"{which}_condition"
+    given = None
+    if X is not None:
+        given = taken_in_again(X, first.form, name, features=first.features, layer=layer)
     if condition is not None and (given is None or told is None):
-        other = f"{which}_data" if given is None else "condition"
+        other = name if given is None else "condition"
         raise LogvarError(f"{argument} was given without {other}: give both, or leave it out")
     if told is None or given is None:
-        return told
-    held_out = told_again(told.form, given, X, condition, f"{which}_data", argument)
-    return dataclasses.replace(told, held_out=held_out)
+        return given, told
+    held_out = told_again(told.form, given, X, condition, name, argument)
+    return given, dataclasses.replace(told, held_out=held_out)
 
 
 def told_again(

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from logvar import networks
+from logvar.assembly.columns import check_columns
 from logvar.assembly.looks import far_from_a_bell
 from logvar.assembly.parts import KINDS, Classes, get, is_auto, resolved
 from logvar.assembly.streaming import checked, decided
@@ -44,6 +45,15 @@ class Decisions:
     bits: bool = False
     """Whether all values are 0 or 1."""
 
+    def noting(self, *notes: str) -> "Decisions":
+        """Return these decisions with further notes."""
+        return dataclasses.replace(self, notes=(*self.notes, *notes))
+
+    @property
+    def lines(self) -> list[str]:
+        """What the user is told: each choice and why, then the notes."""
+        return [*(f"auto: {reason}" for reason in self.why), *self.notes]
+
 
 def decide(
     recipe: Recipe,
@@ -80,7 +90,8 @@ def decide(
         why.append(f"likelihood {text}: {reason}")
     tables = [rows] if validation is None else [rows, validation]
     spec = get("likelihood", text, own)
-    _check_columns(spec, table, tables)  # first: settings from the data need values in each column
+    _check_table(spec, table)
+    check_columns([rows], table)  # first: settings from the data need values in each column
     spec = decided(spec, tables, rows if sample is None else sample)
     for some in tables:
         _check_preparation(recipe, spec, text, some)
@@ -107,30 +118,12 @@ def check_values(recipe: Recipe, rows: Rows, own: Classes = ()) -> None:
             checked(spec.check, rows)
 
 
-def _check_columns(spec: LikelihoodSpec, table: TableForm | None, tables: list[Rows]) -> None:
-    """Check that each feature has a value, and that a mixed likelihood knows its columns."""
+def _check_table(spec: LikelihoodSpec, table: TableForm | None) -> None:
+    """Check that a mixed likelihood knows its columns."""
     if isinstance(spec, Mixed) and table is None:
         raise LogvarError(
             "likelihood 'mixed' models the columns of a table, and X is not a table: give a "
             "frame, a dict of columns or a file, or use likelihood='auto'"
-        )
-    rows = tables[0]
-    if not has_missing(rows):
-        return
-    if isinstance(rows, StreamedRows):
-        empty = np.argwhere(facts_of(rows).observed == 0)
-    else:
-        empty = np.argwhere(np.isnan(array_of(rows)).all(0))
-    if len(empty):
-        columns = None if table is None else table.schema.modelled
-        named = [
-            columns[at[0]].name if columns else at[0] if len(at) == 1 else tuple(at)
-            for at in empty[:10].tolist()
-        ]
-        which = ", ".join(map(repr, named)) + (", …" if len(empty) > 10 else "")
-        raise LogvarError(
-            f"no value in the {len(rows):,} training rows in column {which}: drop "
-            f"{'them' if len(empty) > 1 else 'it'}, or hold out other rows"
         )
 
 

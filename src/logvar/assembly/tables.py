@@ -64,6 +64,16 @@ class Intake(NamedTuple):
     holes: bool = False
     """Whether one of those others has a missing cell, so that all are read as rows that may."""
 
+    @property
+    def lines(self) -> list[str]:
+        """What the user is told of what was found in X."""
+        said = []
+        if self.repeated:
+            said.append(
+                f"{self.repeated:,} names of columns repeat and have got a number: NAME-1, …"
+            )
+        return said if self.form is None else [*said, *str(self.form.schema).splitlines()]
+
     def at(self, indices: np.ndarray) -> "Intake":
         """Return some of the rows, as they would have been taken in alone."""
         from logvar.data.table.rows import rows_of  # imports pyarrow

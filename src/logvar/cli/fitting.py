@@ -30,7 +30,8 @@ from logvar.recipe import Recipe
 from logvar.recipe.settings import OF_THE_SOURCE
 from logvar.report.page import write_report
 from logvar.runs.adapting import recipe_from
-from logvar.runs.resuming import Checkpoints, Resume
+from logvar.runs.checkpoints import Checkpoints
+from logvar.runs.resuming import Resume
 from logvar.signals import leaving_unheard
 from logvar.storage import run_folder
 from logvar.storage.checkpoints import FOLDER, newest_checkpoint
@@ -46,8 +47,8 @@ class CheckpointFlags(NamedTuple):
 
     resume: bool = False
     changes_allowed: bool = False
-    seconds: float = 60.0
-    epochs: int = 0
+    seconds: float = Checkpoints.seconds
+    epochs: int = Checkpoints.epochs
 
 
 def fit(

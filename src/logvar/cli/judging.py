@@ -1,6 +1,5 @@
 """`logvar evaluate`, `report` and `doctor`: what a run is worth, on rows it did not train on."""
 
-import re
 from pathlib import Path
 
 from logvar.cli.console import counted, say
@@ -11,7 +10,7 @@ from logvar.cli.terminal import at_least_one
 from logvar.errors import LogvarError
 from logvar.evaluation.disentanglement.scores import disentanglement
 from logvar.evaluation.health import ACTIVE
-from logvar.evaluation.summary import Evaluation
+from logvar.evaluation.summary import Evaluation, importance_samples_of
 from logvar.loading import load
 from logvar.report.page import write_report
 from logvar.runs.doctor import described_environment, ending, health
@@ -61,9 +60,14 @@ def report(
 def _samples_of(run: Path) -> int:
     """Return how many importance samples a run was evaluated with; 100 if it does not say."""
     path = run / run_folder.EVALUATION
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    found = re.search(r"importance-weighted, (\d+) samples per row", text)
-    return int(found[1]) if found else SAMPLES
+    if not path.is_file():
+        return SAMPLES
+    try:
+        return importance_samples_of(run_folder.read_json(path)) or SAMPLES
+    except (ValueError, AttributeError, TypeError) as error:
+        raise LogvarError(
+            f"{path} is not what logvar wrote ({error}): remove it, or give --importance-samples"
+        ) from error
 
 
 def _seconds_of(run: Path) -> list[float]:

@@ -1,7 +1,7 @@
 """`logvar parts`: print the catalogue of all parts."""
 
+from logvar.catalogue.parts import LISTED, PRESET_KIND, heading, lines_of, preset_lines, summary
 from logvar.cli.console import console
-from logvar.report.parts import LISTED, PRESET_KIND, heading, lines_of, preset_lines, summary
 
 
 def show(kind: str | None, name: str | None) -> None:

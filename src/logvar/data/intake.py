@@ -3,7 +3,7 @@
 import dataclasses
 import numbers
 import warnings
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -15,12 +15,9 @@ from logvar.backend.streamed import StreamedRows
 from logvar.data.examples import Examples
 from logvar.data.preparation import Preparation, as_rows
 from logvar.data.sparse import is_sparse, sparse_rows
-from logvar.data.splitting import split_of
 from logvar.data.standardization import Standardization
-from logvar.data.windows import Window
 from logvar.errors import LogvarError, OutsideTrainingRange
 from logvar.randomness import Gaussian
-from logvar.recipe import TrainingSettings
 
 
 def dense_rows(X: Any, name: str = "X") -> np.ndarray:
@@ -45,33 +42,12 @@ def at_least_two(rows: Rows) -> Rows:
     return rows
 
 
-class Split(NamedTuple):
-    """Training rows and held-out rows, with their weights; None if all rows count the same."""
+def alike(given: Any, rows: Rows) -> Rows:
+    """Return rows to hold out, in memory, after checking that they are of the training rows' kind.
 
-    rows: Rows
-    validation: Rows | None
-    weight: np.ndarray | None
-    validation_weight: np.ndarray | None
-
-
-def held_out_of(
-    rows: Rows,
-    weight: np.ndarray | None,
-    validation_data: Any,
-    settings: TrainingSettings,
-    window: Window,
-) -> Split:
-    """Hold out the given rows, alone or as a pair with y, or else a share of all rows."""
-    if validation_data is None:
-        halves = split_of(len(rows), settings.validation_fraction, settings.random_state, window)
-        held_out = halves.held_out
-        some = len(held_out) > 0
-        weights = (None, None) if weight is None else (weight[halves.trained], weight[held_out])
-        return Split(
-            halves.trained_of(rows), rows[held_out] if some else None,
-            weights[0], weights[1] if some else None,
-        )  # fmt: skip
-    given = validation_data[0] if isinstance(validation_data, tuple) else validation_data
+    Raises:
+        LogvarError: they have another shape, or are pixels where those are numbers.
+    """
     read = sparse_rows if isinstance(rows, SparseRows) and is_sparse(given) else dense_rows
     validation = read(given, "validation_data")
     if validation.shape[1:] != rows.shape[1:]:
@@ -84,31 +60,7 @@ def held_out_of(
             f"validation_data is {validation.dtype} and X is {rows.dtype}: give both as pixels "
             "(uint8) or both as real numbers"
         )
-    return Split(rows, validation, weight, None)
-
-
-def places_of(
-    rows: int,
-    sample_weight: Any,
-    held_out_given: bool,
-    settings: TrainingSettings,
-    window: Window,
-) -> tuple[Int[np.ndarray, "trained"], Int[np.ndarray, "held_out"]]:
-    """Return the indices of the rows that `counted` and `held_out_of` train on, and hold out.
-
-    Args:
-        rows: their number.
-        sample_weight: as `fit` has it.
-        held_out_given: whether other rows are held out than a share of these.
-        settings: how many are, otherwise.
-        window: how many rows are shuffled at a time.
-    """
-    counting = counting_rows(sample_weight, rows)
-    kept = np.arange(rows) if counting is None else counting
-    if held_out_given:
-        return kept, kept[:0]
-    halves = split_of(len(kept), settings.validation_fraction, settings.random_state, window)
-    return kept[halves.trained], kept[halves.held_out]
+    return validation
 
 
 def counting_rows(sample_weight: Any, rows: int) -> Int[np.ndarray, "counting"] | None:

@@ -1,6 +1,8 @@
 """The figures of a report, each with its protocol."""
 
 import dataclasses
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -67,6 +69,8 @@ class Protocol:
     rows: int
     binarization: str
     seed: int
+    importance_samples: int
+    """Draws of z for each row, for the log-likelihood."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +105,23 @@ class Evaluation:
 
     def as_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
+
+
+def importance_samples_of(written: Mapping[str, Any]) -> int | None:
+    """Return how many importance samples an evaluation took, as it is written in a file.
+
+    Evaluations of before 0.2 say it only in the words of a figure. None if there are none of these.
+
+    Example:
+        >>> importance_samples_of({"protocol": {"importance_samples": 100}})
+        100
+    """
+    protocol = written.get("protocol", {})
+    if "importance_samples" in protocol:
+        return int(protocol["importance_samples"])
+    said = " ".join(str(figure.get("how")) for figure in written.get("figures", ()))
+    found = re.search(r"importance-weighted, (\d+) samples per row", said)
+    return int(found[1]) if found else None
 
 
 @np.errstate(invalid="ignore", over="ignore")  # a diverged model's figures are NaN, as printed
@@ -171,7 +192,7 @@ def evaluate(
         how = f"KL by one sample, mean over batches of {batch_means} of the batch's mean"
         figures.append(_mean("elbo_by_batches", np.asarray(batches), nats, how))
     return Evaluation(
-        Protocol(split, n, binarization, seed),
+        Protocol(split, n, binarization, seed, n_importance),
         figures,
         [float(value) for value in row_terms.kl.mean(0, dtype=np.float64)],
         int(np.sum(active_latents(row_terms.mean))),

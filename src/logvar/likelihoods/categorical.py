@@ -48,13 +48,7 @@ class Categorical(LikelihoodSpec):
             check_integers(flat, "categorical", _MOST_LEVELS)
             largest.append(np.fmax.reduce(flat, axis=0))  # NaN is a missing cell
         codes = np.fmax.reduce(largest)
-        empty = np.flatnonzero(np.isnan(codes))
-        if len(empty):
-            some = ", ".join(map(str, empty[:10])) + (", …" if len(empty) > 10 else "")
-            raise LogvarError(
-                f"likelihood 'categorical' found no code in column {some}: leave it out, or give "
-                "the number of levels of each column, levels=[…]"
-            )
+        assert not np.isnan(codes).any()  # `check_columns` has checked it
         return Categorical(tuple(int(n) + 1 for n in codes))
 
     def check_new(self, rows: np.ndarray) -> None:

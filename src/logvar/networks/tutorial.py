@@ -1,5 +1,8 @@
 """The exact convolutional pair of the TensorFlow CVAE tutorial (28 × 28 × 1)."""
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -18,6 +21,12 @@ Example = Float[Array, "*shape"]
 Latents = Float[Array, "latent"]
 Outputs = Float[Array, "outputs"]
 IMAGE = (28, 28, 1)
+Layer = TypeVar("Layer")
+
+
+def _as_keras(layer: Callable[..., Layer], *sizes: Any, key: PRNGKeyArray) -> Layer:
+    """Return a layer whose weights start as Keras' do."""
+    return layer(*sizes, key=key, initialization="glorot")
 
 
 class TutorialEncoder(eqx.Module):
@@ -29,9 +38,9 @@ class TutorialEncoder(eqx.Module):
 
     def __init__(self, outputs: int, *, key: PRNGKeyArray):
         keys = keys_of(key, 3)
-        self.first = Convolution(1, 32, 2, "valid", key=keys[0], initialization="glorot")
-        self.second = Convolution(32, 64, 2, "valid", key=keys[1], initialization="glorot")
-        self.head = Dense(2304, outputs, key=keys[2], initialization="glorot")
+        self.first = _as_keras(Convolution, 1, 32, 2, "valid", key=keys[0])
+        self.second = _as_keras(Convolution, 32, 64, 2, "valid", key=keys[1])
+        self.head = _as_keras(Dense, 2304, outputs, key=keys[2])
 
     def __call__(self, x: Example) -> Outputs:
         h = jax.nn.relu(self.first(x.reshape(IMAGE)))
@@ -53,10 +62,10 @@ class TutorialDecoder(eqx.Module):
         self, shape: tuple[int, ...], latent_dim: int, heads: int = 1, *, key: PRNGKeyArray
     ):
         keys = keys_of(key, 4)
-        self.dense = Dense(latent_dim, 1568, key=keys[0], initialization="glorot")
-        self.first = TransposedConvolution(32, 64, 2, key=keys[1], initialization="glorot")
-        self.second = TransposedConvolution(64, 32, 2, key=keys[2], initialization="glorot")
-        self.head = TransposedConvolution(32, heads, 1, key=keys[3], initialization="glorot")
+        self.dense = _as_keras(Dense, latent_dim, 1568, key=keys[0])
+        self.first = _as_keras(TransposedConvolution, 32, 64, 2, key=keys[1])
+        self.second = _as_keras(TransposedConvolution, 64, 32, 2, key=keys[2])
+        self.head = _as_keras(TransposedConvolution, 32, heads, 1, key=keys[3])
         self.shape = shape
         self.heads = heads
 

@@ -149,11 +149,16 @@ def latent_map(codes: np.ndarray, labels: np.ndarray | None, axes_shown: tuple[i
         )  # fmt: skip
     else:
         ax.scatter(x, y, s=7, color=BLUE, lw=0, alpha=0.6)
+    return finished_map(figure, ax, axes_shown, len(codes))
+
+
+def finished_map(figure: Figure, ax: Axes, axes_shown: tuple[int, int], points: int) -> str:
+    """Name the latents on a map's axes, and return it as HTML."""
     ax.set_xlabel(f"latent {axes_shown[0]}", fontsize=9)
     ax.set_ylabel(f"latent {axes_shown[1]}", fontsize=9)
     ax.set_aspect("equal", adjustable="datalim")
     figure.canvas.draw()
-    return _svg_or_png(figure, len(codes))
+    return _svg_or_png(figure, points)
 
 
 def _svg_or_png(figure: Figure, points: int) -> str:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from matplotlib.colors import LinearSegmentedColormap
 from scipy.spatial import cKDTree
 
-from logvar.report.figures import BLUE, LABELS, MUTED, ORANGE, _new, _svg_or_png
+from logvar.report.figures import BLUE, LABELS, MUTED, ORANGE, _new, finished_map
 from logvar.report.table_association import centred_ranks, has_order, indicators_of
 from logvar.report.table_columns import date_text, short
 from logvar.report.table_marks import cut
@@ -91,11 +91,8 @@ def coloured_map(view: TableView, axes_shown: tuple[int, int]) -> Map:
                 f"{NEIGHBOURS} neighbours predict {max(share, 0):.0%} of the variance of its "
                 f"{'ranks' if has_order(column) else 'levels'}."
             )
-    ax.set_xlabel(f"latent {axes_shown[0]}", fontsize=9)
-    ax.set_ylabel(f"latent {axes_shown[1]}", fontsize=9)
-    ax.set_aspect("equal", adjustable="datalim")
-    figure.canvas.draw()
-    return Map(_svg_or_png(figure, len(at)), f"{len(at):,} rows. {words}")
+    picture = finished_map(figure, ax, axes_shown, len(at))
+    return Map(picture, f"{len(at):,} rows. {words}")
 
 
 def _label(value) -> str:

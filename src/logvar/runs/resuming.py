@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import equinox as eqx
-import numpy as np
 
 from logvar.assembly import Run
 from logvar.assembly.parts import Classes, without_unused, written
 from logvar.assembly.start import Start
+from logvar.assembly.training_data import TrainingData
 from logvar.backend.sparse import Rows
-from logvar.data.conditions import Told
 from logvar.data.sources import fingerprint
-from logvar.data.table.form import TableForm
 from logvar.errors import LogvarError
+from logvar.processes.placement import writes
 from logvar.recipe import Recipe
 from logvar.recipe.older import upgraded
+from logvar.runs.checkpoints import Checkpoints
 from logvar.storage.checkpoints import (
     Checkpoint,
     Identity,
@@ -36,52 +36,27 @@ Tell = Callable[[str], None]
 Resume = bool | Sequence[str | os.PathLike]
 
 
-@dataclasses.dataclass(frozen=True)
-class Checkpoints:
-    """A folder for checkpoints during training, and how often to write them.
-
-    Args:
-        folder: for checkpoints only; the newest two are kept.
-        seconds: write one when this much time has passed since the last.
-        epochs: also write one every this many epochs; 0 is off.
-        changes_allowed: resume even if the recipe or the data have changed.
-    """
-
-    folder: str | os.PathLike
-    seconds: int | float = 60
-    epochs: int = 0
-    changes_allowed: bool = False
-
-
-def data_of(
-    rows: Rows,
-    validation: Rows | None,
-    weight: np.ndarray | None = None,
-    held_out_weight: np.ndarray | None = None,
-    table: TableForm | None = None,
-    told: Told | None = None,
-    start: Start | None = None,
-    label: np.ndarray | None = None,
-) -> dict[str, Any]:
-    """Return what identifies the data of a run."""
-    data = {"rows": len(rows), "sha256": fingerprint(rows)}
-    if validation is not None:
-        data["validation_sha256"] = fingerprint(validation)
-    if weight is not None:
-        data["weight_sha256"] = fingerprint(weight)
-    if held_out_weight is not None:
-        data["validation_weight_sha256"] = fingerprint(held_out_weight)
-    if label is not None:
-        data["label_sha256"] = fingerprint(label)
-    if table is not None:
-        data["schema_sha256"] = hashlib.sha256(table.schema.as_toml().encode()).hexdigest()
-    if told is not None:
-        data["condition_sha256"] = fingerprint(told.rows)
-        if told.held_out is not None:
-            data["validation_condition_sha256"] = fingerprint(told.held_out)
+def data_of(data: TrainingData, start: Start | None = None) -> dict[str, Any]:
+    """Return what identifies the data of a run, and the weights that it starts from."""
+    found = {"rows": len(data.rows), "sha256": fingerprint(data.rows)}
+    found |= _fingerprints(
+        validation=data.validation,
+        weight=data.weight,
+        validation_weight=data.held_out_weight,
+        label=data.label,
+    )
+    if data.table is not None:
+        schema = data.table.schema.as_toml()
+        found["schema_sha256"] = hashlib.sha256(schema.encode()).hexdigest()
+    if data.told is not None:
+        found |= _fingerprints(condition=data.told.rows, validation_condition=data.told.held_out)
     if start is not None:
-        data["from_sha256"] = start.sha256
-    return data
+        found["from_sha256"] = start.sha256
+    return found
+
+
+def _fingerprints(**of: Rows | None) -> dict[str, str]:
+    return {f"{name}_sha256": fingerprint(rows) for name, rows in of.items() if rows is not None}
 
 
 def identity(recipe: Recipe, data: dict[str, Any]) -> Identity:
@@ -96,6 +71,20 @@ def facts_of(this: Identity) -> dict[str, Any]:
     recipe = {name: value for name, value in this.recipe.items() if name != "data"}
     versions = {library: this.environment[library] for library in ("logvar", "jax")}
     return {"version": versions, "data": this.data, "recipe": recipe}
+
+
+def of_this_process(
+    checkpoints: Checkpoints | str | os.PathLike | None, resume: Resume
+) -> tuple[Checkpoints | None, Resume]:
+    """Return where this process writes checkpoints, and what it resumes from.
+
+    Only the first of several processes does either; it sends the others its state.
+    """
+    if not writes():
+        return None, False
+    if isinstance(checkpoints, str | os.PathLike):
+        return Checkpoints(checkpoints), resume
+    return checkpoints, resume
 
 
 def starting_state(
@@ -180,13 +169,19 @@ def find(folders: Sequence[Path], tell: Tell) -> Checkpoint | None:
 
 
 def with_checkpoints(
-    watcher: Watcher, checkpoints: Checkpoints, history: list[EpochMetrics], this: Identity
-) -> CheckpointWatcher:
-    """Return a watcher that also writes checkpoints."""
+    watcher: Watcher,
+    checkpoints: Checkpoints | None,
+    history: list[EpochMetrics],
+    this: Identity,
+) -> CheckpointWatcher | None:
+    """Return a watcher that also writes checkpoints; None if there is no folder for them."""
+    if checkpoints is None:
+        return None
+    folder = Path(checkpoints.folder)
 
     def save(state: TrainState, history: list[EpochMetrics]) -> None:
         lines = [metrics.as_dict() for metrics in history]
-        save_checkpoint(Path(checkpoints.folder), int(state.step), state, lines, this)
+        save_checkpoint(folder, int(state.step), state, lines, this)
 
     return CheckpointWatcher(
         watcher, save, history, seconds=checkpoints.seconds, epochs=checkpoints.epochs

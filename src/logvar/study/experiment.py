@@ -236,9 +236,10 @@ def _build(experiment: Experiment, rows: Rows, seed: int) -> assembly.Run:
     """Build the parts of a run with unchanged raw outputs, under the reference's name."""
     own = _own(experiment)
     recipe = _recipe(experiment, seed)
-    return assembly.build_run(
-        recipe, rows.train, rows.validation, own, table=experiment.table, told=rows.told
+    data = assembly.TrainingData(
+        rows.train, rows.validation, table=experiment.table, told=rows.told
     )
+    return assembly.build_run(recipe, data, own)
 
 
 def _own(experiment: Experiment) -> assembly.Own:

@@ -64,9 +64,17 @@ def with_fitted_noise(state: TrainState, static: Any, ends: Bool[Array, ""] | bo
 
 
 def with_best_kept(
-    state: TrainState, elbo: Float[Array, ""], better: Bool[Array, ""], epoch: Int[Array, ""]
+    state: TrainState, elbo: Float[Array, ""], epoch: Int[Array, ""], ends: Bool[Array, ""] | bool
 ) -> TrainState:
-    """Keep the current weights as the best where they are better, with held-out ELBO and epoch."""
+    """Keep the current weights as the best, with held-out ELBO and epoch, where they are better.
+
+    Args:
+        state: with the weights to judge.
+        elbo: their ELBO of the held-out rows; the higher is the better.
+        epoch: the number of the epoch, counted from 1.
+        ends: whether the epoch ends with this state; no other is judged.
+    """
+    better = ends & (elbo > state.best_elbo)
     return dataclasses.replace(
         state,
         best_params=jax.tree.map(partial(jnp.where, better), state.evaluated, state.best_params),
@@ -87,8 +95,7 @@ def _end_epoch(
         validation, _ = held_out_rows(
             state.evaluated, end.static, end.held_out, end.preparation, end.seed, added, ours
         )
-        better = validation.elbo > state.best_elbo
-        state = with_best_kept(state, validation.elbo, better, end.number)
+        state = with_best_kept(state, validation.elbo, end.number, ends=True)
     elif end.keeps_last:
         state = dataclasses.replace(state, best_params=state.evaluated)
     return dataclasses.replace(state, totals=totals.emptied()), EpochSummary(totals, validation)

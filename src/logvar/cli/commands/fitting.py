@@ -11,6 +11,7 @@ from logvar.cli.commands.several import ALONE, Several
 from logvar.cli.lists import numbers, top_level_commas
 from logvar.data.paths import check_readable, stem
 from logvar.recipe import PRESETS, Recipe
+from logvar.runs.checkpoints import Checkpoints
 
 NOTHING_SAID = Source()
 
@@ -38,10 +39,10 @@ def fit_from(shown: Any) -> Any:
         ] = False,
         checkpoint_seconds: Annotated[
             float, tyro.conf.arg(help="seconds between checkpoints")
-        ] = 60.0,
+        ] = float(Checkpoints.seconds),
         checkpoint_epochs: Annotated[
             int, tyro.conf.arg(help="epochs between further checkpoints; 0 is off")
-        ] = 0,
+        ] = Checkpoints.epochs,
         data_dir: DataDir = None,
         importance_samples: Annotated[int, tyro.conf.arg(help="for the final likelihood")] = 100,
         several: tyro.conf.OmitArgPrefixes[Several] = ALONE,

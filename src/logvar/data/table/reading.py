@@ -98,6 +98,12 @@ def _with_commas(column: pa.ChunkedArray, read: Typed) -> Typed:
     return read if integers or column is read.column else typed(column, decimal_commas=True)
 
 
+def _with_row_labels(table: pa.Table, names: list[str], path: Path) -> Table:
+    """Return a table of Arrow; those of its columns that pandas wrote as an index are no column."""
+    labels = tuple(name for name in pandas_index(table.schema.metadata) if name in names)
+    return dataclasses.replace(as_table(table, str(path)), row_labels=labels)
+
+
 def _of_parquet(path: Path) -> Table:
     from pyarrow import parquet
 
@@ -106,8 +112,7 @@ def _of_parquet(path: Path) -> Table:
         names = table.column_names  # decoding happens here
     except BROKEN as error:
         raise unreadable(path, error, "a whole .parquet file") from error
-    labels = tuple(name for name in pandas_index(table.schema.metadata) if name in names)
-    return dataclasses.replace(as_table(table, str(path)), row_labels=labels)
+    return _with_row_labels(table, names, path)
 
 
 def _of_arrow(path: Path) -> Table:
@@ -124,8 +129,7 @@ def _of_arrow(path: Path) -> Table:
         names = table.column_names
     except BROKEN as error:
         raise unreadable(path, error, "a whole file in Arrow's format") from error
-    labels = tuple(name for name in pandas_index(table.schema.metadata) if name in names)
-    return dataclasses.replace(as_table(table, str(path)), row_labels=labels)
+    return _with_row_labels(table, names, path)
 
 
 def pandas_index(metadata: dict[bytes, bytes] | None) -> list[str]:

@@ -250,7 +250,7 @@ def _after(
 ) -> tuple[TrainState, Seen]:
     """Return a member's state after a chunk, and its results for the host."""
     elbo, raw = means
-    state = with_best_kept(state, elbo, ends & (elbo > state.best_elbo), chunk.epoch.number + 1)
+    state = with_best_kept(state, elbo, chunk.epoch.number + 1, ends)
     totals = jax.tree.map(partial(jnp.where, chunk.ends), state.totals.emptied(), state.totals)
     state = dataclasses.replace(state, totals=totals)
     return state, Seen(elbo, raw, state.best_epoch, state.failed_step)

@@ -1,4 +1,7 @@
-"""Write the recorded facts of the scales: `python -m logvar.report.scale_facts FILE`, on a CPU."""
+"""Write the recorded facts of the scales, on a CPU.
+
+python -m logvar.catalogue.scale_facts src/logvar/scale_facts.json
+"""
 
 import sys
 from pathlib import Path

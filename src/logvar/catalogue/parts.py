@@ -1,6 +1,6 @@
 """The catalogue of parts: every kind, its parts, and their settings, from the registries.
 
-python -m logvar.report.parts docs/parts.md
+python -m logvar.catalogue.parts docs/parts.md
 """
 
 import inspect
@@ -33,7 +33,7 @@ ARGUMENTS = {
 
 _OPENING = """# The catalogue of parts
 
-<!-- Written by `python -m logvar.report.parts docs/parts.md`; change the parts instead. -->
+<!-- Written by `python -m logvar.catalogue.parts docs/parts.md`; change the parts instead. -->
 
 A part is written as text, `name(setting=value, …)`, in Python and on the command line alike, and
 the recipe of a run records that text. `logvar parts` prints this catalogue, `logvar parts KIND` one

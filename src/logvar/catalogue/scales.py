@@ -1,6 +1,6 @@
 """Write the catalogue of scales, docs/scales.md, from the registry.
 
-python -m logvar.report.catalogue docs/scales.md
+python -m logvar.catalogue.scales docs/scales.md
 """
 
 import math
@@ -14,7 +14,7 @@ from logvar.scales.registry import REGISTRY
 
 _OPENING = """# The catalogue of scales
 
-<!-- Written by `python -m logvar.report.catalogue docs/scales.md`; change the registry instead. -->
+<!-- Written by `python -m logvar.catalogue.scales docs/scales.md`; change the registry instead. -->
 
 A scale maps a raw network output r to σ > 0. Choose one by name, `--scale softplus` or
 `VAE(scale="softplus")`, with settings, `softplus(beta=2)`, or wrapped,

@@ -1,0 +1,2 @@
+"""What there is to choose from, written from the registries: pages of the documentation, recorded
+facts, and what `logvar parts` prints."""
