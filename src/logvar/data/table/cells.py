@@ -1,6 +1,7 @@
 """Columns → cells, one float64 array with NaN for missing cells; and back to columns."""
 
 import datetime
+from shlex import quote
 
 import numpy as np
 import pyarrow as pa
@@ -119,7 +120,10 @@ def as_numbers(column: pa.ChunkedArray, schema_column: Column) -> np.ndarray:
 def remedy(name: Name, kind: str) -> str:
     """Say how to give a column another kind, in Python and on the command line."""
     options = {"ignored": "--drop", "identifier": "--id", "label": "--label"}
-    option = f"{options[kind]} {name}" if kind in options else f"--kind {name}={kind}"
+    text = str(name).strip()
+    option = (
+        f"{options[kind]} {quote(text)}" if kind in options else f"--kind {quote(f'{text}={kind}')}"
+    )
     return f"schema={{{name!r}: {kind!r}}} ({option})"
 
 
