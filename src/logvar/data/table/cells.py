@@ -147,11 +147,13 @@ def _check(values: np.ndarray, column: Column) -> None:
     if bad.any():
         row = int(np.argmax(bad))
         more = f" ({bad.sum():,} such cells)" if bad.sum() > 1 else ""
-        other = "" if np.isinf(values[row]) else f", or fit with {remedy(column.name, 'real')}"
-        raise LogvarError(
-            f"is {values[row]:g} at row {row}{more}: expected {expected}; correct it, leave it "
-            f"empty to be missing{other}"
-        )
+        instead = "correct it, or leave it empty to be missing"
+        if not np.isinf(values[row]):
+            instead = (
+                "correct it, leave it empty to be missing, or fit with "
+                f"{remedy(column.name, 'real')}"
+            )
+        raise LogvarError(f"is {values[row]:g} at row {row}{more}: expected {expected}; {instead}")
 
 
 def _on_the_grid(values: np.ndarray, step: float) -> np.ndarray:

@@ -246,7 +246,8 @@ def _named(
     remarks: list[str],
 ) -> Parts:
     """Name what has no name: labels of rows keep none, and empty columns are left out."""
-    kept, labels = [], []
+    kept: list[tuple[str, pa.ChunkedArray, list[str]]] = []
+    labels: list[str] = []
     for i, (name, column, sample) in enumerate(zip(names, columns, samples, strict=True)):
         if (
             i == len(labels)
