@@ -1,6 +1,7 @@
 """Tables on the command line: one small run, and what every command makes of it."""
 
 import csv
+import dataclasses
 import json
 import shlex
 from types import SimpleNamespace
@@ -10,7 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from logvar.cli import fitting, judging, missing
+from logvar.cli.fitting import overrides_of
+from logvar.data.images.reading import ImageReading
+from logvar.data.sources import Dataset
+from logvar.data.table.choices import Choices
 from logvar.data.table.frame import as_table
+from logvar.errors import LogvarError
 from logvar.estimator import VAE
 from logvar.explaining import OddCell
 from logvar.recipe import Recipe
@@ -242,6 +248,23 @@ BAD = {
     "fit digits --out bad --drop age": "are for the columns of a table",
     "fit one_row.csv --out bad": "expected at least 2 rows",
 }  # fmt: skip
+
+
+def test_columns_are_chosen_of_tables_alone():
+    kinds, images = Choices(kinds={"age": "ignored"}), np.zeros((3, 4, 4, 1), np.uint8)
+    photos = Dataset("photos", images, reading=ImageReading((4, 4, 1)))
+    with pytest.raises(LogvarError, match="photos has examples of shape .* are for the columns"):
+        overrides_of(kinds, photos)
+    assert overrides_of(kinds, dataclasses.replace(photos, of_columns=True)) is None
+    assert overrides_of(Choices(), photos) is None
+
+
+def test_a_new_file_without_a_header_is_told_by_its_columns(place):
+    """Its first row as names would have the same name twice."""
+    twice = [["p", 1, "F", "2020-01-11", 1, "basic", 1, "x"]] * 3
+    write("bare.csv", twice[1:], twice[0])
+    done = logvar("score run bare.csv --out o.csv")
+    assert done.code == 2 and "bare.csv lacks 5 columns" in done.errors, done.errors
 
 
 def test_bad_tables_are_one_line_and_leave_nothing(place):

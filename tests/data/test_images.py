@@ -130,6 +130,9 @@ def test_real_values_are_kept_and_not_mixed_with_levels(tmp_path):
     save(tmp_path / "a.tif", values.clip(0, 1))
     images = read_folder(tmp_path)
     np.testing.assert_array_equal(images.train[1, ..., 0], (GREY / 255).astype(np.float32))
+    save(tmp_path / "b.png", np.full((8, 6), np.nan, np.float32), format="TIFF")
+    images = read_folder(tmp_path)  # without a warning of the image that is missing in all pixels
+    assert images.reading.values == "unit" and np.isnan(images.train[1]).all()
 
 
 def test_transparency_is_composited_on_white(tmp_path):

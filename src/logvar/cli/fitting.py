@@ -140,9 +140,11 @@ def overrides_of(choices: Choices, dataset: sources.Dataset) -> dict[Name, Any] 
         LogvarError: they have no columns.
     """
     overrides = choices.overrides()
-    if not overrides or dataset.reading is not None or is_annotated(dataset.train):
+    if not overrides or dataset.of_columns or is_annotated(dataset.train):
         return None
-    if not isinstance(dataset.train, Table | LargeTable) and dataset.train.ndim != 2:
+    if not isinstance(dataset.train, Table | LargeTable) and (
+        dataset.train.ndim != 2 or dataset.reading is not None
+    ):
         raise LogvarError(
             f"{dataset.name} has examples of shape {dataset.train.shape[1:]}, and --kind, --drop, "
             "--id, --label, --condition and --schema are for the columns of a table: leave them out"

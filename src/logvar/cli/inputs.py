@@ -1,5 +1,6 @@
 """The data of a command: read as the run's own were, and matched with its columns."""
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -230,9 +231,10 @@ def _matched(table: Table, form: TableForm, source: str, choices: Choices) -> Ta
         return table
     if choices.header == "auto" and ending(source, TABLES)[:4] in (".csv", ".tsv"):
         for header in ("yes", "no"):
-            again = read_table(source, header)
-            if wanted <= _names(again):
-                return again
+            with contextlib.suppress(LogvarError):  # of a row of data that gives no names
+                again = read_table(source, header)
+                if wanted <= _names(again):
+                    return again
     unnamed = all(isinstance(name, int) for name in form.schema.names)
     if unnamed and len(table.names) == len(form.schema):
         say(f"{source}: columns are matched by position, for the run was fitted on an array")

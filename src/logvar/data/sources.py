@@ -58,6 +58,8 @@ class Dataset:
     test_names: tuple[str, ...] = ()
     reading: ImageReading | None = None
     """How images became rows, if that was more than reading an array."""
+    of_columns: bool = False
+    """Whether these images are made of a table's columns, some of which may have been left out."""
 
 
 def load(
@@ -180,7 +182,8 @@ def _from_table(path: Path, shape: str, reading: ImageReading | None, choices: C
     if not shape and reading is None:
         return found
     pixels, labels = pixels_of(table, choices.said(), str(path))
-    return _as_images(dataclasses.replace(found, train=pixels, train_labels=labels), shape, reading)
+    found = dataclasses.replace(found, train=pixels, train_labels=labels, of_columns=True)
+    return _as_images(found, shape, reading)
 
 
 def _from_annotated(

@@ -182,6 +182,41 @@ def test_pandas_types_and_index_come_back():
     assert (mixed.dtypes == again.dtypes).all()
 
 
+def test_days_among_moments_are_midnight():
+    days, moments = [DAY(2020, 1, 1)], [datetime.datetime(2020, 1, 2, 5), None]
+    for cells in (days + moments, moments + days, pd.Series(days + moments, dtype=object)):
+        table = as_table({"when": cells, "n": [1, 2, 3]})
+        cells = np.sort(cells_of(table, found(table))[:, 0])
+        np.testing.assert_array_equal(cells, [1577836800, 1577836800 + 29 * 3600, np.nan])
+
+
+def test_intervals_and_periods_are_levels():
+    lengths = [0.5, 1.5, 2.5, np.nan] * 3
+    frame = pd.DataFrame(
+        {
+            "length": pd.cut(lengths, [0, 1, 2, 3]),
+            "month": pd.Categorical(pd.PeriodIndex(["2020-01", "2020-03", "2020-02", "NaT"] * 3, freq="M")),
+        }
+    )  # fmt: skip
+    table = as_table(frame)
+    schema = found(table)
+    assert schema["length"].reason.startswith("(0, 1] < (1, 2] < (2, 3]")
+    assert schema["month"].levels == ("2020-01", "2020-02", "2020-03")
+    again = back(table_of(cells_of(table, schema), schema, "pandas"), "pandas")
+    assert again["length"].tolist()[:3] == ["(0, 1]", "(1, 2]", "(2, 3]"]
+    assert again["length"].cat.ordered and again["length"].isna().sum() == 3
+
+
+def test_types_that_few_functions_know():
+    table = as_table(pa.table({"a": pa.array(["x", "y", None], pa.string_view()), "b": [1, 2, 3]}))
+    schema = found(table)
+    cells = cells_of(table, schema)
+    again = back(table_of(cells, schema, "arrow"), "arrow")
+    assert again["a"].to_pylist() == ["x", "y", None]
+    wide = as_table({"a": np.array([1, 2.5], np.longdouble)})
+    assert cells_of(wide, found(wide)).tolist() == [[1], [2.5]]
+
+
 def test_polars_and_others_keep_their_types():
     frame = pl.DataFrame(
         {
@@ -221,8 +256,23 @@ def test_polars_and_others_keep_their_types():
         ([[1, "a"], [2]], "1 cells in row 1: expected 2"),
         (pd.Series([1]), "X is a Series: expected a table"),
         (np.zeros(3, [("a", int)]).reshape(1, 3), "structured array of shape \\(1, 3\\)"),
+        (pd.DataFrame({1: [1], "1": [2]}), "columns of the same name: '1' \\(2 times\\)"),
+        (pd.DataFrame({"a": [1], " a": [2]}), "columns of the same name: 'a' \\(2 times\\)"),
+        (pd.DataFrame([[1]], columns=[np.nan]), "a column named nan"),
+        (pd.DataFrame({"\ud800": [1]}), "named '.*', which is no valid text"),
+        ({"a": ["\ud800", "b"]}, "column 'a' cannot be read .*surrogates"),
+        ({"a": [2**64, 1]}, "column 'a' cannot be read .*too large"),
+        ({"a": {0: 1.5, 1: 2.5}}, "column 'a' is a dict: .*to_dict\\('list'\\)"),
+        ({"a": {2, 1}}, "column 'a' is {1, 2}: expected a list or array"),
+        ({"a": [np.zeros(2), "b"]}, "mixes ndarray .* and str"),
+        ({"a": [1, pd.NA, "b"]}, "mixes int .* and str"),
+        (np.zeros(2, [("a", [("x", int), ("y", int)])]), "column 'a' cannot be read"),
+        (np.zeros(2, [("a", "V4"), ("b", int)]), "column 'a' cannot be read"),
+        (np.array([[b"\xe9", b"a"]]), "column 0 cannot be read .*decode"),
+        (pl.DataFrame({"a": pl.Series([1], dtype=pl.Int128)}), "column 'a' is Int128, which Arrow cannot hold: cast it"),
+        ({"a": [datetime.datetime(2020, 1, 1), datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)]}, "moments with and without a time zone"),
     ],
-    ids=range(14),
+    ids=range(29),
 )  # fmt: skip
 def test_what_is_no_table_is_told_in_one_line(X, said):
     with pytest.raises(logvar.LogvarError, match=said) as caught:

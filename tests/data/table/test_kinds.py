@@ -4,6 +4,7 @@ import datetime
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import logvar
@@ -155,6 +156,24 @@ def test_a_table_of_many_columns_is_told_in_few_lines():
         ({"age": "date"}, "'age' has kind date, but holds '.*': expected dates"),
         ({"when": "real"}, "'when' has kind real, but its type is date32"),
         (dict.fromkeys(TABLE.names, "ignored"), "none of the 18 columns is to be modelled"),
+        ({"age": {"step": -1}}, "column 'age' has step -1: expected a finite number of at least 0"),
+        ({"height": {"step": float("nan")}}, "has step nan"),
+        ({"age": {"step": 0.5}}, "has step 0.5 and kind count: expected a whole number"),
+        ({"price": {"step": 0.5}}, "'price' has .* cells between multiples of its step 0.5, the first .* at row 0: correct step in the schema"),
+        ({"age": {"step": 9}}, "between multiples of its step 9"),
+        ({"age": {"low": 30}}, "'age' has .* cells below its low end 30, the first .* correct low in the schema"),
+        ({"height": {"kind": "real", "high": 170}}, "above its high end 170"),
+        ({"age": {"low": 5, "high": 1}}, "has low 5 above high 1"),
+        ({"age": {"low": float("nan")}}, "has low nan: expected a number"),
+        ({"when": {"unit": "weeks"}}, "has the unknown unit 'weeks'.*days, seconds"),
+        ({"city": {"unknown": "maybe"}}, "has the unknown value of unknown 'maybe'"),
+        ({"city": {"levels": ["Bonn", None]}}, "has None as a level or value"),
+        ({"city": {"levels": [["Bonn"]]}}, "has \\['Bonn'\\] as a level or value"),
+        ({"city": {"levels": ["Ulm", "Bonn", "Köln", "Ulm "]}}, "has the level 'Ulm' twice in the schema"),
+        ({"age": {"levels": [1, 2]}}, "'age' has levels in the schema, and its kind is count"),
+        ({"flag": {"kind": "binary", "levels": [0, 1, 2]}}, "kind binary, and 3 levels in the schema"),
+        ({"pi": {"value": 3}}, "'pi' is always 3.14, and its value in the schema is 3"),
+        ({"age": {"value": 3}}, "'age' has a value in the schema, which is for constants"),
     ],
     ids=str,
 )  # fmt: skip
@@ -162,6 +181,89 @@ def test_what_does_not_fit_is_told(overrides, said):
     with pytest.raises(logvar.LogvarError, match=said) as caught:
         found(TABLE, overrides)
     assert "\n" not in str(caught.value)
+
+
+def test_given_fields_are_taken_and_said():
+    given = {
+        "city": {"levels": ["Ulm", "Bonn", "Köln", "Jena"]},
+        "flag": {"levels": [1, 0, 2]},
+        "when": {"unit": "seconds"},
+        "pi": {"value": "3.14"},
+        "price": {"step": 0.01, "low": 0, "high": 9},
+    }
+    schema = found(TABLE, given)
+    assert schema["city"].levels == ("Ulm", "Bonn", "Köln", "Jena")
+    assert schema["city"].reason == "as given; 4 levels, such as Ulm, Bonn, Köln"
+    assert (schema["flag"].kind, schema["flag"].levels) == ("categorical", (1, 0, 2))
+    seconds = cells_of(TABLE, schema)[0, [c.name for c in schema.modelled].index("when")]
+    assert seconds == 18262 * 86400
+
+
+def test_a_changed_kind_leaves_nothing_of_the_one_before(tmp_path):
+    """The kind alone is changed in a file, and the table is another."""
+    (tmp_path / "a.toml").write_text(
+        SCHEMA.as_toml().replace('kind = "categorical"', 'kind = "identifier"').replace('kind = "count"', 'kind = "categorical"')
+    )  # fmt: skip
+    other = schema_given(tmp_path / "a.toml", TABLE)
+    assert other["city"] == Column("city", "identifier", SCHEMA["city"].reason, dtype="string")
+    assert (other["age"].step, other["age"].low) == (0, None) and len(other["age"].levels) > 60
+    few = as_table({"age": [1, 2, 40], "city": ["Bonn", None, "Ulm"]})
+    again = schema_given(Schema((SCHEMA["age"], SCHEMA["city"])), few)
+    assert again["age"].reason == "as given; integers from 1 to 40", "of these cells"
+    assert again["city"].reason.endswith("; 1 of 3 cells missing")
+
+
+def test_zero_has_no_sign():
+    schema = found(as_table({"a": [0.0, -0.0], "b": [-0.0, 1.5], "c": [-0.0, -0.0]}))
+    assert [column.kind for column in schema] == ["constant", "real", "constant"]
+    assert [str(column.value) for column in schema] == ["0.0", "None", "0.0"]
+    assert schema["b"].reason.startswith("numbers from 0 to 1.5")
+    # Integers that float64 cannot tell apart are no constant.
+    with pytest.raises(logvar.LogvarError, match="integers up to 1e\\+18"):
+        found(as_table({"a": [10**18, 10**18 + 1, 10**18]}))
+
+
+def test_a_day_is_the_same_level_in_every_file():
+    moments = as_table({"a": [datetime.datetime(2020, 1, 1)] * 2, "b": [1, 2]})
+    schema = found(moments)
+    for cells in ([datetime.date(2020, 1, 1)] * 2, ["2020-01-01"] * 2, ["2020-01-01 00:00:00"] * 2):
+        other = as_table({"a": cells, "b": [1, 2]})
+        assert cells_of(other, schema)[:, 0].tolist() == [0, 0]
+
+
+def test_dates_beyond_the_calendar_are_told():
+    for unit, ticks in (("s", 2**62), ("ms", -(2**60)), ("us", 2**62)):
+        frame = as_table(pa.table({"a": pa.array([0, ticks], pa.timestamp(unit)), "b": [1, 2]}))
+        with pytest.raises(
+            logvar.LogvarError, match="'a' has 1 dates or .*9999, the first at row 1"
+        ):
+            found(frame)
+
+
+def test_remedies_work_as_printed():
+    with pytest.raises(logvar.LogvarError, match="--drop 'the text'"):
+        found(as_table({"the text": [None, None], "b": [1, 2]}))
+    told = str(found(as_table({"a\nb": ["x\ny", "z"], "c" * 99: [1, 2]}))).splitlines()
+    assert told[1] == f"{'a b':<40}  binary  x y and z"
+    assert told[2].startswith("c" * 39 + "…  count")
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        (["$1,200", "$90", "$7.50"], "if '$1,200' and the like are numbers"),
+        (["5 €", "7,5 €", "8 €"], "are numbers, write them without signs and units"),
+        (["(3.5)", "4", "(5)"], "if '(3.5)' and the like are numbers"),
+        (["1 Jan 2020", "12 March 2021", "3 feb 2020"], "if '1 Jan 2020' and the like are dates"),
+        (["13/01/20", "14/02/20", "15/01/20"], "are dates, write them as 2020-01-31"),
+        (["a1", "b2", "c3"], ""),
+        (["007", "008", "009"], ""),
+        (["10-20", "20-30", "30-40"], ""),
+    ],
+)
+def test_numbers_and_dates_that_stay_texts_are_told(cells, said):
+    reason = found(as_table({"a": cells * 5, "b": range(15)}))["a"].reason
+    assert said in reason and bool(said) == ("and the like" in reason)
 
 
 @pytest.mark.parametrize(
@@ -173,6 +275,14 @@ def test_what_does_not_fit_is_told(overrides, said):
         ("[[column]]\nname = 'a'\nkind = 'reel'\n", "did you mean 'real'"),
         ("[[column]]\nname = 'b'\nkind = 'real'\n[[column]]\nname = 'b'\n", "the column 'b' twice"),
         ("[[column]]\nname = 'b'\nkind = 'real'\n", "names a column that is not in the table"),
+        (
+            "[[column]]\nname = 'a'\nkind = 'count'\nstep = -1\n",
+            "schema.toml, column 'a' has step -1",
+        ),
+        (
+            "[[column]]\nname = 'a'\nkind = 'binary'\nlevels = [[1], 2]\n",
+            "column 'a' has \\[1\\] as a level",
+        ),
     ],
 )
 def test_a_schema_file_that_does_not_fit(tmp_path, text, said):

@@ -74,6 +74,17 @@ def test_a_column_is_written_as_its_file_writes_it(notation, tmp_path):
         assert read_table(out).notations == typed.notations
 
 
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+def test_points_between_thousands_are_read_back_without_a_decimal_comma(tmp_path, ending):
+    to_file(tmp_path / "a.csv", {"n": ["1.000", "2.500", "999"], "s": ["a", "b", "a"]})
+    table = read_table(tmp_path / "a.csv")
+    schema = found(table)
+    assert "with points between thousands" in schema["n"].reason
+    cells = cells_of(table, schema)
+    write_table(table_of(cells, schema, "arrow"), tmp_path / f"b.{ending}", schema)
+    np.testing.assert_array_equal(cells_of(read_table(tmp_path / f"b.{ending}"), schema), cells)
+
+
 def test_cells_beyond_the_notation_keep_their_digits():
     column = pa.chunked_array([[1.5, 2.125, None, -0.0, 1e-9, 1e22]])
     assert written(column, "0,0").to_pylist() == ["1,5", "2,125", None, "0,0", "0,000000001", "10000000000000000000000,0"]  # fmt: skip

@@ -91,6 +91,15 @@ def test_numbers_in_other_styles(tmp_path):
     assert [c.kind for c in schema][2] == "categorical" and schema["long"].kind == "identifier"
 
 
+def test_digits_and_times_beyond_what_python_reads(tmp_path):
+    table = read(tmp_path, "a,b,c\n" + rows(lambda i: f"{'1' * 5000},{i % 3},{i % 2}"))
+    assert found(table)["a"].kind == "constant"
+    said = "not all exist"
+    table = read(tmp_path, "a,b\n" + rows(lambda i: f"000{1 + i % 2}-01-01T00:00:00+02:00,{i}"))
+    with pytest.raises(logvar.LogvarError, match=said):
+        found(table)
+
+
 def test_marks_of_missing_cells(tmp_path):
     marks = ["NA", "?", " ", "null", "-", "nan"]
     body = rows(lambda i: ",".join([marks[i] if i < 6 else str(20 + i), "-" if i % 5 else "x", "?" if i % 7 == 0 else " y" if i % 2 else " z"]))  # fmt: skip
@@ -133,8 +142,13 @@ def test_labels_of_rows_are_no_feature(tmp_path):
         np.testing.assert_array_equal(cells_of(table, schema), NORMAL[:, :2])
     write_table(table, tmp_path / "b.csv")
     assert read_table(tmp_path / "b.csv").names == ("", "a", "b")
-    trailing = read(tmp_path, "a,b,\n" + rows(lambda i: f"{i},{i % 3},"))
-    assert trailing.names == ("a", "b")
+    for header in ("a,b,", "a,b"):  # with a delimiter at the end of lines, of all or of the others
+        trailing = read(tmp_path, header + "\n" + rows(lambda i: f"{i},{i % 3},"))
+        assert trailing.names == ("a", "b")
+        assert trailing["b"].to_pylist()[:4] == [0, 1, 2, 0]
+    twice = read(tmp_path, "Unnamed: 0.1,Unnamed: 0,a\n" + rows(lambda i: f"{i},{i},{i % 7}"))
+    assert twice.row_labels == ("Unnamed: 0.1", "Unnamed: 0")
+    assert [column.name for column in found(twice).modelled] == ["a"]
 
 
 def test_dates_come_in_one_format(tmp_path):
@@ -181,6 +195,7 @@ def test_all_columns_that_are_wrong_are_told_at_once(tmp_path):
         ("a,b\n", "a header and no rows"),
         ("\n \n", "is empty"),
         (b"PK\x03\x04\0\0\0", "is not text"),
+        ("a,b\n" + "x" * 200_000 + ",1\n", "close the quotation mark"),
         (gzip.compress(b"a,b\n1,2\n", mtime=0)[:-9], "cannot be read"),
     ],
 )  # fmt: skip

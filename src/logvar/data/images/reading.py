@@ -183,11 +183,11 @@ def described(
         channels = max(channels, *(d.array.shape[2] for d in decoded))
         # One image of each kind of values stands for them all, reals with their ends.
         for name, image in zip(some, decoded, strict=True):
-            ends = np.array([np.nanmin(image.array), np.nanmax(image.array)])
+            ends = _ends(image.array)
             before = kinds.get(image.values)
             if before is not None:
                 both = np.concatenate([before[1].array, ends])
-                ends, name = np.array([np.nanmin(both), np.nanmax(both)]), before[0]
+                ends, name = _ends(both), before[0]
             kinds[image.values] = (name, dataclasses.replace(image, array=ends))
     shape = decoded[0].array.shape[:2]
     values = _values(
@@ -198,6 +198,11 @@ def described(
         reading.values if reading else values,
         resized=to is not None,
     )
+
+
+def _ends(values: np.ndarray) -> np.ndarray:
+    """Return the smallest and the largest; NaN, without a warning, if all are missing."""
+    return np.array([np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)])
 
 
 def rows_of_files(folder: Path, names: tuple[str, ...], reading: ImageReading) -> np.ndarray:
@@ -265,7 +270,7 @@ def _values(names: tuple[str, ...], decoded: list[Decoded], reading: ImageReadin
     values = "16-bit" if "16-bit" in kinds else "8-bit"
     if "real" in kinds:
         reals = [image.array for image in decoded if image.values == "real"]
-        low, high = min(map(np.nanmin, reals)), max(map(np.nanmax, reals))
+        low, high = _ends(np.array([_ends(array) for array in reals]))
         values = "unit" if low >= 0 and high <= 1 else "real"
         if values == "real" and len(kinds) > 1:
             other = next(kind for kind in kinds if kind != "real")

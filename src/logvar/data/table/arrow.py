@@ -8,6 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as kinds
 
+from logvar.errors import LogvarError
+
 FAMILIES = (
     "integer", "float", "decimal", "boolean", "text", "category", "date", "time", "duration",
     "empty", "other",
@@ -15,6 +17,8 @@ FAMILIES = (
 PER_DAY = {"days": 1, "seconds": 86_400, "milliseconds": 86_400_000, "microseconds": 86_400_000_000}
 """Units of dates, times and durations; microseconds since 1970 are exact in float64 until 2255."""
 _SYMBOL = {"days": "s", "seconds": "s", "milliseconds": "ms", "microseconds": "us"}
+_YEARS = (-62_135_596_800_000_000, 253_402_300_799_999_999)
+"""From year 1 to 9999, in microseconds since 1970."""
 EXACT = 2**53
 """Integers up to this one are exact in float64."""
 
@@ -53,6 +57,14 @@ def type_of(text: str) -> pa.DataType:
     if found := re.fullmatch(r"decimal(32|64|128|256)\((\d+), (-?\d+)\)", text):
         return getattr(pa, f"decimal{found[1]}")(int(found[2]), int(found[3]))
     return pa.type_for_alias(text)
+
+
+def in_known_types(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return texts in views, which few functions of Arrow know, as texts."""
+    views = is_text(column.type) and not (
+        kinds.is_string(column.type) or kinds.is_large_string(column.type)
+    )
+    return column.cast(pa.string()) if views else column
 
 
 def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -117,7 +129,11 @@ def _counted(column: pa.ChunkedArray, unit: str) -> np.ndarray:
 
 
 def _ticks(column: pa.ChunkedArray) -> np.ndarray:
-    """Return microseconds as integers, 0 where a cell is missing."""
+    """Return microseconds as integers, 0 where a cell is missing.
+
+    Raises:
+        LogvarError: a date is beyond the years 1 to 9999, or a duration as far.
+    """
     kind = column.type
     if kinds.is_date(kind):
         column = column.cast(pa.timestamp("s" if kind == pa.date32() else "ms"))
@@ -127,7 +143,16 @@ def _ticks(column: pa.ChunkedArray) -> np.ndarray:
     unit = getattr(column.type, "unit", "us")
     column = pc.fill_null(column.cast(pa.int64()), 0)
     ticks = column.to_numpy()
-    return ticks // 1000 if unit == "ns" else ticks * per_tick[unit]
+    if unit == "ns":
+        return ticks // 1000
+    low, high = (end // per_tick[unit] for end in _YEARS)
+    far = (ticks < low) | (ticks > high)
+    if far.any():
+        raise LogvarError(
+            f"has {far.sum():,} dates or durations beyond the years 1 to 9999, the first at row "
+            f"{int(far.argmax())}: correct them, or leave them empty to be missing"
+        )
+    return ticks * per_tick[unit]
 
 
 def _microseconds(unit: str) -> int:
@@ -170,7 +195,7 @@ def _from_counted(
     elif getattr(kind, "unit", "us") == "ns":
         low, high = -9_199_958_400_000_000, 9_199_958_400_000_000  # whole days, 1678 to 2261
     else:
-        low, high = -62_135_596_800_000_000, 253_402_300_799_000_000  # the years 1 to 9999
+        low, high = _YEARS
     ticks = np.clip(np.rint(values * _microseconds(unit)), low, high).astype(np.int64)
     whole = pa.array(np.minimum(ticks, high), mask=missing)
     if name == "duration":

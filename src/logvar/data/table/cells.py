@@ -1,6 +1,7 @@
 """Columns → cells, one float64 array with NaN for missing cells; and back to columns."""
 
 import datetime
+from shlex import quote
 
 import numpy as np
 import pyarrow as pa
@@ -119,7 +120,10 @@ def as_numbers(column: pa.ChunkedArray, schema_column: Column) -> np.ndarray:
 def remedy(name: Name, kind: str) -> str:
     """Say how to give a column another kind, in Python and on the command line."""
     options = {"ignored": "--drop", "identifier": "--id", "label": "--label"}
-    option = f"{options[kind]} {name}" if kind in options else f"--kind {name}={kind}"
+    text = str(name).strip()
+    option = (
+        f"{options[kind]} {quote(text)}" if kind in options else f"--kind {quote(f'{text}={kind}')}"
+    )
     return f"schema={{{name!r}: {kind!r}}} ({option})"
 
 
@@ -143,11 +147,13 @@ def _check(values: np.ndarray, column: Column) -> None:
     if bad.any():
         row = int(np.argmax(bad))
         more = f" ({bad.sum():,} such cells)" if bad.sum() > 1 else ""
-        other = "" if np.isinf(values[row]) else f", or fit with {remedy(column.name, 'real')}"
-        raise LogvarError(
-            f"is {values[row]:g} at row {row}{more}: expected {expected}; correct it, leave it "
-            f"empty to be missing{other}"
-        )
+        instead = "correct it, or leave it empty to be missing"
+        if not np.isinf(values[row]):
+            instead = (
+                "correct it, leave it empty to be missing, or fit with "
+                f"{remedy(column.name, 'real')}"
+            )
+        raise LogvarError(f"is {values[row]:g} at row {row}{more}: expected {expected}; {instead}")
 
 
 def _on_the_grid(values: np.ndarray, step: float) -> np.ndarray:

@@ -25,7 +25,7 @@ LARGE = 1 << 24
 _HEAD = 1 << 20
 _DELIMITERS = ("\t", ";", "|", ",")
 _SHOWN = {"\t": "tabs", ";": "semicolons", "|": "bars", " ": "blanks"}
-_ROW_LABELS = re.compile(r"(Unnamed: 0)?")
+_ROW_LABELS = re.compile(r"(Unnamed: 0(\.\d+)?)?")
 
 
 class Parts(NamedTuple):
@@ -59,7 +59,8 @@ def read(path: Path, header: str) -> Parts:
     remarks += [remark] * bool(remark)
     if named and not rest:
         raise LogvarError(f"{path} has a header and no rows: expected some below it")
-    names = _header(first, width, path) if named else [f"x{i}" for i in range(width)]
+    ends = all(not row[-1] for row in rest if len(row) == width)
+    names = _header(first, width, ends, path) if named else [f"x{i}" for i in range(width)]
     body = text[records[0].end :] if named else text
     before = text[: len(text) - len(body)].count("\n")
     columns = _columns(path, body, delimiter, _kinds(rest, width, body), before)
@@ -105,7 +106,8 @@ def _records(text: str, delimiter: str, at_most: int) -> Iterator[_Record]:
                 return
     except csv.Error as error:
         raise LogvarError(
-            f"the text cannot be read as a table ({error}): expected cells"
+            f"the text cannot be read as a table ({error}): close the quotation mark of that cell, "
+            "or leave its column out"
         ) from error
 
 
@@ -152,14 +154,21 @@ def _delimiter(text: str, path: Path) -> tuple[str, str]:
     return ",", text
 
 
-def _header(first: list[str], width: int, path: Path) -> list[str]:
-    """Return one name for each column; R writes none above the labels of rows."""
+def _header(first: list[str], width: int, ends: bool, path: Path) -> list[str]:
+    """Return one name for each column; R writes none above the labels of rows.
+
+    Args:
+        first: the cells of the first line.
+        width: how many the others have.
+        ends: whether the last cell of each is empty, after a delimiter at the end of the line.
+        path: the file.
+    """
     if len(first) == width:
         return first
     if len(first) == width + 1 and not first[-1]:
         return first[:-1]
     if len(first) == width - 1:
-        return ["", *first]
+        return [*first, ""] if ends else ["", *first]
     raise LogvarError(
         f"{path} has {len(first)} cell(s) in its first line ({', '.join(first[:3])[:60]}) and "
         f"{width} in most others: expected as many names as columns; remove lines above the table"
@@ -237,12 +246,18 @@ def _named(
     remarks: list[str],
 ) -> Parts:
     """Name what has no name: labels of rows keep none, and empty columns are left out."""
-    kept, labels = [], []
+    kept: list[tuple[str, pa.ChunkedArray, list[str]]] = []
+    labels: list[str] = []
     for i, (name, column, sample) in enumerate(zip(names, columns, samples, strict=True)):
-        distinct = i == 0 and pc.count_distinct(column).as_py() == len(column)
-        if distinct and _ROW_LABELS.fullmatch(name):
+        if (
+            i == len(labels)
+            and (name or i == 0)
+            and _ROW_LABELS.fullmatch(name)
+            and pc.count_distinct(column).as_py() == len(column)
+        ):
             labels.append(name)
-            remarks.append("the first column has no name and labels the rows: not modelled")
+            if i == 0:
+                remarks.append("the first column has no name and labels the rows: not modelled")
         elif not name:
             if not any(cell.strip() for cell in map(str, pc.unique(column).to_pylist())):
                 continue  # from a delimiter at the end of each line

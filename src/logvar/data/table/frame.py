@@ -158,6 +158,8 @@ def _of_frame(X: Any, name: str) -> Table:
     import narwhals as nw
     import pyarrow as pa
 
+    from logvar.data.table.columns import of_narwhals
+
     if type(X).__name__ == "LazyFrame":
         X = X.collect()
     if isinstance(X, pa.RecordBatch):
@@ -173,7 +175,7 @@ def _of_frame(X: Any, name: str) -> Table:
         return _built(table.column_names, table.columns, "arrow", name)
     series = [frame.get_column(column) for column in frame.columns]
     natives = ["Enum" if isinstance(one.dtype, nw.Enum) else "" for one in series]
-    cells = [one.to_arrow() for one in series]
+    cells = [of_narwhals(one, name) for one in series]
     for i, own in enumerate(natives):
         if own:  # as newer versions of polars say it themselves
             kind = cells[i].type
@@ -193,6 +195,7 @@ def _of_rows(X: Sequence[Sequence[Any]], name: str) -> Table:
 
 
 def _of_pandas(X: Any, name: str) -> Table:
+    from logvar.data.table.columns import with_plain_levels
     from logvar.data.table.containers import usual_pandas_type
 
     if X.columns.nlevels > 1:
@@ -202,6 +205,7 @@ def _of_pandas(X: Any, name: str) -> Table:
         )
     columns = [X.iloc[:, i] for i in range(X.shape[1])]
     columns = [c.sparse.to_dense() if str(c.dtype).startswith("Sparse") else c for c in columns]
+    columns = [with_plain_levels(column) for column in columns]
     table = _built(list(X.columns), columns, "pandas", name)
     own = [str(column.dtype) for column in columns]
     natives = tuple(
@@ -248,10 +252,13 @@ def _built(
     natives: Sequence[str] = (),
 ) -> Table:  # fmt: skip
     """Check names and lengths, and convert every column; all columns' problems come at once."""
+    from logvar.data.table.columns import column_of
     from logvar.data.table.texts import without_marks
 
     names = [_name(given, where) for given in names]
-    twice = [f"{name!r} ({n} times)" for name, n in Counter(names).items() if n > 1]
+    # 2019, "2019" and " 2019" are one name, for files have texts alone.
+    times = Counter(str(name).strip() for name in names)
+    twice = [f"{name!r} ({n} times)" for name, n in times.items() if n > 1]
     if twice:
         raise LogvarError(
             f"{where} has columns of the same name: {', '.join(twice)}; rename or remove them"
@@ -259,7 +266,7 @@ def _built(
     columns, problems = [], []
     for name, given in zip(names, cells, strict=True):
         try:
-            columns.append(_column(given))
+            columns.append(column_of(given))
         except LogvarError as error:
             problems.append(f"column {name!r} {error}")
     if problems:
@@ -284,64 +291,19 @@ def _built(
 
 def _name(given: Any, where: str) -> Name:
     if isinstance(given, str):
+        try:
+            given.encode()
+        except UnicodeEncodeError as error:
+            raise LogvarError(
+                f"{where} has a column named {given!r}, which is no valid text: rename it"
+            ) from error
         return str(given)
     if isinstance(given, numbers.Integral) and not isinstance(given, bool | np.bool_):
         return int(given)
-    if isinstance(given, numbers.Real) and not isinstance(given, bool | np.bool_):
+    is_number = isinstance(given, numbers.Real) and not isinstance(given, bool | np.bool_)
+    if is_number and given == given:
         return float(given)
     raise LogvarTypeError(
         f"{where} has a column named {given!r} ({type(given).__name__}): expected texts or numbers "
         "as names; rename it"
     )
-
-
-def _column(given: Any) -> "pa.ChunkedArray":
-    """Return one column in Arrow's memory; the error lacks the column's name."""
-    import pyarrow as pa
-
-    if isinstance(given, pa.ChunkedArray):
-        return given
-    if isinstance(given, pa.Array):
-        return pa.chunked_array([given])
-    if isinstance(given, str | bytes) or not hasattr(given, "__len__"):
-        raise LogvarTypeError(f"is {given!r:.60}: expected a list or array with one cell a row")
-    mask = None
-    if isinstance(given, np.ma.MaskedArray):
-        mask = np.ma.getmaskarray(given)
-        given = given.data
-    if isinstance(given, np.ndarray):
-        if given.ndim != 1:
-            raise LogvarTypeError(f"has shape {given.shape}: expected one cell a row")
-        if given.dtype.kind == "V" or given.dtype.name.startswith(("bfloat16", "float8")):
-            given = given.astype(np.float32)  # ml_dtypes' types, which Arrow does not know
-        elif given.dtype.kind in "UST":
-            given = given.astype(object) if given.dtype.kind != "S" else np.char.decode(given)
-        elif given.dtype.kind == "c":
-            raise LogvarTypeError("holds complex numbers: expected real ones; split them")
-        elif given.dtype.kind in "mM" and np.datetime_data(given.dtype)[0] in "YMWhm":
-            day = given.dtype.kind == "M" and np.datetime_data(given.dtype)[0] in "YMW"
-            given = given.astype(f"{given.dtype.kind}8[{'D' if day else 's'}]")
-        elif not given.dtype.isnative:
-            given = given.astype(given.dtype.newbyteorder("="))
-    try:
-        column = pa.array(given, from_pandas=True, mask=mask)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, TypeError) as error:
-        raise LogvarTypeError(_what_is_wrong(given, error)) from error
-    if pa.types.is_decimal(column.type):  # as Arrow infers it, 9.99 would be the largest number
-        column = column.cast(pa.decimal128(38, column.type.scale))
-    return column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
-
-
-def _what_is_wrong(given: Any, error: Exception) -> str:
-    """Name the types that do not go together, with the first row of each."""
-    first: dict[str, str] = {}
-    for row, cell in enumerate(given):
-        if cell is not None and cell == cell:
-            name = type(cell).__name__
-            first.setdefault(name, f"{name} (row {row}: {cell!r:.40})")
-    if len(first) > 1:
-        return (
-            f"mixes {' and '.join(first.values())}: expected one type; convert it, as in "
-            "X[column].astype(str), or drop it"
-        )
-    return f"cannot be read ({str(error).splitlines()[0]}): expected numbers, texts or dates"

@@ -12,19 +12,18 @@ import pyarrow.compute as pc
 from logvar.data.table.arrow import EXACT, family, numbers, plain, unit_of
 from logvar.data.table.cells import as_numbers, remedy
 from logvar.data.table.frame import Table
-from logvar.data.table.levels import declared_levels, key_of, levels_of
-from logvar.data.table.schema import (
-    KINDS,
-    NUMBERS,
-    WITH_LEVELS,
-    Column,
-    Level,
-    Name,
-    Schema,
-    checked,
+from logvar.data.table.levels import declared_levels, levels_of
+from logvar.data.table.said import (
+    OF_NUMBERS,
+    as_written,
+    check_fits,
+    check_numbers,
+    fields_of,
+    with_fields,
 )
-from logvar.data.table.texts import UNCLEAR, typed
-from logvar.errors import LogvarError, unknown_name
+from logvar.data.table.schema import NUMBERS, WITH_LEVELS, Column, Level, Name, Schema
+from logvar.data.table.texts import UNCLEAR, typed, unread
+from logvar.errors import LogvarError
 
 FEW = 20
 """Up to this number of distinct texts are categories, unless no two rows share one."""
@@ -38,12 +37,6 @@ DECIMALS = 6
 _ID = re.compile(
     r"(?i:(row|record|.*[\W_])?(ids?|uuid|guid|index|idx|key|no|nr|number))|.*[a-z](ID|Id)|"
 )
-_OF_THE_TABLE = (
-    "dtype",
-    "native",
-    "notation",
-    "declared",
-)  # never taken from a schema of another table
 
 
 def found(table: Table, overrides: Mapping[Name, Any] = {}) -> Schema:
@@ -65,7 +58,7 @@ def found(table: Table, overrides: Mapping[Name, Any] = {}) -> Schema:
         age  real    as given; integers from 38 to 50
         sex  binary  F and M; 1 of 3 cells missing
     """
-    given = _given(table, overrides)
+    given = fields_of(table, overrides)
     columns, problems = [], []
     for i, name in enumerate(table.names):
         try:
@@ -84,41 +77,6 @@ def found(table: Table, overrides: Mapping[Name, Any] = {}) -> Schema:
     return Schema(tuple(columns))
 
 
-def _given(table: Table, overrides: Mapping[Name, Any]) -> dict[Name, dict[str, Any]]:
-    """Return the fields given for each column, by the table's own names."""
-    by_text = {str(name).strip(): name for name in table.names}
-    given: dict[Name, dict[str, Any]] = {}
-    for asked, what in overrides.items():
-        name = asked if asked in table.names else by_text.get(str(asked).strip())
-        if name is None:
-            error = unknown_name("column", asked, [str(n) for n in table.names[:50]])
-            raise LogvarError(f"the schema names a column that is not in the table: {error}")
-        if isinstance(what, Column):
-            fields = {
-                field.name: getattr(what, field.name)
-                for field in dataclasses.fields(Column)
-                if field.name not in _OF_THE_TABLE
-            }
-            for field in ("levels", "unit", "value", "reason"):
-                if fields[field] in ((), "", None):
-                    del fields[field]
-        elif isinstance(what, str):
-            if what not in KINDS:
-                error = unknown_name("kind of column", what, KINDS)
-                raise LogvarError(f"column {asked!r}: {error}")
-            fields = {"kind": what}
-        elif isinstance(what, Mapping):
-            fields = checked(what, f"column {asked!r}")
-            fields = {key: value for key, value in fields.items() if key not in _OF_THE_TABLE}
-        else:
-            raise LogvarError(
-                f"column {asked!r} is given as {what!r}: expected a kind, as text, a dict of "
-                "fields or a Column"
-            )
-        given[name] = fields | {"name": name}
-    return given
-
-
 def _column(table: Table, i: int, given: dict[str, Any] | None) -> Column:
     name, column = table.names[i], table.columns[i]
     fields = given or {}
@@ -130,29 +88,32 @@ def _column(table: Table, i: int, given: dict[str, Any] | None) -> Column:
     if kind is None:
         result = _found(table, base, column)
     elif kind not in (*NUMBERS, *WITH_LEVELS, "constant"):
-        result = dataclasses.replace(base, reason="as given")
+        result = base
     else:
         result = _forced(base, column, kind)
-        result = dataclasses.replace(result, reason=f"as given; {result.reason}")
+    check_fits(result, fields)
+    if fields.get("levels"):
+        levels = as_written(fields["levels"], result.levels)
+        several = result.kind == "binary" and len(levels) > 2
+        result = _with_levels(result, "categorical" if several else result.kind, levels)
     said = [result.reason]
     if name in table.notes:
         said.append(table.notes[name])
     if column.null_count:
         marks = f" ({table.marks[name]})" if name in table.marks else ""
         said.append(f"{column.null_count:,} of {len(column):,} cells missing{marks}")
-    if "levels" in fields:
-        fields["levels"] = _as_written(fields["levels"], result.levels)
-    result = dataclasses.replace(result, **{"reason": "; ".join(said), **fields})
+    as_given = ["as given"] * bool({"kind", "levels"} & fields.keys())
+    reason = "; ".join([*as_given, *filter(None, said)])
+    if "reason" in fields and all(part in fields["reason"] for part in said):
+        reason = fields["reason"]  # it says more of the same cells
+    own = {key: value for key, value in fields.items() if key not in ("levels", "reason")}
+    result = with_fields(result, {"reason": reason, **own})
+    if result.kind in NUMBERS and fields.keys() & set(OF_NUMBERS):
+        check_numbers(column, result)
     declared = declared_levels(column)
     if result.levels and set(declared) - set(result.levels):
         result = dataclasses.replace(result, declared=declared)
     return result
-
-
-def _as_written(given: tuple[Level, ...], occurring: tuple[Level, ...]) -> tuple[Level, ...]:
-    """Return given levels as the table writes them: with its blanks, and of its type."""
-    own = {key_of(level): level for level in occurring}
-    return tuple(own.get(key_of(level), level) for level in given)
 
 
 def _found(table: Table, base: Column, column: pa.ChunkedArray) -> Column:
@@ -208,6 +169,8 @@ def _of_texts(base: Column, column: pa.ChunkedArray) -> Column:
             hint = f"; all are numbers: {remedy(base.name, 'real')} models them as such"
     levels = levels_of(column)
     number, rows = len(levels), len(column) - column.null_count
+    if kind == "text" and not hint and number > 2:
+        hint = "".join(f"; {said}" for said in [unread([str(x).strip() for x in levels])] if said)
     if number == 1:
         return _with_levels(base, "constant", levels)
     if kind == "category" and column.type.ordered and base.native != "Enum":
@@ -224,6 +187,8 @@ def _of_numbers(base: Column, column: pa.ChunkedArray) -> Column:
     values = numbers(column)
     values = values[~np.isnan(values)]
     several = np.unique(values)
+    if several.tolist() == [0]:  # 0 and -0.0, which Arrow counts as two
+        return _with_levels(base, "constant", (0.0,))
     if several.tolist() == [0, 1]:
         return _with_levels(base, "binary", (0, 1))
     whole = bool((several == np.rint(several)).all())
@@ -305,7 +270,7 @@ def _range(what: str, several: np.ndarray) -> str:
     """Say from where to where the numbers go."""
     first, last = (
         f"{end:,.0f}" if end.is_integer() and abs(end) < 1e15 else f"{end:.6g}"
-        for end in (float(several[0]), float(several[-1]))
+        for end in (float(several[0]) + 0.0, float(several[-1]) + 0.0)  # 0 has no sign
     )
     return f"{what} from {first} to {last}"
 
@@ -330,7 +295,7 @@ def _span(base: Column, column: pa.ChunkedArray) -> Column:
 
 def _with_levels(base: Column, kind: str, levels: tuple[Level, ...]) -> Column:
     """Return a column of levels, or of the one value of a constant."""
-    shown = [str(level).strip() for level in levels]
+    shown = [str(level).strip().removesuffix("T00:00:00") for level in levels]
     if kind == "constant":
         reason = f"always {shown[0]}"
         return dataclasses.replace(base, kind=kind, reason=reason, value=levels[0])
@@ -339,7 +304,8 @@ def _with_levels(base: Column, kind: str, levels: tuple[Level, ...]) -> Column:
     elif len(levels) == 2:
         reason = " and ".join(shown)
     else:
-        reason = f"{len(levels):,} levels, such as {', '.join(shown[:3])}"
+        many = f"{len(levels):,} levels, such as" if len(levels) > 1 else "1 level,"
+        reason = f"{many} {', '.join(shown[:3])}"
     return dataclasses.replace(base, kind=kind, reason=reason, levels=levels)
 
 

@@ -2,6 +2,7 @@
 
 import datetime
 import decimal
+import re
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,8 @@ import pyarrow.compute as pc
 from logvar.data.table.arrow import plain
 from logvar.data.table.schema import Level
 from logvar.data.table.texts import MARKS
+
+_MIDNIGHT = re.compile(r"\d{4}-\d{2}-\d{2}[T ]00:00:00")
 
 
 class Codes(NamedTuple):
@@ -74,6 +77,8 @@ def key_of(value: Level) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     text = str(value).strip()
+    if _MIDNIGHT.fullmatch(text):  # a day, as files without times have it
+        return text[:10]
     return text.lower() if text in ("True", "False", "TRUE", "FALSE") else text
 
 
@@ -90,7 +95,9 @@ def _levels_in(values: pa.Array) -> list[Level]:
 
 
 def _level(value: Any) -> Level:
-    if isinstance(value, bool | int | float | str):
+    if isinstance(value, float):
+        return value + 0.0  # 0 has no sign
+    if isinstance(value, bool | int | str):
         return value
     if isinstance(value, decimal.Decimal):
         return float(value)

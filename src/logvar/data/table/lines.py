@@ -32,7 +32,12 @@ class Lines:
     """
 
     def __init__(self, tabs: bool = False, columns: Iterable[Column] = ()):
-        self._notations: dict[Name, str] = {c.name: c.notation for c in columns if c.notation}
+        self._notations: dict[Name, str] = {
+            # Tabs do not tell that the point of 1.234 is one between thousands.
+            c.name: c.notation
+            for c in columns
+            if c.notation and not (tabs and _has_points_alone(c))
+        }
         self._units = {str(column.name): column.unit for column in columns if column.unit}
         # Semicolons, as in such files, for a decimal comma would need quotation marks.
         commas = any(_has_decimal_comma(column) for column in columns)
@@ -74,9 +79,18 @@ class Lines:
 
 
 def _has_decimal_comma(column: Column) -> bool:
+    """Return whether a comma is the decimal mark, or would be: 1.234 is above 1,000 only there."""
     if not column.notation or column.kind not in NUMBERS or column.unit:
         return False
-    return number_of(column.notation).mark == ","
+    return number_of(column.notation).mark == "," or _has_points_alone(column)
+
+
+def _has_points_alone(column: Column) -> bool:
+    """Return whether points are between thousands, and no decimal mark tells that they are."""
+    if column.kind not in NUMBERS or column.unit:
+        return False
+    number = number_of(column.notation)
+    return number.between == "." and number.mark != ","
 
 
 def _doubled(name: str) -> str:

@@ -13,6 +13,7 @@ OPEN = 1e9
 MOST_ATOMS = 16
 _NARROW = 1e-7
 _LEAST_WIDTH = 1e-30
+_WIDEST = 1e308
 
 Numbers = Float[np.ndarray, "rows"]
 
@@ -67,7 +68,8 @@ class NumberColumn:
         """Return the index of each value's atom; the number of atoms if it is none."""
         if not len(self.atoms):
             return np.zeros(len(x), int)
-        distance = np.abs(x[:, None] - self.atoms)
+        with np.errstate(over="ignore"):  # of numbers near float64's largest
+            distance = np.abs(x[:, None] - self.atoms)
         nearest = np.argmin(distance, axis=1)
         # Values that were computed along different ways may differ in the last digits.
         spacing = self.step * 1e-6 if self.step else 1e-15 * self.warp.front.spread
@@ -164,9 +166,11 @@ def _front(x: Numbers, step: float, low: float, high: float) -> Front:
     if not len(x):
         x = np.zeros(1)
     quarter, middle, three = np.quantile(x, [0.25, 0.5, 0.75])
-    spread = (three - quarter) / 1.349
+    with np.errstate(over="ignore"):  # between numbers near float64's largest
+        spread = min(three / 1.349 - quarter / 1.349, _WIDEST)
     if spread <= 1e-12 * max(abs(quarter), abs(three)):
-        spread = float(np.std(x))
+        largest = float(np.abs(x).max()) or 1.0
+        spread = min(largest * float(np.std(x / largest)), _WIDEST)
     if spread <= 1e-12 * abs(middle) or not np.isfinite(spread):
         spread = abs(middle) or 1.0
     half = 0.5 * step

@@ -1,6 +1,7 @@
 """A table's schema: what each column is, why, and what its cells may be; kept as TOML."""
 
 import dataclasses
+import math
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -19,6 +20,9 @@ MODELLED = KINDS[:8]
 WITH_LEVELS = ("categorical", "ordinal", "binary")
 UNKNOWN = ("error", "level")
 NUMBERS = ("real", "positive", "count", "date")
+UNITS = ("days", "seconds", "milliseconds", "microseconds")
+
+_LONGEST_NAME = 40
 
 Name = str | int | float
 Level = str | int | float | bool
@@ -31,7 +35,7 @@ class Column:
     A count has a step of 1 and a count or a positive number a `low` of 0, unless others are given.
 
     Raises:
-        LogvarError: the kind is unknown.
+        LogvarError: the kind is unknown, or another field is impossible.
     """
 
     name: Name
@@ -63,8 +67,9 @@ class Column:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise unknown_name("kind of column", self.kind, KINDS)
-        if self.unknown not in UNKNOWN:
-            raise unknown_name("treatment of unknown levels", self.unknown, UNKNOWN)
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if problem := impossible(given):
+            raise LogvarError(f"column {str(self.name).strip()!r} {problem}")
         if self.kind == "count" and not self.step:
             object.__setattr__(self, "step", 1.0)
         if self.kind in ("count", "positive") and self.low is None:
@@ -177,7 +182,7 @@ def checked(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Return a column's fields in the types of `Column`.
 
     Raises:
-        LogvarError: a field is unknown or of the wrong type.
+        LogvarError: a field is unknown or of the wrong type, or impossible.
     """
     fields: dict[str, Any] = {}
     for key, value in entry.items():
@@ -196,7 +201,38 @@ def checked(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
         fields[key] = tuple(value) if a_list else float(value) if number else value
     if "kind" in fields and fields["kind"] not in KINDS:
         raise LogvarError(f"{where}: {unknown_name('kind of column', fields['kind'], KINDS)}")
+    if problem := impossible(fields):
+        raise LogvarError(f"{where} {problem}")
     return fields
+
+
+def impossible(fields: Mapping[str, Any]) -> str:
+    """Say which of a column's fields no column can have; nothing if all are possible.
+
+    Example:
+        >>> impossible({"step": -1.0}), impossible({"step": 0.1})
+        ('has step -1: expected a finite number of at least 0', '')
+    """
+    step, low, high = fields.get("step", 0.0), fields.get("low"), fields.get("high")
+    if not 0 <= step < math.inf:
+        return f"has step {step:g}: expected a finite number of at least 0"
+    if fields.get("kind") == "count" and step % 1:
+        return f"has step {step:g} and kind count: expected a whole number"
+    for name, end in (("low", low), ("high", high)):
+        if end is not None and math.isnan(end):
+            return f"has {name} {end}: expected a number; leave it out for no end"
+    if low is not None and high is not None and low > high:
+        return f"has low {low:g} above high {high:g}: exchange or correct them"
+    if fields.get("unit") and fields["unit"] not in UNITS:
+        return f"has the {unknown_name('unit', fields['unit'], UNITS)}"
+    if fields.get("unknown", "error") not in UNKNOWN:
+        return f"has the {unknown_name('value of unknown', fields['unknown'], UNKNOWN)}"
+    values = [*fields.get("levels", ()), *(fields.get("declared", ()))]
+    values += [] if fields.get("value") is None else [fields["value"]]
+    for value in values:
+        if not isinstance(value, str | bool | int | float) or value != value:
+            return f"has {value!r} as a level or value: expected a text, a number, true or false"
+    return ""
 
 
 def schema_given(given: Any, table: "Table") -> Schema:
@@ -303,17 +339,25 @@ def lines_of(schema: Schema, at_most: int = 40) -> list[str]:
     some = len(schema.modelled)
     head = f"{len(columns):,} column{'s' * (len(columns) != 1)}, {some:,} of them modelled"
     if len(columns) <= at_most:
-        return [head, *_aligned([(str(c.name).strip(), c.kind, c.reason) for c in columns])]
+        return [head, *_aligned([(_short(c.name), c.kind, c.reason) for c in columns])]
     rows = []
     for kind in KINDS:
         those = [column for column in columns if column.kind == kind]
         if those:
-            names = ", ".join(str(c.name).strip() for c in those[:3])
-            more = f", … {str(those[-1].name).strip()}" if len(those) > 3 else ""
+            names = ", ".join(_short(c.name) for c in those[:3])
+            more = f", … {_short(those[-1].name)}" if len(those) > 3 else ""
             rows.append((kind, f"{len(those):,}", f"{names}{more}: {those[0].reason}"))
     return [head, *_aligned(rows)]
 
 
+def _short(name: Name) -> str:
+    """Return a name in one line, however long it is and whatever line breaks it has."""
+    text = " ".join(str(name).split())
+    return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…"
+
+
 def _aligned(rows: list[tuple[str, str, str]]) -> list[str]:
     widths = [min(max(len(row[i]) for row in rows), 40) for i in range(2)] if rows else []
-    return [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}".rstrip() for a, b, c in rows]
+    return [
+        f"{a:<{widths[0]}}  {b:<{widths[1]}}  {' '.join(c.split())}".rstrip() for a, b, c in rows
+    ]

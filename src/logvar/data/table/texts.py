@@ -2,6 +2,7 @@
 
 import datetime
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +28,8 @@ MOSTLY = 0.8
 
 _PLAIN = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:inf|Inf|INF|infinity|Infinity)"
 _INTEGER = r"[+-]?\d+"
+_LONGEST_INTEGER = 1000
+"""Digits; Python refuses to read some thousands."""
 _LEADING_ZERO = re.compile(r"[+-]?0\d+")
 # How numbers are written: what to call it, what each cell must match, what to remove, the comma.
 _STYLES = {
@@ -53,6 +56,13 @@ _DATE = re.compile(
     r"(?:[ T](\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?)? ?(Z|UTC|[+-]\d{2}:?\d{2})?"
 )
 
+_WITH_SIGNS = re.compile(r"[^\w\s.,]{0,3} ?\(?[-+−]?\d[\d.,]*\)? ?[^\d\s]{0,4}")
+_OTHER_DATE = re.compile(
+    r"(?i:.*\b\d{1,2}[ -]?(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\b.*\d"
+    r"|(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.? \d{1,2}\b.*"
+    r"|\d{1,2}[-/.]\d{1,2}[-/.]\d{2}\b.*|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4} .*[ap]\.?m\.?)"
+)
+
 
 class Typed(NamedTuple):
     """The content of a column of texts: numbers or dates, or else texts."""
@@ -77,6 +87,21 @@ def is_number(text: str) -> bool:
 def is_date(text: str) -> bool:
     """Return whether a cell looks like a date."""
     return _DATE.fullmatch(text) is not None
+
+
+def unread(texts: Sequence[str]) -> str:
+    """Say what texts may be that are read as texts; nothing if they look like no other thing.
+
+    Example:
+        >>> unread(["$1,200", "$90"])
+        "if '$1,200' and the like are numbers, write them without signs and units"
+    """
+    if all(_OTHER_DATE.fullmatch(text) for text in texts):
+        return f"if {texts[0]!r} and the like are dates, write them as 2020-01-31"
+    signs = [text for text in texts if not is_number(text)]
+    if 2 * len(signs) > len(texts) and all(_WITH_SIGNS.fullmatch(text) for text in signs):
+        return f"if {signs[0]!r} and the like are numbers, write them without signs and units"
+    return ""
 
 
 def without_marks(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, str]:
@@ -173,7 +198,8 @@ def typed(column: pa.ChunkedArray, decimal_commas: bool = False, like: str = "")
         if values is None or any(_LEADING_ZERO.fullmatch(text) for text in bare):
             return Typed(column)
         if _STYLES[style][0] and any(set(text) & set(_SEPARATORS) for text in bare):
-            notes.append(_STYLES[style][0])
+            points = style == "commas" and not any("," in text for text in bare)
+            notes.append("with points between thousands" if points else _STYLES[style][0])
         notes += ["read without the % signs"] * percent
         _, _, removed, comma = _STYLES[style]
         form = notation.of_numbers(bare, comma, removed, percent=percent)
@@ -222,6 +248,8 @@ def _numbers(texts: list[str], style: str) -> pa.Array | None:
         table = str.maketrans("", "", removed)
         bare = [text.translate(table).replace(comma, ".") for text in bare]
     if all(re.fullmatch(_INTEGER, text) for text in bare):
+        if max(map(len, bare)) > _LONGEST_INTEGER:
+            return None
         whole = [int(text) for text in bare]
         return pa.array(whole, pa.int64()) if max(map(abs, whole)) < 2**63 else None
     return pa.array([float(text) for text in bare], pa.float64())
@@ -261,7 +289,7 @@ def _dates(texts: list[str], like: str) -> tuple[pa.Array, str, str] | str | Non
         return f"{MIXED}: some with and some without a time zone"
     try:
         values = [_moment(p, order) for p in parts]
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         return f"dates, but not all exist ({error})"
     form = notation.of_dates(texts, parts, order)
     if all(p[4] is None for p in parts):
