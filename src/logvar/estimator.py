@@ -310,7 +310,7 @@ class VAE(FittedMethods, BaseEstimator):
             )
             validation_data = others.rows
         told = told_beside(told, others, held_out, validation_condition, "validation")
-        label, labels = self._label_of(given, y)
+        label, labels = self._label_of(given, y, counting)
         rows, weight = counted(given.rows, sample_weight)
         window = window_of(recipe.training.window, given.rows, numbers_per_cell(form))
         if label is not None or told is not None:
@@ -480,8 +480,16 @@ class VAE(FittedMethods, BaseEstimator):
         settings["random_state"] = seed_of(self.random_state)
         return Recipe().replace(**written(settings, own.classes)).checked()
 
-    def _label_of(self, given: Intake, y: Any) -> tuple[Codes | None, Labels | None]:
-        """Return what is to be learned beside X: the number of each row's label, and the labels."""
+    def _label_of(
+        self, given: Intake, y: Any, kept: np.ndarray | None
+    ) -> tuple[Codes | None, Labels | None]:
+        """Return what is to be learned beside X: the number of each row's label, and the labels.
+
+        Args:
+            given: X, taken in.
+            y: as `fit` has it.
+            kept: the numbers of the rows that count, if others do not.
+        """
         return None, None
 
     def _for_rows(self, recipe: Recipe, rows: Rows, table: TableForm | None) -> Recipe:

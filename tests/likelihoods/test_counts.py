@@ -339,6 +339,8 @@ def test_rows_that_are_no_counts_are_refused_with_their_place():
     rows[4, 2] = 1.5
     with pytest.raises(logvar.LogvarError, match=r"got 1.5 at row 4, column 2"):
         spec.decided(ROWS).check_new(rows)
+    with pytest.raises(logvar.LogvarError, match=r"got 2.0000001 at row 4, column 2"):
+        spec.check_new(np.where(rows == 1.5, 2.0000001, rows.astype(float)))  # not "2"
     rows[4, 2] = np.nan
     spec.decided(rows)
     rows[4] = [0, 0, np.nan, 0, 0]

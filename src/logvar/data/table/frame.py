@@ -325,7 +325,9 @@ def _column(given: Any) -> "pa.ChunkedArray":
             given = given.astype(given.dtype.newbyteorder("="))
     try:
         column = pa.array(given, from_pandas=True, mask=mask)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, TypeError) as error:
+    except (
+        pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, TypeError, OverflowError,
+    ) as error:  # fmt: skip
         raise LogvarTypeError(_what_is_wrong(given, error)) from error
     if pa.types.is_decimal(column.type):  # as Arrow infers it, 9.99 would be the largest number
         column = column.cast(pa.decimal128(38, column.type.scale))
