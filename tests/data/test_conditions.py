@@ -7,7 +7,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from logvar.data.conditions import Conditions
+from logvar.data.conditions import Conditions, Told, names_of
 from logvar.errors import LogvarError
 
 N = 24
@@ -104,7 +104,8 @@ def test_texts_of_the_command_line_find_columns_by_their_names():
     told = found.matrix(found.read({"0": "3", "1": "6"}), 2)
     np.testing.assert_allclose(told, CODED[[[3, 3], [3, 3]]], rtol=1e-6)
     blank = Conditions.of({" batch": ["a", "b"]})  # of a file that begins "x, batch"
-    assert blank.matrix(blank.read({"batch": "b"}), 1).tolist() == [[0, 1]]
+    for name in ("batch", " batch"):
+        assert blank.matrix(blank.read({name: "b"}), 1).tolist() == [[0, 1]]
     both = Conditions.of({"dose": [0.5, 1.5], "flag": [True, False]})
     assert both.read({"dose": "1e-1", "flag": "True"}) == {"dose": 0.1, "flag": True}
     for texts, message in (
@@ -137,3 +138,92 @@ def test_levels_of_new_rows_are_the_old_ones_in_any_type_and_new_ones(new, level
     if wider is not None:
         assert old.sources_in(wider) == [(0,), (1,), *[(0, 1)] * (size - 2)]
         np.testing.assert_array_equal(wider.usual, told)
+
+
+def test_new_levels_stand_between_the_columns():
+    old = Conditions.of({"n": [1, 2], "dose": [0.5, 1.5], "side": ["l", "r"]})
+    wider = old.with_levels_of({"n": [3], "dose": [2.5], "side": ["m"]})
+    assert wider.size == 7 and wider.sizes == [3, 1, 3]
+    assert old.sources_in(wider) == [(0,), (1,), (0, 1), (2,), (3,), (4,), (3, 4)]
+    np.testing.assert_allclose(wider.usual, [[0, 0, 1, 3, 0, 0, 1]])
+
+
+def test_few_integers_are_levels_and_many_are_numbers():
+    assert Conditions.of(np.arange(20)).size == 20
+    assert Conditions.of(np.arange(21)).size == 1
+    assert str(Conditions.of(np.arange(11))) == "0 (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, …)"
+
+
+BOTH = Conditions.of({"batch": ["a", "b"], "dose": [0.5, 1.5]})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"batch": "a"}, "condition lacks 'dose': the model was told batch .a, b., dose"),
+        ("a", "condition lacks 'batch', 'dose'"),
+        ({}, "0 feature"),
+        ({"batch": ["a", "b"], "dose": [0.0, 1.0]}, "condition has 2 rows: expected 3"),
+        ({"batch": "a", "dose": 1e39}, "'dose' is 1e.39 at row 0, which float32 cannot hold"),
+        ({"batch": "c", "dose": 1}, "'c' at row 0 .*never saw: .*; correct it, or train the new"),
+        ({"batch": "a", "dose": np.inf}, "'dose' is inf at row 0"),
+        (np.zeros((3, 2, 2)), r"shape \(3, 2, 2\): expected \(rows,\) or \(rows, columns\)"),
+    ],
+)
+def test_what_cannot_be_told_is_one_line(given, message):
+    with pytest.raises(LogvarError, match=message) as error:
+        BOTH.matrix(given, 3)
+    assert "\n" not in str(error.value)
+
+
+def test_one_row_stands_for_all_and_columns_are_found_by_name_or_place():
+    told = [[1, 0, 1]] * 2
+    for given in (
+        {"batch": "a", "dose": 1.5},
+        {"batch": np.array(["a"]), "dose": np.array([1.5])},
+        {"dose": [1.5] * 2, "more": [0, 0], "batch": ["a"] * 2},
+        pd.DataFrame({"dose": [1.5], "batch": ["a"]}, index=[7]),
+        [["a", 1.5]],
+    ):
+        np.testing.assert_array_equal(BOTH.matrix(given, 2), told)
+
+
+def test_what_is_stored_is_read_again():
+    inside = Conditions.of({"batch": ["a", "b"] * 700, "dose": np.arange(1400.0)}, inside=True)
+    again = Conditions.from_toml(inside.as_toml())
+    assert again.as_toml() == inside.as_toml() and again.inside
+    assert again.usual.shape == (700, 3)  # every second row, from the first to the last
+    np.testing.assert_array_equal(again.usual, inside.usual)
+    np.testing.assert_allclose(again.usual[[0, -1], 2], [-1.731, 1.7285], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("centre = [", "middle = ["),
+        ("centre = [", "centre = [1.0, "),
+        ("spread = [", 'spread = ["much", '),
+        ("usual = [", "usual = [1.0, "),
+    ],
+)
+def test_a_changed_file_is_refused(old, new):
+    text = BOTH.as_toml()
+    assert old in text
+    with pytest.raises(LogvarError, match="the condition is not what logvar wrote") as error:
+        Conditions.from_toml(text.replace(old, new))
+    assert "\n" not in str(error.value)
+
+
+def test_rows_are_held_out_with_their_conditions():
+    rows, others = np.arange(6.0, dtype=np.float32)[:, None], np.ones((2, 1), np.float32)
+    told = Told(BOTH, rows).at(np.array([5, 0, 3]), np.array([4, 1]))
+    assert told.rows.ravel().tolist() == [5, 0, 3] and told.held_out.ravel().tolist() == [4, 1]
+    told = Told(BOTH, rows, others).at(np.array([5, 0]), np.array([], int))
+    assert told.rows.ravel().tolist() == [5, 0] and told.held_out is others
+    assert Told(BOTH, rows).at(np.arange(6), np.array([], int)).held_out is None
+
+
+def test_texts_in_a_list_or_a_tuple_are_names():
+    assert names_of("a") == ("a",) and names_of(["a", "b"]) == names_of(("a", "b")) == ("a", "b")
+    for values in (None, [], ["a", 1], np.array(["a"]), {"a": [1]}):
+        assert names_of(values) == ()
