@@ -36,7 +36,9 @@ def check_integers(rows: np.ndarray, likelihood: str, levels: int) -> None:
 def _shown(value: float) -> str:
     """Write a number so that one beside an integer does not look like it."""
     short = f"{value:g}"
-    return short if float(short) == value or not float(short).is_integer() else repr(value)
+    if float(short) == value or not float(short).is_integer():
+        return short
+    return repr(value).removesuffix(".0")
 
 
 def check_counts(rows: InMemory, likelihood: str) -> None:
