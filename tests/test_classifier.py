@@ -132,15 +132,30 @@ def test_it_resumes_to_the_same_bytes(tmp_path):
         model(epochs=5).fit(X, other, resume=True, **kept)
 
 
-def test_texts_are_labels_and_rows_of_weight_0_have_none(fitted):
+def test_texts_are_labels(fitted):
     names = np.array(["ash", "birch", "cedar"], object)
     y = np.where(SOME >= 0, names[Y], None)
     of_texts = model().fit(X, y)
     np.testing.assert_array_equal(of_texts.predict_proba(X), fitted.predict_proba(X))
     assert of_texts.classes_.tolist() == names.tolist()
     assert set(of_texts.predict(X)) <= set(names)
-    with pytest.raises(LogvarError, match="class 'cedar' has no row to train on"):
-        model().fit(X, y, sample_weight=(Y != 2).astype(float))
+
+
+def test_labels_of_rows_without_weight_are_not_read():
+    """As if those rows were not there; a class of held-out rows alone is refused."""
+    counts = Y != 2
+    weighed = model(epochs=1).fit(X, Y, sample_weight=counts.astype(float))
+    alone = model(epochs=1).fit(X[counts], Y[counts])
+    assert weighed.classes_.tolist() == [0, 1] and weighed.history_ == alone.history_
+    np.testing.assert_array_equal(weighed.predict_proba(X), alone.predict_proba(X))
+    y = np.where(Y == 0, "a", "b").astype(object)
+    y[logvar.data.order.split(240, 0.1, 0)[1][0]] = "held out"
+    with pytest.raises(LogvarError, match="class 'held out' has no row to train on"):
+        model().fit(X, y)
+    with pytest.raises(LogvarError, match="one class, 0, in .* known labels: expected"):
+        model().fit(X, Y, sample_weight=(Y == 0).astype(float))
+    with pytest.raises(LogvarError, match="inconsistent numbers of samples"):
+        model().fit(X, Y[:9], sample_weight=counts.astype(float))
 
 
 def test_a_column_of_a_table_is_the_label():

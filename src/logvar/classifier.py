@@ -66,7 +66,8 @@ class VAEClassifier(ClassifierMixin, VAE):
         Args:
             X: rows, as for `VAE`.
             y: a label for each row: texts, integers or booleans. NaN, None, NA, a masked entry and,
-                among numbers, −1 are unknown. None takes the table's column of kind "label".
+                among numbers, −1 are unknown, and so are those of rows of weight 0. None takes the
+                table's column of kind "label".
             arguments: those of `VAE.fit`. Held-out rows, given or a share of X, only stop training
                 early, by the bound on log p(x); their labels are not used.
 
@@ -279,7 +280,9 @@ class VAEClassifier(ClassifierMixin, VAE):
         labels = pa.chunked_array([pa.array([self._labels.classes[code] for code in codes])])
         return back(with_columns(table, Table((column,), (labels,), "arrow")), table.container)
 
-    def _label_of(self, given: Intake, y: Any) -> tuple[Codes | None, Labels | None]:
+    def _label_of(
+        self, given: Intake, y: Any, kept: np.ndarray | None
+    ) -> tuple[Codes | None, Labels | None]:
         column = None
         if y is None:
             found = None
@@ -295,7 +298,7 @@ class VAEClassifier(ClassifierMixin, VAE):
             from logvar.data.table.arrow import plain
 
             y, column = plain(found.columns[0]).to_pylist(), found.names[0]
-        labels, codes = Labels.found(y, column)
+        labels, codes = Labels.found(y, column, kept)
         _check_as_many(len(given.rows), len(codes))
         return codes, labels
 

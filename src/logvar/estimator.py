@@ -423,7 +423,7 @@ class VAE(FittedMethods, BaseEstimator):
             beside.held_out, beside.validation_condition, "validation", given, told,
             recipe.data.layer,
         )  # fmt: skip
-        label, labels = self._label_of(given, y)
+        label, labels = self._label_of(given, y, kept)
         data = TrainingData.counting(
             given, beside.sample_weight, recipe.training.window, told, label, labels
         )
@@ -433,8 +433,16 @@ class VAE(FittedMethods, BaseEstimator):
         validation = None if held_out is None else held_out.rows
         return recipe, data.divided(validation, recipe.training)
 
-    def _label_of(self, given: Intake, y: Any) -> tuple[Codes | None, Labels | None]:
-        """Return what is to be learned beside X: the number of each row's label, and the labels."""
+    def _label_of(
+        self, given: Intake, y: Any, kept: np.ndarray | None
+    ) -> tuple[Codes | None, Labels | None]:
+        """Return what is to be learned beside X: the number of each row's label, and the labels.
+
+        Args:
+            given: X, taken in.
+            y: as `fit` has it.
+            kept: the numbers of the rows that count, if others do not.
+        """
         return None, None
 
     def _for_rows(self, recipe: Recipe, rows: Rows, table: TableForm | None) -> Recipe:

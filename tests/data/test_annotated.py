@@ -81,6 +81,17 @@ def test_columns_of_obs_are_at_hand(adata):
     ):
         obs_columns(adata, ["donor"])
     assert is_annotated(adata) and is_annotated(adata[:3]) and not is_annotated(COUNTS)
+    for kind, values in (("string", ["x", "y"]), ("boolean", [True, False])):
+        adata.obs["some"] = pandas.array([*values, None] * 20, dtype=kind)
+        assert obs_columns(adata, ["some"])["some"][:3].tolist() == [*map(str, values), None]
+    adata.obs["some"] = pandas.array([1, None] * 30, dtype="Int64")
+    np.testing.assert_array_equal(obs_columns(adata, ["some"])["some"][:2], [1, np.nan])
+
+
+@pytest.mark.parametrize("of", [annotated, lambda: sparse.csr_matrix(COUNTS)])
+def test_a_schema_is_for_tables(of):
+    with pytest.raises(LogvarError, match="schema was given, and X is no table .*condition="):
+        logvar.VAE(**SETTINGS, schema={"batch": "condition"}).fit(of())
 
 
 def test_a_file_is_fitted_and_encoded_with_the_names_of_its_cells(adata, tmp_path, capsys, whole):

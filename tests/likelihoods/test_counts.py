@@ -162,6 +162,21 @@ def test_the_mean_is_the_row_s_total_times_a_softmax(dispersion):
 
 
 @pytest.mark.parametrize("name", [NAMES[0], slow(NAMES[1]), NAMES[2]])
+def test_log_p_of_each_count_is_at_the_row_s_total_or_at_a_given_library(name):
+    likelihood, x = built(name), ROWS[3].copy()
+    x[[0, 4]] = 0
+    outputs = some_outputs(likelihood)
+    share = np.asarray(jax.nn.softmax(outputs[0] if likelihood.heads > 1 else outputs), float)
+    zero = 1 / (1 + np.exp(-np.asarray(outputs[-1], float))) if name == NAMES[2] else 0.0
+    log_prob = eqx.filter_jit(lambda likelihood: likelihood.log_prob(jnp.asarray(x), outputs))
+    for of, library in ((likelihood, x.sum()), (likelihood.with_library(40.0), 40.0)):
+        m = library * share
+        p = stats.poisson(m) if name == NAMES[0] else stats.nbinom(10, 10 / (10 + m))
+        expected = np.log(zero * (x == 0) + (1 - zero) * p.pmf(x))
+        np.testing.assert_allclose(log_prob(of), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", [NAMES[0], slow(NAMES[1]), NAMES[2]])
 def test_the_library_is_the_total_of_the_observed_cells(name):
     likelihood, observed = built(name), jnp.asarray([True, False, True, True, True])
     outputs, x = some_outputs(likelihood), jnp.asarray(ROWS[3])
@@ -177,7 +192,8 @@ def test_the_library_is_the_total_of_the_observed_cells(name):
         seen = likelihood.encoder_input(other, observed)
         np.testing.assert_allclose(seen, np.log1p(without), rtol=1e-6)
     slopes = eqx.filter_jit(jax.grad(lambda *args: likelihood.total(*args), (0, 1)))
-    assert slopes(x, outputs, observed)[0][1] == 0
+    of_x, of_outputs = slopes(jnp.where(observed, x, jnp.nan), outputs, observed)
+    assert of_x[1] == 0 and np.isfinite(of_outputs).all() and np.any(of_outputs)
     nothing = jnp.zeros(5, bool)
     assert total(x, outputs, nothing) == 0
     for of_row in (slopes(x, outputs, nothing), slopes(0 * x, outputs, ~nothing)):
@@ -336,9 +352,14 @@ def test_rows_that_are_no_counts_are_refused_with_their_place():
     spec = likelihoods.get("negative-binomial")
     with pytest.raises(logvar.LogvarError, match=r"got -1 at row 4, column 2 .*0, 1, 2"):
         spec.decided(rows)
+    rows[4, 2] = 2**24 + 2
+    with pytest.raises(logvar.LogvarError, match=r"got 16777218 at row 4.* up to 16,777,216"):
+        spec.decided(rows)
     rows[4, 2] = 1.5
     with pytest.raises(logvar.LogvarError, match=r"got 1.5 at row 4, column 2"):
         spec.decided(ROWS).check_new(rows)
+    with pytest.raises(logvar.LogvarError, match=r"got 2.0000001 at row 4, column 2"):
+        spec.check_new(np.where(rows == 1.5, 2.0000001, rows.astype(float)))  # not "2"
     rows[4, 2] = np.nan
     spec.decided(rows)
     rows[4] = [0, 0, np.nan, 0, 0]
@@ -350,6 +371,18 @@ def test_rows_that_are_no_counts_are_refused_with_their_place():
         free.decided(0 * ROWS)
     with pytest.raises(logvar.LogvarError, match="no typical library yet"):
         spec.build((5,))
+
+
+def test_rows_without_counts_and_of_equal_totals():
+    rows = np.concatenate([0 * ROWS, ROWS[:9]])
+    found = likelihoods.get("poisson", library="none").decided(rows)
+    assert found.typical_library == np.median(ROWS[:9].sum(1))  # not 0, the median of all rows
+    found = likelihoods.get("poisson", library="learned").decided(rows)
+    assert found.typical_library == pytest.approx(stats.gmean(ROWS[:9].sum(1)), rel=1e-6)
+    equal = likelihoods.get("poisson", library="learned").decided(np.full((4, 5), 3.0))
+    assert equal.library_spread == 0.01 and equal.typical_library == pytest.approx(15)
+    for library, scored in (("observed", len(rows) - 40), ("learned", 49), ("none", 49)):
+        assert likelihoods.get("poisson", library=library).can_score(rows).sum() == scored
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ import logvar
 from logvar.models.batch import Batch
 from logvar.models.labelled import LabelledVAE
 from logvar.objectives.labelled import terms_of
+from logvar.priors.base import EncoderInputs
 from logvar.randomness import noise
 from logvar.trainable import trainable
 from tests.objectives.tiny import (
@@ -256,6 +257,22 @@ def test_what_is_decoded_without_a_label_is_the_average_over_labels(float64):
     np.testing.assert_allclose(model.mean(z), PRIOR @ np.stack(each), rtol=1e-12)
     joined = jnp.concatenate([z, jnp.eye(CLASSES)[1]])
     np.testing.assert_array_equal(model.mean(joined), each[1])
+
+
+def test_a_prior_of_the_label_says_which_is_probable_given_z(float64):
+    """E[x | z] = Σ_y p(y | z)·E[x | z, y], where p(y | z) ∝ p(y)·p(z | y)."""
+    inputs = EncoderInputs((FEATURES,), False, condition_size=CLASSES)
+    prior = logvar.priors.get("conditional").build(1, jax.random.key(0), inputs)
+    last = jnp.asarray([[1.0, 0.3], [-0.5, -0.4], [0.2, 0.1]])
+    model = dataclasses.replace(
+        labelled_model(), prior=eqx.tree_at(lambda prior: prior.last, prior, last)
+    )
+    z = 0.7
+    of_label = PRIOR * stats.norm(last[:, 0], np.exp(last[:, 1])).pdf(z)
+    each = [model.mean(jnp.asarray([z]), jnp.eye(CLASSES)[y]) for y in range(CLASSES)]
+    expected = of_label / of_label.sum() @ np.stack(each)
+    np.testing.assert_allclose(model.mean(jnp.asarray([z])), expected, rtol=1e-6)
+    assert np.abs(expected - PRIOR @ np.stack(each)).max() > 0.01
 
 
 def test_draws_have_the_shares_of_the_labels(float64):

@@ -46,8 +46,8 @@ class Shares(NamedTuple):
         if not counts.all():
             raise LogvarError(
                 f"class {labels.classes[int(np.argmin(counts))]!r} has no row to train on, for all "
-                "of its rows are held out or have a weight of 0: set validation_fraction=0, give "
-                "validation_data, or label more rows"
+                "of its rows are held out: set validation_fraction=0, give validation_data, or "
+                "label more rows"
             )
         prior = np.log(counts / counts.sum()).astype(np.float32)
         return cls(prior, np.asarray(counts.sum() / each.sum(), np.float32))

@@ -137,6 +137,11 @@ def taken_in(
         LogvarError: X cannot be read, or the likelihood cannot read its columns.
     """
     named = likelihood.split("(")[0].strip()
+    if schema is not None and (is_annotated(X) or is_sparse(X)):
+        raise LogvarError(
+            f"schema was given, and {name} is no table ({type(X).__name__}): leave it out; columns "
+            "of obs are told as condition=['batch'], and labels given as y"
+        )
     if is_annotated(X):
         if is_backed(X) and not layer:
             backed = backed_rows(X)

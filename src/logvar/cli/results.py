@@ -147,7 +147,7 @@ def check_seed(seed: int | None) -> None:
         raise LogvarError(f"--seed is {seed}: expected an integer from 0 to 2147483647")
 
 
-def _condition(vae: VAE, texts: Mapping[str, str]) -> dict[str, Any]:
+def _condition(vae: VAE, texts: Mapping[str, str]) -> Mapping[Any, Any]:
     """Return a condition with the values that its texts stand for.
 
     Raises:

@@ -107,6 +107,8 @@ def obs_columns(adata: Any, names: Sequence[str], name: str = "X") -> dict[str, 
         >>> obs_columns(types.SimpleNamespace(obs=obs), ["batch"])
         {'batch': array(['a', 'b'], dtype=object)}
     """
+    import pandas  # as anndata does
+
     found = {}
     for column in names:
         if column not in adata.obs:
@@ -116,7 +118,8 @@ def obs_columns(adata: Any, names: Sequence[str], name: str = "X") -> dict[str, 
             )
         values = np.asarray(adata.obs[column])
         if values.dtype.kind not in "fiub":
-            values = np.array([None if v != v else str(v) for v in values], object)
+            pairs = zip(values, pandas.isna(values), strict=True)
+            values = np.array([None if missing else str(v) for v, missing in pairs], object)
         found[column] = values
     return found
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from logvar.data.standardization import Standardization
 from logvar.data.table.frame import Table, as_table, is_table
 from logvar.data.table.schema import WITH_LEVELS, Column, Level, Name, Schema
 from logvar.errors import LogvarError, unknown_name
@@ -66,11 +67,12 @@ class Conditions:
         plain = cls(schema, np.zeros(len(schema)), np.ones(len(schema)), inside)
         cells = plain._cells(table)
         numbers = np.array([not column.levels for column in schema])
-        spread = cells.std(0)
+        # Knows constants from rounding noise, and numbers whose squares leave float64.
+        units = Standardization.of_rows(cells)
         fitted = dataclasses.replace(
             plain,
-            centre=np.where(numbers, cells.mean(0), 0.0),
-            spread=np.where(numbers & (spread > 0), spread, 1.0),
+            centre=np.where(numbers, units.shift, 0.0),
+            spread=np.where(numbers, units.factor, 1.0),
         )
         return dataclasses.replace(fitted, usual=fitted._coded(_thinned(cells)))
 
@@ -111,7 +113,7 @@ class Conditions:
         if isinstance(given, Mapping):
             given = {k: v if _is_many(v) else [v] for k, v in given.items()}
         elif not is_table(given) and np.ndim(given) < 2:
-            given = np.reshape(np.asarray(given), (-1, 1))
+            given = np.reshape(_array(given), (-1, 1))
         table = table_of(given, None)
         if table.names == tuple(range(len(table.names))) and len(table.names) == len(self.schema):
             table = dataclasses.replace(table, names=self.names)
@@ -130,7 +132,7 @@ class Conditions:
         _check_rows(table, rows)
         return table
 
-    def read(self, texts: Mapping[str, str]) -> dict[str, Any]:
+    def read(self, texts: Mapping[str, str]) -> dict[Name, Any]:
         """Return values that were written as texts, as on the command line.
 
         Raises:
@@ -141,18 +143,22 @@ class Conditions:
             ...     {"batch": "2", "dose": "1e-1"})
             {'batch': 2, 'dose': 0.1}
         """
-        columns = {str(column.name): column for column in self.schema}
-        values: dict[str, Any] = {}
+        columns = {str(column.name).strip(): column for column in self.schema}
+        values: dict[Name, Any] = {}
         for name, text in texts.items():
-            if name not in columns:
+            if name.strip() not in columns:
                 raise unknown_name("column of the condition", name, columns)
-            column = columns[name]
+            column = columns[name.strip()]
             if column.levels:
                 by_text = {str(level): level for level in column.levels}
-                values[name] = by_text.get(text, text)  # an unseen one is refused with the others
+                # An unseen one is refused with the others.
+                values[column.name] = by_text.get(text, text)
+                continue
+            if column.unit:
+                values[column.name] = text  # a date is read as in a table of texts
                 continue
             try:
-                values[name] = float(text)
+                values[column.name] = float(text)
             except ValueError as error:
                 raise LogvarError(
                     f"condition {name}={text}: expected a number, as in {name}=1.5"
@@ -164,12 +170,14 @@ class Conditions:
 
         None if there is no such level. New levels come after the old ones of their column.
         """
+        from logvar.data.table.levels import key_of, levels_of
+
         table = self.table(given)
         columns = []
         for column, values in zip(self.schema, table.columns, strict=True):
             if column.levels:
-                more = _schema(Table((column.name,), (values,), table.container)).columns[0].levels
-                new = [level for level in more if level not in column.levels]
+                known = {key_of(level) for level in column.levels}
+                new = [level for level in levels_of(values) if key_of(level) not in known]
                 column = dataclasses.replace(column, levels=(*column.levels, *new))
             columns.append(column)
         if tuple(columns) == self.schema.columns:
@@ -244,7 +252,9 @@ class Conditions:
         parts = []
         for j, column in enumerate(self.schema):
             if column.levels:
-                parts.append(np.eye(len(column.levels))[cells[:, j].astype(np.int64)])
+                levels = np.zeros((len(cells), len(column.levels)), np.float32)
+                levels[np.arange(len(cells)), cells[:, j].astype(np.int64)] = 1
+                parts.append(levels)
             else:
                 parts.append((cells[:, j : j + 1] - self.centre[j]) / self.spread[j])
                 beyond = np.flatnonzero(np.abs(parts[-1]) > np.finfo(np.float32).max)
@@ -294,17 +304,22 @@ def table_of(given: Any, rows: int | None) -> Table:
         LogvarError: it has other axes, or the number of rows is another.
     """
     if not is_table(given):
-        array = np.asarray(given)
+        array = _array(given)
         if array.ndim == 1:
             array = array[:, None]
         if array.ndim != 2:
             raise LogvarError(
                 f"condition has shape {array.shape}: expected (rows,) or (rows, columns)"
             )
-        given = {j: array[:, j].tolist() for j in range(array.shape[1])}
+        given = {j: array[:, j] for j in range(array.shape[1])}
     table = as_table(given, "condition")
     _check_rows(table, rows)
     return table
+
+
+def _array(given: Any) -> np.ndarray:
+    """Return an array, with its mask if it has one."""
+    return given if isinstance(given, np.ma.MaskedArray) else np.asarray(given)
 
 
 def _check_rows(table: Table, rows: int | None) -> None:
@@ -324,16 +339,17 @@ def _kind(column: Any) -> str:
     from logvar.data.table.arrow import family
 
     kind = family(column.type)
-    if kind in ("date", "time", "duration"):
+    if kind == "date":
         return "date"
-    if (kind == "integer" and len(column.unique()) > _LEVELS) or kind in ("float", "decimal"):
+    numbers = ("float", "decimal", "time", "duration")
+    if (kind == "integer" and len(column.unique()) > _LEVELS) or kind in numbers:
         return "real"
     return "categorical"
 
 
 def _said(column: Column) -> str:
     if column.kind not in WITH_LEVELS:
-        return "number"
+        return "date" if column.kind == "date" else "number"
     some: Sequence[Level] = column.levels[:10]
     return ", ".join(map(str, some)) + (", …" if len(column.levels) > 10 else "")
 

@@ -41,18 +41,24 @@ class Labels:
     """The name of the table's column that they are from, if they are."""
 
     @classmethod
-    def found(cls, y: Any, column: Any = None) -> tuple["Labels", Codes]:
+    def found(
+        cls, y: Any, column: Any = None, kept: Int[np.ndarray, "counting"] | None = None
+    ) -> tuple["Labels", Codes]:
         """Return the labels that occur in y, and the number of each entry's.
 
         Args:
             y: one label for each row, some of them unknown.
             column: the name of the table's column that it is, if it is one.
+            kept: the numbers of the rows that count, if others do not; the labels of those are
+                unknown, whatever they are.
 
         Raises:
             LogvarError: no label is known, all known ones are the same, or they are real numbers.
         """
         name = "y" if column is None else f"label {str(column).strip()!r}"
         values, unknown = _read(y, name)
+        if kept is not None:
+            unknown = unknown | ~np.isin(np.arange(len(values)), kept)
         known = values[~unknown]
         if not len(known):
             raise LogvarError(

@@ -27,9 +27,18 @@ def check_integers(rows: np.ndarray, likelihood: str, levels: int) -> None:
     if off.any():
         at = np.argwhere(off)[0]
         raise LogvarError(
-            f"likelihood {likelihood!r} got {rows[tuple(at)]:g} at {place(at)}: expected integers "
+            f"likelihood {likelihood!r} got {_shown(float(rows[tuple(at)]))} at {place(at)}: "
+            "expected integers "
             f"from 0 to {levels - 1}; give pixels as uint8, or use another likelihood"
         )
+
+
+def _shown(value: float) -> str:
+    """Write a number so that one beside an integer does not look like it."""
+    short = f"{value:g}"
+    if float(short) == value or not float(short).is_integer():
+        return short
+    return repr(value).removesuffix(".0")
 
 
 def check_counts(rows: InMemory, likelihood: str) -> None:
@@ -46,7 +55,7 @@ def check_counts(rows: InMemory, likelihood: str) -> None:
         at = tuple(np.argwhere(off)[0].tolist())
         row, *rest = rows.place(at[0]) if isinstance(rows, SparseRows) else at
         raise BadCell(
-            f"likelihood {likelihood!r} got {values[at]:g} at",
+            f"likelihood {likelihood!r} got {_shown(float(values[at]))} at",
             f"expected a count 0, 1, 2, … up to {MOST_COUNTS:,}; give counts as they were "
             "measured, not normalized or logarithms of them, or use likelihood='normal'",
             row,

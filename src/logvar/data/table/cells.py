@@ -104,7 +104,8 @@ def as_numbers(column: pa.ChunkedArray, schema_column: Column) -> np.ndarray:
     if family(column.type) == "text":
         read = typed(column, like=schema_column.notation)
         if family(read.column.type) == "text":
-            raise LogvarError(f"has kind {kind}, but holds {read.problem or _first_text(column)}")
+            odd = read.problem or _first_text(column, "date" if schema_column.unit else "number")
+            raise LogvarError(f"has kind {kind}, but holds {odd}")
         column = read.column
     dated = family(column.type) in ("date", "time", "duration")
     if family(column.type) == "other" or dated != bool(schema_column.unit):
@@ -127,13 +128,14 @@ def remedy(name: Name, kind: str) -> str:
     return f"schema={{{name!r}: {kind!r}}} ({option})"
 
 
-def _first_text(column: pa.ChunkedArray) -> str:
+def _first_text(column: pa.ChunkedArray, expected: str) -> str:
     """Name the first cell that is neither a number nor a date."""
     cells = column.to_pylist()
     odd = [row for row, cell in enumerate(cells) if cell is not None and not is_number(cell)]
     row = odd[0] if odd else column.is_valid().index(True).as_py()
     more = f" ({len(odd):,} such cells)" if len(odd) > 1 else ""
-    return f"{cells[row]!r} at row {row}{more}: expected a number; correct it, or leave it empty"
+    wanted = f"expected a {expected}; correct it, or leave it empty"
+    return f"{cells[row]!r} at row {row}{more}: {wanted}"
 
 
 def _check(values: np.ndarray, column: Column) -> None:
