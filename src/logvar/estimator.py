@@ -40,6 +40,7 @@ from logvar.errors import LogvarError, LogvarTypeError
 from logvar.fitted import Fitted
 from logvar.fitted_methods import FittedMethods
 from logvar.processes.agreement import check_agreement
+from logvar.processes.ending import begin_training
 from logvar.processes.placement import Placement, several, writes
 from logvar.recipe import CUSTOM, Recipe
 from logvar.recipe.older import unknown_setting
@@ -362,6 +363,8 @@ class VAE(FittedMethods, BaseEstimator):
         state, history = starting_state(
             run, this, checkpoints, resume, tell, announce or _warn, own.classes
         )
+        if several():
+            begin_training(Placement.of(jax.devices()))
         watcher = watcher or Pace()
         kept = (
             None if checkpoints is None else with_checkpoints(watcher, checkpoints, history, this)
