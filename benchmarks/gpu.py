@@ -1,10 +1,11 @@
 """The table of benchmarks on a GPU: `LOGVAR_DATA=folder python benchmarks/gpu.py`.
 
 Needs a JAX with a GPU backend (pip install "jax[cuda12]"). Prints the device; the seconds of each piece of
-work, in float32 and bfloat16, beside those of PyTorch and pythae where they are installed in the same
-environment; the shares of the measured matrix-product and bandwidth ceilings that the MLP's step reaches;
-and the time of a fleet of 64 models over that of one. The peers' own code decides where it runs: `peers.py`
-keeps them on the CPU, so move it to the device before a ratio is reported.
+work, beside those of PyTorch and pythae where they are installed in the same environment; the time of a
+step in bfloat16 over float32, of convolutions (tutorial) and of the MLP, which says whether `precision` pays
+there; the shares of the measured matrix-product and bandwidth ceilings that the MLP's step reaches; and the
+time of a fleet of 64 models over that of one. The peers' own code decides where it runs: `peers.py` keeps
+them on the CPU, so move it to the device before a ratio is reported.
 
 It has not been run on a GPU. `--tiny` is a dry run anywhere, on random images and small sizes: it shows
 that the script works, and its numbers mean nothing.
@@ -108,6 +109,7 @@ def main():
     size = 64 if chosen.tiny else 8192 if backend != "cpu" else 1024
     flops, bandwidth = ceilings(size, repetitions)
     print(f"matrix products {flops / 1e12:.2f} TFLOP/s, bandwidth {bandwidth / 1e9:.0f} GB/s")
+    of_float32 = {}
     for name, (own, other) in TABLE.items():
         if chosen.only not in name:
             continue
@@ -117,6 +119,9 @@ def main():
             theirs = median(*setup(), repetitions)
             line += f"   {other} {theirs:.6f} s   ratio {seconds / theirs:.2f}"
         print(line, flush=True)
+        of_float32[f"{name}, bfloat16"] = seconds
+        if name in of_float32:
+            print(f"    bfloat16 over float32: {seconds / of_float32[name]:.2f}")
         if name == "MLP step":
             print(
                 f"    {MLP_FLOPS / seconds / flops:.1%} of the products' ceiling, "

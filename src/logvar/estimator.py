@@ -33,6 +33,7 @@ from logvar.errors import LogvarError, LogvarTypeError
 from logvar.fitted import Fitted
 from logvar.fitted_methods import FittedMethods
 from logvar.processes.agreement import check_agreement
+from logvar.processes.ending import begin_training
 from logvar.processes.placement import Placement, several
 from logvar.recipe import CUSTOM, Recipe
 from logvar.recipe.older import unknown_setting
@@ -287,6 +288,8 @@ class VAE(FittedMethods, BaseEstimator):
         state, history = starting_state(
             run, this, checkpoints, resume, tell, announce or _warn, own.classes
         )
+        if several():
+            begin_training(Placement.of(jax.devices()))
         watcher = watcher or Pace()
         kept = with_checkpoints(watcher, checkpoints, history, this)
         with Interrupt() as interrupt:

@@ -24,6 +24,7 @@ from logvar.data.table.schema import Name, Schema
 from logvar.errors import LogvarError
 from logvar.estimator import VAE
 from logvar.evaluation.summary import Evaluation
+from logvar.processes.ending import exchanged
 from logvar.processes.placement import Placement, several, writes
 from logvar.processes.runtime import stop
 from logvar.recipe import Recipe
@@ -86,6 +87,7 @@ def fit(
     if not writes():
         vae, _, problem = _fitted(recipe, dataset, None, checkpointing, overrides)
         if problem is not None:
+            _wait_for_the_first()
             raise problem
         return
     folder = UnfinishedFolder(
@@ -108,6 +110,7 @@ def fit(
         say(f"run     {folder.publish()}")
         if vae.ended_ == "interrupted":
             say("saved; run the same command with --resume to continue")
+        _wait_for_the_first()
         raise problem
     try:
         judged = judged_rows(dataset, vae.fitted_)
@@ -120,11 +123,18 @@ def fit(
     say(f"report  {path / run_folder.REPORT}")
 
 
+def _wait_for_the_first() -> None:
+    """Let the first process write before another ends, as launchers then kill the rest."""
+    if several():
+        exchanged(Placement.of(jax.devices()))
+        stop()
+
+
 def _finished_for_all(resume: bool, out: Path, recipe: Recipe, choices: Choices) -> bool:
     """Return whether the run is complete, as the first process of several finds it."""
     finished = resume and writes() and _already_finished(out, recipe, choices)
     if several():
-        finished = bool(Placement.of(jax.devices()).told([finished])[0, 0])
+        finished = bool(exchanged(Placement.of(jax.devices()), [finished])[0, 0])
     return finished
 
 
@@ -206,7 +216,7 @@ def _fitted(
 ) -> tuple[VAE, list[float], BaseException | None]:
     """Train with a progress bar; without a folder, nothing is printed or written.
 
-    What follows training is of one process alone.
+    What follows training is of one process alone; the others leave, unless there is a problem.
 
     `told` names columns of an AnnData object's obs; those of a table are in `overrides`.
 
@@ -271,7 +281,8 @@ def _fitted(
                 problem = error
             else:
                 raise
-    stop()
+    if problem is None:
+        stop()
     say(f"{vae.ended_} after {counted(vae.n_iter_, 'epoch')}")
     return vae, bar.epoch_seconds, problem
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from logvar.errors import LogvarError
+from logvar.processes.ending import exchanged
 from logvar.processes.placement import Placement
 
 
@@ -15,18 +16,19 @@ def check_agreement(facts: Mapping[str, Any], placement: Placement) -> None:
     """Check that all processes have the same facts.
 
     Args:
-        facts: by name, anything that JSON can write; a message says the names.
+        facts: by name, anything that JSON can write, at most three; a message says the names.
         placement: the devices of all processes.
 
     Raises:
-        LogvarError: some differ from the first process; all processes raise it.
+        LogvarError: some differ from the first process; all processes raise it. Or one of them
+            has failed before.
     """
     digests = [
         hashlib.blake2b(json.dumps(fact, sort_keys=True, default=str).encode(), digest_size=8)
         for fact in facts.values()
     ]
     words = np.frombuffer(b"".join(digest.digest() for digest in digests), np.int32).tolist()
-    told = placement.told(words).reshape(-1, len(facts), 2)
+    told = exchanged(placement, words).reshape(-1, len(facts), 2)
     differs = np.any(told != told[0], axis=2)
     if not differs.any():
         return

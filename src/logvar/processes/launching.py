@@ -112,9 +112,7 @@ class _Processes:
     def _running(self) -> bool:
         codes = [process.poll() for process in self._started]
         new = [i for i, code in enumerate(codes) if code and i not in self._failed]
-        # Of several at once, those that only lost another are not the cause.
-        effects = LOST, -signal.SIGABRT
-        self._failed += sorted(new, key=lambda i: codes[i] in effects)
+        self._failed += new
         return None in codes
 
     def _send(self, number: int) -> None:
@@ -126,7 +124,10 @@ class _Processes:
         """Return the exit code; say why the run ended, unless its first process has."""
         if not self._failed:
             return 128 + came[0] if any(process.returncode for process in self._started) else 0
-        cause, first = self._failed[0], self._started[0].returncode
+        # Those that only lost another are not the cause, even if they have ended first.
+        effects = LOST, -signal.SIGABRT
+        causes = [i for i in self._failed if self._started[i].returncode not in effects]
+        cause, first = [*causes, *self._failed][0], self._started[0].returncode
         if came or (0 in self._failed and first > 0 and first != LOST):
             return first if first > 0 else 128 + came[0]  # it has said why
         code, number = self._started[cause].returncode, len(self._started)

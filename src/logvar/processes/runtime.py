@@ -1,7 +1,8 @@
 """Join the other processes of a run, and leave them.
 
-JAX finds the others by itself under Slurm, Open MPI and Kubernetes. It answers a coordinator that
-is silent, and a process that is lost, by a dump of its stack; here both become one line.
+JAX finds the others by itself under Slurm and Open MPI 4. It answers a coordinator that is silent
+by a dump of its stack, which here becomes one line; so does a lost process, unless JAX's own thread
+is the first to notice.
 """
 
 import contextlib
@@ -15,6 +16,15 @@ from typing import NoReturn
 from logvar.errors import LogvarError
 
 ADDRESS, NUMBER, INDEX = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
+_DEVICES = "JAX_LOCAL_DEVICE_IDS"
+BY_MPI = (
+    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK"),
+    ("PMI_SIZE", "PMI_RANK", "MPI_LOCALRANKID"),
+)
+"""What Open MPI, or MPICH and its relatives, tell each process: of how many, which it is, and which
+on its machine."""
+BY_KUBERNETES = "JOB_COMPLETION_INDEX"
+"""What Kubernetes tells each process of an indexed job: which it is."""
 LAUNCHED = "LOGVAR_LAUNCHED"
 """Set for the processes that `launching` starts, which speaks for them."""
 HEARTBEAT_SECONDS = 30
@@ -31,13 +41,17 @@ class Cluster:
     """host:port of the first process."""
     num_processes: int | None = None
     process_id: int | None = None
+    local_id: int | None = None
+    """The process's number on its machine, if it takes the one GPU of that number."""
     seconds: int = 50
     """How long to wait for the coordinator and the other processes."""
 
     @classmethod
     def from_environment(cls, given: "Cluster") -> "Cluster":
         """Fill in what is not given from JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and
-        JAX_PROCESS_ID.
+        JAX_PROCESS_ID, and with an address the numbers from what MPI or Kubernetes say.
+
+        Without an address all is left to JAX, which finds it under Slurm and Open MPI 4.
 
         Raises:
             LogvarError: a number is not one.
@@ -49,11 +63,19 @@ class Cluster:
             )
         number = _number(NUMBER) if given.num_processes is None else given.num_processes
         index = _number(INDEX) if given.process_id is None else given.process_id
+        local_id = index if launched() else None
+        if address is not None and (number, index) == (None, None):
+            for names in BY_MPI:
+                if names[0] in os.environ:
+                    number, index, local_id = map(_number, names)
+                    break
+        if address is not None and number is not None and index is None:
+            index = _number(BY_KUBERNETES)
         if number is not None and index is not None and not 0 <= index < number:
             raise LogvarError(
                 f"process id is {index} of {number} processes: expected 0 to {number - 1}"
             )
-        return cls(address, number, index, given.seconds)
+        return cls(address, number, index, local_id, given.seconds)
 
 
 def _number(name: str) -> int | None:
@@ -85,8 +107,8 @@ def launched() -> bool:
 def joined(given: Cluster) -> Iterator[None]:
     """Within this context, this process is one of several.
 
-    An error inside it ends the process at once: the others wait for it in the next step, and it
-    would wait for them at its exit.
+    An error inside it ends the process: the others wait for it in the next step, and it would wait
+    for them at its exit.
 
     Raises:
         LogvarError: no other processes are found, or they do not answer.
@@ -132,16 +154,18 @@ def _join(cluster: Cluster) -> None:
             cluster.num_processes,
             cluster.process_id,
             # One GPU for each process of this machine; a CPU is not affected.
-            local_device_ids=cluster.process_id if launched() else None,
+            local_device_ids=None if _DEVICES in os.environ else cluster.local_id,
+            # In a pod, JAX would look for a package and for the cluster's API.
+            cluster_detection_method="deactivate" if BY_KUBERNETES in os.environ else None,
             initialization_timeout=cluster.seconds + 30,  # JAX would end the process by a dump
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
             shutdown_timeout_seconds=HEARTBEAT_SECONDS,
         )
     except ValueError as error:
         raise LogvarError(
-            f"no other processes were found ({error}): start with srun, mpirun or in Kubernetes, "
-            "give --coordinator-address, --num-processes and --process-id, or use --processes N "
-            "on one machine"
+            f"no other processes were found ({str(error).strip('. ')}): start with srun or mpirun; "
+            "under MPICH or Open MPI 5 give --coordinator-address HOST:PORT too; elsewhere "
+            "--num-processes and --process-id as well; on one machine use --processes N"
         ) from error
     except RuntimeError as error:
         raise LogvarError(
@@ -174,12 +198,26 @@ def _without_output() -> Iterator[None]:
 
 
 def _leave(error: BaseException) -> NoReturn:
-    """Say what ended this process in one line, and end it without waiting for the others."""
+    """Say what ended this process in one line, and end it, with the others if they can be told."""
     code, line = answer_to(error)
     sys.stdout.flush()
     if line:
         print(f"logvar: {_name()}{line}", file=sys.stderr, flush=True)  # noqa: T201
+    if isinstance(error, Exception) and not is_loss(error):
+        _leave_with_others()
     os._exit(code)
+
+
+def _leave_with_others() -> None:
+    """If the others learn that this process ends, let all end together."""
+    import jax
+
+    from logvar.processes.ending import let_others_know
+    from logvar.processes.placement import Placement, several
+
+    with contextlib.suppress(Exception):  # another has been lost, and nobody is left to wait for
+        if several() and let_others_know(Placement.of(jax.devices())):
+            stop()
 
 
 def _name() -> str:
@@ -198,6 +236,10 @@ def answer_to(error: BaseException) -> tuple[int, str]:
         return (code, "") if isinstance(code, int) else (0 if code is None else 2, str(code or ""))
     if isinstance(error, KeyboardInterrupt):
         return 130, "interrupted"
+    from logvar.processes.ending import EndedElsewhere
+
+    if isinstance(error, EndedElsewhere) and launched():
+        return LOST, ""  # the process that started this one has seen which failed
     if isinstance(error, LogvarError):
         return 2, " ".join(str(error).split())
     if is_loss(error):

@@ -158,6 +158,8 @@ def train(
         history.append(metrics)
         watcher.on_epoch(metrics, state)
         index += 1
+    if isinstance(watcher, Together):
+        watcher.stop_requested()  # all end with an error of the last epoch
 
     state = programs.local(state)
     best = _best_model(model, state, held_out)

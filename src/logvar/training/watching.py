@@ -1,8 +1,11 @@
 """The training loop's messages and questions to its surroundings, in one process and in several."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
+from logvar.processes.ending import exchanged
 from logvar.processes.placement import Placement
 from logvar.training.state import TrainState
 
@@ -50,7 +53,8 @@ class Together:
     """Asks the watcher of one of several processes, and does what all of them have agreed on.
 
     Each step waits for the others, so all processes must take the same ones. How many are taken at
-    once is said by the first process; a signal to any of them stops all.
+    once is said by the first process; a signal to any of them stops all. If a watcher fails, such
+    as by a full disk, its process goes on until the next question, and all end there.
 
     Args:
         watcher: of this process.
@@ -61,11 +65,19 @@ class Together:
         self._watcher = watcher
         self._placement = placement
         self._steps = 1
+        self._error: Exception | None = None
 
     def stop_requested(self) -> bool:
-        """Return whether any process is asked to stop; called before each `chunk_steps`."""
+        """Return whether any process is asked to stop; called before each `chunk_steps`.
+
+        Raises:
+            EndedElsewhere: the watcher of another process has failed.
+            Exception: this one has.
+        """
         mine = int(self._watcher.stop_requested()), self._watcher.chunk_steps()
-        told = self._placement.told(mine)
+        told = exchanged(self._placement, mine, failed=self._error is not None)
+        if self._error is not None:
+            raise self._error
         self._steps = int(told[0, 1])
         return bool(told[:, 0].any())
 
@@ -73,7 +85,16 @@ class Together:
         return self._steps
 
     def on_chunk(self, epoch: int, done: int, of: int, state: TrainState) -> None:
-        self._watcher.on_chunk(epoch, done, of, state)
+        with self._going_on():
+            self._watcher.on_chunk(epoch, done, of, state)
 
     def on_epoch(self, metrics: EpochMetrics, state: TrainState) -> None:
-        self._watcher.on_epoch(metrics, state)
+        with self._going_on():
+            self._watcher.on_epoch(metrics, state)
+
+    @contextlib.contextmanager
+    def _going_on(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 (raised once all know of it)
+            self._error = error

@@ -96,7 +96,7 @@ class Several:
             self.coordinator_address,
             self.num_processes,
             self.process_id,
-            self.coordinator_seconds,
+            seconds=self.coordinator_seconds,
         )
         with runtime.joined(cluster):
             yield
