@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 import logvar
-from logvar.assembly.decisions import Decisions
 from logvar.assembly import skeleton
+from logvar.assembly.decisions import Decisions
 from logvar.cli import pictures
 from logvar.data.images.decoding import decode
 from logvar.data.images.writing import encoded, file_names, own_units, pixels, write_pictures
