@@ -13,7 +13,7 @@ import pytest
 import logvar
 from logvar.assembly.decisions import Decisions
 from logvar.assembly.dividing import placement_for, why_whole
-from logvar.assembly.run import build_model
+from logvar.assembly.model import build_model
 from logvar.data.preparation import Preparation
 from logvar.errors import LogvarError
 from logvar.models.batch import Batch
