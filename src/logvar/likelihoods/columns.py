@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-LEVELS, CONSTANT, NUMBER = "levels", "constant", "number"
+LEVELS, ORDERED, CONSTANT, NUMBER = "levels", "ordered levels", "constant", "number"
 Form = tuple[str, int, bool]
 """(kind, size, rounded): levels and their number, a constant, or a number and its atoms."""
 
@@ -22,10 +22,12 @@ class Group:
     Args:
         columns: their indices in the table.
         widths: the number of logits of each, ascending; 0 for numbers without atoms.
+        ordered: whether they are levels with an order, which need one output each, a location.
     """
 
     columns: tuple[int, ...]
     widths: tuple[int, ...]
+    ordered: bool = False
 
     @property
     def width(self) -> int:
@@ -35,6 +37,11 @@ class Group:
     def size(self) -> int:
         """The number of logits of all."""
         return sum(self.widths)
+
+    @property
+    def outputs(self) -> int:
+        """The number of the decoder's outputs for all, without the locations of numbers."""
+        return len(self.columns) if self.ordered else self.size
 
     @functools.cached_property
     def runs(self) -> tuple[tuple[int, int], ...]:
@@ -66,9 +73,10 @@ class Group:
 class Layout:
     """The columns of a table, grouped by kind and number of logits.
 
-    The order inside is: constants, levels by their number, continuous numbers by their atoms,
-    rounded numbers by their atoms. Outputs are one location for each number, then the logits of
-    groups in that order; a number with atoms has a logit for "none of them", then one for each.
+    The order inside is: constants, levels by their number, ordered levels by their number,
+    continuous numbers by their atoms, rounded numbers by their atoms. Outputs are one location for
+    each number, then the logits of groups in that order, or the locations of ordered levels; a
+    number with atoms has a logit for "none of them", then one for each.
     """
 
     forms: tuple[Form, ...]
@@ -83,7 +91,7 @@ class Layout:
                     (width, j)
                 )
         return tuple(
-            Group(tuple(j for _, j in group), tuple(width for width, _ in group))
+            Group(tuple(j for _, j in group), tuple(width for width, _ in group), kind == ORDERED)
             for _, group in sorted((key, sorted(group)) for key, group in found.items())
         )
 
@@ -93,7 +101,7 @@ class Layout:
 
     @functools.cached_property
     def levels(self) -> tuple[Group, ...]:
-        return self._groups(LEVELS, False)
+        return self._groups(LEVELS, False) + self._groups(ORDERED, False)
 
     @functools.cached_property
     def numbers(self) -> tuple[Group, ...]:
@@ -122,21 +130,21 @@ class Layout:
         return np.argsort(self.order).astype(np.int32)
 
     @functools.cached_property
-    def softmaxes(self) -> tuple[Group, ...]:
-        """The groups with logits."""
+    def coded(self) -> tuple[Group, ...]:
+        """The groups whose cells have codes, of levels or atoms, with a probability each."""
         return tuple(group for group in self.levels + self.numbers if group.width)
 
     @functools.cached_property
     def outputs(self) -> int:
         """The length of the decoder's outputs; 1 if no column needs any."""
-        return max(1, len(self.of_numbers) + sum(group.size for group in self.softmaxes))
+        return max(1, len(self.of_numbers) + sum(group.outputs for group in self.coded))
 
     @functools.cached_property
     def inputs(self) -> int:
         """The length of the encoder's input; 1 if no column has any."""
-        return max(1, len(self.of_numbers) + sum(group.size for group in self.softmaxes))
+        return max(1, len(self.of_numbers) + sum(group.size for group in self.coded))
 
     def split_points(self) -> Sequence[int]:
-        """Return where the outputs are split into locations and the logits of each group."""
-        sizes = [len(self.of_numbers), *(group.size for group in self.softmaxes)]
+        """Return where the outputs are split into locations and those of each group with codes."""
+        sizes = [len(self.of_numbers), *(group.outputs for group in self.coded)]
         return [int(end) for end in np.cumsum(sizes)]

@@ -1,9 +1,10 @@
 """The likelihood of a table: each column has the one of its kind.
 
-Categories have a softmax over their levels. A number is an atom, a value of its own such as 0, or
-has Normal noise in normal scores: log p(x | z) = log N(T(x); location, σ²) + log T′(x), where T
-takes the training column to a standard Normal. Rounded numbers have the probability of their
-rounding interval instead of a density at a point. A constant is the constant.
+Categories have a softmax over their levels; ordered levels have a location and cut points that all
+rows share. A number is an atom, a value of its own such as 0, or has Normal noise in normal scores:
+log p(x | z) = log N(T(x); location, σ²) + log T′(x), where T takes the training column to a
+standard Normal. Rounded numbers have the probability of their rounding interval instead of a
+density at a point. A constant is the constant.
 """
 
 import math
@@ -22,7 +23,8 @@ from logvar.distributions.interval import log_normal_interval
 from logvar.distributions.normal import HALF_LOG_TWO_PI
 from logvar.errors import LogvarError
 from logvar.likelihoods.base import Likelihood, LikelihoodSpec, Outputs, Shape
-from logvar.likelihoods.columns import LEVELS, NUMBER, Form, Layout
+from logvar.likelihoods.columns import LEVELS, NUMBER, ORDERED, Form, Layout
+from logvar.likelihoods.cut_points import CutPoints
 from logvar.likelihoods.noise import ObservationNoise
 from logvar.likelihoods.warps import Warps
 from logvar.registry import setting
@@ -64,9 +66,11 @@ class Mixed(LikelihoodSpec):
 
     sigma: float = setting(1.0, help="the start of σ, in normal scores", above=0, below=math.inf)
     scale: Scale = setting(
-        scales.get("log-std"), help="the scale in which it is learned", part=SCALES
+        scales.get("log-std"),
+        help="the scale in which it, and gaps between cut points, are learned",
+        part=SCALES,
     )
-    floor: float = setting(1e-2, help="its smallest value; 0 is none", at_least=0)
+    floor: float = setting(1e-2, help="σ's smallest value; 0 is none", at_least=0)
     normalized = (
         "probability of categories and rounded numbers, density of continuous ones in their units"
     )
@@ -90,12 +94,16 @@ class Mixed(LikelihoodSpec):
         constant = np.array([units.counts[j][0] for j in layout.constants])
         offset = np.zeros(layout.outputs)
         ends = [0, *layout.split_points()]
-        for group, start in zip(layout.softmaxes, ends[1:], strict=False):
+        cuts: list[CutPoints] = []
+        for group, start in zip(layout.coded, ends[1:], strict=False):
             counts = [units.counts[j] for j in group.columns]
             if group in layout.numbers:  # "no atom" comes first
                 counts = [np.roll(each, 1) for each in counts]
             logits = [_log_shares(each) for each in counts]
-            offset[start : start + group.size] = np.concatenate(logits)
+            if group.ordered:
+                cuts.append(CutPoints.of_shares(logits, self.scale))
+            else:
+                offset[start : start + group.size] = np.concatenate(logits)
         warps = noise = None
         if numbers:
             found = {name: array[place] for name, array in units.warps().items()}
@@ -110,7 +118,7 @@ class Mixed(LikelihoodSpec):
             if group.width
         )
         log_probs = _float32(np.log(succession))
-        return MixedColumns(noise, layout, _float32(offset), log_probs, atoms, warps)
+        return MixedColumns(noise, tuple(cuts), layout, _float32(offset), log_probs, atoms, warps)
 
 
 def _float32(array: np.ndarray) -> Array:
@@ -132,11 +140,12 @@ class MixedColumns(Likelihood):
     """p(x | outputs) of one row of a table, by column, in nats and in the data's own units.
 
     A row is (columns, 6): what `TableUnits.to_model` returns of its cells. The outputs are one
-    vector: a location for each number, and logits for each level and each atom, to which the log
-    shares of the training rows are added.
+    vector: a location for each number and each column of ordered levels, and logits for each other
+    level and each atom, to which the log shares of the training rows are added.
 
     Args:
         noise: σ of each number in normal scores; None if there are no numbers.
+        cuts: the cut points of each group of ordered levels.
         layout: the columns.
         offset: log shares of levels and atoms, added to the outputs.
         constant_log_probs: log((n + 1)/(n + 2)) that a constant is as in all n training rows, and
@@ -146,6 +155,7 @@ class MixedColumns(Likelihood):
     """
 
     noise: ObservationNoise | None
+    cuts: tuple[CutPoints, ...]
     layout: Layout = eqx.field(static=True)
     offset: Float[Array, "outputs"] = frozen()
     constant_log_probs: Float[Array, "constants 2"] = frozen()
@@ -169,12 +179,13 @@ class MixedColumns(Likelihood):
         return (self.layout.outputs,)
 
     def _parts(self, outputs: Outputs) -> tuple[Outputs, list[Float[Array, "_ _"]]]:
-        """Return the locations of numbers and the logits of each group with logits."""
+        """Return the locations of numbers and the logits of each group with codes."""
         shifted = outputs + self.offset
-        locations, *logits = jnp.split(shifted, self.layout.split_points())[:-1]
+        locations, *rest = jnp.split(shifted, self.layout.split_points())[:-1]
+        cuts = iter(self.cuts)
         return locations, [
-            group.padded(of, _NEVER)
-            for of, group in zip(logits, self.layout.softmaxes, strict=True)
+            next(cuts).log_probs(of) if group.ordered else group.padded(of, _NEVER)
+            for of, group in zip(rest, self.layout.coded, strict=True)
         ]
 
     def _sigma(self) -> Float[Array, "numbers"]:
@@ -346,7 +357,7 @@ class MixedColumns(Likelihood):
             if kind == NUMBER:
                 cells.append(expectation[start])
                 start += 1
-            elif kind == LEVELS:
+            elif kind in (LEVELS, ORDERED):
                 code = jnp.argmax(expectation[start : start + size])
                 cells.append(code.astype(expectation.dtype))
                 start += size

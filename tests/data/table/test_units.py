@@ -26,7 +26,7 @@ def test_every_column_has_its_form(units):
         ("number", 0, True),
         ("levels", 2, False),
         ("number", 1, True),
-        ("levels", 3, False),
+        ("ordered levels", 3, False),
     )
 
 

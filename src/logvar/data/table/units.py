@@ -14,12 +14,13 @@ from logvar.data.table.schema import WITH_LEVELS, Column
 from logvar.data.table.warp import FRONTS
 from logvar.errors import LogvarError
 
-LEVELS, CONSTANT, NUMBER = "levels", "constant", "number"
+LEVELS, ORDERED, CONSTANT, NUMBER = "levels", "ordered levels", "constant", "number"
 NO_TAIL = 1e9
 """A normal score that no tail starts at."""
 FIELDS = 6
 """Numbers for each cell that a likelihood reads."""
-_KINDS = (LEVELS, CONSTANT, NUMBER)
+_KINDS = (LEVELS, CONSTANT, NUMBER, ORDERED)
+"""Their numbers in saved runs. In older runs ordered levels are levels, and they stay so."""
 
 Cells = Float[np.ndarray, "rows columns"]
 Form = tuple[str, int, bool]
@@ -72,7 +73,8 @@ class TableUnits:
         numbers: list[NumberColumn] = []
         for j, column in enumerate(columns):
             if column.kind in WITH_LEVELS:
-                forms.append((LEVELS, len(column.levels), False))
+                kind = ORDERED if column.kind == "ordinal" else LEVELS
+                forms.append((kind, len(column.levels), False))
                 counts.append(found[j])
             elif column.kind == "constant":
                 forms.append((CONSTANT, 1, False))
@@ -107,7 +109,7 @@ class TableUnits:
         numbers = iter(self.numbers)
         for j, (kind, size, _) in enumerate(self.forms):
             given = np.where(observed[:, j], cells[:, j], 0.0)
-            if kind == LEVELS:
+            if kind in (LEVELS, ORDERED):
                 _check_codes(given, size, j)
                 values[:, j, 0] = values[:, j, 5] = given
             elif kind == CONSTANT:
@@ -138,7 +140,7 @@ class TableUnits:
         cells = np.zeros((len(expectation), len(self.forms)), expectation.dtype)
         start = 0
         for j, (kind, size, _) in enumerate(self.forms):
-            if kind == LEVELS:
+            if kind in (LEVELS, ORDERED):
                 cells[:, j] = np.argmax(expectation[:, start : start + size], axis=1)
                 start += size
             elif kind == NUMBER:
