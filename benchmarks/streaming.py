@@ -8,7 +8,8 @@
 Memory is RssAnon of /proc/self/status, looked at every 10 ms; its growth is counted from a process
 that has fitted a small model of the same kind. Files are made in a folder of their own below the
 temporary folder and deleted. Every case is a process of its own. Times are medians over epochs
-after the first, and ratios are of runs that take turns, so that a busy machine slows both.
+after the first, or over chunks of 50 steps (flat: processor time, which a busy machine changes
+least); ratios are of runs that take turns, so that a busy machine slows both.
 """
 
 import argparse
@@ -53,11 +54,11 @@ class Peak:
 
 
 class Clock:
-    """A watcher that keeps the seconds of each epoch, and stops after some steps."""
+    """A watcher that keeps the seconds of each epoch and of each step, and stops after some steps."""
 
     def __init__(self, steps: int = 0):
-        self.steps, self.taken, self.epochs = steps, 0, []
-        self._started = None
+        self.steps, self.taken, self.epochs, self.of_a_step = steps, 0, [], []
+        self._started = self._before = None
 
     def chunk_steps(self):
         return 50
@@ -66,11 +67,15 @@ class Clock:
         if self._started is None:  # after the program is compiled
             self._started = (time.perf_counter(), time.process_time(), done)
         self.taken += 50
+        now = int(state.step), time.process_time()  # waits for the steps
+        if self._before is not None:
+            self.of_a_step.append((now[1] - self._before[1]) / (now[0] - self._before[0]))
+        self._before = now
 
     def on_epoch(self, metrics, state):
         now = (time.perf_counter(), time.process_time())
         self.epochs.append([now[0] - self._started[0], now[1] - self._started[1]])
-        self._started = (*now, 0)
+        self._started, self._before = (*now, 0), None
 
     def stop_requested(self):
         return bool(self.steps) and self.taken >= self.steps
@@ -103,11 +108,13 @@ def work(source, steps=0, **settings) -> dict:
     del small
     before, clock, began = anonymous(), Clock(steps), time.perf_counter()
     with Peak() as peak, contextlib.suppress(KeyboardInterrupt):
-        logvar.VAE(**(SETTINGS | settings)).fit(source, watcher=clock)
+        vae = logvar.VAE(**(SETTINGS | settings))
+        vae.fit(source, watcher=clock)
     return {
         "before_mb": round(before),
         "growth_mb": round(peak.most - before),
         "seconds": round(time.perf_counter() - began, 1),
+        "us_per_example": round(1e6 * statistics.median(clock.of_a_step) / vae.batch_size, 2),
         "epochs": clock.epochs,
     }
 
