@@ -46,8 +46,8 @@ def pytest_configure(config):
     jax.config.update("jax_compilation_cache_dir", os.environ[_COMPILED])
     # Writing a program that was compiled quickly takes longer than compiling it again.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
-    # Traced programs are millions of objects that stay, and the collector would read them again and again:
-    # a tenth of the tests' time.
+    # Traced programs are millions of objects that stay. Reading them again and again would take the
+    # collector a tenth of the tests' time.
     gc.set_threshold(200_000, 20, 100)
 
 

@@ -291,18 +291,18 @@ class VAE(FittedMethods, BaseEstimator):
         if several():
             begin_training(Placement.of(jax.devices()))
         watcher = watcher or Pace()
-        kept = with_checkpoints(watcher, checkpoints, history, this)
+        saving = with_checkpoints(watcher, checkpoints, history, this)
         with Interrupt() as interrupt:
             if isinstance(watcher, Pace):
                 watcher.listen(interrupt)
-            trained = run.train(kept or watcher, state, history, placement)
+            trained = run.train(saving or watcher, state, history, placement)
 
         self._wrap(Fitted.of_run(run, trained, this.data, own))
         self.stopped_by_ = interrupt.requested
         for diagnosis in trained.rescues:
             tell(f"rescued: {diagnosis}")
-        if kept is not None and trained.ended == "interrupted":
-            kept.save(trained.state)
+        if saving is not None and trained.ended == "interrupted":
+            saving.save(trained.state)
         self._raise_if_cut_short(trained)
         return self
 
@@ -397,7 +397,7 @@ class VAE(FittedMethods, BaseEstimator):
     def _settings(
         self, own: Own, source: str | Mapping[str, str], layer: str
     ) -> tuple[Recipe, Start | None]:
-        """Return the recipe of a fit, and the run whose weights it starts from, if it does."""
+        """Return the recipe of a fit, and the run whose weights it starts from, if any."""
         where = {"data": source} if isinstance(source, str) else dict(source)
         where |= {"layer": layer} if layer else {}
         recipe = recipe_from(self._recipe(own).replace(**where))

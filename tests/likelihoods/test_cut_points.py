@@ -79,3 +79,9 @@ def test_an_ordinal_column_has_one_output_and_comes_back_from_a_saved_run():
     before["forms"][:, 0] = 0  # as runs had them before ordered levels had cut points
     old = logvar.likelihoods.get("mixed").build_for(TableUnits.from_arrays(before))
     assert old.output_shape((2,)) == (8,)
+
+
+def test_one_level_has_no_cut_point():
+    """It can be given as ordinal; P(level) is then 1 without a location."""
+    units = TableUnits.of_cells(np.zeros((3, 1)), (Column("a", "ordinal", levels=(1,)),))
+    assert units.forms == (("levels", 1, False),)

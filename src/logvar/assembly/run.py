@@ -197,7 +197,7 @@ def _preparation(
     units: Units | None,
     start: Start | None,
 ) -> Preparation:
-    """Return how rows become inputs; an earlier run may have seen no missing cell, and these do."""
+    """Return how rows become inputs; these may have missing cells where an earlier run had none."""
     prepared = preparation(recipe, decisions, units)
     some = (data.rows, data.validation)
     if start is not None and any(has_missing(rows) for rows in some if rows is not None):

@@ -44,7 +44,7 @@ class TrainingData:
         table: the form of the table that the rows are cells of, if they are.
         features: the names of the columns, if the rows are no table and yet have names: genes.
         told: what the model is told of each row.
-        label: (rows,) int32, the number of each row's label, −1 if unknown; to be learned.
+        label: (rows,) int32, the number of each row's label, which is to be learned; −1 if unknown.
         labels: what these labels are.
         window: how many rows are shuffled at a time; all if it is not given.
     """
@@ -89,9 +89,15 @@ class TrainingData:
             told = None if told is None else told.at(kept, kept[:0])
             label = None if label is None else label[kept]
         return cls(
-            rows, None, weight, None, given.form, given.features, told, label, labels,
-            window_of(window, given.rows, numbers_per_cell(given.form)),
-        )  # fmt: skip
+            rows,
+            weight=weight,
+            table=given.form,
+            features=given.features,
+            told=told,
+            label=label,
+            labels=labels,
+            window=window_of(window, given.rows, numbers_per_cell(given.form)),
+        )
 
     def divided(self, validation: Rows | None, settings: TrainingSettings) -> "TrainingData":
         """Hold out the given rows, or else a share of these.

@@ -84,8 +84,9 @@ def fit(
         window=recipe.training.window,
     )
     overrides = overrides_of(choices, dataset)
+    told = choices.conditions if is_annotated(dataset.train) else None
     if not writes():
-        vae, _, problem = _fitted(recipe, dataset, None, checkpointing, overrides)
+        vae, _, problem = _fitted(recipe, dataset, None, checkpointing, overrides, told)
         if problem is not None:
             _wait_for_the_first()
             raise problem
@@ -97,7 +98,6 @@ def fit(
         keep=checkpointing.resume,
     )
     try:
-        told = choices.conditions if is_annotated(dataset.train) else None
         vae, seconds, problem = _fitted(recipe, dataset, folder, checkpointing, overrides, told)
         vae.write_into(folder.path)
     except BaseException:

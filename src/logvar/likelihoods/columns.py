@@ -13,6 +13,8 @@ from jaxtyping import Array, Bool, Float, Int
 LEVELS, ORDERED, CONSTANT, NUMBER = "levels", "ordered levels", "constant", "number"
 Form = tuple[str, int, bool]
 """(kind, size, rounded): levels and their number, a constant, or a number and its atoms."""
+NEVER = -1e30
+"""The logit of a level that a column does not have: finite, so that no slope is NaN."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Group:
 
     Args:
         columns: their indices in the table.
-        widths: the number of logits of each, ascending; 0 for numbers without atoms.
+        widths: the number of codes of each, ascending; 0 for numbers without atoms.
         ordered: whether they are levels with an order, which need one output each, a location.
     """
 
@@ -35,7 +37,7 @@ class Group:
 
     @property
     def size(self) -> int:
-        """The number of logits of all."""
+        """The number of codes of all."""
         return sum(self.widths)
 
     @property

@@ -8,10 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from logvar.likelihoods.columns import NEVER
 from logvar.scales import Scale
-
-_NEVER = -1e30
-"""The log-probability of a level that a column does not have: finite, so that no slope is NaN."""
 
 
 class CutPoints(eqx.Module):
@@ -24,9 +22,9 @@ class CutPoints(eqx.Module):
 
     Args:
         first: c_0 of each column.
-        raw: the raw values of the gaps; padded to those of the column with most levels.
+        raw: the raw values of the gaps, padded to as many as the column with most levels has.
         scale: how they become gaps.
-        widths: the number of levels of each column.
+        widths: the number of levels of each column, at least two.
     """
 
     first: Float[Array, "columns"]
@@ -36,14 +34,14 @@ class CutPoints(eqx.Module):
 
     @classmethod
     def of_shares(cls, log_shares: Sequence[Float[np.ndarray, "_"]], scale: Scale) -> "CutPoints":
-        """Return those at which levels have these shares if the location is 0.
+        """Return the cut points at which levels have these shares if the location is 0.
 
         Args:
             log_shares: of each column, the log of the share of each of its levels.
-            scale: for the gaps; one that it cannot reach starts at the nearest that it can.
+            scale: of the gaps; a gap that it cannot reach starts at the nearest that it can.
         """
         widths = tuple(len(each) for each in log_shares)
-        low, high = (float(np.max(bound)) for bound in scale.bounds)
+        low, high = float(np.max(scale.bounds[0])), float(np.min(scale.bounds[1]))
         first = np.zeros(len(widths))
         gaps = np.ones((len(widths), max(0, max(widths) - 2)))
         for i, each in enumerate(log_shares):
@@ -70,7 +68,7 @@ class CutPoints(eqx.Module):
             + jnp.where(level > 0, above, 0.0)
             + jnp.where(inner, between, 0.0)
         )
-        return jnp.where(level < widths, found, _NEVER)
+        return jnp.where(level < widths, found, NEVER)
 
 
 def _log_one_minus_exp(x: Array, log_x: Array) -> Array:

@@ -23,7 +23,7 @@ from logvar.distributions.interval import log_normal_interval
 from logvar.distributions.normal import HALF_LOG_TWO_PI
 from logvar.errors import LogvarError
 from logvar.likelihoods.base import Likelihood, LikelihoodSpec, Outputs, Shape
-from logvar.likelihoods.columns import LEVELS, NUMBER, ORDERED, Form, Layout
+from logvar.likelihoods.columns import LEVELS, NEVER, NUMBER, ORDERED, Form, Layout
 from logvar.likelihoods.cut_points import CutPoints
 from logvar.likelihoods.noise import ObservationNoise
 from logvar.likelihoods.warps import Warps
@@ -37,8 +37,6 @@ FIELDS = 6
 normal score, end and width of the rounding interval, the log-density's constant, the value in model
 units."""
 _CODE, _SCORE, _END, _WIDTH, _CONSTANT, _VALUE = range(FIELDS)
-_NEVER = -1e30
-"""The logit of a level that a column does not have: finite, so that no slope is NaN."""
 _NEAR = 0.5
 """A number is reconstructed if it is off by at most this, in units of its column's spread."""
 _SEEN_TO = 5.0
@@ -67,7 +65,7 @@ class Mixed(LikelihoodSpec):
     sigma: float = setting(1.0, help="the start of σ, in normal scores", above=0, below=math.inf)
     scale: Scale = setting(
         scales.get("log-std"),
-        help="the scale in which it, and gaps between cut points, are learned",
+        help="the scale in which σ and the gaps between cut points are learned",
         part=SCALES,
     )
     floor: float = setting(1e-2, help="σ's smallest value; 0 is none", at_least=0)
@@ -93,9 +91,8 @@ class Mixed(LikelihoodSpec):
         of_number = dict(zip(numbers, units.atoms(), strict=True))
         constant = np.array([units.counts[j][0] for j in layout.constants])
         offset = np.zeros(layout.outputs)
-        ends = [0, *layout.split_points()]
         cuts: list[CutPoints] = []
-        for group, start in zip(layout.coded, ends[1:], strict=False):
+        for group, start in zip(layout.coded, layout.split_points(), strict=False):
             counts = [units.counts[j] for j in group.columns]
             if group in layout.numbers:  # "no atom" comes first
                 counts = [np.roll(each, 1) for each in counts]
@@ -179,12 +176,12 @@ class MixedColumns(Likelihood):
         return (self.layout.outputs,)
 
     def _parts(self, outputs: Outputs) -> tuple[Outputs, list[Float[Array, "_ _"]]]:
-        """Return the locations of numbers and the logits of each group with codes."""
+        """Return the locations of numbers, and by group the logits of those with codes."""
         shifted = outputs + self.offset
         locations, *rest = jnp.split(shifted, self.layout.split_points())[:-1]
         cuts = iter(self.cuts)
         return locations, [
-            next(cuts).log_probs(of) if group.ordered else group.padded(of, _NEVER)
+            next(cuts).log_probs(of) if group.ordered else group.padded(of, NEVER)
             for of, group in zip(rest, self.layout.coded, strict=True)
         ]
 

@@ -1,10 +1,11 @@
 """Let all processes of a run know that one of them cannot go on.
 
-Otherwise JAX ends the others by a dump of its stack, below which the reason is not found. They tell
-each other at fixed points, so one that fails can only say it at the next of these. In each, all
-processes send an array of the same shape, whether it is well with them or not.
+Otherwise JAX ends the others with a dump of its stack, which hides the reason. Processes tell each
+other at fixed points, so one that fails can only say so at the next of these. At each, all
+processes send an array of the same shape, whether they have failed or not.
 """
 
+import contextlib
 import threading
 from collections.abc import Sequence
 
@@ -28,7 +29,7 @@ class _Run:
     """What this process knows of the run that it is part of."""
 
     starting = True
-    """Whether all exchanges so far were by `exchanged`, so that the next one is, too."""
+    """Whether training has not begun: what processes tell each other next is by `exchanged`."""
     known = False
     """Whether all processes know that one has failed."""
 
@@ -36,7 +37,7 @@ class _Run:
 def exchanged(
     placement: Placement, numbers: Sequence[int] = (), failed: bool = False
 ) -> Int[np.ndarray, "processes numbers"]:
-    """Tell all processes whether it is well here, and at most seven integers of 32 bits.
+    """Tell all processes whether this one has failed, and at most seven integers of 32 bits.
 
     Args:
         placement: the devices of all processes.
@@ -74,13 +75,14 @@ def begin_training(placement: Placement) -> None:
 
 
 def let_others_know(placement: Placement) -> bool:
-    """After an error, tell it to the others if they listen; return whether all processes know."""
+    """After an error, tell the others if they listen; return whether all processes know of it."""
     if _Run.starting and not _Run.known:
 
         def tell() -> None:
-            exchanged(placement, failed=True)
+            with contextlib.suppress(Exception):  # another has been lost, which is no news here
+                exchanged(placement, failed=True)
 
-        # If another was killed meanwhile, this waits in vain.
+        # If another was killed meanwhile, this may wait in vain.
         telling = threading.Thread(target=tell, daemon=True)
         telling.start()
         telling.join(_PATIENCE_SECONDS)

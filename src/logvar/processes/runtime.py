@@ -1,8 +1,8 @@
 """Join the other processes of a run, and leave them.
 
-JAX finds the others by itself under Slurm and Open MPI 4. It answers a coordinator that is silent
-by a dump of its stack, which here becomes one line; so does a lost process, unless JAX's own thread
-is the first to notice.
+JAX finds the others by itself under Slurm and Open MPI 4. It answers a silent coordinator with
+a dump of its stack, which here becomes one line; so does a lost process, unless JAX's own thread is
+the first to notice.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ class Cluster:
     num_processes: int | None = None
     process_id: int | None = None
     local_id: int | None = None
-    """The process's number on its machine, if it takes the one GPU of that number."""
+    """The process's number on its machine, if it is to take the one GPU of that number."""
     seconds: int = 50
     """How long to wait for the coordinator and the other processes."""
 
@@ -51,7 +51,7 @@ class Cluster:
         """Fill in what is not given from JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and
         JAX_PROCESS_ID, and with an address the numbers from what MPI or Kubernetes say.
 
-        Without an address all is left to JAX, which finds it under Slurm and Open MPI 4.
+        Without an address all is left to JAX, which finds everything under Slurm and Open MPI 4.
 
         Raises:
             LogvarError: a number is not one.

@@ -1,4 +1,4 @@
-"""Where and how often checkpoints are written: `logvar.Checkpoints`. Imports no JAX, for help."""
+"""Where and how often checkpoints are written: `logvar.Checkpoints`. No JAX, so help comes fast."""
 
 import dataclasses
 import os

@@ -97,4 +97,4 @@ class Together:
         try:
             yield
         except Exception as error:  # noqa: BLE001 (raised once all know of it)
-            self._error = error
+            self._error = self._error or error  # the first is the cause

@@ -24,7 +24,7 @@ class Several:
     ] = 1
     distributed: Annotated[
         bool,
-        tyro.conf.arg(help="this process is one of several: started by srun, mpirun, Kubernetes"),
+        tyro.conf.arg(help="this process is one of several that srun or mpirun has started"),
     ] = False
     exact: Annotated[
         bool,

@@ -15,8 +15,8 @@ def column_of(given: Any) -> pa.ChunkedArray:
     """Return a column in Arrow's memory.
 
     Raises:
-        LogvarTypeError: it is none, or its cells are of no one type; the column's name is to be put
-            before the message.
+        LogvarTypeError: it is no column, or its cells are not of one type; the message is to be put
+            after the column's name.
 
     Example:
         >>> column_of([1, None, 2.5]).to_pylist()

@@ -23,13 +23,10 @@ from logvar.data.table.schema import (
 )
 from logvar.errors import LogvarError, unknown_name
 
-_OF_THE_TABLE = (
-    "dtype",
-    "native",
-    "notation",
-    "declared",
-)  # never taken from a schema of another table
+_OF_THE_TABLE = ("dtype", "native", "notation", "declared")
+"""Fields that are never taken from a schema of another table."""
 OF_NUMBERS = ("step", "low", "high", "unit")
+"""Fields that only columns of numbers have."""
 
 
 def fields_of(table: Table, overrides: Mapping[Name, Any]) -> dict[Name, dict[str, Any]]:
@@ -72,7 +69,7 @@ def fields_of(table: Table, overrides: Mapping[Name, Any]) -> dict[Name, dict[st
 def _of_column(column: Column) -> dict[str, Any]:
     """Return the fields of a whole column, without what its kind has no use for.
 
-    Who changes the kind in a schema's file leaves the rest as it was.
+    Whoever changes a kind in a schema's file leaves the other fields as they were.
     """
     fields = {
         field.name: getattr(column, field.name)
@@ -89,7 +86,7 @@ def _of_column(column: Column) -> dict[str, Any]:
 
 
 def _without_empty(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return fields without those that are to be found because they are empty."""
+    """Return fields without those that are empty and can be found from the cells."""
     found = ("levels", "unit", "value", "reason")
     return {
         k: value for k, value in fields.items() if k not in found or value not in ((), "", None)
@@ -97,10 +94,10 @@ def _without_empty(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_fits(found: Column, fields: Mapping[str, Any]) -> None:
-    """Check that fields are of the kind of their column, as it was found or given.
+    """Check that fields fit the kind of their column, found or given, and its value.
 
     Raises:
-        LogvarError: one is of another kind, or contradicts the cells.
+        LogvarError: one is for another kind, or contradicts the cells.
     """
     levels = fields.get("levels", ())
     if levels and found.kind not in WITH_LEVELS:

@@ -20,7 +20,7 @@ NO_TAIL = 1e9
 FIELDS = 6
 """Numbers for each cell that a likelihood reads."""
 _KINDS = (LEVELS, CONSTANT, NUMBER, ORDERED)
-"""Their numbers in saved runs. In older runs ordered levels are levels, and they stay so."""
+"""Their numbers in saved runs are their places here. In older runs, ordered levels are `LEVELS`."""
 
 Cells = Float[np.ndarray, "rows columns"]
 Form = tuple[str, int, bool]
@@ -73,7 +73,8 @@ class TableUnits:
         numbers: list[NumberColumn] = []
         for j, column in enumerate(columns):
             if column.kind in WITH_LEVELS:
-                kind = ORDERED if column.kind == "ordinal" else LEVELS
+                several = len(column.levels) > 1  # one level has no cut point
+                kind = ORDERED if column.kind == "ordinal" and several else LEVELS
                 forms.append((kind, len(column.levels), False))
                 counts.append(found[j])
             elif column.kind == "constant":
