@@ -44,9 +44,7 @@ def test_a_row_is_completed_alike_whatever_the_rows_beside_it_are(vae, rows):
 
 
 def test_a_column_or_an_input_without_any_value_is_refused_in_one_line(vae, rows):
-    with pytest.raises(
-        logvar.LogvarError, match="no value in the .* training rows in column 2: drop it"
-    ):
+    with pytest.raises(logvar.LogvarError, match="no value in any of .* rows in column 2: drop it"):
         logvar.VAE(**SETTINGS).fit(np.where(np.arange(4) == 2, np.nan, rows))
     with pytest.raises(logvar.LogvarError, match="uint8, which has no missing cells"):
         vae.impute(np.ones((2, 4), np.uint8))

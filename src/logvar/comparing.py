@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logvar.assembly.columns import check_columns
 from logvar.assembly.conditioning import taken_in_beside, told_first
+from logvar.assembly.empty_columns import check_columns
 from logvar.assembly.parts import (
     AUTO,
     KINDS,

@@ -191,10 +191,10 @@ def test_a_column_without_a_code_is_named(all_rows):
     codes[:, 1] = np.nan
     held_out = np.where(np.isnan(codes), np.nan if all_rows else 1.0, codes)[:5]
     vae = logvar.VAE(2, likelihood="categorical", network="mlp(hidden=[4])", epochs=1)
-    with pytest.raises(logvar.LogvarError, match="no value in the 40 training rows in column 1:"):
+    with pytest.raises(logvar.LogvarError, match="no value in any of 40 rows in column 1:"):
         vae.fit(codes, validation_data=held_out)
     with pytest.raises(
-        logvar.LogvarError, match="no value in the 40 training rows in column 1:"
+        logvar.LogvarError, match="no value in any of 40 rows in column 1:"
     ) as raised:
         logvar.compare(codes, likelihood="categorical", seeds=2, network="mlp(hidden=[4])")
     assert "\n" not in str(raised.value)
@@ -207,3 +207,8 @@ def test_held_out_rows_need_no_code_in_each_column():
     vae = logvar.VAE(2, likelihood="categorical", network="mlp(hidden=[4])", epochs=1)
     vae.fit(codes, validation_data=held_out)
     assert vae.decisions_.likelihood == "categorical(levels=[3, 3, 3])"
+
+
+def test_levels_of_a_column_without_a_value_cannot_be_found():
+    with pytest.raises(logvar.LogvarError, match="no value in column 1: drop it"):
+        logvar.likelihoods.get("categorical").decided(np.array([[1.0, np.nan], [0.0, np.nan]]))

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from logvar import networks
-from logvar.assembly.columns import check_columns
+from logvar.assembly.empty_columns import check_columns
 from logvar.assembly.looks import far_from_a_bell
 from logvar.assembly.parts import KINDS, Classes, get, is_auto, resolved
 from logvar.assembly.streaming import checked, decided

@@ -48,7 +48,11 @@ class Categorical(LikelihoodSpec):
             check_integers(flat, "categorical", _MOST_LEVELS)
             largest.append(np.fmax.reduce(flat, axis=0))  # NaN is a missing cell
         codes = np.fmax.reduce(largest)
-        assert not np.isnan(codes).any()  # `check_columns` has checked it
+        if (empty := np.isnan(codes)).any():  # `fit` and `compare` name all of them before this
+            raise LogvarError(
+                f"likelihood 'categorical' got no value in column {int(np.argmax(empty))}: drop "
+                "it, or give levels=[…]"
+            )
         return Categorical(tuple(int(n) + 1 for n in codes))
 
     def check_new(self, rows: np.ndarray) -> None:

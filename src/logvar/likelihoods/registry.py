@@ -42,8 +42,9 @@ LIKELIHOODS = Registry(
         ),
         "mixed": Entry(
             Mixed,
-            "by column: log softmax, or log N(T(x); location, σ²) + log T′(x)",
-            "Nazábal et al. 2018",
+            "by column: log softmax; ordered levels: log(s(cₖ − m) − s(cₖ₋₁ − m)); numbers: "
+            "log N(T(x); location, σ²) + log T′(x)",
+            "Nazábal et al. 2018; McCullagh 1980",
         ),
     },
 )

@@ -1,6 +1,7 @@
 """What a user says of a table's columns, checked against its cells."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -107,8 +108,8 @@ def check_fits(found: Column, fields: Mapping[str, Any]) -> None:
         )
     if found.kind == "binary" and fields.get("kind") == "binary" and len(levels) > 2:
         raise LogvarError(f"has kind binary, and {len(levels)} levels in the schema: expected 2")
-    keys = [key_of(level) for level in levels]
-    if twice := [level for level, key in zip(levels, keys, strict=True) if keys.count(key) > 1]:
+    times = Counter(map(key_of, levels))
+    if twice := [level for level in levels if times[key_of(level)] > 1]:
         raise LogvarError(f"has the level {twice[0]!r} twice in the schema: remove one")
     value = fields.get("value")
     if value is not None:

@@ -38,7 +38,7 @@ def check_columns(tables: Sequence[Rows], table: TableForm | None) -> None:
     ]
     which = ", ".join(map(repr, named)) + (", …" if len(empty) > 10 else "")
     raise LogvarError(
-        f"no value in the {sum(map(len, tables)):,} training rows in column {which}: drop "
+        f"no value in any of {sum(map(len, tables)):,} rows in column {which}: drop "
         f"{'them' if len(empty) > 1 else 'it'}, or hold out other rows"
     )
 
