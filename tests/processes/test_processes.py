@@ -61,6 +61,7 @@ WINDOWS = "--window", "32"
     [
         ("part-*.npy", "2", WINDOWS),
         slow("table.parquet", "2", WINDOWS),
+        slow("cells.h5ad", "2", ()),
         slow("rows.npy", "2", ()),
         slow("rows.npy", "4", WINDOWS),
     ],
@@ -70,6 +71,9 @@ def test_several_processes_end_in_the_bytes_of_one(place, data, processes, more)
     if data == "table.parquet":
         save_table(place / data)
         more = [*more, "--likelihood", "mixed"]
+    if data == "cells.h5ad":
+        save_cells(place / data)
+        more = [*more, "--likelihood", "poisson", "--condition", "batch"]
     several = "--processes", processes
     finished(start(place, *more, "--epochs", "2", "--out", "one", "--overwrite", data=data))
     out = finished(
@@ -92,6 +96,15 @@ def save_table(path):
         "real": pa.array(real, from_pandas=True),
     }
     parquet.write_table(pa.table(columns), path, row_group_size=17)
+
+
+def save_cells(path):
+    """Counts of cells, with a condition beside them."""
+    ad = pytest.importorskip("anndata")
+    rng = np.random.default_rng(0)
+    cells = ad.AnnData(rng.poisson(2, (90, 6)).astype(np.float32) + 1)
+    cells.obs["batch"] = rng.choice(["a", "b"], 90)
+    cells.write_h5ad(path)
 
 
 def test_the_death_of_one_ends_all_and_resume_goes_on(place):
