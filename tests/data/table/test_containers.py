@@ -259,7 +259,7 @@ def test_polars_and_others_keep_their_types():
         (pd.DataFrame({1: [1], "1": [2]}), "columns of the same name: '1' \\(2 times\\)"),
         (pd.DataFrame({"a": [1], " a": [2]}), "columns of the same name: 'a' \\(2 times\\)"),
         (pd.DataFrame([[1]], columns=[np.nan]), "a column named nan"),
-        (pd.DataFrame({"\ud800": [1]}), "named '.*', which is no valid text"),
+        ({"\ud800": [1]}, "named '.*', which is no valid text"),
         ({"a": ["\ud800", "b"]}, "column 'a' cannot be read .*surrogates"),
         ({"a": [2**64, 1]}, "column 'a' cannot be read .*too large"),
         ({"a": {0: 1.5, 1: 2.5}}, "column 'a' is a dict: .*to_dict\\('list'\\)"),
