@@ -12,6 +12,7 @@ import logvar
 from logvar.cli import fitting
 from logvar.cli.main import main
 from logvar.data.annotated import cells_of, is_annotated, obs_columns, read_h5ad
+from logvar.data.sparse import is_sparse
 from logvar.data.table.reading import read_table
 from logvar.errors import LogvarError
 
@@ -52,6 +53,12 @@ def adata():
 @pytest.fixture(scope="module")
 def whole():
     return logvar.VAE(**SETTINGS).fit(COUNTS)
+
+
+def test_a_view_of_dense_cells_is_no_sparse_matrix(adata):
+    adata.X = COUNTS
+    some = adata[10:20].X
+    assert hasattr(some, "toarray") and not is_sparse(some)
 
 
 def test_bad_cells_and_genes_are_named(adata, whole):

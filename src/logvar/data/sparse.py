@@ -14,6 +14,8 @@ from logvar.errors import LogvarError
 
 def is_sparse(X: Any) -> bool:
     """Return whether X is a sparse matrix."""
+    if isinstance(X, np.ndarray):  # also anndata's view of one, which has a toarray
+        return False
     return isinstance(X, SparseRows) or hasattr(X, "toarray")
 
 
