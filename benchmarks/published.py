@@ -199,10 +199,8 @@ def table(results):
         ours = [r for (other, _), r in results.items() if other == name]
         text = "not run"
         if ours:
-            nats = [r["nats"] for r in ours]
-            error = np.std(nats, ddof=1) / np.sqrt(len(nats)) if len(nats) > 1 else ours[0]["error"]
-            over = f"{len(nats)} seeds" if len(nats) > 1 else "rows, 1 seed"
-            text = f"{np.mean(nats):.2f} ± {error:.2f} (over {over})"
+            over = f"{len(ours)} seeds" if len(ours) > 1 else "rows, 1 seed"
+            text = f"{cell(ours)} (over {over})"
         ran = ", ".join(sorted({str(r["epochs"]) for r in ours})) or f"of {settings['epochs']:,}"
         lines.append(f"| `{name}` | {published:.2f} | {text} | {ran} |")
     return "\n".join([*lines, "", gap(results)])
@@ -212,29 +210,27 @@ def curves_table(curves):
     """Return the table of the schedules' first epochs, as Markdown: a column for each epoch."""
     ends = sorted({epochs for *_, epochs in curves})
     lines = [
-        f"| setting | {' | '.join(f'{end:,} epochs' for end in ends)} | of | published |",
-        f"|{'---|' * (len(ends) + 3)}",
+        f"| setting | {' | '.join(f'{end:,} epochs' for end in ends)} | published |",
+        f"|{'---|' * (len(ends) + 2)}",
     ]
-    for name, (settings, *_, published, _) in SETTINGS.items():
-        at = {
-            end: np.array(
-                [r["nats"] for (of, _, at), r in curves.items() if (of, at) == (name, end)]
-            )
+    for name, (*_, published, _) in SETTINGS.items():
+        found = [
+            cell([r for (of, _, at), r in curves.items() if (of, at) == (name, end)])
             for end in ends
-        }
-        if not any(map(len, at.values())):
-            continue
-        cells = [
-            f"{nats.mean():.2f}"
-            + (f" ± {nats.std(ddof=1) / len(nats) ** 0.5:.2f}" if len(nats) > 1 else "")
-            if len(nats)
-            else "—"
-            for nats in at.values()
         ]
-        lines.append(
-            f"| `{name}` | {' | '.join(cells)} | {settings['epochs']:,} | {published:.2f} |"
-        )
+        if any(found):
+            cells = " | ".join(each or "—" for each in found)
+            lines.append(f"| `{name}` | {cells} | {published:.2f} |")
     return "\n".join(lines)
+
+
+def cell(ours):
+    """Return the mean of these results ± its standard error, over seeds, or over rows for one seed."""
+    nats = [r["nats"] for r in ours]
+    if not ours:
+        return ""
+    error = np.std(nats, ddof=1) / np.sqrt(len(nats)) if len(nats) > 1 else ours[0]["error"]
+    return f"{np.mean(nats):.2f} ± {error:.2f}"
 
 
 def gap(results):
