@@ -1,4 +1,4 @@
-"""What a model is fitted to: rows to train on, rows held out, and what belongs to each of them."""
+"""The data of a fit: rows to train on, rows held out, and what belongs to each of them."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from logvar.recipe import TrainingSettings
 
 
 class Beside(NamedTuple):
-    """What `fit` is given beside X and y, as it was given."""
+    """The arguments of `fit` beside X and y, as they were given."""
 
     sample_weight: Any
     validation_data: Any

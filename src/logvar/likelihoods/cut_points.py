@@ -41,7 +41,6 @@ class CutPoints(eqx.Module):
             scale: of the gaps; a gap that it cannot reach starts at the nearest that it can.
         """
         widths = tuple(len(each) for each in log_shares)
-        low, high = float(np.max(scale.bounds[0])), float(np.min(scale.bounds[1]))
         first = np.zeros(len(widths))
         gaps = np.ones((len(widths), max(0, max(widths) - 2)))
         for i, each in enumerate(log_shares):
@@ -49,8 +48,8 @@ class CutPoints(eqx.Module):
             cuts = np.log(np.cumsum(shares)[:-1]) - np.log(np.cumsum(shares[::-1])[-2::-1])
             first[i] = cuts[0] if len(cuts) else 0.0
             gaps[i, : len(cuts) - 1] = np.diff(cuts)
-        gaps = np.clip(gaps, max(low * (1 + 1e-4), 1e-6), high * (1 - 1e-4))
-        raw = jnp.asarray(scale.raw(jnp.asarray(gaps, jnp.float32)), jnp.float32)
+        reachable = scale.nearest(jnp.asarray(np.maximum(gaps, 1e-6), jnp.float32))
+        raw = jnp.asarray(scale.raw(reachable), jnp.float32)
         return cls(jnp.asarray(first, jnp.float32), raw, scale, widths)
 
     def log_probs(self, locations: Float[Array, "columns"]) -> Float[Array, "columns levels"]:

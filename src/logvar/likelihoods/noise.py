@@ -108,10 +108,7 @@ class ObservationNoise(eqx.Module):
 
     def fitted(self, sigma: Float[Array, ""]) -> "ObservationNoise":
         """Return the noise with this σ, or with the nearest σ that the scale reaches."""
-        low, high = self.scale.bounds
-        tiny = float(jnp.finfo(jnp.float32).tiny)
-        lowest = jnp.maximum(low * (1 + 1e-4), 1e10 * tiny)
-        reachable = jnp.clip(sigma, lowest, high * (1 - 1e-4))
+        reachable = self.scale.nearest(sigma)
         raw = self.scale.raw(jax.lax.stop_gradient(reachable))
         # The gradient through the best σ is zero, because it is an optimum, so none is computed.
         return eqx.tree_at(lambda noise: noise.raw, self, raw)

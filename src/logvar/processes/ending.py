@@ -26,7 +26,7 @@ class EndedElsewhere(LogvarError):
 
 
 class _Run:
-    """What this process knows of the run that it is part of."""
+    """The run that this process is part of, as far as it knows."""
 
     starting = True
     """Whether training has not begun: what processes tell each other next is by `exchanged`."""

@@ -24,7 +24,7 @@ BY_MPI = (
 """What Open MPI, or MPICH and its relatives, tell each process: of how many, which it is, and which
 on its machine."""
 BY_KUBERNETES = "JOB_COMPLETION_INDEX"
-"""What Kubernetes tells each process of an indexed job: which it is."""
+"""The variable in which Kubernetes tells each process of an indexed job which one it is."""
 LAUNCHED = "LOGVAR_LAUNCHED"
 """Set for the processes that `launching` starts, which speaks for them."""
 HEARTBEAT_SECONDS = 30

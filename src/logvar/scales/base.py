@@ -138,6 +138,15 @@ class Scale(eqx.Module):
                 "a value or another scale"
             )
 
+    def nearest(self, sigma: ArrayLike) -> Values:
+        """Return sigma, or where it is out of reach the nearest σ a ten-thousandth within `bounds`.
+
+        It is at least 1e-28, also where the scale has no lower bound.
+        """
+        low, high = self.bounds
+        lowest = jnp.maximum(low * (1 + 1e-4), 1e10 * float(jnp.finfo(jnp.float32).tiny))
+        return jnp.clip(sigma, lowest, high * (1 - 1e-4))
+
     def middle(self) -> float:
         """Return σ = 1, or a σ well inside the bounds if they leave 1 out."""
         low, high = (np.asarray(bound, float) for bound in self.bounds)

@@ -1,4 +1,4 @@
-"""What a user says of a table's columns, checked against its cells."""
+"""Check a user's schema of a table against its cells."""
 
 import dataclasses
 from collections import Counter
