@@ -6,7 +6,7 @@ import numpy as np
 
 from logvar import networks
 from logvar.assembly.empty_columns import check_columns
-from logvar.assembly.looks import far_from_a_bell
+from logvar.assembly.looks import are_bits, far_from_a_bell
 from logvar.assembly.parts import KINDS, Classes, get, is_auto, resolved
 from logvar.assembly.streaming import checked, decided
 from logvar.assembly.tables import likelihood_of
@@ -102,7 +102,7 @@ def decide(
         tuple(why),
         notes=_notes(recipe, spec, rows) if is_auto(recipe.model.likelihood) else (),
         missing=any(map(has_missing, tables)),
-        bits=spec.reads_intensities and all(map(_are_bits, tables)),
+        bits=spec.reads_intensities and all(map(are_bits, tables)),
     )
 
 
@@ -129,7 +129,7 @@ def _check_table(spec: LikelihoodSpec, table: TableForm | None) -> None:
 
 def _notes(recipe: Recipe, spec: LikelihoodSpec, rows: Rows) -> tuple[str, ...]:
     """Return what the user should know of the likelihood that was chosen for these rows."""
-    if isinstance(spec, Bernoulli) and recipe.data.binarization == "none" and not _are_bits(rows):
+    if isinstance(spec, Bernoulli) and recipe.data.binarization == "none" and not are_bits(rows):
         return (
             "likelihood 'bernoulli' of grey intensities is a cross-entropy, not a density: "
             "likelihood='continuous-bernoulli' is a density",
@@ -189,13 +189,6 @@ def _first_fraction(rows: Rows) -> tuple[int, ...] | None:
     return tuple(found[0].tolist()) if len(found) else None
 
 
-def _are_bits(rows: Rows) -> bool:
-    if isinstance(rows, StreamedRows):
-        return facts_of(rows).bits
-    array = array_of(rows)
-    return bool((np.isin(array, (0, 1)) | np.isnan(array)).all())
-
-
 def _divisor_of(rows: Rows) -> float:
     if isinstance(rows, StreamedRows):
         return 255.0 if rows.dtype == np.uint8 and not facts_of(rows).bits else 1.0
@@ -213,7 +206,7 @@ def _likelihood_of(rows: Rows) -> tuple[str, str]:
     with np.errstate(over="ignore"):  # compared in float32, where 1 + 1e-9 is 1
         within_unit = bool(np.float32(low) >= 0 and np.float32(high) <= 1)
     if within_unit:
-        if _are_bits(rows):
+        if are_bits(rows):
             return "bernoulli", "all values are 0 or 1"
         if rows.ndim > 2:
             return "bernoulli", "images with values in [0, 1], read as intensities"
