@@ -280,6 +280,7 @@ class VAE(FittedMethods, BaseEstimator):
         run = assembly.build_run(recipe, data, own, start)
         for line in run.decisions.lines:
             tell(line)
+        self._check_rows(Fitted.before_training(run, own), X, beside)
         this = identity(recipe, data_of(data, start))
         del data  # the run has the rows as its model reads them
         placement = self._placement(run, this, tell)
@@ -447,6 +448,9 @@ class VAE(FittedMethods, BaseEstimator):
             kept: the numbers of the rows that count, if others do not.
         """
         return None, None
+
+    def _check_rows(self, untrained: Fitted, X, beside: Beside) -> None:
+        """Check, before training, what else will be done with the rows."""
 
     def _for_rows(self, recipe: Recipe, rows: Rows, table: TableForm | None) -> Recipe:
         """Return the recipe to fit these rows with."""

@@ -13,9 +13,9 @@ from sklearn.base import OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from logvar.assembly.decisions import decide
+from logvar.assembly.training_data import Beside
 from logvar.backend.sparse import Rows, SparseRows
 from logvar.contamination import AUTO, check_contamination
-from logvar.data.conditions import names_of
 from logvar.data.intake import draws_of
 from logvar.data.preparation import has_missing
 from logvar.data.table.form import TableForm
@@ -104,9 +104,7 @@ class OutlierVAE(OutlierMixin, VAE):
         _check(self.contamination, self.n_samples, self.steps)
         super().fit(X, y, **options)
         weight = options.get("sample_weight")
-        condition = options.get("condition")
-        # Columns of X are found there; their names would be taken for values.
-        told = None if names_of(condition) else condition
+        told = _beside_x(self.fitted_, options.get("condition"))
         self.train_scores_ = self.score_samples(X, condition=told)
         self.offset_ = offset(self.train_scores_, self._share(), weight)
         return self
@@ -162,6 +160,25 @@ class OutlierVAE(OutlierMixin, VAE):
         if threshold is not None:
             found.contamination, found.n_samples, found.offset_ = threshold
         return found
+
+    def _check_rows(self, untrained: Fitted, X, beside: Beside) -> None:
+        """Check that rows of weight 0, which training leaves out, can be scored like the others.
+
+        Raises:
+            LogvarError: one of them cannot.
+        """
+        weight = beside.sample_weight
+        if weight is None or np.asarray(weight, np.float32).all():
+            return
+        try:
+            given = untrained.take_in(X, condition=_beside_x(untrained, beside.condition))
+            with given.naming():
+                untrained.read(given.rows, given.condition, given.holes)
+        except LogvarError as error:
+            raise LogvarError(
+                f"rows of weight 0 are scored like all others, and one cannot be: {error}; or "
+                "leave it out of X"
+            ) from error
 
     def _for_rows(self, recipe: Recipe, rows: Rows, table: TableForm | None) -> Recipe:
         recipe = recipe.replace(epochs=self.epochs_for(len(rows)))
@@ -222,6 +239,12 @@ def offset(scores: Scores, contamination: float | str, weight: Any = None) -> fl
         return quantile(float(contamination))
     low, high = quantile(0.25), quantile(0.75)
     return low - _FENCE * (high - low)
+
+
+def _beside_x(fitted: Fitted, condition: Any) -> Any:
+    """Return a condition of `fit` as later calls have it: None if it is in columns of X."""
+    form = fitted.conditions
+    return None if form is None or form.inside else condition
 
 
 def _check(contamination: Any, n_samples: Any, steps: Any) -> None:
