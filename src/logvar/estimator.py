@@ -121,8 +121,8 @@ class VAE(FittedMethods, BaseEstimator):
         dequantize: add uniform noise of one level to integer data.
         schema: for a table, what its columns are where that is not found as wished: a dict such as
             {"zip": "categorical", "id": "identifier"}, the path of a schema.toml, or a `Schema`.
-        from_run: a run folder: start from its weights instead of from random ones, and read rows as
-            it does. Its model stays; training has settings of its own.
+        from_run: path of a run folder: start from its weights instead of from random ones, and read
+            rows as it does. Its model stays; training has settings of its own.
         encoder: your own module from one example to (mean, raw), or to whatever else the posterior
             needs; pass the decoder as well.
         decoder: your own module from one example's latents to raw outputs.
@@ -391,6 +391,8 @@ class VAE(FittedMethods, BaseEstimator):
         parameters = self.get_params(deep=False)
         settings = {name: parameters[name] for name in Recipe.settings()}
         settings["random_state"] = seed_of(self.random_state)
+        if isinstance(self.from_run, os.PathLike):  # `save` returns a path
+            settings["from_run"] = os.fspath(self.from_run)
         return Recipe().replace(**written(settings, own.classes)).checked()
 
     # The steps of fitting.

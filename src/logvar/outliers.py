@@ -12,6 +12,7 @@ from jaxtyping import Float, Integer
 from sklearn.base import OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from logvar.assembly import Own
 from logvar.assembly.decisions import decide
 from logvar.assembly.training_data import Beside
 from logvar.backend.sparse import Rows, SparseRows
@@ -34,6 +35,8 @@ DEFAULTS = {
 }
 """Settings that differ from those of `VAE`. A row is odd if few training rows are like it, so the
 density is fitted to all rows, as closely as the steps allow."""
+LATENTS = 20
+"""The number of latents, which differs as well."""
 SHARP = "normal(noise=fixed, sigma=0.1)"
 """The likelihood of real numbers under "auto": the density is looked at with a width of a tenth of
 a column's spread. A learned σ depends on the other columns and on how long training takes."""
@@ -93,7 +96,9 @@ class OutlierVAE(OutlierMixin, VAE):
         [1, -1]
     """
 
-    def __init__(self, latent_dim=20, *, contamination=AUTO, n_samples=100, steps=3000, **settings):
+    def __init__(
+        self, latent_dim=LATENTS, *, contamination=AUTO, n_samples=100, steps=3000, **settings
+    ):
         super().__init__(latent_dim, **(DEFAULTS | settings))
         self.contamination = contamination
         self.n_samples = n_samples
@@ -160,6 +165,13 @@ class OutlierVAE(OutlierMixin, VAE):
         if threshold is not None:
             found.contamination, found.n_samples, found.offset_ = threshold
         return found
+
+    def _recipe(self, own: Own) -> Recipe:
+        recipe = super()._recipe(own)
+        if recipe.training.from_run and recipe.model.latent_dim == LATENTS:
+            # As if not asked for: a run that weights are taken from has a number of its own.
+            return recipe.replace(latent_dim=Recipe().model.latent_dim)
+        return recipe
 
     def _check_rows(self, untrained: Fitted, X, beside: Beside) -> None:
         """Check that rows of weight 0, which training leaves out, can be scored like the others.
