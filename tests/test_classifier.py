@@ -42,6 +42,20 @@ def test_it_tells_the_labels_of_rows_without_one(fitted):
     np.testing.assert_allclose(fitted.class_prior_, shares, rtol=1e-6)
 
 
+def test_the_score_is_the_accuracy_on_rows_whose_label_is_known(fitted):
+    accuracy = np.mean(fitted.predict(X[:24]) == Y[:24])
+    assert fitted.score(X, SOME) == accuracy == fitted.evaluate(X, y=SOME)["accuracy"].value
+    weight = np.arange(240.0)
+    hits = fitted.predict(X[:24]) == Y[:24]
+    found = fitted.score(X, SOME, sample_weight=weight)
+    assert found == pytest.approx(np.average(hits, weights=weight[:24]))
+    assert fitted.score(X[:2], [7, None]) == 0  # a label that the model does not know is missed
+    with pytest.raises(LogvarError, match="y has no known label in 2 rows"):
+        fitted.score(X[:2], [None, np.nan])
+    with pytest.raises(LogvarError, match="inconsistent numbers of samples: 240 rows of X, and 9"):
+        fitted.score(X, Y[:9])
+
+
 def test_log_p_sums_over_the_labels(fitted):
     """log Σ_y p(y)·p(x | y), each p(x | y) by the conditional model on its own."""
     from logvar.data.examples import examples_of

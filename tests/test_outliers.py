@@ -160,6 +160,50 @@ def test_a_condition_may_be_named_in_x():
     assert not np.array_equal(told.score_samples(table), told.train_scores_)
 
 
+WEIGHT = (np.arange(60) != 7).astype(float)
+LEVELS = np.tile(np.array(["a", "b"], object), 30)
+ODD_LEVEL, NO_LEVEL = (np.where(WEIGHT == 0, level, LEVELS) for level in ("c", None))
+COUNTS = np.where(WEIGHT[:, None] == 0, 0.0, 1 + np.arange(180).reshape(60, 3) % 5)
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings", "condition", "message"),
+    [
+        (X, {}, ODD_LEVEL, "the level 'c' at row 7, which the model never saw"),
+        (X, {}, NO_LEVEL, "no value in row 7"),
+        ({"x": X[:, 0], "side": ODD_LEVEL}, {}, "side", "column 'side' has the level 'c' at row 7"),
+        (COUNTS, {"likelihood": "poisson"}, None, r"row 7 \(counting from 0\) without a count"),
+    ],
+    ids=["level", "no level", "level in a column", "no count"],
+)
+def test_a_row_of_weight_0_that_cannot_be_scored_is_refused_before_training(
+    rows, settings, condition, message, monkeypatch
+):
+    """All rows of X get a score, and training reads only those that count."""
+    monkeypatch.setattr(logvar.assembly.Run, "train", None)
+    with pytest.raises(LogvarError, match=f"rows of weight 0 are scored like .*{message}") as error:
+        logvar.OutlierVAE(**QUICK | settings).fit(rows, sample_weight=WEIGHT, condition=condition)
+    assert str(error.value).endswith("leave it out of X") and "\n" not in str(error.value)
+    with pytest.raises(TypeError, match="not callable"):  # the same row with a weight of its own
+        logvar.OutlierVAE(**QUICK).fit(X, sample_weight=WEIGHT, condition=LEVELS)
+
+
+def test_a_row_of_weight_0_is_scored_and_moves_no_threshold():
+    detector = logvar.OutlierVAE(**QUICK, contamination=0.1)
+    weighed = clone(detector).fit(X, sample_weight=WEIGHT)
+    alone = clone(detector).fit(X[WEIGHT > 0], sample_weight=WEIGHT[WEIGHT > 0])
+    assert weighed.train_scores_.shape == (60,) and weighed.offset_ == alone.offset_
+    np.testing.assert_array_equal(weighed.train_scores_[WEIGHT > 0], alone.train_scores_)
+    np.testing.assert_array_equal(weighed.score_samples(X[7:8]), weighed.train_scores_[7:8])
+
+
+def test_a_condition_may_be_a_list_of_levels():
+    """Beside an array, whose columns have no names, texts are no names of columns."""
+    listed = logvar.OutlierVAE(**QUICK).fit(X, condition=LEVELS.tolist())
+    of_array = logvar.OutlierVAE(**QUICK).fit(X, condition=LEVELS)
+    np.testing.assert_array_equal(listed.train_scores_, of_array.train_scores_)
+
+
 def test_settings_may_be_numbers_of_numpy(detector, tmp_path):
     numbers = {"steps": np.int64(3), "n_samples": np.int64(5), "contamination": np.float32(0.25)}
     fitted = logvar.OutlierVAE(**QUICK | numbers).fit(X)

@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 from logvar.assembly.tables import Intake
-from logvar.data.intake import draws_of, seed_of
+from logvar.data.intake import draws_of, seed_of, weights_of
 from logvar.data.labels import Codes, Labels
 from logvar.data.preparation import as_float32, as_rows
 from logvar.data.table.frame import Table, as_table, back, is_table
@@ -98,8 +98,23 @@ class VAEClassifier(ClassifierMixin, VAE):
     def score(  # type: ignore[override]  # scikit-learn's order of arguments for a classifier
         self, X, y, sample_weight=None, condition=None
     ) -> float:
-        """Return the accuracy: the share of rows whose most probable label is y."""
-        return float(accuracy_score(y, self.predict(X, condition), sample_weight=sample_weight))
+        """Return the accuracy: the share of rows whose most probable label is y.
+
+        Rows whose label is unknown do not count. A label that is none of `classes_` is missed.
+
+        Raises:
+            LogvarError: no label is known, or there are not as many as rows.
+        """
+        best, (labels, known) = self.predict(X, condition), Labels.known_in(y)
+        _check_as_many(len(best), len(labels))
+        if not known.any():
+            raise LogvarError(
+                f"y has no known label in {len(labels):,} rows (NaN, None, −1 are unknown): give "
+                "those that predictions are to be compared with"
+            )
+        weight = weights_of(sample_weight, len(best))
+        weight = None if weight is None else weight[known].astype(np.float64)
+        return float(accuracy_score(labels[known], best[known], sample_weight=weight))
 
     def evaluate(
         self, X, *, split: str = "given", n_importance: int = 100, condition=None, y=None

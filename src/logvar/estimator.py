@@ -121,8 +121,8 @@ class VAE(FittedMethods, BaseEstimator):
         dequantize: add uniform noise of one level to integer data.
         schema: for a table, what its columns are where that is not found as wished: a dict such as
             {"zip": "categorical", "id": "identifier"}, the path of a schema.toml, or a `Schema`.
-        from_run: a run folder: start from its weights instead of from random ones, and read rows as
-            it does. Its model stays; training has settings of its own.
+        from_run: path of a run folder: start from its weights instead of from random ones, and read
+            rows as it does. Its model stays; training has settings of its own.
         encoder: your own module from one example to (mean, raw), or to whatever else the posterior
             needs; pass the decoder as well.
         decoder: your own module from one example's latents to raw outputs.
@@ -280,6 +280,7 @@ class VAE(FittedMethods, BaseEstimator):
         run = assembly.build_run(recipe, data, own, start)
         for line in run.decisions.lines:
             tell(line)
+        self._check_rows(Fitted.before_training(run, own), X, beside)
         this = identity(recipe, data_of(data, start))
         del data  # the run has the rows as its model reads them
         placement = self._placement(run, this, tell)
@@ -390,6 +391,8 @@ class VAE(FittedMethods, BaseEstimator):
         parameters = self.get_params(deep=False)
         settings = {name: parameters[name] for name in Recipe.settings()}
         settings["random_state"] = seed_of(self.random_state)
+        if isinstance(self.from_run, os.PathLike):  # `save` returns a path
+            settings["from_run"] = os.fspath(self.from_run)
         return Recipe().replace(**written(settings, own.classes)).checked()
 
     # The steps of fitting.
@@ -447,6 +450,9 @@ class VAE(FittedMethods, BaseEstimator):
             kept: the numbers of the rows that count, if others do not.
         """
         return None, None
+
+    def _check_rows(self, untrained: Fitted, X, beside: Beside) -> None:
+        """Check, before training, what else will be done with the rows."""
 
     def _for_rows(self, recipe: Recipe, rows: Rows, table: TableForm | None) -> Recipe:
         """Return the recipe to fit these rows with."""

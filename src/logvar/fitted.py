@@ -78,6 +78,27 @@ class Fitted:
     """The labels that the model tells apart, if it learned any."""
 
     @classmethod
+    def before_training(cls, run: assembly.Run, own: Own) -> "Fitted":
+        """Return the model that a run starts from, and how it reads rows."""
+        return cls(
+            run.recipe,
+            run.decisions,
+            run.model,
+            run.prepared,
+            run.units,
+            run.shape,
+            run.dtype,
+            history=[],
+            ended="not trained",
+            data={},
+            own=own,
+            table=run.table,
+            features=run.features,
+            conditions=run.conditions,
+            labels=run.labels,
+        )
+
+    @classmethod
     def of_run(
         cls,
         run: assembly.Run,
@@ -86,25 +107,15 @@ class Fitted:
         own: Own,
     ) -> "Fitted":
         """Collect the result of a run."""
-        return cls(
-            run.recipe,
-            run.decisions,
-            trained.model,
-            run.prepared,
-            run.units,
-            run.shape,
-            run.dtype,
-            [metrics.as_dict() for metrics in trained.history],
-            trained.ended,
-            data,
-            own,
-            trained.state,
-            trained.diagnosis,
-            tuple(trained.rescues),
-            run.table,
-            run.features,
-            run.conditions,
-            run.labels,
+        return dataclasses.replace(
+            cls.before_training(run, own),
+            model=trained.model,
+            history=[metrics.as_dict() for metrics in trained.history],
+            ended=trained.ended,
+            data=data,
+            state=trained.state,
+            diagnosis=trained.diagnosis,
+            rescues=tuple(trained.rescues),
         )
 
     @property

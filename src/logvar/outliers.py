@@ -12,10 +12,11 @@ from jaxtyping import Float, Integer
 from sklearn.base import OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from logvar.assembly import Own
 from logvar.assembly.decisions import decide
+from logvar.assembly.training_data import Beside
 from logvar.backend.sparse import Rows, SparseRows
 from logvar.contamination import AUTO, check_contamination
-from logvar.data.conditions import names_of
 from logvar.data.intake import draws_of
 from logvar.data.preparation import has_missing
 from logvar.data.table.form import TableForm
@@ -34,6 +35,8 @@ DEFAULTS = {
 }
 """Settings that differ from those of `VAE`. A row is odd if few training rows are like it, so the
 density is fitted to all rows, as closely as the steps allow."""
+LATENTS = 20
+"""The number of latents, which differs as well."""
 SHARP = "normal(noise=fixed, sigma=0.1)"
 """The likelihood of real numbers under "auto": the density is looked at with a width of a tenth of
 a column's spread. A learned σ depends on the other columns and on how long training takes."""
@@ -93,7 +96,9 @@ class OutlierVAE(OutlierMixin, VAE):
         [1, -1]
     """
 
-    def __init__(self, latent_dim=20, *, contamination=AUTO, n_samples=100, steps=3000, **settings):
+    def __init__(
+        self, latent_dim=LATENTS, *, contamination=AUTO, n_samples=100, steps=3000, **settings
+    ):
         super().__init__(latent_dim, **(DEFAULTS | settings))
         self.contamination = contamination
         self.n_samples = n_samples
@@ -104,9 +109,7 @@ class OutlierVAE(OutlierMixin, VAE):
         _check(self.contamination, self.n_samples, self.steps)
         super().fit(X, y, **options)
         weight = options.get("sample_weight")
-        condition = options.get("condition")
-        # Columns of X are found there; their names would be taken for values.
-        told = None if names_of(condition) else condition
+        told = _beside_x(self.fitted_, options.get("condition"))
         self.train_scores_ = self.score_samples(X, condition=told)
         self.offset_ = offset(self.train_scores_, self._share(), weight)
         return self
@@ -162,6 +165,32 @@ class OutlierVAE(OutlierMixin, VAE):
         if threshold is not None:
             found.contamination, found.n_samples, found.offset_ = threshold
         return found
+
+    def _recipe(self, own: Own) -> Recipe:
+        recipe = super()._recipe(own)
+        if recipe.training.from_run and recipe.model.latent_dim == LATENTS:
+            # As if not asked for: a run that weights are taken from has a number of its own.
+            return recipe.replace(latent_dim=Recipe().model.latent_dim)
+        return recipe
+
+    def _check_rows(self, untrained: Fitted, X, beside: Beside) -> None:
+        """Check that rows of weight 0, which training leaves out, can be scored like the others.
+
+        Raises:
+            LogvarError: one of them cannot.
+        """
+        weight = beside.sample_weight
+        if weight is None or np.asarray(weight, np.float32).all():
+            return
+        try:
+            given = untrained.take_in(X, condition=_beside_x(untrained, beside.condition))
+            with given.naming():
+                untrained.read(given.rows, given.condition, given.holes)
+        except LogvarError as error:
+            raise LogvarError(
+                f"rows of weight 0 are scored like all others, and one cannot be: {error}; or "
+                "leave it out of X"
+            ) from error
 
     def _for_rows(self, recipe: Recipe, rows: Rows, table: TableForm | None) -> Recipe:
         recipe = recipe.replace(epochs=self.epochs_for(len(rows)))
@@ -222,6 +251,12 @@ def offset(scores: Scores, contamination: float | str, weight: Any = None) -> fl
         return quantile(float(contamination))
     low, high = quantile(0.25), quantile(0.75)
     return low - _FENCE * (high - low)
+
+
+def _beside_x(fitted: Fitted, condition: Any) -> Any:
+    """Return a condition of `fit` as later calls have it: None if it is in columns of X."""
+    form = fitted.conditions
+    return None if form is None or form.inside else condition
 
 
 def _check(contamination: Any, n_samples: Any, steps: Any) -> None:

@@ -135,6 +135,7 @@ def told(tmp_path_factory):
         "batch": pandas.Categorical(["first", "second"] * 30),
         "age": np.arange(60.0),
         "kind": [None, "T", "B"] * 20,
+        "tissue": ["blood"] * 60,
     }
     obs = pandas.DataFrame(obs, index=[f"AAC-{i}" for i in range(60)])
     genes = pandas.DataFrame(index=["a", "b", "c", "d", "e", "f"])
@@ -193,6 +194,19 @@ def test_a_new_batch_is_added_to_a_run_of_cells(told):
         (
             ["fit", "cells.h5ad", "--condition", "kind", "--likelihood", "poisson"],
             "no value in row 0, column 'kind'",
+        ),
+        (
+            [
+                "fit",
+                "cells.h5ad",
+                "--label",
+                "tissue",
+                "--objective",
+                "labelled",
+                "--likelihood",
+                "poisson",
+            ],
+            "label 'tissue' has one class, 'blood', in 60 known labels",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -162,6 +162,7 @@ BOTH = Conditions.of({"batch": ["a", "b"], "dose": [0.5, 1.5]})
     [
         ({"batch": "a"}, "condition lacks 'dose': the model was told batch .a, b., dose"),
         ("a", "condition lacks 'batch', 'dose'"),
+        (np.ones((2, 3)), "has 3 columns without names, and the model was told .*: expected 2"),
         ({}, "0 feature"),
         ({"batch": ["a", "b"], "dose": [0.0, 1.0]}, "condition has 2 rows: expected 3"),
         ({"batch": "a", "dose": 1e39}, "'dose' is 1e.39 at row 0, which float32 cannot hold"),
@@ -174,6 +175,16 @@ def test_what_cannot_be_told_is_one_line(given, message):
     with pytest.raises(LogvarError, match=message) as error:
         BOTH.matrix(given, 3)
     assert "\n" not in str(error.value)
+
+
+def test_further_columns_without_names_are_not_dropped():
+    """Of an array that was fitted, columns are called 0, 1, …, as those of any other are."""
+    one = Conditions.of(np.array(["a", "b"]))
+    with pytest.raises(LogvarError, match="has 2 columns without names.*expected 1; give it alone"):
+        one.matrix(np.array([["a", "b"], ["b", "a"]]))
+    with pytest.raises(LogvarError, match="has 2 columns without names"):
+        one.with_levels_of(np.array([["a", "b"], ["c", "a"]]))
+    assert one.matrix({0: ["b"], "note": ["c"]}).tolist() == [[0, 1]]  # columns with names may
 
 
 def test_one_row_stands_for_all_and_columns_are_found_by_name_or_place():

@@ -22,15 +22,19 @@ NUMBERS = {
     "pandas": pd.Series([7, np.nan, 3, 7]),
     "polars": pl.Series([7, None, 3, 7]),
     "Arrow": pa.chunked_array([[7, None], [3, 7]]),
+    "one array of Arrow": pa.array([7, None, 3, 7]),
 }
 TEXTS = {
     "list": ["b", None, "a", "b"],
     "list with NaN": ["b", np.nan, "a", "b"],
+    "NumPy's own": [np.str_("b"), None, np.str_("a"), np.str_("b")],
     "object": np.array(["b", None, "a", "b"], object),
     "categorical": pd.Series(["b", None, "a", "b"], dtype="category"),
     "string": pd.Series(["b", None, "a", "b"], dtype="string"),
     "polars": pl.Series(["b", None, "a", "b"]),
     "Arrow": pa.chunked_array([["b", None], ["a", "b"]]),
+    "one array of Arrow": pa.array(["b", None, "a", "b"]),
+    "dictionary of Arrow": pa.array(["b", None, "a", "b"]).dictionary_encode(),
 }
 
 
@@ -46,6 +50,30 @@ def test_texts(form):
     labels, codes = Labels.found(TEXTS[form])
     assert labels.classes == ("a", "b") and codes.tolist() == EXPECTED
     assert Labels.from_json(labels.as_json()) == labels
+    with pytest.raises(LogvarError, match="label 'c' is none of .* fitted on: 'a', 'b'$"):
+        labels.codes_of(["c"])
+
+
+@pytest.mark.parametrize(
+    "y",
+    [pd.Series([1, None, 2**53, 2**53 + 1], dtype="Int64"), pa.array([1, None, 2**53, 2**53 + 1])],
+)
+def test_integers_stay_integers_beside_unknown_ones(y):
+    """As real numbers the last two would be one."""
+    labels, codes = Labels.found(y)
+    assert labels.array.dtype == np.int64 and codes.tolist() == [0, -1, 1, 2]
+
+
+def test_labels_of_rows_that_are_left_out_may_be_anything():
+    kept = np.array([0, 1, 3])
+    for odd in (np.array([1.0, 0.0, np.inf, 1.0]), ["b", "a", 7, "b"], ["b", "a", b"?", "b"]):
+        assert Labels.found(odd, kept=kept)[1].tolist() == [1, 0, -1, 1]
+
+
+def test_a_series_has_the_name_that_messages_have():
+    for y in (pd.Series(["a", "a"], name="tree"), pl.Series("tree", ["a", "a"])):
+        with pytest.raises(LogvarError, match="^label 'tree' has one class, 'a', in 2 known"):
+            Labels.found(y)
 
 
 def test_all_are_known():

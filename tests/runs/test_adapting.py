@@ -123,3 +123,15 @@ def test_a_model_of_the_user_s_own_settings_stays_what_it_is(earlier):
     vae = logvar.VAE(from_run=str(earlier[1]), latent_dim=2, scale="softplus", epochs=1)
     assert vae.fit(MORE).recipe_.model == earlier[0].recipe_.model
     assert dataclasses.asdict(vae.recipe_.training)["epochs"] == 1
+
+
+def test_a_detector_starts_from_a_run_whose_number_of_latents_is_not_its_own_default(earlier):
+    """The folder is given as `save` returns it."""
+    before, folder = earlier
+    settings = {"from_run": folder, "epochs": 1, "steps": 0, "n_samples": 5}
+    detector = logvar.OutlierVAE(**settings).fit(MORE)
+    assert detector.recipe_.model == before.recipe_.model
+    assert detector.recipe_.training.from_run == str(folder)
+    assert detector.get_params()["from_run"] == folder
+    with pytest.raises(logvar.errors.LogvarError, match="latent_dim is 3, and .* trained with 2"):
+        logvar.OutlierVAE(latent_dim=3, **settings).fit(MORE)

@@ -66,7 +66,10 @@ def known_labels(rows: Any, labels: Any, choices: Choices) -> Any:
     if isinstance(rows, Table):
         return None
     if is_annotated(rows):
-        return next(iter(named_columns(rows, choices.said())[1].values()), None)
+        import pandas  # as anndata does
+
+        found = next(iter(named_columns(rows, choices.said())[1].items()), None)
+        return None if found is None else pandas.Series(found[1], name=str(found[0]))
     return labels
 
 

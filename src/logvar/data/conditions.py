@@ -115,7 +115,13 @@ class Conditions:
         elif not is_table(given) and np.ndim(given) < 2:
             given = np.reshape(_array(given), (-1, 1))
         table = table_of(given, None)
-        if table.names == tuple(range(len(table.names))) and len(table.names) == len(self.schema):
+        unnamed, columns = table.names == tuple(range(len(table.names))), len(self.schema)
+        if unnamed and len(table.names) > columns:
+            raise LogvarError(
+                f"condition has {len(table.names)} columns without names, and the model was told "
+                f"{self}: expected {columns}; give {'it' if columns == 1 else 'those'} alone"
+            )
+        if unnamed and len(table.names) == columns:
             table = dataclasses.replace(table, names=self.names)
         absent = [name for name in self.names if name not in table.names]
         if absent:
@@ -123,8 +129,8 @@ class Conditions:
                 f"condition lacks {', '.join(map(repr, absent))}: the model was told {self}; give "
                 "all of them"
             )
-        columns = tuple(table[name] for name in self.names)
-        table = dataclasses.replace(table, names=self.names, columns=columns, natives=())
+        own = tuple(table[name] for name in self.names)
+        table = dataclasses.replace(table, names=self.names, columns=own, natives=())
         if rows is not None and len(table) == 1 != rows:
             from logvar.data.table.rows import rows_of
 

@@ -55,10 +55,9 @@ class Labels:
         Raises:
             LogvarError: no label is known, all known ones are the same, or they are real numbers.
         """
-        name = "y" if column is None else f"label {str(column).strip()!r}"
-        values, unknown = _read(y, name)
-        if kept is not None:
-            unknown = unknown | ~np.isin(np.arange(len(values)), kept)
+        called = getattr(y, "name", None) if column is None else str(column)  # that of a Series
+        name = f"label {called.strip()!r}" if isinstance(called, str) else "y"
+        values, unknown = _read(y, name, kept)
         known = values[~unknown]
         if not len(known):
             raise LogvarError(
@@ -87,6 +86,12 @@ class Labels:
     def array(self) -> np.ndarray:
         """The labels as one array."""
         return np.array(self.classes, np.dtype(self.dtype))
+
+    @staticmethod
+    def known_in(y: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return y as an array, and which of its entries are known."""
+        values, unknown = _read(y, "y")
+        return values, ~unknown
 
     def codes_of(self, y: Any, name: str = "label") -> Codes:
         """Return the number of each label, −1 where it is unknown.
@@ -147,26 +152,43 @@ class Labels:
         return labels
 
 
-def _read(y: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return y as a vector, and which of its entries are unknown."""
+def _read(
+    y: Any, name: str, kept: Int[np.ndarray, "counting"] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return y as a vector, and which of its entries are unknown: all but those kept, as well."""
     masked = np.ma.getmaskarray(y) if isinstance(y, np.ma.MaskedArray) else None
-    array = y.to_numpy() if hasattr(y, "to_numpy") else y
-    if not isinstance(array, np.ndarray):
-        # As objects, because NumPy would write None beside texts as the text "None".
-        objects = np.array(array, dtype=object)
-        array = np.asarray(array) if all(map(_is_number, objects.flat)) else objects
+    array = _array(y)
     try:
-        array = column_or_1d(np.asarray(array), warn=True)
+        array = column_or_1d(array, warn=True)
     except ValueError as error:
         raise LogvarError(f"{name}: {error}") from error
+    left_out = np.zeros(len(array), bool)
+    if kept is not None:
+        left_out = ~np.isin(np.arange(len(array)), kept)
     if array.dtype.kind == "O":
-        unknown = np.array([_is_unknown(value) for value in array], bool)
+        unknown = left_out | np.array([_is_unknown(value) for value in array], bool)
         array = _of_one_type(array, unknown, name)
     else:
-        unknown = _unknown_in(array, name)
+        unknown = left_out | _unknown_in(array, left_out, name)
     if masked is not None:
         unknown = unknown | masked.reshape(unknown.shape)
     return array, unknown
+
+
+def _array(y: Any) -> np.ndarray:
+    """Return y as an array, of objects if it is of a type that NumPy lacks or some are unknown.
+
+    Integers with unknown ones among them would otherwise become real numbers, and NumPy would
+    write None beside texts as the text "None".
+    """
+    listed = getattr(y, "to_pylist", getattr(y, "to_list", None))  # of Arrow, pandas and polars
+    if listed is not None and not isinstance(getattr(y, "dtype", None), np.dtype):
+        y = listed()
+    array = y.to_numpy() if hasattr(y, "to_numpy") else y
+    if isinstance(array, np.ndarray):
+        return array
+    objects = np.array(array, dtype=object)
+    return np.asarray(array) if all(map(_is_number, objects.flat)) else objects
 
 
 def _of_one_type(array: np.ndarray, unknown: np.ndarray, name: str) -> np.ndarray:
@@ -174,7 +196,9 @@ def _of_one_type(array: np.ndarray, unknown: np.ndarray, name: str) -> np.ndarra
     known = array[~unknown]
     texts = [isinstance(value, str) for value in known]
     if all(texts):
-        return array
+        plain = array.copy()
+        plain[~unknown] = [_plain(text) for text in known]  # NumPy's own texts print as np.str_(…)
+        return plain
     if any(texts) or not all(_is_number(value) for value in known):
         odd = next(value for value, text in zip(known, texts, strict=True) if not text)
         raise LogvarError(
@@ -186,9 +210,9 @@ def _of_one_type(array: np.ndarray, unknown: np.ndarray, name: str) -> np.ndarra
     return numeric
 
 
-def _unknown_in(array: np.ndarray, name: str) -> np.ndarray:
+def _unknown_in(array: np.ndarray, left_out: np.ndarray, name: str) -> np.ndarray:
     if array.dtype.kind == "f":
-        if np.isinf(array).any():
+        if np.isinf(array[~left_out]).any():
             raise LogvarError(
                 f"Input {name} contains infinity or a value too large for {array.dtype!r}: give "
                 "labels, and NaN where they are unknown"
