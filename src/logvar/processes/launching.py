@@ -135,10 +135,9 @@ class _Processes:
         if code > 0 and code != LOST and said:
             _say(f"process {cause} of {number}: {said}")
             return int(code)
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else "lost the others"
         _say(
-            f"process {cause} of {number} {how}, so all were stopped; what was saved before is "
-            "whole, and the same command with --resume goes on from it"
+            f"process {cause} of {number} {_how(code)}, so all were stopped; what was saved before "
+            "is whole, and the same command with --resume goes on from it"
         )
         return LOST
 
@@ -147,6 +146,16 @@ class _Processes:
         self._errors[index].seek(0)
         lines = self._errors[index].read().decode(errors="replace").strip().splitlines()
         return lines[-1].removeprefix("logvar: ") if lines else ""
+
+
+def _how(code: int) -> str:
+    """Return how a process ended that has not said why."""
+    if code == LOST:
+        return "lost the others"
+    if code > 0:
+        return f"ended with exit code {code} and no message"
+    known = -code in set(signal.Signals)  # real-time signals have no names
+    return f"was ended by {signal.Signals(-code).name if known else f'signal {-code}'}"
 
 
 def begin() -> None:
