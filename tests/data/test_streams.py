@@ -84,6 +84,18 @@ def test_images_are_decoded_when_they_are_needed(tmp_path):
         sources.load(str(tmp_path), window=20)
 
 
+def test_an_image_that_changes_while_it_is_read_is_named(tmp_path):
+    Image = pytest.importorskip("PIL.Image")
+    for i in range(8):
+        Image.fromarray(np.full((6, 5), i, np.uint8)).save(tmp_path / f"{i}.png")
+    rows = sources.load(str(tmp_path), window=4).train
+    Image.fromarray(np.full((6, 5), 200, np.uint8)).save(tmp_path / "3.png")
+    assert rows[:3].max() == 2
+    for where in (slice(2, 5), [3, 7]):
+        with pytest.raises(LogvarError, match=r"3\.png changed while it was read"):
+            rows[where]
+
+
 def test_a_pattern_is_several_files(tmp_path):
     parts = [X[:10], X[10:30], X[30:]]
     for number, part in zip((1, 2, 10), parts, strict=True):

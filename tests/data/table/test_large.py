@@ -1,5 +1,7 @@
 """Tables that are read in parts are found and modelled as the same table in memory."""
 
+import os
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -157,6 +159,26 @@ def test_what_is_wrong_with_a_file_is_one_line(tmp_path):
     )
     with pytest.raises(LogvarError, match=r"rows from 1,280 on.* has the level 'new' at row 220"):
         cells_of_large(large_table([second]), memory.form.schema, "X")
+
+
+@pytest.mark.parametrize("form", ["file", "stream", "parquet"])
+def test_a_file_cut_off_while_it_is_read_is_one_line(tmp_path, form):
+    """With a memory map, the process ends without a word."""
+    rows = 400_000
+    table = pa.table({"a": np.arange(rows), "b": np.random.default_rng(0).random(rows)})
+    path = tmp_path / f"table.{'parquet' if form == 'parquet' else 'arrow'}"
+    if form == "parquet":
+        pq.write_table(table, path, row_group_size=20_000)
+    else:
+        begin = pa.ipc.new_file if form == "file" else pa.ipc.new_stream
+        with pa.OSFile(str(path), "wb") as file, begin(file, table.schema) as writer:
+            writer.write_table(table, max_chunksize=20_000)
+    opened = large_table(path)
+    assert len(opened) == rows
+    with pytest.raises(LogvarError, match="changed while it was read"):
+        for _ in opened.blocks():
+            if path.stat().st_size > 300_000:
+                os.truncate(path, 300_000)
 
 
 def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
