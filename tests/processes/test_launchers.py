@@ -1,12 +1,14 @@
 """What each launcher tells a process, and how all processes of a run learn that one has failed."""
 
 import io
+import tempfile
 import threading
 import types
 
 import numpy as np
 import pytest
 
+from logvar.data.streams.scratch import Scratch
 from logvar.errors import LogvarError
 from logvar.processes import ending, launching
 from logvar.processes.ending import WIDTH, EndedElsewhere, exchanged, let_others_know
@@ -105,6 +107,19 @@ def test_only_the_loss_of_another_is_no_news(run, monkeypatch, error, dropped):
     monkeypatch.setattr(threading, "excepthook", lambda found: seen.append(found.exc_value))
     assert not let_others_know(Lost())
     assert seen == ([] if dropped else [error])
+
+
+def test_no_room_for_what_they_say_is_one_line(monkeypatch):
+    def full(*args, **settings):
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp', '/var/tmp']")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    with pytest.raises(
+        LogvarError, match="No usable temporary directory .* set TMPDIR to a folder"
+    ):
+        launching.launch(2, ["fit", "digits"])
+    with pytest.raises(LogvarError, match="the cells of rows"):
+        Scratch("rows", (2, 1), np.dtype(float))
 
 
 @pytest.mark.parametrize(

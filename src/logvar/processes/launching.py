@@ -9,15 +9,14 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from typing import IO
 
 from logvar.errors import LogvarError
 from logvar.processes.runtime import ADDRESS, INDEX, LAUNCHED, LOST, NUMBER
 from logvar.signals import STOPPING
+from logvar.storage.files import temporary_file
 
 _POLL_SECONDS = 0.05
 _GRACE_SECONDS = 4.0
@@ -34,7 +33,8 @@ def launch(number: int, arguments: Sequence[str]) -> int:
         arguments: of the command line, without the program.
 
     Raises:
-        LogvarError: on Windows, where a process hands its children no pipe this way.
+        LogvarError: on Windows, where a process hands its children no pipe this way; or there is no
+            room for temporary files.
     """
     if sys.platform == "win32":
         raise LogvarError(
@@ -60,10 +60,7 @@ class _Processes:
         listened, self._held = os.pipe()
         address = f"127.0.0.1:{_free_port()}"
         shares = _shares_of_cores(number)
-        self._errors: list[IO[bytes]] = [
-            tempfile.TemporaryFile()  # noqa: SIM115 (open until the run has ended)
-            for _ in range(number)
-        ]
+        self._errors = [temporary_file("what a process says") for _ in range(number)]
         self._started: list[subprocess.Popen] = []
         self._failed: list[int] = []
         """Those that ended other than well, and by themselves, in that order."""
