@@ -1,9 +1,14 @@
 """A disk that is full when a model is trained: what was learned is kept, and --resume does the rest."""
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 
 from logvar.cli import fitting
 from logvar.errors import LogvarError
+from logvar.study.experiment import Outcome, Unit
+from logvar.study.results import write_outcome
 from tests.cli.in_process import run
 
 FIT = [
@@ -34,3 +39,12 @@ def test_a_report_that_does_not_fit_is_written_later(tmp_path):
     assert (tmp_path / "run" / "weights.safetensors").read_bytes() == weights
     again = run([*FIT, "--out", "run", "--resume"], here)
     assert again.code == 0 and "already finished" in again.out
+
+
+def test_a_comparison_that_cannot_keep_a_unit_is_one_line(tmp_path, monkeypatch):
+    def full(path, **settings):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    with pytest.raises(LogvarError, match=r"cannot write .*parts: No space left on device"):
+        write_outcome(tmp_path / "parts", object.__new__(Unit), object.__new__(Outcome))
