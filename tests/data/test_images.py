@@ -135,6 +135,18 @@ def test_real_values_are_kept_and_not_mixed_with_levels(tmp_path):
     assert images.reading.values == "unit" and np.isnan(images.train[1]).all()
 
 
+def test_an_infinite_pixel_is_refused_by_its_file(tmp_path):
+    values = np.linspace(-3, 1840, 48, dtype=np.float32).reshape(8, 6)
+    for name in "abc":
+        save(tmp_path / f"{name}.tif", values)
+    values[5, 2] = -np.inf
+    save(tmp_path / "b.tif", values)
+    said = r"b\.tif has infinity in 1 of 48 pixels, the first at row 5, column 2"
+    for load in (read_folder, lambda folder: sources.load(str(folder), resize="4", window=2)):
+        with pytest.raises(logvar.LogvarError, match=said):
+            load(tmp_path)
+
+
 def test_transparency_is_composited_on_white(tmp_path):
     opacity = np.full((8, 6, 1), 255, np.uint8)
     opacity[:4] = 0

@@ -128,6 +128,10 @@ def test_what_cannot_be_read_is_one_line_with_its_name_and_row(tmp_path):
     saved(tmp_path, np.where(np.arange(23)[:, None] == 9, np.inf, X), "b.npy")
     with pytest.raises(LogvarError, match=r"b\.npy has infinity in column 0 of row 9"):
         streamed_rows(second)[[2, 9]]
+    with pytest.raises(
+        LogvarError, match=r"b\.npy has infinity .* row 9 \(row 32 of all, counting"
+    ):
+        streamed_rows([first, second])[20:]
     np.save(first, np.asfortranarray(X))
     with pytest.raises(LogvarError, match="ascontiguousarray"):
         streamed_rows(first)

@@ -52,6 +52,10 @@ def test_arrays_of_hdf5_and_zarr(tmp_path):
     dataset = sources.load(path)
     assert dataset.name == "x"
     same_rows(dataset.train)
+    chunk = next(path for path in sorted((tmp_path / "x.zarr" / "c").rglob("*")) if path.is_file())
+    chunk.write_bytes(b"no chunk")
+    with pytest.raises(LogvarError, match=r"x\.zarr .*cannot be read at rows 0 to 0 .Zstd"):
+        streamed_rows(path)
     (tmp_path / "none.zarr").mkdir()
     with pytest.raises(LogvarError, match=r"none\.zarr cannot be read"):
         streamed_rows(tmp_path / "none.zarr")
@@ -82,6 +86,24 @@ def test_images_are_decoded_when_they_are_needed(tmp_path):
     (tmp_path / "train" / "a" / "40.png").write_bytes(b"no image")
     with pytest.raises(LogvarError, match=r"40\.png"):
         sources.load(str(tmp_path), window=20)
+
+
+def test_an_image_that_changes_while_it_is_read_is_named(tmp_path):
+    Image = pytest.importorskip("PIL.Image")
+    for i in range(8):
+        Image.fromarray(np.full((6, 5), i, np.uint8)).save(tmp_path / f"{i}.png")
+    rows = sources.load(str(tmp_path), window=4).train
+    Image.fromarray(np.full((6, 5), 200, np.uint8)).save(tmp_path / "3.png")
+    assert rows[:3].max() == 2
+    for where in (slice(2, 5), [3, 7]):
+        with pytest.raises(LogvarError, match=r"3\.png changed while it was read"):
+            rows[where]
+
+
+@pytest.mark.parametrize("X", ["x.txt", ["x.csv"], ["x.npy", "x.parquet"]], ids=str)
+def test_paths_that_are_not_read_are_named_as_such(X):
+    with pytest.raises(LogvarError, match=r"X is .*'x\..*expected numbers, or the path of"):
+        taken_in(X, "normal")
 
 
 def test_a_pattern_is_several_files(tmp_path):

@@ -1,10 +1,16 @@
 """What each launcher tells a process, and how all processes of a run learn that one has failed."""
 
+import io
+import tempfile
+import threading
+import types
+
 import numpy as np
 import pytest
 
+from logvar.data.streams.scratch import Scratch
 from logvar.errors import LogvarError
-from logvar.processes import ending
+from logvar.processes import ending, launching
 from logvar.processes.ending import WIDTH, EndedElsewhere, exchanged, let_others_know
 from logvar.processes.placement import Placement
 from logvar.processes.runtime import LAUNCHED, LOST, Cluster, answer_to
@@ -86,6 +92,53 @@ def test_one_that_fails_tells_it_as_long_as_the_others_listen(run):
     run.known = False
     ending.begin_training(Two())
     assert not let_others_know(two)
+
+
+@pytest.mark.parametrize(
+    ("error", "dropped"),
+    [(RuntimeError("Gloo"), True), (ValueError("Connection"), True), (TypeError("a fault"), False)],
+)
+def test_only_the_loss_of_another_is_no_news(run, monkeypatch, error, dropped):
+    class Lost(Two):
+        def told(self, numbers):
+            raise error
+
+    seen = []
+    monkeypatch.setattr(threading, "excepthook", lambda found: seen.append(found.exc_value))
+    assert not let_others_know(Lost())
+    assert seen == ([] if dropped else [error])
+
+
+def test_no_room_for_what_they_say_is_one_line(monkeypatch):
+    def full(*args, **settings):
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp', '/var/tmp']")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    with pytest.raises(
+        LogvarError, match="No usable temporary directory .* set TMPDIR to a folder"
+    ):
+        launching.launch(2, ["fit", "digits"])
+    with pytest.raises(LogvarError, match="the cells of rows"):
+        Scratch("rows", (2, 1), np.dtype(float))
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "returned", "line"),
+    [
+        (1, b"", LOST, "process 1 of 2 ended with exit code 1 and no message, so all were stopped"),
+        (1, b"logvar: no such file\n", 1, "process 1 of 2: no such file"),
+        (-9, b"", LOST, "process 1 of 2 was ended by SIGKILL, so all were stopped"),
+        (-40, b"", LOST, "process 1 of 2 was ended by signal 40, so all were stopped"),
+        (LOST, b"", LOST, "process 1 of 2 lost the others, so all were stopped"),
+    ],
+)
+def test_how_one_of_them_ended_is_said(code, said, returned, line, capsys):
+    ended = object.__new__(launching._Processes)
+    ended._started = [types.SimpleNamespace(returncode=c) for c in (LOST, code)]
+    ended._errors = [io.BytesIO(), io.BytesIO(said)]
+    ended._failed = [1, 0]
+    assert ended._explained([]) == returned
+    assert capsys.readouterr().err.startswith(f"logvar: {line}")
 
 
 def test_only_the_cause_is_said_on_one_machine(monkeypatch):

@@ -116,6 +116,21 @@ def test_an_unfinished_folder_leaves_the_earlier_run_alone(run):
     assert [p.name for p in run.parent.iterdir()] == ["run"]
 
 
+def test_a_folder_that_cannot_be_begun_is_neither_left_nor_locked(tmp_path, monkeypatch):
+    def full(path, text):
+        path.touch()
+        raise OSError(28, "No space left on device")
+
+    run = {"final": tmp_path / "run", "overwrite": False, "marker": "manifest.json"}
+    for keep in (False, True):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "write_text", full)
+            with pytest.raises(logvar.LogvarError, match="No space left"):
+                UnfinishedFolder(**run, keep=keep)
+        assert not list(tmp_path.iterdir())
+    UnfinishedFolder(**run).discard()
+
+
 def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
     target = tmp_path / "file.json"
     target.write_text("before")

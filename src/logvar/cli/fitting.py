@@ -117,6 +117,11 @@ def fit(
         evaluation = evaluated(vae, judged, importance_samples)
         _write_results(folder.path, vae, evaluation, judged, seconds)
         print_evaluation(evaluation)
+    except LogvarError as error:
+        raise LogvarError(
+            f"{error}; the trained model is in {out}, and the same command with --resume does the "
+            "rest"
+        ) from error
     finally:
         path = folder.publish()
         say(f"run     {path}")
@@ -176,8 +181,10 @@ def _source_of(recipe: Recipe, dataset: sources.Dataset) -> dict[str, str]:
 
 
 def _already_finished(out: Path, recipe: Recipe, choices: Choices) -> bool:
-    """Return whether the folder has this run, complete and evaluated; if so, print that."""
-    if not (out / run_folder.MANIFEST).is_file() or not (out / run_folder.EVALUATION).is_file():
+    """Return whether the folder has this run, complete, evaluated and with its report; if so, print
+    that."""
+    last = (run_folder.MANIFEST, run_folder.EVALUATION, run_folder.REPORT)
+    if not all((out / name).is_file() for name in last):
         return False
     manifest = run_folder.read_manifest(out)
     there = _as_written(Recipe.from_toml(run_folder.read_recipe(out)))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import numbers
+import os
 import warnings
 from typing import Any
 
@@ -23,8 +24,17 @@ from logvar.randomness import Gaussian
 def dense_rows(X: Any, name: str = "X") -> np.ndarray:
     """Return X as rows of numbers; NaN is a missing cell.
 
-    Sparse matrices are refused by name, because NumPy would make them an array of one object.
+    Sparse matrices and paths are refused by name, because NumPy would make them an array of one
+    object, or of texts.
     """
+    paths = X if isinstance(X, list | tuple) else [X]
+    if len(paths) and all(isinstance(path, str | os.PathLike) for path in paths):
+        raise LogvarError(
+            f"{name} is {'a list with ' if paths is X else ''}{str(paths[0])!r}: expected numbers, "
+            "or the path of a .npy, .zarr, .csv, .tsv, .parquet, .arrow or .feather file, or a "
+            "list of paths of .npy and .zarr, or of .parquet, .arrow and .feather files; read "
+            "others first"
+        )
     if is_sparse(X):
         raise LogvarError(
             f"Sparse data was passed ({type(X).__name__}), but dense data is required: use "

@@ -77,7 +77,7 @@ def streamed_rows(X: Any, name: str = "X") -> StreamedRows:
         raise LogvarError(
             f"{rows.name} has dtype {rows.dtype}: expected numbers; drop or encode text columns"
         )
-    return rows.converted(_Numbers(rows.name, rows.dtype), _dtype_of(rows.dtype))
+    return rows.converted(_Numbers(rows.reader), _dtype_of(rows.dtype))
 
 
 def _reader(X: Any, name: str) -> Reader:
@@ -130,19 +130,23 @@ def _dtype_of(dtype: np.dtype) -> np.dtype:
 class _Numbers:
     """Converts blocks to the dtype of all, and refuses infinity."""
 
-    def __init__(self, name: str, dtype: np.dtype):
-        self.name, self.dtype, self.target = name, dtype, _dtype_of(dtype)
+    def __init__(self, reader: Reader):
+        self.reader, self.target = reader, _dtype_of(reader.dtype)
 
     def __call__(self, block: np.ndarray, where: Where) -> np.ndarray:
         rows = block.astype(self.target, copy=False)
-        if self.dtype.kind == "f":
+        if self.reader.dtype.kind == "f":
             bad = np.isinf(rows)
             if bad.any():
                 at = np.argwhere(bad)[0]
                 column = int(at[1]) if len(at) == 2 else tuple(int(i) for i in at[1:])
                 row = row_at(where, int(at[0]))
+                name, of_all = self.reader.name, ""
+                if isinstance(self.reader, Shards):
+                    of_all = f"row {row:,} of all, "
+                    name, row = self.reader.place_of(row)
                 raise LogvarError(
-                    f"{self.name} has infinity in column {column} of row {row:,} (counting "
+                    f"{name} has infinity in column {column} of row {row:,} ({of_all}counting "
                     "from 0): expected finite numbers; remove or impute such rows"
                 )
         return rows

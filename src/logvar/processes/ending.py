@@ -14,6 +14,7 @@ from jaxtyping import Int
 
 from logvar.errors import LogvarError
 from logvar.processes.placement import Placement
+from logvar.processes.runtime import LOSSES
 
 WIDTH = 8
 """The numbers of an exchange; the first is whether the process has failed."""
@@ -79,7 +80,7 @@ def let_others_know(placement: Placement) -> bool:
     if _Run.starting and not _Run.known:
 
         def tell() -> None:
-            with contextlib.suppress(Exception):  # another has been lost, which is no news here
+            with contextlib.suppress(*LOSSES):  # another has been lost, which is no news here
                 exchanged(placement, failed=True)
 
         # If another was killed meanwhile, this may wait in vain.

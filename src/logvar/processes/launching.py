@@ -9,15 +9,14 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from typing import IO
 
 from logvar.errors import LogvarError
 from logvar.processes.runtime import ADDRESS, INDEX, LAUNCHED, LOST, NUMBER
 from logvar.signals import STOPPING
+from logvar.storage.files import temporary_file
 
 _POLL_SECONDS = 0.05
 _GRACE_SECONDS = 4.0
@@ -34,7 +33,8 @@ def launch(number: int, arguments: Sequence[str]) -> int:
         arguments: of the command line, without the program.
 
     Raises:
-        LogvarError: on Windows, where a process hands its children no pipe this way.
+        LogvarError: on Windows, where a process hands its children no pipe this way; or there is no
+            room for temporary files.
     """
     if sys.platform == "win32":
         raise LogvarError(
@@ -60,10 +60,7 @@ class _Processes:
         listened, self._held = os.pipe()
         address = f"127.0.0.1:{_free_port()}"
         shares = _shares_of_cores(number)
-        self._errors: list[IO[bytes]] = [
-            tempfile.TemporaryFile()  # noqa: SIM115 (open until the run has ended)
-            for _ in range(number)
-        ]
+        self._errors = [temporary_file("what a process says") for _ in range(number)]
         self._started: list[subprocess.Popen] = []
         self._failed: list[int] = []
         """Those that ended other than well, and by themselves, in that order."""
@@ -135,10 +132,9 @@ class _Processes:
         if code > 0 and code != LOST and said:
             _say(f"process {cause} of {number}: {said}")
             return int(code)
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else "lost the others"
         _say(
-            f"process {cause} of {number} {how}, so all were stopped; what was saved before is "
-            "whole, and the same command with --resume goes on from it"
+            f"process {cause} of {number} {_how(code)}, so all were stopped; what was saved before "
+            "is whole, and the same command with --resume goes on from it"
         )
         return LOST
 
@@ -147,6 +143,16 @@ class _Processes:
         self._errors[index].seek(0)
         lines = self._errors[index].read().decode(errors="replace").strip().splitlines()
         return lines[-1].removeprefix("logvar: ") if lines else ""
+
+
+def _how(code: int) -> str:
+    """Return how a process ended that has not said why."""
+    if code == LOST:
+        return "lost the others"
+    if code > 0:
+        return f"ended with exit code {code} and no message"
+    known = -code in set(signal.Signals)  # real-time signals have no names
+    return f"was ended by {signal.Signals(-code).name if known else f'signal {-code}'}"
 
 
 def begin() -> None:

@@ -31,6 +31,8 @@ HEARTBEAT_SECONDS = 30
 """A process that was silent for so long is lost, and so the others end."""
 LOST = 3
 """The exit code of a run that lost a process."""
+LOSSES = (RuntimeError, ValueError)
+"""What JAX raises if another process has gone; its own JaxRuntimeError is a RuntimeError."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,7 +217,7 @@ def _leave_with_others() -> None:
     from logvar.processes.ending import let_others_know
     from logvar.processes.placement import Placement, several
 
-    with contextlib.suppress(Exception):  # another has been lost, and nobody is left to wait for
+    with contextlib.suppress(*LOSSES):  # another has been lost, and nobody is left to wait for
         if several() and let_others_know(Placement.of(jax.devices())):
             stop()
 
@@ -254,10 +256,7 @@ def answer_to(error: BaseException) -> tuple[int, str]:
 
 def is_loss(error: BaseException) -> bool:
     """Return whether an error of JAX says that another process has gone."""
-    import jax
-
     text = str(error)
-    of_runtime = isinstance(error, jax.errors.JaxRuntimeError | ValueError | RuntimeError)
-    return of_runtime and any(
+    return isinstance(error, LOSSES) and any(
         word in text for word in ("Gloo", "gloo", "NCCL", "Connection", "coordination service")
     )

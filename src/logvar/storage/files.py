@@ -5,9 +5,10 @@ import hashlib
 import os
 import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from logvar import signals
 from logvar.errors import LogvarError
@@ -100,6 +101,24 @@ def writing(path: Path) -> Iterator[None]:
         ) from error
 
 
+def temporary_file(what: str) -> IO[bytes]:
+    """Open a file without a name, which the system removes when the process ends, however it ends.
+
+    Args:
+        what: what it will hold, for the message.
+
+    Raises:
+        LogvarError: no folder of temporary files can be written, such as on a full disk.
+    """
+    try:
+        return tempfile.TemporaryFile(buffering=0)
+    except OSError as error:
+        raise LogvarError(
+            f"no temporary file can be made for {what} ({error.strerror or error}): set TMPDIR to "
+            "a folder with room"
+        ) from error
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames in a folder durable, where the system lets a program ask for that."""
     if fcntl is None:
@@ -152,10 +171,15 @@ class UnfinishedFolder:
         self.path = unfinished(final)
         with writing(final):
             self._lock = self._locked()
-            if not keep:
-                for leftover in self.path.iterdir():
-                    shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-            (self.path / _OWNER).write_text(f"process {os.getpid()} on {socket.gethostname()}")
+            try:
+                if not keep:
+                    for leftover in self.path.iterdir():
+                        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+                (self.path / _OWNER).write_text(f"process {os.getpid()} on {socket.gethostname()}")
+            except OSError:
+                (self.path / _OWNER).unlink(missing_ok=True)
+                self.leave() if keep and any(self.path.iterdir()) else self.discard()
+                raise
 
     def _locked(self) -> int:
         """Make the folder and lock it; the lock ends with the process, however that ends."""

@@ -13,7 +13,7 @@ import numpy as np
 from logvar.errors import LogvarError
 from logvar.storage import run_folder
 from logvar.storage.environment import changes
-from logvar.storage.files import write_atomically
+from logvar.storage.files import write_atomically, writing
 from logvar.study.experiment import Experiment, Outcome, Unit
 
 EXPERIMENT = "experiment.json"
@@ -66,8 +66,13 @@ def notes_of_environments(folder: Path) -> list[str]:
 
 
 def write_outcome(parts: Path, unit: Unit, outcome: Outcome) -> None:
-    """Write the results of a unit."""
-    parts.mkdir(exist_ok=True)
+    """Write the results of a unit.
+
+    Raises:
+        LogvarError: they cannot be written.
+    """
+    with writing(parts):
+        parts.mkdir(exist_ok=True)
     buffer = io.BytesIO()
     np.save(buffer, outcome.row_elbos, allow_pickle=False)
     write_atomically(parts / f"{_file(unit)}.npy", buffer.getvalue())

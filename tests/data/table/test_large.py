@@ -1,5 +1,8 @@
 """Tables that are read in parts are found and modelled as the same table in memory."""
 
+import collections
+import os
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -159,6 +162,25 @@ def test_what_is_wrong_with_a_file_is_one_line(tmp_path):
         cells_of_large(large_table([second]), memory.form.schema, "X")
 
 
+@pytest.mark.parametrize("form", ["file", "stream", "parquet"])
+def test_a_file_cut_off_while_it_is_read_is_one_line(tmp_path, form):
+    """With a memory map, the process ends without a word."""
+    rows = 400_000
+    table = pa.table({"a": np.arange(rows), "b": np.random.default_rng(0).random(rows)})
+    path = tmp_path / f"table.{'parquet' if form == 'parquet' else 'arrow'}"
+    if form == "parquet":
+        pq.write_table(table, path, row_group_size=20_000)
+    else:
+        begin = pa.ipc.new_file if form == "file" else pa.ipc.new_stream
+        with pa.OSFile(str(path), "wb") as file, begin(file, table.schema) as writer:
+            writer.write_table(table, max_chunksize=20_000)
+    blocks = large_table(path).blocks()
+    next(blocks)
+    os.truncate(path, 300_000)
+    with pytest.raises(LogvarError, match="changed while it was read"):
+        collections.deque(blocks, maxlen=0)
+
+
 def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
     class Full:
         def close(self):
@@ -167,6 +189,6 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
         def write(self, view):
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tempfile.TemporaryFile", lambda buffering: Full())
+    monkeypatch.setattr("logvar.data.streams.scratch.temporary_file", lambda what: Full())
     with pytest.raises(LogvarError, match=r"No space left on device.*set TMPDIR"):
         taken_in(files(tmp_path)["parquet"], "auto", window=100)

@@ -48,7 +48,7 @@ class Decoded:
 
 
 class BrokenImage(LogvarError):
-    """A file that is not a whole image."""
+    """A file that is not a whole image, or has an infinite pixel."""
 
 
 def decode(path: Path, to: Size | None = None) -> Decoded:
@@ -63,7 +63,7 @@ def decode(path: Path, to: Size | None = None) -> Decoded:
         to: (width, height): see `resized`.
 
     Raises:
-        BrokenImage: the file is not a whole image.
+        BrokenImage: the file is not a whole image, or a pixel is infinite.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -96,6 +96,8 @@ def decode(path: Path, to: Size | None = None) -> Decoded:
         raise BrokenImage(
             f"{path} is not a whole image ({_first_line(error)}): repair or remove it"
         ) from error
+    if values == "real":
+        _check_finite(array, path)
     if orientation in _TURNS:
         array = _TURNS[orientation](array)
         size = size and (size if orientation < _SIDEWAYS else size[::-1])
@@ -157,6 +159,18 @@ def _array(image: "Image.Image", path: Path, noticed: set[str]) -> tuple[np.ndar
     if alpha:
         array = _on_white(array, top, noticed)
     return (_as_unit(array), "16-bit") if top == 65535 else (array.astype(np.uint8), "8-bit")
+
+
+def _check_finite(array: np.ndarray, path: Path) -> None:
+    """Refuse infinity; NaN is a pixel that was not observed."""
+    bad = np.argwhere(np.isinf(array[..., 0]))
+    if len(bad):
+        row, column = bad[0]
+        raise BrokenImage(
+            f"{path} has infinity in {len(bad):,} of {array[..., 0].size:,} pixels, the first at "
+            f"row {row}, column {column} (counting from 0): expected finite numbers, or NaN for a "
+            "missing pixel; repair or remove it"
+        )
 
 
 def _on_white(array: np.ndarray, top: int, noticed: set[str]) -> np.ndarray:

@@ -4,11 +4,13 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int
 
 from logvar.backend.streamed import StreamedRows, Where
 from logvar.data.images.folder import Listing, listed
 from logvar.data.images.reading import ImageReading, Images, described, read_folder, rows_of_files
 from logvar.data.images.shapes import size_of
+from logvar.data.streams.files import Opened
 from logvar.data.windows import window_for
 
 
@@ -19,6 +21,8 @@ class ImageFiles:
     folder: Path
     names: tuple[str, ...]
     reading: ImageReading
+    stamps: Int[np.ndarray, "files 2"]
+    """The size of each file and its time of change when the folder was opened."""
 
     @property
     def name(self) -> str:
@@ -33,14 +37,14 @@ class ImageFiles:
         return np.dtype(np.uint8 if self.reading.values == "8-bit" else np.float32)
 
     def read(self, where: Where) -> np.ndarray:
-        if isinstance(where, slice):
-            names = self.names[where]
-        else:
-            names = tuple(self.names[i] for i in where)
+        rows = np.arange(where.start, where.stop) if isinstance(where, slice) else where
+        names = tuple(self.names[i] for i in rows)
+        for name, (size, changed) in zip(names, self.stamps[rows].tolist(), strict=True):
+            Opened(self.folder / name, size, changed).check()
         return rows_of_files(self.folder, names, self.reading)
 
     def check(self) -> None:
-        """A file that is broken or of another size by now is named when it is decoded."""
+        """Each file is checked when it is decoded."""
 
 
 def open_folder(
@@ -69,6 +73,8 @@ def open_folder(
         to = reading.size if reading.resized else None
     if window == "all" or not _is_large(folder, listing, to, reading, window):
         return read_folder(folder, resize, reading), None
+    opened = (Opened.of(folder / name) for name in listing.train)
+    stamps = np.array([(one.size, one.changed) for one in opened], np.int64)
     found = described(folder, listing.train + listing.test, to, reading)
     test = rows_of_files(folder, listing.test, found) if listing.test else None
     rest = Images(
@@ -81,7 +87,7 @@ def open_folder(
         found,
         listing.notes,
     )
-    return rest, StreamedRows(ImageFiles(folder, listing.train, found))
+    return rest, StreamedRows(ImageFiles(folder, listing.train, found, stamps))
 
 
 def _is_large(

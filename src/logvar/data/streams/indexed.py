@@ -1,6 +1,7 @@
 """Rows of any object with a length and indexing by an array of rows."""
 
 import dataclasses
+import zlib
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,9 @@ import numpy as np
 from logvar.backend.streamed import Where
 from logvar.data.streams.npy import runs
 from logvar.errors import LogvarError
+
+_BROKEN = (TypeError, ValueError, KeyError, IndexError, OSError, EOFError, RuntimeError, zlib.error)
+"""What objects raise that do not take these rows, or whose chunks cannot be decompressed."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -84,7 +88,7 @@ def _takes_slices(source: Any) -> bool:
 def _rows_of(source: Any, where: Where, name: str) -> np.ndarray:
     try:
         return np.asarray(source[where])
-    except (TypeError, ValueError, KeyError, IndexError, OSError) as error:
+    except _BROKEN as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         first, last = (
             (where.start, where.stop - 1) if isinstance(where, slice) else (where[0], where[-1])

@@ -9,6 +9,7 @@ import numpy as np
 from logvar.backend.streamed import StreamedRows, Where
 from logvar.data.streams.npy import runs
 from logvar.errors import LogvarError
+from logvar.storage.files import temporary_file
 
 
 class Scratch:
@@ -21,11 +22,14 @@ class Scratch:
         name: what messages call the rows.
         shape: (rows, *shape of one example).
         dtype: of the rows.
+
+    Raises:
+        LogvarError: there is no room for temporary files.
     """
 
     def __init__(self, name: str, shape: tuple[int, ...], dtype: np.dtype):
         self.name, self.shape, self.dtype = name, shape, dtype
-        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+        self._file = temporary_file(f"the cells of {name}")
         weakref.finalize(self, self._file.close)
         self._lock = threading.Lock()
         self._written = 0

@@ -61,6 +61,11 @@ class Shards:
         for part in self.parts:
             part.check()
 
+    def place_of(self, row: int) -> tuple[str, int]:
+        """Return the name of the part that has a row, and the row's number there."""
+        i = int(np.searchsorted(self.starts, row, side="right")) - 1
+        return self.parts[i].name, row - int(self.starts[i])
+
     def _split(self, where: Where) -> list[tuple[Reader, Where]]:
         """Return which rows each reader has to read."""
         pieces: list[tuple[Reader, Where]] = []

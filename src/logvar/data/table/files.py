@@ -134,13 +134,14 @@ def _described(path: Path) -> tuple[pa.Schema, int]:
         if path.suffix.lower() == ".parquet":
             with parquet.ParquetFile(path) as file:
                 return file.schema_arrow, file.metadata.num_rows
-        with pa.memory_map(str(path)) as source:
+        with pa.OSFile(str(path)) as source:
             if (opened := _opened(source)) is None:
-                rows, reader = 0, pa.ipc.open_stream(source)
-                rows = sum(len(batch) for batch in reader)
-                return reader.schema, rows
+                reader = pa.ipc.open_stream(source)
+                return reader.schema, sum(len(batch) for batch in reader)
+            # The first column has as many rows as all of them.
+            counted = _opened(source, [0] if len(opened.schema) else None)
             return opened.schema, sum(
-                len(opened.get_batch(i)) for i in range(opened.num_record_batches)
+                len(counted.get_batch(i)) for i in range(counted.num_record_batches)
             )
     except BROKEN as error:
         ending = path.suffix.lower()
@@ -163,7 +164,7 @@ def _batches_of(
                     yield at, batch
                     at += len(batch)
         return
-    with pa.memory_map(str(path)) as source:
+    with pa.OSFile(str(path)) as source:
         opened = _opened(source)
         batches = (
             iter(pa.ipc.open_stream(source))
@@ -178,13 +179,25 @@ def _batches_of(
             at += len(chosen)
 
 
-def _opened(source: pa.MemoryMappedFile) -> pa.ipc.RecordBatchFileReader | None:
-    """Return a reader of a file in Arrow's format, of which Feather is one; None for a stream."""
+def _opened(
+    source: pa.OSFile, fields: list[int] | None = None
+) -> pa.ipc.RecordBatchFileReader | None:
+    """Return a reader of a file in Arrow's format, of which Feather is one; None for a stream.
+
+    The file is read and not mapped into memory: where one has become shorter, a map would end the
+    process without a word.
+
+    Args:
+        source: the file.
+        fields: the numbers of the columns to read; all if they are not given.
+    """
+    source.seek(0)
     start = source.read(6)
     source.seek(0)
     if start.startswith(b"FEA1"):
         raise pa.ArrowInvalid("the first version of Feather, which is read as a whole only")
-    return pa.ipc.open_file(source) if start == b"ARROW1" else None
+    options = pa.ipc.IpcReadOptions(included_fields=fields)
+    return pa.ipc.open_file(source, options=options) if start == b"ARROW1" else None
 
 
 def _difference(own: pa.Schema, first: pa.Schema, name: str) -> str:
