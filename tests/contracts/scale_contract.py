@@ -30,7 +30,7 @@ def some_raws(scale: Scale) -> np.ndarray:
 
 
 def derivative(function, raw):
-    return jax.vmap(jax.grad(function))(jnp.asarray(raw))
+    return jax.jit(jax.vmap(jax.grad(function)))(jnp.asarray(raw))
 
 
 def quantities(scale: Scale) -> dict:

@@ -98,12 +98,13 @@ def test_it_integrates_to_one_and_its_draws_have_its_density(text, moved, float6
         pytest.skip("its z are no real vectors")
     axis = np.linspace(-11, 11, 301)
     grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
-    log_p = np.asarray(jax.vmap(p.log_prob)(jnp.asarray(grid)))
+    log_prob = jax.jit(jax.vmap(p.log_prob))
+    log_p = np.asarray(log_prob(jnp.asarray(grid)))
     weight = np.exp(log_p) * (axis[1] - axis[0]) ** 2
     np.testing.assert_allclose(weight.sum(), 1, rtol=1e-6)
     keys = jax.random.split(jax.random.key(3), 20_000)
     z = np.asarray(jax.jit(jax.vmap(p.sample))(keys))
-    of_draws = np.asarray(jax.vmap(p.log_prob)(jnp.asarray(z)))
+    of_draws = np.asarray(log_prob(jnp.asarray(z)))
     for name, on_grid, drawn in (
         ("mean", grid, z),
         ("products", grid[:, :1] * grid, z[:, :1] * z),
@@ -121,13 +122,14 @@ def test_groups_add_up_and_gradients_are_finite(text):
     groups = p.log_prob_groups(z)
     assert groups.shape == (2 if p.by_latent else 1,)
     np.testing.assert_allclose(jnp.sum(groups), p.log_prob(z), rtol=1e-5)
+    weights, rest = eqx.partition(built(text, 2), eqx.is_inexact_array)
+
+    def log_p(weights, z):
+        return at_condition(eqx.combine(weights, rest), 2).log_prob(z)
+
+    gradient = jax.jit(jax.grad(log_p, argnums=(0, 1)))
     for far in (z, 1e4 * z):
-        weights, rest = eqx.partition(built(text, 2), eqx.is_inexact_array)
-
-        def log_p(weights, z, rest=rest):
-            return at_condition(eqx.combine(weights, rest), 2).log_prob(z)
-
-        gradients = jax.grad(log_p, argnums=(0, 1))(weights, far)
+        gradients = gradient(weights, far)
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
 
 

@@ -169,16 +169,16 @@ class Scale(eqx.Module):
         dtype = jnp.dtype(dtype)
         if dtype == jnp.float64 and not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
             raise LogvarError("float64 is off in JAX: set jax_enable_x64 to ask for its safe range")
-
-        @jax.jit
-        def is_safe(raw: Values) -> Array:
-            variance = self.variance(raw)
-            return jnp.all((variance > 0) & jnp.isfinite(variance))
-
-        return -_largest_safe(is_safe, dtype, -1), _largest_safe(is_safe, dtype, 1)
+        return -_largest_safe(self, dtype, -1), _largest_safe(self, dtype, 1)
 
 
-def _largest_safe(is_safe, dtype: np.dtype, sign: int) -> float:
+@eqx.filter_jit  # by equal settings, not by scale: one program for all scales that are alike
+def _is_safe(scale: Scale, raw: Values) -> Array:
+    variance = scale.variance(raw)
+    return jnp.all((variance > 0) & jnp.isfinite(variance))
+
+
+def _largest_safe(scale: Scale, dtype: np.dtype, sign: int) -> float:
     """Bisect over magnitudes in the order of their bit patterns, which is their numeric order."""
     bits = np.dtype(f"uint{8 * dtype.itemsize}")
     low, high = 0, int(np.asarray(jnp.finfo(dtype).max, dtype).view(bits))
@@ -187,9 +187,9 @@ def _largest_safe(is_safe, dtype: np.dtype, sign: int) -> float:
         magnitude = np.asarray(pattern, bits).view(dtype)
         return np.asarray(sign * magnitude, dtype)
 
-    if is_safe(value(high)):
+    if _is_safe(scale, value(high)):
         return abs(float(value(high)))
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if is_safe(value(middle)) else (low, middle)
+        low, high = (middle, high) if _is_safe(scale, value(middle)) else (low, middle)
     return abs(float(value(low)))
