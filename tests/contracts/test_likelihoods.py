@@ -59,7 +59,7 @@ def some_outputs(likelihood, seed=1):
 def log_probs(likelihood, name, outputs):
     """log p of each level of each column, (levels, 3), for a likelihood of levels."""
     levels = jnp.asarray(np.repeat(DISCRETE[name][:, None], 3, 1), outputs.dtype)
-    return np.asarray(jax.vmap(lambda x: likelihood.log_prob(x, outputs))(levels), float)
+    return np.asarray(jax.jit(jax.vmap(lambda x: likelihood.log_prob(x, outputs)))(levels), float)
 
 
 def allowed(name, mode):
@@ -102,7 +102,7 @@ def test_the_total_is_the_sum_and_so_is_its_slope(name, mode, float64):
         likelihood.total(x, outputs), jnp.sum(likelihood.log_prob(x, outputs)), rtol=1e-12
     )
     slopes = [
-        jax.grad(lambda o, f=f: jnp.sum(f(x, o)))(outputs)
+        jax.jit(jax.grad(lambda o, f=f: jnp.sum(f(x, o))))(outputs)
         for f in (likelihood.total, likelihood.log_prob)
     ]
     np.testing.assert_allclose(*slopes, rtol=1e-9, atol=1e-12)
@@ -118,14 +118,16 @@ def test_probabilities_add_up_to_one(name, mode, float64):
         return
     if name == "continuous-bernoulli":  # on [0, 1]: Simpson's rule
         x = np.linspace(0, 1, 1001)[:, None].repeat(3, 1)
-        density = np.exp(jax.vmap(lambda x: likelihood.log_prob(x, outputs))(jnp.asarray(x)))
+        density = np.exp(
+            jax.jit(jax.vmap(lambda x: likelihood.log_prob(x, outputs)))(jnp.asarray(x))
+        )
         np.testing.assert_allclose(integrate.simpson(density, x=x[:, 0], axis=0), 1, rtol=1e-9)
         return
     sigma, centre = np.asarray(likelihood.sigma(outputs)), np.asarray(likelihood.mean(outputs))
     # x = centre + σ·sinh(t) reaches Student's tails with an even grid in t.
     t = np.linspace(-14, 14, 40_001)
     x = centre + sigma * np.sinh(t)[:, None]
-    density = np.exp(jax.vmap(lambda x: likelihood.log_prob(x, outputs))(jnp.asarray(x)))
+    density = np.exp(jax.jit(jax.vmap(lambda x: likelihood.log_prob(x, outputs)))(jnp.asarray(x)))
     # x is standardized, and the density one of x in the data's own units.
     spread = np.exp(LOG_FACTOR)
     integral = (density * spread * sigma * np.cosh(t)[:, None]).sum(0) * (t[1] - t[0])
@@ -140,7 +142,7 @@ def test_draws_follow_the_density(name, mode):
     likelihood = case(name, mode)
     outputs = some_outputs(likelihood).astype(jnp.float32)
     keys = jax.random.split(jax.random.key(0), 2000)
-    drawn = np.asarray(jax.vmap(lambda key: likelihood.sample(outputs, key))(keys), float)
+    drawn = np.asarray(jax.jit(jax.vmap(lambda key: likelihood.sample(outputs, key)))(keys), float)
     mean = np.asarray(likelihood.mean(outputs), float)
     if name == "categorical":  # whose "mean" is the most probable code
         logs = log_probs(likelihood, name, outputs)
@@ -160,7 +162,10 @@ def test_draws_follow_the_density(name, mode):
         frozen = {"normal": stats.norm(), "laplace": stats.laplace(), "student-t": stats.t(4)}
         entropy = frozen[name].entropy() + np.log(sigma) + LOG_FACTOR
     surprise = -np.asarray(
-        jax.vmap(lambda x: likelihood.log_prob(x, outputs))(jnp.asarray(drawn, jnp.float32)), float
+        jax.jit(jax.vmap(lambda x: likelihood.log_prob(x, outputs)))(
+            jnp.asarray(drawn, jnp.float32)
+        ),
+        float,
     )
     allowed_error = 5 * surprise.std(0) / np.sqrt(len(drawn)) + 1e-3
     assert (np.abs(surprise.mean(0) - entropy) < allowed_error).all()
@@ -202,7 +207,9 @@ def test_discretized_logistic_stays_finite_far_from_its_location():
         jnp.asarray([3.0, 100.0, 254.0]), outputs
     )
     assert np.isfinite(logs).all() and (np.diff(logs) < 0).all()
-    gradient = jax.grad(lambda o: likelihood.log_prob(jnp.full(3, 254.0), o).sum())(outputs)
+    gradient = jax.jit(jax.grad(lambda o: likelihood.log_prob(jnp.full(3, 254.0), o).sum()))(
+        outputs
+    )
     assert np.isfinite(gradient).all() and (gradient > 0).all()
 
 
@@ -236,11 +243,11 @@ def test_the_optimal_noise_is_the_maximum_likelihood_one(name, float64):
     location = np.asarray(some_outputs(likelihood))
     rows = jnp.asarray(ROWS.astype(float))
     outputs = jnp.asarray(np.repeat(location[None], len(ROWS), 0))
-    fitted = likelihood.fitted(jax.vmap(likelihood.statistic)(rows, outputs).mean())
+    fitted = likelihood.fitted(jax.jit(jax.vmap(likelihood.statistic))(rows, outputs).mean())
 
     def total(sigma):
         fixed = built(name, noise="fixed", sigma=sigma)
-        return float(jax.vmap(fixed.log_prob)(rows, outputs).sum())
+        return float(jax.jit(jax.vmap(fixed.log_prob))(rows, outputs).sum())
 
     best = float(fitted.noise.scale.sigma(fitted.noise.raw))
     assert total(best) > max(total(best * 1.01), total(best / 1.01))
@@ -261,8 +268,8 @@ def test_with_perfect_reconstructions_the_optimal_noise_is_its_floor():
 )
 def test_noise_may_be_learned_in_any_scale(name):
     likelihood = built("normal", noise="shared", sigma=0.7, scale=name)
-    gradient = jax.grad(lambda l: l.log_prob(jnp.asarray(ROWS[0]), jnp.zeros(3)).sum(),
-                        allow_int=True)(likelihood)  # fmt: skip
+    gradient = jax.jit(jax.grad(lambda l: l.log_prob(jnp.asarray(ROWS[0]), jnp.zeros(3)).sum(),
+                        allow_int=True))(likelihood)  # fmt: skip
     assert np.isfinite(float(gradient.noise.raw)) and float(gradient.noise.raw) != 0
 
 

@@ -70,7 +70,7 @@ def value_and_gradient(text, prior):
         def loss(params):
             return objective(eqx.combine(params, static), batch, eps, at(objective))
 
-        return jax.value_and_grad(loss, has_aux=True)(params)
+        return jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
 
     return jax.jit(found)
 

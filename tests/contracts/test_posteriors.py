@@ -98,13 +98,13 @@ def test_the_density_integrates_to_one(name, float64):
         q = posterior.distribution(code)
         eps = noise(posterior.noise_like(latent_dim), jax.random.key(0), (4000,))
         eps = jax.tree.map(lambda e: e.astype(float) if eqx.is_inexact_array(e) else e, eps)
-        z = np.asarray(jax.vmap(q.draw)(eps))
+        z = np.asarray(jax.jit(jax.vmap(q.draw))(eps))
         axes = [
             m + np.linspace(-10, 10, points) * s for m, s in zip(z.mean(0), z.std(0), strict=True)
         ]
         grid = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, latent_dim)
         cell = np.prod([axis[1] - axis[0] for axis in axes])
-        density = np.exp(jax.vmap(q.log_prob)(jnp.asarray(grid)))
+        density = np.exp(jax.jit(jax.vmap(q.log_prob))(jnp.asarray(grid)))
         np.testing.assert_allclose(density.sum() * cell, 1, rtol=1e-6)
         # The draws have the density's mean, so density and sampler are of one distribution.
         mean = (density[:, None] * grid).sum(0) * cell
@@ -140,7 +140,7 @@ def test_a_run_starts_with_later_heads_at_0(name):
     decisions = Decisions("normal", "mlp(hidden=[4])", 1.0, ())
     model = build_model(recipe, decisions, (5,))
     rows = jnp.asarray(np.random.default_rng(0).normal(size=(6, 5)), jnp.float32)
-    code = jax.vmap(lambda x: model.encode(Batch(x)))(rows)
+    code = jax.jit(jax.vmap(lambda x: model.encode(Batch(x))))(rows)
     assert set(code) == set(model.posterior.heads(3))
     assert np.ptp(np.asarray(code["mean"]), axis=0).min() > 1e-3
     for head in list(model.posterior.heads(3))[2:]:

@@ -59,7 +59,7 @@ def test_bregman_form_over_random_pairs(mean, raw, other_mean, other_raw):
 
 def test_the_log_partitions_gradient_is_the_expectation_parameters(float64):
     q = logvar.Normal(MEANS, RAWS, "log-variance")
-    gradient = jax.grad(lambda eta: jnp.sum(log_partition(eta)))(natural(q))
+    gradient = jax.jit(jax.grad(lambda eta: jnp.sum(log_partition(eta))))(natural(q))
     np.testing.assert_allclose(gradient.first, expectation(q).first, atol=1e-12)
     np.testing.assert_allclose(gradient.second, expectation(q).second, rtol=1e-12)
 

@@ -34,7 +34,7 @@ def test_the_density_is_scipys(name, dtype):
     build, reference = REFERENCES[name]
     z = np.random.default_rng(0).normal(size=(40, 3)) * 2
     with computing_in(dtype):
-        got = jax.vmap(build(dtype).log_prob)(jnp.asarray(z, dtype))
+        got = jax.jit(jax.vmap(build(dtype).log_prob))(jnp.asarray(z, dtype))
         assert got.dtype == dtype
     expected = reference(z)
     np.testing.assert_allclose(got, expected, rtol=DIGITS[dtype], atol=DIGITS[dtype] * 10)
@@ -44,18 +44,18 @@ def test_the_density_is_scipys(name, dtype):
 def test_groups_add_up_to_the_joint_density(name, float64):
     density = REFERENCES[name][0]("float64")
     z = jnp.asarray(np.random.default_rng(1).normal(size=(20, 3)))
-    groups = jax.vmap(density.log_prob_groups)(z)
+    groups = jax.jit(jax.vmap(density.log_prob_groups))(z)
     assert groups.shape == (20, 3 if density.by_latent else 1)
-    np.testing.assert_allclose(total(groups), jax.vmap(density.log_prob)(z), rtol=1e-12)
+    np.testing.assert_allclose(total(groups), jax.jit(jax.vmap(density.log_prob))(z), rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["diagonal", "full"])
 def test_the_density_of_noise_is_that_of_the_draw(name, float64):
     density = REFERENCES[name][0]("float64")
     noise = jnp.asarray(np.random.default_rng(2).normal(size=(20, 3)))
-    z = jax.vmap(density.draw)(noise)
-    by_noise = jax.vmap(density.log_prob_groups_of_noise)(noise)
-    np.testing.assert_allclose(by_noise, jax.vmap(density.log_prob_groups)(z), rtol=1e-10)
+    z = jax.jit(jax.vmap(density.draw))(noise)
+    by_noise = jax.jit(jax.vmap(density.log_prob_groups_of_noise))(noise)
+    np.testing.assert_allclose(by_noise, jax.jit(jax.vmap(density.log_prob_groups))(z), rtol=1e-10)
     np.testing.assert_allclose(total(by_noise), REFERENCES[name][1](np.asarray(z)), rtol=1e-10)
 
 
@@ -72,7 +72,7 @@ def test_a_group_is_the_density_given_the_latents_before_it(float64):
     z0 = 0.9
     grid = np.linspace(-14, 14, 20_001)
     points = jnp.asarray(np.stack([np.full_like(grid, z0), grid], axis=1))
-    marginal = np.trapezoid(np.exp(jax.vmap(q.log_prob)(points)), grid)
+    marginal = np.trapezoid(np.exp(jax.jit(jax.vmap(q.log_prob))(points)), grid)
     groups = np.asarray(q.log_prob_groups(points[11_000]))
     np.testing.assert_allclose(groups[0], np.log(marginal), rtol=1e-9)
     joint = float(q.log_prob(points[11_000]))
@@ -87,20 +87,20 @@ def test_narrow_posteriors_keep_their_digits(dtype):
     exact = stats.norm.logpdf(noise) - raw  # log |det L| = Σ log σᵢ
     with computing_in(dtype):
         q = full(dtype, mean=mean, raw=raw)
-        got = jax.vmap(q.log_prob_groups_of_noise)(jnp.asarray(noise, dtype))
+        got = jax.jit(jax.vmap(q.log_prob_groups_of_noise))(jnp.asarray(noise, dtype))
         np.testing.assert_allclose(got, exact, rtol=DIGITS[dtype])
         # The gradient that the reparameterized log q has in the raw outputs is −1 everywhere.
-        of_raw = jax.grad(lambda raw: total(full(dtype, raw=raw).log_prob_groups_of_noise(q.mean)))(
-            q.raw
-        )
+        of_raw = jax.jit(
+            jax.grad(lambda raw: total(full(dtype, raw=raw).log_prob_groups_of_noise(q.mean)))
+        )(q.raw)
         np.testing.assert_allclose(of_raw, -1.0, rtol=1e-6)
     reference = stats.multivariate_normal(
         mean, stats.Covariance.from_cholesky(cholesky(raw, LOWER))
     )
     with computing_in("float64"):
         q = full("float64", mean=mean, raw=raw)
-        z = jax.vmap(q.draw)(jnp.asarray(noise))
-        got = jax.vmap(q.log_prob)(z)
+        z = jax.jit(jax.vmap(q.draw))(jnp.asarray(noise))
+        got = jax.jit(jax.vmap(q.log_prob))(z)
     # z itself has only so many digits: 1e3·ε/σ² of them are lost by any formula in z.
     np.testing.assert_allclose(got, reference.logpdf(np.asarray(z)), rtol=1e-4)
 
@@ -164,7 +164,7 @@ def test_a_mixture_is_finite_far_out_and_with_a_component_of_no_weight(dtype):
             point = jnp.asarray(z, dtype)
             expected = alone.logpdf(np.asarray(z)).sum()
             np.testing.assert_allclose(of_two.log_prob(point), expected, rtol=1e-5)
-            gradient = jax.grad(lambda p, z=point: p.log_prob(z), allow_int=True)(of_two)
+            gradient = jax.jit(jax.grad(lambda p, z=point: p.log_prob(z), allow_int=True))(of_two)
             for leaf in (gradient.logits, gradient.means, gradient.raws):
                 assert np.isfinite(leaf).all()
 

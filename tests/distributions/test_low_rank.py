@@ -33,12 +33,14 @@ def some_noise(n, latents=3, rank=2, seed=1):
 def test_density_and_draws_are_scipys(rank, float64):
     q, factor = low_rank(factor=FACTOR[:, :rank]), FACTOR[:, :rank]
     first, second = some_noise(5, rank=rank)
-    z = jax.vmap(lambda *e: q.draw(e))(jnp.asarray(first), jnp.asarray(second))
+    z = jax.jit(jax.vmap(lambda *e: q.draw(e)))(jnp.asarray(first), jnp.asarray(second))
     expected = MEAN + np.exp(RAW) * first + second @ factor.T
     np.testing.assert_allclose(z, expected, rtol=1e-13)
     scipys = stats.multivariate_normal(MEAN, covariance(factor=factor))
-    np.testing.assert_allclose(jax.vmap(q.log_prob)(z), scipys.logpdf(expected), rtol=1e-11)
-    of_noise = jax.vmap(lambda *e: q.log_prob_groups_of_noise(e))(first, second)
+    np.testing.assert_allclose(
+        jax.jit(jax.vmap(q.log_prob))(z), scipys.logpdf(expected), rtol=1e-11
+    )
+    of_noise = jax.jit(jax.vmap(lambda *e: q.log_prob_groups_of_noise(e)))(first, second)
     np.testing.assert_allclose(total(of_noise), scipys.logpdf(expected), rtol=1e-11)
     np.testing.assert_allclose(q.covariance, covariance(factor=factor), rtol=1e-13)
     np.testing.assert_allclose(q.entropy(), scipys.entropy(), rtol=1e-12)

@@ -109,7 +109,7 @@ def test_the_density_integrates_to_one_and_is_that_of_the_draws(kappa, float64):
     angle = np.linspace(-np.pi, np.pi, 20_001)[:-1]
     circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     q = sphere(2, kappa, dtype=jnp.float64)
-    density = np.exp(jax.vmap(q.log_prob)(jnp.asarray(circle)))
+    density = np.exp(jax.jit(jax.vmap(q.log_prob))(jnp.asarray(circle)))
     np.testing.assert_allclose(density.mean() * 2 * np.pi, 1, rtol=1e-6)
     heights, turns = np.linspace(-1, 1, 1501), np.linspace(0, 2 * np.pi, 51)[:-1]
     heights = 0.5 * (heights[1:] + heights[:-1])  # on a sphere, height and turn have equal areas
@@ -117,7 +117,7 @@ def test_the_density_integrates_to_one_and_is_that_of_the_draws(kappa, float64):
     radius = np.sqrt(1 - h**2)
     points = np.stack([radius * np.cos(turn), radius * np.sin(turn), h], axis=1)
     q = sphere(3, kappa, dtype=jnp.float64)
-    density = np.exp(jax.vmap(q.log_prob)(jnp.asarray(points)))
+    density = np.exp(jax.jit(jax.vmap(q.log_prob))(jnp.asarray(points)))
     np.testing.assert_allclose(density.mean() * 4 * np.pi, 1, rtol=1e-4)
     by_z_and_noise = jax.jit(
         jax.vmap(lambda e: (q.log_prob(q.draw(e)), q.log_prob_groups_of_noise(e)[0]))
@@ -144,7 +144,7 @@ def test_log_prob_is_accurate_at_both_poles():
         log_b = 2 * np.log(np.sin(angle / 2))
         expected = 2 * log_b + float(rise(jnp.float32(2.0), 3)) - log_area(3)
         np.testing.assert_allclose(q.log_prob(z), expected, rtol=1e-3)
-    slopes = jax.grad(lambda z: q.log_prob(z))(-0.999 * q.mean_direction)
+    slopes = jax.jit(jax.grad(lambda z: q.log_prob(z)))(-0.999 * q.mean_direction)
     assert np.isfinite(slopes).all()
 
 
@@ -192,7 +192,7 @@ def test_a_mean_along_the_first_axis_is_no_special_case(sign):
     """There other Householder vectors have length 0."""
     q = PowerSpherical(jnp.asarray([2.0 * sign, 0.0, 0.0]), jnp.zeros(1), LOG_STD)
     eps = noise((Gaussian((2,)), Key()), jax.random.key(0))
-    slopes = jax.jacrev(lambda m: PowerSpherical(m, q.raw, LOG_STD).draw(eps))(q.mean)
+    slopes = jax.jit(jax.jacrev(lambda m: PowerSpherical(m, q.raw, LOG_STD).draw(eps)))(q.mean)
     assert np.isfinite(slopes).all() and np.abs(slopes).max() < 10
     np.testing.assert_allclose(jnp.linalg.norm(q.draw(eps)), 1, rtol=1e-6)
 
@@ -201,7 +201,7 @@ def test_any_vector_has_a_direction():
     rows = jnp.asarray([[3.0, -4.0], [3e25, -4e25], [3e-30, -4e-30], [0.0, 0.0]])
     expected = [[0.6, -0.8]] * 3 + [[1, 0]]
     np.testing.assert_allclose(direction(rows), expected, rtol=1e-6)
-    slopes = jax.grad(lambda rows: jnp.sum(direction(rows)[:, 0]))(rows)
+    slopes = jax.jit(jax.grad(lambda rows: jnp.sum(direction(rows)[:, 0])))(rows)
     assert np.isfinite(slopes).all()
 
 
@@ -209,7 +209,7 @@ def test_the_uniform_distribution_on_the_sphere(float64):
     for latent_dim, area in ((2, 2 * np.pi), (3, 4 * np.pi), (4, 2 * np.pi**2)):
         np.testing.assert_allclose(np.exp(log_area(latent_dim)), area, rtol=1e-12)
     p = UniformSphere(4)
-    z = np.asarray(jax.vmap(p.sample)(jax.random.split(jax.random.key(0), 4000)))
+    z = np.asarray(jax.jit(jax.vmap(p.sample))(jax.random.split(jax.random.key(0), 4000)))
     np.testing.assert_allclose(np.linalg.norm(z, axis=1), 1, rtol=1e-6)
     # (1 + z₁)/2 ~ Beta(3/2, 3/2)
     assert stats.kstest((1 + z[:, 0]) / 2, stats.beta(1.5, 1.5).cdf).pvalue > 1e-4

@@ -55,7 +55,7 @@ def test_draws_and_the_most_probable_codes():
     expected = [np.argmax(part) for part in np.split(LOGITS, ENDS)]
     np.testing.assert_array_equal(likelihood.mean(logits), expected)
     keys = jax.random.split(jax.random.key(0), 20_000)
-    drawn = np.asarray(jax.vmap(likelihood.sample, (None, 0))(logits, keys))
+    drawn = np.asarray(jax.jit(jax.vmap(likelihood.sample, (None, 0)))(logits, keys))
     for column, part in enumerate(np.split(LOGITS, ENDS)):
         p = special.softmax(part)
         share = np.bincount(drawn[:, column].astype(int), minlength=len(p)) / len(drawn)
@@ -82,7 +82,7 @@ def test_extreme_logits_have_the_right_log_probabilities_and_slopes():
         x = jnp.asarray(codes, jnp.float32)
         got = likelihood.log_prob(x, logits)
         np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-7)
-        gradient = jax.grad(lambda o, x=x: likelihood.total(x, o))(logits)
+        gradient = jax.jit(jax.grad(lambda o, x=x: likelihood.total(x, o)))(logits)
         np.testing.assert_allclose(gradient, slope, atol=1e-6)
 
 
@@ -90,7 +90,7 @@ def test_the_slope_is_one_hot_minus_the_probabilities(float64):
     likelihood = built()
     for row in CODES[::5]:
         x = jnp.asarray(row)
-        gradient = jax.grad(lambda o, x=x: likelihood.total(x, o))(jnp.asarray(LOGITS))
+        gradient = jax.jit(jax.grad(lambda o, x=x: likelihood.total(x, o)))(jnp.asarray(LOGITS))
         p = np.concatenate([special.softmax(part) for part in np.split(LOGITS, ENDS)])
         expected = np.asarray(likelihood.encoder_input(x)) - p
         np.testing.assert_allclose(gradient, expected, rtol=1e-10, atol=1e-12)

@@ -52,10 +52,10 @@ def test_they_start_at_the_shares_of_the_training_rows():
 
 def test_a_higher_location_makes_higher_levels_more_probable():
     at = jnp.linspace(-6, 6, 25)[:, None] * jnp.ones(3)
-    above = np.cumsum(np.exp(jax.vmap(POINTS.log_probs)(at))[..., ::-1], axis=-1)
+    above = np.cumsum(np.exp(jax.jit(jax.vmap(POINTS.log_probs))(at))[..., ::-1], axis=-1)
     assert (np.diff(above[:, 2, :4], axis=0) > 0).all()
-    assert np.argmax(jax.vmap(POINTS.log_probs)(at)[:, 2], axis=-1).tolist() == sorted(
-        np.argmax(jax.vmap(POINTS.log_probs)(at)[:, 2], axis=-1)
+    assert np.argmax(jax.jit(jax.vmap(POINTS.log_probs))(at)[:, 2], axis=-1).tolist() == sorted(
+        np.argmax(jax.jit(jax.vmap(POINTS.log_probs))(at)[:, 2], axis=-1)
     )
 
 

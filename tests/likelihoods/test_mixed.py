@@ -43,7 +43,7 @@ def test_groups_of_atoms_have_sizes_of_their_own():
 
 @eqx.filter_jit
 def log_probs(likelihood, values, outputs):
-    return jax.vmap(likelihood.log_prob, (0, None))(values, outputs)
+    return jax.jit(jax.vmap(likelihood.log_prob, (0, None)))(values, outputs)
 
 
 @jax.jit
@@ -111,10 +111,10 @@ def test_the_total_is_the_sum_over_observed_cells_and_placeholders_never_matter(
     @jax.jit
     def together(values):
         def total(values):
-            return jax.vmap(LIKELIHOOD.total, (0, None, 0))(values, OUTPUTS, SEEN)
+            return jax.jit(jax.vmap(LIKELIHOOD.total, (0, None, 0)))(values, OUTPUTS, SEEN)
 
         totals, back = jax.vjp(total, values)
-        return totals, jax.vmap(LIKELIHOOD.encoder_input)(values, SEEN), back(totals)[0]
+        return totals, jax.jit(jax.vmap(LIKELIHOOD.encoder_input))(values, SEEN), back(totals)[0]
 
     totals, given, slope = together(VALUES)
     expected = np.where(OBSERVED, log_probs(LIKELIHOOD, VALUES, OUTPUTS), 0).sum(1)
@@ -134,7 +134,7 @@ def test_slopes_are_finite_for_odd_values_and_narrow_noise():
     narrow = built(sigma=0.0101)
 
     def total(likelihood, outputs):
-        return jax.vmap(likelihood.total, (0, None))(values, outputs).sum()
+        return jax.jit(jax.vmap(likelihood.total, (0, None)))(values, outputs).sum()
 
     of_weights, of_outputs = eqx.filter_jit(eqx.filter_grad(lambda both: total(*both)))(
         (narrow, OUTPUTS)

@@ -176,7 +176,7 @@ def start(scale, initial_sigma="auto", **more):
         model, _ = matched(model, more["match"])
     import jax
 
-    raw = jax.vmap(model.encode)(Batch(rows))["raw"]
+    raw = jax.jit(jax.vmap(model.encode))(Batch(rows))["raw"]
     return np.asarray(model.scale.log_sigma(raw), float), np.asarray(
         model.scale.kl_excess(raw), float
     )

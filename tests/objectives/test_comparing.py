@@ -215,7 +215,7 @@ def test_mmd_teaches_a_learned_prior_by_the_kl_alone():
             changed = dataclasses.replace(model, prior=prior)
             return objective(changed, batch, eps, moment())[0]
 
-        return jax.grad(loss)(model.prior).means
+        return jax.jit(jax.grad(loss))(model.prior).means
 
     found = [
         of_prior(with_inputs(logvar.objectives.get("mmd", weight=weight))) for weight in (0.0, 9.0)
@@ -285,7 +285,7 @@ def test_a_trained_critic_measures_the_total_correlation():
 
         keys = jax.random.split(jax.random.key(1), 1500)
         critic = jax.lax.scan(step, extras, keys)[0].weights
-        return jnp.mean(jax.vmap(critic)(some(jax.random.key(2), 20_000)))
+        return jnp.mean(jax.jit(jax.vmap(critic))(some(jax.random.key(2), 20_000)))
 
     exact = -0.5 * np.log(1 - correlation**2)
     assert float(trained(initial_extras(objective, 2, 0))) == pytest.approx(exact, abs=0.06)
@@ -306,15 +306,17 @@ def test_factor_weighs_the_critics_log_odds_and_teaches_it_to_tell():
 
     def by_hand(model):
         each = draws(model, batch, eps)
-        odds = jax.vmap(critic)(each.trace.z[:, 0])
+        odds = jax.jit(jax.vmap(critic))(each.trace.z[:, 0])
         elbo = each.terms(analytic_kl=True).elbo[:, 0]
         return jnp.sum(batch.weights * (gamma * odds - elbo)) / jnp.sum(batch.weights)
 
     def of_critic(critic):
         z = draws(model, batch, eps).trace.z[:, 0]
         key = jax.random.split(at.key, 1)[0]
-        real = -jax.nn.log_sigmoid(jax.vmap(critic)(z))
-        fake = -jax.nn.log_sigmoid(-jax.vmap(critic)(each_by_itself(z, batch.weights, key)))
+        real = -jax.nn.log_sigmoid(jax.jit(jax.vmap(critic))(z))
+        fake = -jax.nn.log_sigmoid(
+            -jax.jit(jax.vmap(critic))(each_by_itself(z, batch.weights, key))
+        )
         return 0.5 * (jnp.average(real, weights=batch.weights) + jnp.mean(fake))
 
     value, gradients = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), allow_int=True))(

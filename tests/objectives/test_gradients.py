@@ -202,11 +202,11 @@ def test_the_encoder_inside_the_prior_keeps_its_weight_under_dreg():
     @jax.jit
     def by_hand(phi):
         z = jax.vmap(draw, (None, 0))(phi, eps)
-        share = jax.nn.softmax(jax.vmap(log_weight, (0, None, None))(z, phi, phi))
+        share = jax.nn.softmax(jax.jit(jax.vmap(log_weight, (0, None, None)))(z, phi, phi))
         total, through_prior = jnp.zeros_like(phi), []
         for e, z_j, w in zip(eps, z, share, strict=True):
-            through_z = jax.grad(log_weight)(z_j, phi, phi) * jax.jacobian(draw)(phi, e)
-            through_prior.append(jax.grad(log_p, argnums=1)(z_j, phi))
+            through_z = jax.jit(jax.grad(log_weight))(z_j, phi, phi) * jax.jacobian(draw)(phi, e)
+            through_prior.append(jax.jit(jax.grad(log_p, argnums=1))(z_j, phi))
             total -= w**2 * through_z + w * through_prior[-1]
         return total, jnp.stack(through_prior)
 

@@ -111,7 +111,7 @@ def with_terms(objective, model, batch):
         return objective(eqx.combine(weights, rest), batch, noise, at)
 
     def of_draw(noise):
-        (value, terms), gradient = jax.value_and_grad(loss, has_aux=True)(weights, noise)
+        (value, terms), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(weights, noise)
         return value, {part: flat(getattr(gradient, part)) for part in PARTS}, terms
 
     return jax.jit(jax.vmap(of_draw))

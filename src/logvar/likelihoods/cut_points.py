@@ -46,7 +46,7 @@ class CutPoints(eqx.Module):
         for i, each in enumerate(log_shares):
             shares = np.exp(each)
             cuts = np.log(np.cumsum(shares)[:-1]) - np.log(np.cumsum(shares[::-1])[-2::-1])
-            first[i] = cuts[0] if len(cuts) else 0.0
+            first[i] = cuts[0]
             gaps[i, : len(cuts) - 1] = np.diff(cuts)
         reachable = scale.nearest(jnp.asarray(np.maximum(gaps, 1e-6), jnp.float32))
         raw = jnp.asarray(scale.raw(reachable), jnp.float32)
