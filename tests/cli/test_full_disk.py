@@ -1,4 +1,4 @@
-"""A disk that is full when a model is trained: what was learned is kept, and --resume does the rest."""
+"""A disk that is full when a model is trained: what was learned is kept, and another command does the rest."""
 
 from pathlib import Path
 
@@ -17,24 +17,26 @@ FIT = [
 ]  # fmt: skip
 
 
-def test_a_report_that_does_not_fit_is_written_later(tmp_path):
+@pytest.mark.parametrize("of_report", [True, False], ids=["report", "evaluation"])
+def test_what_does_not_fit_after_training_is_written_later(of_report, tmp_path):
     def here(patch):
         patch.chdir(tmp_path)
 
     def full(patch):
         here(patch)
 
-        def write_report(path, *rest):
+        def write(path, *rest):
             raise LogvarError(f"cannot write {path}: No space left on device; make room")
 
-        patch.setattr(fitting, "write_report", write_report)
+        patch.setattr(fitting, "write_report" if of_report else "write_atomically", write)
 
     np.save(tmp_path / "rows.npy", np.random.default_rng(0).random((60, 4)).astype(np.float32))
     broken = run([*FIT, "--out", "run"], full)
     assert broken.code == 2 and len(broken.errors.splitlines()) == 1
-    assert "the trained model is in run, and the same command with --resume" in broken.errors
+    rest = "`logvar report run`" if of_report else "the same command with --resume"
+    assert f"the trained model is in run, and {rest}" in broken.errors
     weights = (tmp_path / "run" / "weights.safetensors").read_bytes()
-    done = run([*FIT, "--out", "run", "--resume"], here)
+    done = run(["report", "run"] if of_report else [*FIT, "--out", "run", "--resume"], here)
     assert done.code == 0 and (tmp_path / "run" / "report.html").is_file()
     assert (tmp_path / "run" / "weights.safetensors").read_bytes() == weights
     again = run([*FIT, "--out", "run", "--resume"], here)

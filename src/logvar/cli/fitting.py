@@ -118,10 +118,10 @@ def fit(
         _write_results(folder.path, vae, evaluation, judged, seconds)
         print_evaluation(evaluation)
     except LogvarError as error:
-        raise LogvarError(
-            f"{error}; the trained model is in {out}, and the same command with --resume does the "
-            "rest"
-        ) from error
+        rest = "the same command with --resume does the rest"
+        if (folder.path / run_folder.EVALUATION).is_file():
+            rest = f"`logvar report {out}` writes its report"
+        raise LogvarError(f"{error}; the trained model is in {out}, and {rest}") from error
     finally:
         path = folder.publish()
         say(f"run     {path}")
@@ -181,10 +181,8 @@ def _source_of(recipe: Recipe, dataset: sources.Dataset) -> dict[str, str]:
 
 
 def _already_finished(out: Path, recipe: Recipe, choices: Choices) -> bool:
-    """Return whether the folder has this run, complete, evaluated and with its report; if so, print
-    that."""
-    last = (run_folder.MANIFEST, run_folder.EVALUATION, run_folder.REPORT)
-    if not all((out / name).is_file() for name in last):
+    """Return whether the folder has this run, complete and evaluated; if so, print that."""
+    if not (out / run_folder.MANIFEST).is_file() or not (out / run_folder.EVALUATION).is_file():
         return False
     manifest = run_folder.read_manifest(out)
     there = _as_written(Recipe.from_toml(run_folder.read_recipe(out)))
