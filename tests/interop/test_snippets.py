@@ -45,7 +45,7 @@ def plain(value):
 
 def gradient(framework, function, values):
     if framework == "jax":
-        return np.asarray(jax.grad(lambda v: function(v).sum())(values), float)
+        return np.asarray(jax.jit(jax.grad(lambda v: function(v).sum()))(values), float)
     if framework == "torch":
         import torch
 
@@ -111,7 +111,7 @@ def test_gradients_of_printed_code_are_finite_and_right(framework, name):
     if "hard" in name or name in ("diffusers", "sac"):  # the kink itself has no derivative
         values = values + 1e-3
     raw = arrays(framework, values, np.float32)
-    expected = jax.vmap(jax.grad(scale.log_sigma))(jnp.asarray(values, jnp.float32))
+    expected = jax.jit(jax.vmap(jax.grad(scale.log_sigma)))(jnp.asarray(values, jnp.float32))
     got = gradient(framework, code["log_sigma"], raw)
     np.testing.assert_allclose(got, np.asarray(expected), rtol=2e-3, atol=1e-5)
     kl = gradient(framework, lambda r: code["kl"](0.0 * r, r), raw)
