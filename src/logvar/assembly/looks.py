@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from logvar.backend.sparse import Rows, array_of
 from logvar.backend.streamed import StreamedRows
 from logvar.data.facts import Facts, facts_of
 from logvar.data.preparation import has_missing
@@ -56,10 +57,11 @@ def is_mixed(rows: np.ndarray | StreamedRows) -> bool:
     return bool(whole.any() or (holes and len(far_from_a_bell(rows))))
 
 
-def are_bits(rows: np.ndarray | StreamedRows) -> bool:
+def are_bits(rows: Rows) -> bool:
     """Return whether all cells that are not missing are 0 or 1."""
     if isinstance(rows, StreamedRows):
         return facts_of(rows).bits
+    rows = array_of(rows)
     if rows.dtype == np.uint8:
         return bool(rows.max() <= 1)
     # In blocks, of which the first usually tells: comparing MNIST at once would take 0.4 GB.

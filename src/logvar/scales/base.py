@@ -173,7 +173,7 @@ class Scale(eqx.Module):
 
 
 @eqx.filter_jit  # by equal settings, not by scale: one program for all scales that are alike
-def _is_safe(scale: Scale, raw: Values) -> Array:
+def _is_safe(scale: Scale, raw: Array | np.ndarray) -> Array:
     variance = scale.variance(raw)
     return jnp.all((variance > 0) & jnp.isfinite(variance))
 

@@ -2,13 +2,14 @@
 
 import contextlib
 import hashlib
+import io
 import os
 import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from logvar import signals
 from logvar.errors import LogvarError
@@ -101,7 +102,7 @@ def writing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def temporary_file(what: str) -> IO[bytes]:
+def temporary_file(what: str) -> io.FileIO:
     """Open a file without a name, which the system removes when the process ends, however it ends.
 
     Args:

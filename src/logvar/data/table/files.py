@@ -139,7 +139,8 @@ def _described(path: Path) -> tuple[pa.Schema, int]:
                 reader = pa.ipc.open_stream(source)
                 return reader.schema, sum(len(batch) for batch in reader)
             # The first column has as many rows as all of them.
-            counted = _opened(source, [0] if len(opened.schema) else None)
+            first = _opened(source, [0]) if len(opened.schema) else None
+            counted = first or opened
             return opened.schema, sum(
                 len(counted.get_batch(i)) for i in range(counted.num_record_batches)
             )
