@@ -1,4 +1,4 @@
-"""What columns of numbers look like, and what finding out costs."""
+"""Looking at columns of numbers: the answers, and the memory it takes."""
 
 import tracemalloc
 

@@ -32,7 +32,7 @@ HEARTBEAT_SECONDS = 30
 LOST = 3
 """The exit code of a run that lost a process."""
 LOSSES = (RuntimeError, ValueError)
-"""What JAX raises if another process has gone; its own JaxRuntimeError is a RuntimeError."""
+"""The errors of JAX if another process has gone; its own JaxRuntimeError is a RuntimeError."""
 
 
 @dataclasses.dataclass(frozen=True)

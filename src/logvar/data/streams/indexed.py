@@ -11,7 +11,7 @@ from logvar.data.streams.npy import runs
 from logvar.errors import LogvarError
 
 _BROKEN = (TypeError, ValueError, KeyError, IndexError, OSError, EOFError, RuntimeError, zlib.error)
-"""What objects raise that do not take these rows, or whose chunks cannot be decompressed."""
+"""The errors of objects that do not take these rows, or whose chunks cannot be decompressed."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
