@@ -5,6 +5,7 @@ import inspect
 import numpy as np
 import pytest
 from sklearn.base import OutlierMixin, clone
+from sklearn.datasets import load_iris
 from sklearn.utils import estimator_checks, get_tags
 
 import logvar
@@ -47,6 +48,19 @@ def test_scikit_learns_own_checks():
     assert {"check_outliers_train", "check_outliers_fit_predict"} <= passed
     failed = {result["check_name"] for result in results if result["status"] == "xfail"}
     assert failed == stochastic.keys()
+
+
+def test_a_row_far_out_is_survived_and_found():
+    """At its step σ of that row overflows: a `VAE` ends there, and so did the detector."""
+    rows = np.tile(load_iris().data, (200, 1))
+    rows[777, 2] = 1e30
+    settings = {"scale": "log-std", "likelihood": "normal", "batch_size": 1024} | {
+        "network": "mlp(initialization=he)", "n_samples": 5, "epochs": 1, "steps": 0
+    }  # fmt: skip
+    detector = logvar.OutlierVAE(**settings).fit(rows)
+    assert len(detector.rescues_) == 1 and "bad data" in detector.rescues_[0].cause
+    assert detector.train_scores_.argmin() == 777
+    assert np.isfinite(detector.train_scores_).all()
 
 
 def test_settings_are_those_of_vae_and_three_more(detector):

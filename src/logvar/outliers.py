@@ -32,9 +32,11 @@ DEFAULTS = {
     "batch_size": 64,
     "validation_fraction": 0.0,
     "patience": 0,
+    "on_divergence": "rescue",
 }
 """Settings that differ from those of `VAE`. A row is odd if few training rows are like it, so the
-density is fitted to all rows, as closely as the steps allow."""
+density is fitted to all rows, as closely as the steps allow. A row so far out that training
+diverges is what is sought: training goes on."""
 LATENTS = 20
 """The number of latents, which differs as well."""
 SHARP = "normal(noise=fixed, sigma=0.1)"
@@ -63,7 +65,8 @@ class OutlierVAE(OutlierMixin, VAE):
     """A variational autoencoder that finds odd rows: those with a low log p(x).
 
     All settings are those of `VAE`; the defaults of epochs, batch size, validation and patience
-    differ, because small tables need as many steps as large ones, and no row is held out. The score
+    differ, because small tables need as many steps as large ones, and no row is held out. A row far
+    out may make training diverge; it then goes on by `on_divergence="rescue"`. The score
     of a row is its importance-weighted log p(x) in nats (Burda et al. 2016); it is a function of
     the row, so it is the same in every call and among any other rows. A missing cell counts as one
     that is as probable as usual.

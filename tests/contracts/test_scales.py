@@ -233,3 +233,15 @@ def test_straight_through_passes_only_gradients_that_lead_inside():
     assert gradient(5.0, 1.0) == 1 and gradient(5.0, -1.0) == 0
     assert gradient(-5.0, 1.0) == 0 and gradient(-5.0, -1.0) == -1
     assert gradient(0.5, 1.0) == 1 and gradient(0.5, -1.0) == -1
+
+
+def test_straight_through_has_the_slope_of_its_value():
+    """A fit asks for the slope where training starts; the backward pass has no forward mode."""
+    raw = jnp.asarray([-9.0, -2.5, 0.0, 1.5, 9.0])
+    for inner in ("log-variance", "softplus"):
+        through, hard = (
+            logvar.scales.get(f"clamped({inner}, low=-1, high=0.7, {kind}=True)")
+            for kind in ("straight_through", "hard")
+        )
+        np.testing.assert_array_equal(through.slope(raw), hard.slope(raw))
+        assert float(through.slope(raw).min()) == 0 < float(through.slope(raw).max())

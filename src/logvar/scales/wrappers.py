@@ -57,6 +57,14 @@ class Clamped(Scale):
         above = high + softplus(low - log_sigma) - softplus(high - log_sigma)
         return jnp.where(log_sigma < low, below, jnp.where(log_sigma > high, above, middle))
 
+    def _slope(self, raw: Values) -> Values:
+        if not self.straight_through:
+            return super()._slope(raw)
+        # What the backward pass lets through depends on the gradient; the slope is the value's.
+        log_sigma = self.scale._log_sigma(raw)
+        inside = (log_sigma >= self.low) & (log_sigma <= self.high)
+        return jnp.where(inside, self.scale._slope(raw), 0.0)
+
     def _raw_of(self, sigma: Values) -> Values:
         log_sigma = jnp.log(sigma)
         if self.hard or self.straight_through:

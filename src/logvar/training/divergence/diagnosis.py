@@ -181,6 +181,12 @@ def _first_bad(seen: dict[str, np.ndarray], indices: np.ndarray) -> str:
     )
 
 
+def _has_run_away(model: VAEModel, seen: dict[str, np.ndarray]) -> bool:
+    """Return whether σ is beyond what the scale can compute, or far larger than any spread."""
+    raw, (low, high) = seen["raw scale output"], model.scale.safe_range(jnp.float32)
+    return not (raw.max() <= high and raw.min() >= low and seen["posterior σ"].max() <= _LARGE_SIGMA)
+
+
 class _Cause(NamedTuple):
     """A likely cause and what to do about it."""
 
@@ -207,6 +213,7 @@ def _cause(
             f"bad data: row {int(indices[row])}, feature {int(column)} lies {inputs.max():.3g} "
             "standard deviations from the mean",
             "remove or repair that row, or use likelihood='student-t'",
+            runaway_sigma=_has_run_away(model, seen),
         )
     rate = "the optimizer's own" if learning_rate is None else f"{learning_rate:g}"
     slower = f"a learning rate below {rate}, or clip_norm=1"
