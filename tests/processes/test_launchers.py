@@ -1,6 +1,7 @@
 """What each launcher tells a process, and how all processes of a run learn that one has failed."""
 
 import io
+import signal
 import tempfile
 import threading
 import types
@@ -14,6 +15,7 @@ from logvar.processes import ending, launching
 from logvar.processes.ending import WIDTH, EndedElsewhere, exchanged, let_others_know
 from logvar.processes.placement import Placement
 from logvar.processes.runtime import LAUNCHED, LOST, Cluster, answer_to
+from logvar.signals import STOPPING
 from logvar.training.state import TrainState
 from logvar.training.watching import Together
 
@@ -113,11 +115,13 @@ def test_no_room_for_what_they_say_is_one_line(monkeypatch):
     def full(*args, **settings):
         raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp', '/var/tmp']")
 
+    handlers = [signal.getsignal(s) for s in STOPPING]
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
     with pytest.raises(
         LogvarError, match="No usable temporary directory .* set TMPDIR to a folder"
     ):
         launching.launch(2, ["fit", "digits"])
+    assert [signal.getsignal(s) for s in STOPPING] == handlers  # Ctrl-C works as before
     with pytest.raises(LogvarError, match="the cells of rows"):
         Scratch("rows", (2, 1), np.dtype(float))
 

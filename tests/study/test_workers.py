@@ -219,3 +219,12 @@ def test_the_limit_on_cores(monkeypatch):
     monkeypatch.setenv(LIMIT, "few")
     with pytest.raises(logvar.LogvarError, match="LOGVAR_CORES is 'few': expected a number"):
         cores()
+
+
+def test_no_room_for_the_mark_of_a_unit_is_one_line(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with (
+        pytest.raises(logvar.LogvarError, match="cannot mark its unit .* set TMPDIR"),
+        workers._started_once("unit"),
+    ):
+        pass

@@ -43,11 +43,13 @@ def launch(number: int, arguments: Sequence[str]) -> int:
         )
     came: list[int] = []
     before = {s: signal.signal(s, lambda number, frame: came.append(number)) for s in STOPPING}
-    processes = _Processes(number, arguments)
     try:
-        return processes.wait(came)
+        processes = _Processes(number, arguments)
+        try:
+            return processes.wait(came)
+        finally:
+            processes.kill()
     finally:
-        processes.kill()
         for number_, handler in before.items():
             signal.signal(number_, handler)
 

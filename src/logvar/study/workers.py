@@ -314,6 +314,9 @@ def _outcome(
 def _started_once(name: str) -> Iterator[None]:
     """Raise `UnitLost` if this began before on this machine, and did not end.
 
+    Raises:
+        LogvarError: the folder of temporary files takes no more.
+
     Dask itself starts a task again whose worker died, three times, and then gives up in a way that
     joblib does not notice: it would wait for ever.
     """
@@ -323,6 +326,11 @@ def _started_once(name: str) -> Iterator[None]:
     except FileExistsError as error:
         mark.unlink(missing_ok=True)
         raise UnitLost("its worker died") from error
+    except OSError as error:
+        raise LogvarError(
+            f"a worker cannot mark its unit as begun in {mark.parent} "
+            f"({error.strerror or error}): set TMPDIR to a folder with room"
+        ) from error
     try:
         yield
     finally:
