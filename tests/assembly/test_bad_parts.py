@@ -40,6 +40,14 @@ def test_parts_that_cannot_be(settings, said):
     assert "\n" not in str(raised.value)
 
 
+def test_a_learned_library_is_no_coordinate_of_a_sphere():
+    counts = np.arange(120).reshape(40, 3) % 7 + 1
+    model = logvar.VAE(**SMALL | SPHERE, likelihood="poisson(library=learned)")
+    with pytest.raises(logvar.LogvarError, match="reads 1 latent itself.*library=observed"):
+        model.fit(counts)
+    logvar.VAE(**SMALL | SPHERE, likelihood="poisson").fit(counts)
+
+
 def test_dreg_beside_labels_that_are_summed_out():
     model = logvar.VAEClassifier(**SMALL | {"objective": "iwae(gradient=dreg)"})
     with pytest.raises(logvar.LogvarError, match="not defined for labels that are summed") as info:

@@ -9,7 +9,7 @@ import equinox as eqx
 from logvar import priors, scales
 from logvar.assembly.decisions import Decisions
 from logvar.assembly.labelled import Shares, with_classifier
-from logvar.assembly.parts import Classes, check_fit, get, specs
+from logvar.assembly.parts import Classes, check_fit, check_own_latents, get, specs
 from logvar.assembly.pseudo_inputs import TrainingRows, encoder_inputs, encoder_shape
 from logvar.data.examples import Units
 from logvar.data.table.units import TableUnits
@@ -119,6 +119,7 @@ def _model(
         likelihood: Likelihood = spec.build_for(units)
     else:
         likelihood = spec.build(shape, 0.0 if units is None else units.log_factor)
+    check_own_latents(likelihood, parts.posterior)
     seen = encoder_shape(likelihood, shape, decisions.missing, condition_size)
     # What the decoder's outputs are shaped like: an image stays one beside a mask or a condition.
     x = encoder_shape(likelihood, shape, missing=False)

@@ -13,7 +13,7 @@ import numpy as np
 
 from logvar import likelihoods, networks, objectives, posteriors, priors, scales
 from logvar.errors import LogvarError
-from logvar.likelihoods import LikelihoodSpec
+from logvar.likelihoods import Likelihood, LikelihoodSpec
 from logvar.networks import NetworkSpec
 from logvar.objectives import Objective
 from logvar.posteriors import Posterior
@@ -217,6 +217,20 @@ def check_fit(specs: Specs) -> None:
             f"{_suggested(posterior, prior)}"
         )
     specs.objective.check(posterior, prior)
+
+
+def check_own_latents(likelihood: Likelihood, posterior: Posterior) -> None:
+    """Check that latents which a likelihood reads itself are such as it expects: real numbers.
+
+    Raises:
+        LogvarError: they lie on another set.
+    """
+    if likelihood.latents and posterior.support != "real":
+        raise LogvarError(
+            f"the likelihood reads {likelihood.latents} latent itself, a real number such as a "
+            f"learned library's, and posterior {posteriors.describe(_plain(posterior))!r} lies on "
+            f"{posterior.support!r}: use library=observed, or another posterior"
+        )
 
 
 def _suggested(posterior: Posterior, prior: PriorSpec) -> str:
