@@ -79,7 +79,8 @@ def cells_of(adata: Any, layer: str = "", name: str = "X", *, in_file: bool = Fa
     if getattr(adata, "isbacked", False) and not in_file:
         adata = adata.to_memory()
     if layer and layer not in adata.layers:
-        known = ", ".join(map(str, adata.layers)) or "it has none"
+        # From anndata 0.13 on, X itself is the layer None.
+        known = ", ".join(str(key) for key in adata.layers if key is not None) or "it has none"
         raise LogvarError(
             f"{name} has no layer {layer!r} (layers: {known}): give one of them, or none for the "
             "matrix X itself"
