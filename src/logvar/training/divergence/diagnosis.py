@@ -184,7 +184,9 @@ def _first_bad(seen: dict[str, np.ndarray], indices: np.ndarray) -> str:
 def _has_run_away(model: VAEModel, seen: dict[str, np.ndarray]) -> bool:
     """Return whether σ is beyond what the scale can compute, or far larger than any spread."""
     raw, (low, high) = seen["raw scale output"], model.scale.safe_range(jnp.float32)
-    return not (raw.max() <= high and raw.min() >= low and seen["posterior σ"].max() <= _LARGE_SIGMA)
+    return not (
+        raw.max() <= high and raw.min() >= low and seen["posterior σ"].max() <= _LARGE_SIGMA
+    )
 
 
 class _Cause(NamedTuple):
