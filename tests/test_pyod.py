@@ -78,3 +78,47 @@ def test_settings(detector):
     assert clone(detector).get_params() == detector.get_params()
     with pytest.raises(ValueError, match="contamination"):
         logvar.pyod.VAE(contamination=0.6)
+
+
+@needs_pyod
+def test_its_detector_has_the_same_threshold_and_can_be_saved(detector, rows, tmp_path):
+    import logvar
+
+    assert detector.detector_.offset_ == pytest.approx(-detector.threshold_)
+    again = logvar.load(detector.detector_.save(tmp_path / "run"))
+    for test in rows[:2]:
+        np.testing.assert_array_equal(again.predict(test) == -1, detector.predict(test) == 1)
+
+
+@needs_pyod
+@pytest.mark.parametrize(
+    "share", [0.9, 0, float("nan"), True, "auto", "0.1", None, np.float32(0.1)]
+)
+def test_a_contamination_that_pyod_cannot_use_is_refused_before_training(share, rows):
+    import logvar
+
+    detector = logvar.pyod.VAE(**QUICK)
+    detector.set_params(contamination=share)  # PyOD looks only at those of the constructor
+    with pytest.raises(logvar.LogvarError, match="^contamination is .*: .*expect.*0.5"):
+        detector.fit(rows[0])
+    assert not hasattr(detector, "detector_")
+
+
+class Fence:
+    """What PyOD asks of a thresholding object of PyThresh."""
+
+    def fit(self, scores):
+        self.thresh_ = np.quantile(scores, 0.8)
+        self.labels_ = self.predict(scores)
+
+    def predict(self, scores):
+        return (scores > self.thresh_).astype(int)
+
+
+@needs_pyod
+def test_an_object_finds_the_threshold(rows):
+    import logvar
+
+    detector = logvar.pyod.VAE(contamination=Fence(), **QUICK | {"steps": 20}).fit(rows[0])
+    assert detector.labels_.sum() == 40
+    np.testing.assert_array_equal(detector.predict(rows[0]), detector.labels_)

@@ -25,6 +25,7 @@ from logvar.assembly.start import Start
 from logvar.assembly.tables import Intake, taken_in, taken_in_again
 from logvar.assembly.training_data import Beside, TrainingData
 from logvar.backend.sparse import Rows
+from logvar.data.annotated import is_annotated
 from logvar.data.conditions import names_of
 from logvar.data.intake import at_least_two, counting_rows, seed_of
 from logvar.data.labels import Codes, Labels
@@ -274,7 +275,7 @@ class VAE(FittedMethods, BaseEstimator):
         """
         keep_compiled_programs()
         own, tell = self._own(), announce or _log
-        recipe, start = self._settings(own, source, layer)
+        recipe, start = self._settings(own, source, layer, is_annotated(X))
         beside = Beside(sample_weight, validation_data, condition, validation_condition)
         recipe, data = self._data(X, y, beside, recipe, start, own, tell)
         run = assembly.build_run(recipe, data, own, start)
@@ -398,12 +399,12 @@ class VAE(FittedMethods, BaseEstimator):
     # The steps of fitting.
 
     def _settings(
-        self, own: Own, source: str | Mapping[str, str], layer: str
+        self, own: Own, source: str | Mapping[str, str], layer: str, annotated: bool
     ) -> tuple[Recipe, Start | None]:
         """Return the recipe of a fit, and the run whose weights it starts from, if any."""
         where = {"data": source} if isinstance(source, str) else dict(source)
         where |= {"layer": layer} if layer else {}
-        recipe = recipe_from(self._recipe(own).replace(**where))
+        recipe = recipe_from(self._recipe(own).replace(**where), annotated=annotated)
         path = recipe.training.from_run
         return recipe, start_from(path, own) if path else None
 

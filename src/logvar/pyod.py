@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Float
 from sklearn.utils.validation import check_is_fitted
 
+from logvar.contamination import AUTO, MOST
+from logvar.errors import LogvarError
 from logvar.outliers import OutlierVAE
 
 try:
@@ -23,18 +25,19 @@ class VAE(BaseDetector):
 
     Args:
         contamination: the share of the training rows that are outliers, in (0, 0.5]; or a
-            thresholding object of PyThresh.
+            thresholding object of PyThresh. Others are refused, in `fit` at the latest.
         settings: those of `logvar.OutlierVAE`.
 
     Attributes:
         decision_scores_: (rows,) scores of the training rows.
         threshold_: the score above which a row is an outlier.
         labels_: (rows,) 1 for outliers among the training rows, otherwise 0.
-        detector_: the fitted `OutlierVAE`, which also explains rows.
+        detector_: the fitted `OutlierVAE`, which also explains rows, and whose `save` writes a run
+            folder. It has the same threshold if contamination is a share.
 
     Raises:
         LogvarError: in `fit`: a setting or the rows are invalid.
-        ValueError: contamination is outside of (0, 0.5].
+        ValueError: contamination is a number outside of (0, 0.5].
     """
 
     def __init__(self, contamination=0.1, **settings):
@@ -45,9 +48,9 @@ class VAE(BaseDetector):
 
     def fit(self, X, y=None) -> "VAE":
         """Fit on X (rows, features); y is ignored."""
+        share = _checked(self.contamination)
         self._set_n_classes(y)
-        settings = self.get_params(deep=False)
-        del settings["contamination"]  # PyOD's own threshold is used
+        settings = self.get_params(deep=False) | {"contamination": share}
         self.detector_ = OutlierVAE(**settings).fit(X)
         self.n_features_in_ = self.detector_.n_features_in_
         self.decision_scores_ = -self.detector_.train_scores_
@@ -58,6 +61,25 @@ class VAE(BaseDetector):
         """Return −log p(x) of each row, nats."""
         check_is_fitted(self, ["decision_scores_", "threshold_", "labels_"])
         return -self.detector_.score_samples(X)
+
+
+def _checked(contamination: Any) -> float | str:
+    """Return the share of odd rows for `OutlierVAE`; "auto" if an object finds PyOD's threshold.
+
+    PyOD looks at a number when a detector is made, not after `set_params`, and takes everything
+    that is not Python's own number for such an object, after training.
+
+    Raises:
+        LogvarError: it is neither a share that PyOD knows as one nor such an object.
+    """
+    if isinstance(contamination, (float, int)) and 0 < contamination <= MOST:
+        return contamination
+    if callable(getattr(contamination, "fit", None)):
+        return AUTO
+    raise LogvarError(
+        f"contamination is {contamination!r} ({type(contamination).__name__}): PyOD expects a "
+        "float in (0, 0.5], or an object of PyThresh, which has fit and predict"
+    )
 
 
 def _signature() -> inspect.Signature:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import logvar
+from logvar.assembly.tables import taken_in
 from logvar.errors import LogvarError
-from tests.data.test_annotated import COUNTS, SETTINGS, annotated
+from tests.data.test_annotated import COUNTS, SETTINGS, anndata, annotated, pandas
 
 
 def test_a_layer_is_fitted_as_its_matrix(tmp_path):
@@ -32,6 +33,18 @@ def test_a_layer_is_fitted_as_its_matrix(tmp_path):
     np.testing.assert_array_equal(again.transform(other), codes)
     assert list(again.feature_names_in_) == list(vae.feature_names_in_)
     assert again.recipe_.data.layer == "counts" and again.fitted_.column_names[3] == "MIR-2"
+    # A run that starts from it reads the same layer, too; X holds logarithms.
+    adapted = logvar.VAE(from_run=str(tmp_path / "run"), epochs=1).fit(adata)
+    assert adapted.recipe_.data.layer == "counts"
+    by_place = logvar.VAE(from_run=str(tmp_path / "run"), epochs=1).fit(COUNTS)
+    assert by_place.history_ == adapted.history_ and not by_place.recipe_.data.layer
     (tmp_path / "run" / "features.json").write_text("[]")
     with pytest.raises(LogvarError, match=r"features.json is not the file"):
         logvar.load(tmp_path / "run")
+
+
+def test_one_repeated_name_is_said_of_one():
+    with pytest.warns(UserWarning, match="not unique"):
+        adata = anndata.AnnData(COUNTS[:, :2], var=pandas.DataFrame(index=["a", "a"]))
+    said = taken_in(adata, "poisson").lines
+    assert said == ["1 name of a column repeats and has got a number: NAME-1, …"]

@@ -238,3 +238,11 @@ def test_texts_in_a_list_or_a_tuple_are_names():
     assert names_of("a") == ("a",) and names_of(["a", "b"]) == names_of(("a", "b")) == ("a", "b")
     for values in (None, [], ["a", 1], np.array(["a"]), {"a": [1]}):
         assert names_of(values) == ()
+
+
+def test_numbers_in_place_of_levels_are_no_new_levels():
+    form = Conditions.of({"batch": ["a", "b"]})
+    with pytest.raises(LogvarError, match="column 'batch' has the number 0.5, .*expected levels"):
+        form.with_levels_of({"batch": [0.5, 1.5, 2.0]})
+    assert form.with_levels_of({"batch": [3, 4]}).size == 4
+    assert form.with_levels_of({"batch": ["b", "0.5"]}).size == 3

@@ -21,6 +21,7 @@ from logvar.objectives import OBJECTIVES
 from logvar.objectives.base import Moment, with_inputs
 from logvar.objectives.elbo import ELBO
 from logvar.recipe import Recipe
+from logvar.runs.resuming import facts_of, identity
 from logvar.training.sharding import WHOLE, Drawing, Part, mean_over_parts
 from logvar.training.state import partition
 from logvar.training.step import Fixed
@@ -128,3 +129,11 @@ def test_devices_train_to_the_same_bytes_with_shards_and_nearly_without():
     assert found["1,1,0"][0] != found["2,4,0"][0]
     np.testing.assert_allclose(found["1,4,0"][2], found["2,4,0"][2], atol=1e-4)
     np.testing.assert_allclose(found["1,1,0"][2], found["2,1,0"][2], atol=1e-4)
+
+
+def test_processes_may_find_what_they_read_by_other_paths():
+    facts = [
+        facts_of(identity(Recipe().replace(data=place, from_run=place), {"from_sha256": "1"}))
+        for place in ("/here", "/there")
+    ]
+    assert facts[0] == facts[1]

@@ -4,6 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from logvar import scales
+from logvar.recipe import Recipe
 from logvar.report import figures, page
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 8, 8)).astype(np.uint8)
@@ -46,3 +48,23 @@ def test_explained_variance_is_of_observed_cells_and_does_not_wrap_around(monkey
     holes = np.array([[1.0, np.nan], [3.0, np.nan], [np.nan, 2.0]])
     figures.feature_fit(holes, np.array([[1.0, 0], [3.0, 0], [9.0, 2.0]]))
     np.testing.assert_allclose(drawn[-1], [1, 1])
+
+
+def test_few_features_have_their_names_below_them():
+    shown = figures.feature_fit(np.eye(3), np.eye(3) / 2, ("CD3D", "LYZ", "NKG7"))
+    assert all(name in shown for name in ("CD3D", "LYZ", "NKG7"))
+
+
+def test_what_the_model_is_told_and_starts_from_are_facts():
+    vae = SimpleNamespace(
+        recipe_=Recipe().replace(from_run="runs/first"),
+        fitted_=SimpleNamespace(table=None, conditions="batch (a, b)"),
+        decisions_=SimpleNamespace(network="mlp", likelihood="poisson"),
+        model_=SimpleNamespace(scale=scales.get("log-variance")),
+        data_={"rows": 100},
+        ended_="finished",
+        n_iter_=2,
+    )
+    facts = page._facts(vae, 2, (12,), [])
+    assert facts[0] == "100 training examples of 12 features"
+    assert {"condition batch (a, b)", "weights start from runs/first"} <= set(facts)

@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 
 import logvar
+from logvar.storage import run_folder
 from logvar.training.state import partition
+from tests.cli.in_process import run
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(200, 4)).astype(np.float32) @ RNG.normal(size=(4, 4)).astype(np.float32)
@@ -93,6 +95,16 @@ def test_a_table_keeps_its_schema(tmp_path):
     assert vae.schema_["c"].levels == ("a", "b", "c")
     with pytest.raises(logvar.LogvarError, match="schema was given, and .*table has one already"):
         logvar.VAE(from_run=str(folder), schema={"c": "ignored"}).fit(some)
+    for again in (
+        {"c": "categorical"},
+        {"c": {"kind": "categorical"}},
+        vae.schema_,
+        folder / "schema.toml",
+    ):
+        logvar.VAE(from_run=str(folder), schema=again, epochs=1).fit(some)
+    for other in ({"c": "categorical", "n": "ordinal"}, {"d": "real"}, 3):
+        with pytest.raises(logvar.LogvarError, match="schema was given, and .*which differs"):
+            logvar.VAE(from_run=str(folder), schema=other).fit(some)
     strange = some.assign(c="d")
     with pytest.raises(logvar.LogvarError, match="'d'"):
         logvar.VAE(from_run=str(folder), epochs=1).fit(strange)
@@ -114,7 +126,9 @@ def test_another_model_is_refused(earlier, settings, message):
 def test_rows_of_another_shape_and_no_run_at_all_are_refused(earlier, tmp_path):
     with pytest.raises(logvar.LogvarError, match=r"examples of shape \(3,\), and .* on \(4,\)"):
         logvar.VAE(from_run=str(earlier[1])).fit(MORE[:, :3])
-    with pytest.raises(logvar.LogvarError, match="nowhere"):
+    with pytest.raises(
+        logvar.LogvarError, match="^from_run .--from., the run to start from: .*nowhere"
+    ):
         logvar.VAE(from_run=str(tmp_path / "nowhere")).fit(MORE)
 
 
@@ -135,3 +149,15 @@ def test_a_detector_starts_from_a_run_whose_number_of_latents_is_not_its_own_def
     assert detector.get_params()["from_run"] == folder
     with pytest.raises(logvar.errors.LogvarError, match="latent_dim is 3, and .* trained with 2"):
         logvar.OutlierVAE(latent_dim=3, **settings).fit(MORE)
+
+
+@pytest.mark.parametrize("flag", ["--overwrite", "--resume", "--no-resume"])
+def test_a_run_does_not_replace_the_one_that_it_starts_from(earlier, tmp_path, flag):
+    before, _ = earlier
+    folder = before.save(tmp_path / "run")
+    np.save(tmp_path / "more.npy", MORE)
+    arguments = ["--epochs", "1", "--importance-samples", "1", "--out", f"{tmp_path}/./run", flag]
+    done = run(["fit", str(tmp_path / "more.npy"), "--from", str(folder), *arguments])
+    assert done.code == 2 and done.errors.count("\n") == 1
+    assert "--from and --out are both" in done.errors
+    assert run_folder.read_manifest(folder).epochs_run == 30

@@ -13,6 +13,7 @@ from logvar.data.conditions import Conditions
 from logvar.data.examples import Units
 from logvar.data.standardization import Standardization
 from logvar.data.table.form import TableForm
+from logvar.data.table.said import says_again
 from logvar.errors import LogvarError
 from logvar.models.vae import VAEModel
 from logvar.recipe import CUSTOM, Recipe
@@ -43,13 +44,16 @@ class Start:
     def table_for(self, schema: object) -> TableForm | None:
         """Return the form of the earlier run's table.
 
+        Args:
+            schema: what is said of columns; it may say again what they are.
+
         Raises:
             LogvarError: another schema is asked for.
         """
-        if schema and not (self.table is not None and schema == self.table.schema):
+        if schema and not (self.table is not None and says_again(schema, self.table.schema)):
             raise LogvarError(
-                f"schema was given, and {self.name} has one already: leave it out to start from "
-                "its weights"
+                f"schema was given, and {self.name} has one already, which differs: leave it out "
+                "(--schema, --kind, --drop, --id, --label, --condition) to start from its weights"
             )
         return self.table
 

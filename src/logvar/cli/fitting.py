@@ -15,7 +15,7 @@ from logvar.cli.judging import print_evaluation
 from logvar.cli.labels import evaluated, known_labels
 from logvar.cli.terminal import at_least_one
 from logvar.data import sources
-from logvar.data.annotated import is_annotated
+from logvar.data.annotated import ENDING, is_annotated
 from logvar.data.paths import absolute
 from logvar.data.table.choices import Choices
 from logvar.data.table.frame import Table
@@ -68,9 +68,14 @@ def fit(
     # From any folder, a run finds its data again, and reads them in the same way.
     source = {"data": absolute(data), **choices.as_settings()}
     if settings.get("from_run"):
+        if out.exists() and out.resolve() == Path(settings["from_run"]).resolve():
+            raise LogvarError(
+                f"--from and --out are both {out}, and training would replace the run that it "
+                "starts from: choose another --out"
+            )
         settings = settings | {"from_run": os.path.abspath(settings["from_run"])}
     recipe = Recipe().replace(**settings, **source).checked()
-    recipe = recipe_from(_as_written(recipe))
+    recipe = recipe_from(_as_written(recipe), annotated=Path(data).suffix.lower() == ENDING)
     check_fit(specs(recipe))
     if _finished_for_all(checkpointing.resume, out, recipe, choices):
         return

@@ -83,7 +83,7 @@ def cells_of(adata: Any, layer: str = "", name: str = "X", *, in_file: bool = Fa
         known = ", ".join(str(key) for key in adata.layers if key is not None) or "it has none"
         raise LogvarError(
             f"{name} has no layer {layer!r} (layers: {known}): give one of them, or none for the "
-            "matrix X itself"
+            "matrix X itself; a model that was fitted on a layer reads the same one of all rows"
         )
     matrix = adata.layers[layer] if layer else adata.X
     if matrix is None:

@@ -175,6 +175,9 @@ class Conditions:
         """Return these conditions with the levels that rows have and the fitted ones did not.
 
         None if there is no such level. New levels come after the old ones of their column.
+
+        Raises:
+            LogvarError: fractions stand where there were texts; each would be a level.
         """
         from logvar.data.table.levels import key_of, levels_of
 
@@ -184,6 +187,14 @@ class Conditions:
             if column.levels:
                 known = {key_of(level) for level in column.levels}
                 new = [level for level in levels_of(values) if key_of(level) not in known]
+                texts = all(isinstance(level, str) for level in column.levels)
+                fractions = [level for level in new if _is_fraction(level)]
+                if texts and fractions:
+                    raise LogvarError(
+                        f"condition: column {column.name!r} has the number {fractions[0]:g}, and "
+                        f"the model was told {self}: expected levels, texts or integers; give the "
+                        "column that has them"
+                    )
                 column = dataclasses.replace(column, levels=(*column.levels, *new))
             columns.append(column)
         if tuple(columns) == self.schema.columns:
@@ -271,6 +282,10 @@ class Conditions:
                         f"spread, {self.spread[j]:g}: expected a number of their size; correct it"
                     )
         return np.concatenate(parts, axis=1).astype(np.float32)
+
+
+def _is_fraction(level: Level) -> bool:
+    return isinstance(level, float) and not level.is_integer()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -9,13 +9,14 @@ KEPT = (*(f.name for f in dataclasses.fields(ModelSettings)), "binarization", "d
 """Settings that the weights belong to, and how the model reads rows."""
 
 
-def adapted(recipe: Recipe, earlier: Recipe, name: str) -> Recipe:
+def adapted(recipe: Recipe, earlier: Recipe, name: str, *, annotated: bool = False) -> Recipe:
     """Return a recipe with the model of an earlier run; all else stays as it is.
 
     Args:
         recipe: what is asked for; settings of the model may stay at their defaults.
         earlier: the recipe of the run that gives the weights.
         name: what messages call that run.
+        annotated: whether the new rows are those of an AnnData object, which may have layers.
 
     Raises:
         LogvarError: the model that is asked for is another one.
@@ -32,4 +33,7 @@ def adapted(recipe: Recipe, earlier: Recipe, name: str) -> Recipe:
         raise LogvarError(
             f"match changes how weights start, and these start from {name}: leave match out"
         )
-    return recipe.replace(**{setting: there[setting] for setting in KEPT})
+    kept = {setting: there[setting] for setting in KEPT}
+    if annotated and not recipe.data.layer:
+        kept["layer"] = there["layer"]
+    return recipe.replace(**kept)

@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -181,9 +182,9 @@ def tiles(images: np.ndarray, columns: int, gap: int = 1) -> str:
     return _png(canvas[..., 0] if channels == 1 else canvas)
 
 
-def feature_fit(rows: np.ndarray, decoded: np.ndarray) -> str:
+def feature_fit(rows: np.ndarray, decoded: np.ndarray, names: Sequence[str] = ()) -> str:
     """Plot the share of each feature's variance that the reconstruction explains, over its
-    observed cells."""
+    observed cells; few features have their names below them, if they have some."""
     # In float64: the difference of two uint8 is taken modulo 256.
     flat, other = (np.asarray(x, np.float64).reshape(len(rows), -1) for x in (rows, decoded))
     there = ~np.isnan(flat)
@@ -196,7 +197,9 @@ def feature_fit(rows: np.ndarray, decoded: np.ndarray) -> str:
     figure, (ax,) = _new(9.0, 2.4)
     ax.bar(range(len(shown)), shown, color=BLUE, width=0.7)
     ax.set_ylim(min(0, float(shown.min())) - 0.02, 1.02)
-    if len(shown) <= 20:
+    if len(shown) <= 20 and names:
+        ax.set_xticks(range(len(shown)), names, rotation=30)
+    elif len(shown) <= 20:
         ax.set_xticks(range(len(shown)))
     ax.set_xlabel("feature" + (" (the first 60)" if len(explained) > 60 else ""), fontsize=9)
     ax.set_ylabel("share of variance explained", fontsize=9)

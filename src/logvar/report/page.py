@@ -80,7 +80,9 @@ def _page(
     importance = evaluation.kl_per_latent if by_latent else codes.var(axis=0)
     order = np.argsort(importance)[::-1]
     raw = evaluation.raw_outputs
-    shape = rows.shape[1:] if view is None else vae.fitted_.shape
+    # Cells that are judged may have genes that the model does not know.
+    named = view is not None or vae.fitted_.features is not None
+    shape = vae.fitted_.shape if named else rows.shape[1:]
     first, second = sorted(int(i) for i in [*order[:2], *order[:2]][:2])
     is_image = len(shape) in (2, 3) and (len(shape) == 2 or shape[2] in (1, 3))
     sections = [
@@ -96,7 +98,8 @@ def _page(
     elif is_image:
         sections += _image_sections(vae, rows, shape)
     else:
-        sections.append(section("Reconstruction", figures.feature_fit(*_some_cells(vae, rows))))
+        fit = figures.feature_fit(*_some_cells(vae, rows), vae.fitted_.features or ())
+        sections.append(section("Reconstruction", fit))
     if view is None and codes.shape[1] >= 2:
         shown = (first, second)
         picture = figures.latent_map(codes, None if labels is None else labels[:5000], shown)
@@ -132,7 +135,7 @@ def _page(
         ),
         section("Recipe", f"<pre>{html.escape(recipe.to_toml())}</pre>"),
     ]
-    facts = _facts(vae, evaluation, shape, seconds)
+    facts = _facts(vae, evaluation.latents, shape, seconds)
     return page(name, "fitted with logvar", facts, sections)
 
 
@@ -164,20 +167,23 @@ def _training_caption(history: list[dict]) -> str:
     )
 
 
-def _facts(
-    vae: "VAE", evaluation: Evaluation, shape: tuple[int, ...], seconds: list[float]
-) -> list[str]:
+def _facts(vae: "VAE", latents: int, shape: tuple[int, ...], seconds: list[float]) -> list[str]:
     recipe = vae.recipe_
     size = " × ".join(str(n) for n in shape)
     if vae.fitted_.table is not None:
         size = f"{size} columns"
+    elif len(shape) == 1:
+        size = f"{size} features"
+    conditions, start = vae.fitted_.conditions, recipe.training.from_run
     parts = [
         f"{vae.data_['rows']:,} training examples of {size}",
-        f"network {vae.decisions_.network}, {evaluation.latents} latents",
+        f"network {vae.decisions_.network}, {latents} latents",
         f"posterior {recipe.model.posterior}, prior {recipe.model.prior}",
         f"objective {recipe.objective.objective}",
         f"scale {describe(vae.model_.scale)}",
         f"likelihood {vae.decisions_.likelihood}",
+        *([] if conditions is None else [f"condition {conditions}"]),
+        *([f"weights start from {start}"] if start else []),
         f"binarization {recipe.data.binarization}",
         _stepping(recipe.training.optimizer, recipe.training.learning_rate),
         f"batches of {recipe.training.batch_size}",

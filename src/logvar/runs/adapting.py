@@ -6,14 +6,19 @@ from pathlib import Path
 
 from logvar.assembly import Own
 from logvar.assembly.start import Start
+from logvar.errors import LogvarError
 from logvar.recipe import Recipe
 from logvar.recipe.adapting import adapted
 from logvar.runs.loading import load_fitted
 from logvar.storage import run_folder
 
 
-def recipe_from(recipe: Recipe) -> Recipe:
+def recipe_from(recipe: Recipe, *, annotated: bool = False) -> Recipe:
     """Return a recipe with the model of the run that it starts from; unchanged if it has none.
+
+    Args:
+        recipe: what is asked for.
+        annotated: whether the new rows are those of an AnnData object.
 
     Raises:
         LogvarError: there is no complete run, or the recipe asks for another model.
@@ -21,8 +26,12 @@ def recipe_from(recipe: Recipe) -> Recipe:
     path = recipe.training.from_run
     if not path:
         return recipe
-    run_folder.read_manifest(Path(path))
-    return adapted(recipe, Recipe.from_toml(run_folder.read_recipe(Path(path))), path)
+    try:
+        run_folder.read_manifest(Path(path))
+    except LogvarError as error:
+        raise LogvarError(f"from_run (--from), the run to start from: {error}") from error
+    earlier = Recipe.from_toml(run_folder.read_recipe(Path(path)))
+    return adapted(recipe, earlier, path, annotated=annotated)
 
 
 def start_from(path: str | os.PathLike, own: Own = Own()) -> Start:  # noqa: B008

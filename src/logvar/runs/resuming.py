@@ -67,8 +67,12 @@ def identity(recipe: Recipe, data: dict[str, Any]) -> Identity:
 
 
 def facts_of(this: Identity) -> dict[str, Any]:
-    """Return what all processes of a run must have alike; they may read its data by other paths."""
-    recipe = {name: value for name, value in this.recipe.items() if name != "data"}
+    """Return what all processes of a run must have alike.
+
+    They may read its data, and the weights that it starts from, by other paths.
+    """
+    paths = "data", "from_run"  # there are hashes of both in its data
+    recipe = {name: value for name, value in this.recipe.items() if name not in paths}
     versions = {library: this.environment[library] for library in ("logvar", "jax")}
     return {"version": versions, "data": this.data, "recipe": recipe}
 

@@ -3,6 +3,7 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ from logvar.data.table.schema import (
     Column,
     Level,
     Name,
+    Schema,
     checked,
+    given_by_file,
     impossible,
 )
 from logvar.errors import LogvarError, unknown_name
@@ -65,6 +68,42 @@ def fields_of(table: Table, overrides: Mapping[Name, Any]) -> dict[Name, dict[st
             )
         given[name] = fields | {"name": name}
     return given
+
+
+def says_again(given: object, schema: Schema) -> bool:
+    """Return whether what a user says of columns is what a schema has for them already.
+
+    Args:
+        given: as `schema_given` takes it.
+        schema: that of an earlier run.
+
+    Raises:
+        LogvarError: the file that is given cannot be read.
+
+    Example:
+        >>> schema = Schema((Column("age", "count", ""), Column("batch", "condition", "")))
+        >>> says_again({"batch": "condition"}, schema), says_again({"age": "real"}, schema)
+        (True, False)
+    """
+    if isinstance(given, Schema):
+        return given == schema
+    if isinstance(given, str | Path):
+        given = given_by_file(given)
+    if not isinstance(given, Mapping):
+        return False
+    columns = {str(column.name).strip(): column for column in schema}
+
+    def again(name: Name, what: object) -> bool:
+        column = columns.get(str(name).strip())
+        if isinstance(what, Column) or column is None:
+            return what == column
+        fields = what if isinstance(what, Mapping) else {"kind": what}
+        return all(
+            getattr(column, field, None) == (tuple(value) if isinstance(value, list) else value)
+            for field, value in fields.items()
+        )
+
+    return all(again(name, what) for name, what in given.items())
 
 
 def _of_column(column: Column) -> dict[str, Any]:
