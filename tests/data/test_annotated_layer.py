@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 import logvar
-from logvar.assembly.tables import taken_in
 from logvar.errors import LogvarError
-from tests.data.test_annotated import COUNTS, SETTINGS, anndata, annotated, pandas
+from tests.data.test_annotated import COUNTS, SETTINGS, annotated
 
 
 def test_a_layer_is_fitted_as_its_matrix(tmp_path):
@@ -17,7 +16,7 @@ def test_a_layer_is_fitted_as_its_matrix(tmp_path):
     vae = logvar.VAE(**SETTINGS).fit(adata, layer="counts", announce=said.append)
     assert vae.history_ == whole.history_
     assert list(vae.feature_names_in_) == ["CD3D", "MIR", "LYZ", "MIR-2", "MIR-1", "MIR-3"]
-    assert "2 names of columns repeat and have got a number: NAME-1, …" in said
+    assert "names of columns that repeat and have got a number, NAME-1, …: 2" in said
     codes = vae.transform(adata)  # reads the same layer
     np.testing.assert_array_equal(codes, whole.transform(COUNTS))
     # Genes are found by their names, and others are left out.
@@ -41,10 +40,3 @@ def test_a_layer_is_fitted_as_its_matrix(tmp_path):
     (tmp_path / "run" / "features.json").write_text("[]")
     with pytest.raises(LogvarError, match=r"features.json is not the file"):
         logvar.load(tmp_path / "run")
-
-
-def test_one_repeated_name_is_said_of_one():
-    with pytest.warns(UserWarning, match="not unique"):
-        adata = anndata.AnnData(COUNTS[:, :2], var=pandas.DataFrame(index=["a", "a"]))
-    said = taken_in(adata, "poisson").lines
-    assert said == ["1 name of a column repeats and has got a number: NAME-1, …"]

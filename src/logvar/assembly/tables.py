@@ -69,12 +69,9 @@ class Intake(NamedTuple):
         """What the user is told of what was found in X."""
         said = []
         if self.repeated:
-            repeat = (
-                "name of a column repeats and has"
-                if self.repeated == 1
-                else ("names of columns repeat and have")
+            said.append(
+                f"names of columns that repeat and have got a number, NAME-1, …: {self.repeated:,}"
             )
-            said.append(f"{self.repeated:,} {repeat} got a number: NAME-1, …")
         return said if self.form is None else [*said, *str(self.form.schema).splitlines()]
 
     def at(self, indices: np.ndarray) -> "Intake":
