@@ -1,6 +1,7 @@
 """A run that starts from another one's weights: what it takes over, and that it says what fits."""
 
 import dataclasses
+import shutil
 
 import jax
 import numpy as np
@@ -62,7 +63,8 @@ def test_it_resumes_to_the_same_bytes(earlier, tmp_path):
     settings = {"from_run": str(folder), "batch_size": 20}
     whole = logvar.VAE(**settings, epochs=4).fit(MORE)
     logvar.VAE(**settings, epochs=2).fit(MORE, checkpoints=logvar.Checkpoints(tmp_path, epochs=1))
-    vae = logvar.VAE(**settings, epochs=4)
+    moved = shutil.copytree(folder, tmp_path / "moved")
+    vae = logvar.VAE(**settings | {"from_run": str(moved)}, epochs=4)
     vae.fit(MORE, checkpoints=tmp_path, resume=True)
     for ours, theirs in zip(weights(vae), weights(whole), strict=True):
         np.testing.assert_array_equal(ours, theirs)

@@ -21,6 +21,7 @@ from logvar.recipe import Recipe
 from logvar.recipe.older import upgraded
 from logvar.runs.checkpoints import Checkpoints
 from logvar.storage.checkpoints import (
+    PLACES,
     Checkpoint,
     Identity,
     newest_checkpoint,
@@ -71,8 +72,7 @@ def facts_of(this: Identity) -> dict[str, Any]:
 
     They may read its data, and the weights that it starts from, by other paths.
     """
-    paths = "data", "from_run"  # there are hashes of both in its data
-    recipe = {name: value for name, value in this.recipe.items() if name not in paths}
+    recipe = {name: value for name, value in this.recipe.items() if name not in PLACES}
     versions = {library: this.environment[library] for library in ("logvar", "jax")}
     return {"version": versions, "data": this.data, "recipe": recipe}
 

@@ -29,6 +29,8 @@ STATE = "state.safetensors"
 METRICS = "metrics.jsonl"
 KEPT = 2
 _STATISTIC, _STATISTIC_NOW = "totals.terms.residual", "totals.terms.statistic"
+PLACES = {"data": "sha256", "from_run": "from_sha256"}
+"""Settings that say where something lies, and the name of its hash in the identity of the data."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,16 +43,23 @@ class Identity:
     """From `storage.environment`; it may change while a run is stopped."""
 
     def differences(self, other: "Identity") -> list[str]:
-        """Describe differences in recipe and data; more epochs do not count as one."""
+        """Describe differences in recipe and data.
+
+        More epochs do not count as one, nor does another place of the same data or weights.
+        """
         found = []
         for what in ("recipe", "data"):
             mine, theirs = getattr(self, what), getattr(other, what)
             for key in sorted(mine.keys() | theirs.keys()):
-                if what == "recipe" and key == "epochs":
+                if what == "recipe" and (key == "epochs" or self._is_same_at(key, other)):
                     continue
                 if mine.get(key) != theirs.get(key):
                     found.append(f"{key} was {theirs.get(key)!r}, is {mine.get(key)!r}")
         return found
+
+    def _is_same_at(self, key: str, other: "Identity") -> bool:
+        """Return whether a setting is a place, and what lies there has the same hash."""
+        return key in PLACES and self.data.get(PLACES[key]) == other.data.get(PLACES[key])
 
 
 @dataclasses.dataclass(frozen=True)
