@@ -125,3 +125,5 @@ def test_a_pattern_is_several_files(tmp_path):
     (tmp_path / "part-3.csv").write_text("a\n1\n")
     with pytest.raises(LogvarError, match="have the same ending"):
         sources.load(str(tmp_path / "part-*"))
+    with pytest.raises(LogvarError, match=r"end in \.csv, of which one at a time is read"):
+        sources.load(str(tmp_path / "part-*.csv"))

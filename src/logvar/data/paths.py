@@ -71,10 +71,13 @@ def files_of(source: str) -> list[Path]:
             "does not expand it"
         )
     endings = {path.suffix.lower() for path in found}
-    if len(endings) > 1 or not endings <= set(PARTS):
+    matched = f"{source} matches files that end in {', '.join(sorted(endings))}"
+    if len(endings) > 1:
+        raise LogvarError(f"{matched}: expected all to have the same ending")
+    if not endings <= set(PARTS):
         raise LogvarError(
-            f"{source} matches files that end in {', '.join(sorted(endings))}: expected all to "
-            f"have the same ending, one of {', '.join(PARTS)}"
+            f"{matched}, of which one at a time is read: name one, or join them, or give several "
+            f"of {', '.join(PARTS)}"
         )
     return found
 
