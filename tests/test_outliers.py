@@ -87,6 +87,9 @@ def test_scores_belong_to_rows(detector):
     assert detector.predict(np.full((1, 3), 1e20)).tolist() == [-1]  # and no warning
     top = detector.explain([[0.0, 0.0, 3.0]])[0][0]
     assert top.column == 2 and top.surprise > 5
+    for none in (0, -1):  # a slice up to −1 would leave out the last
+        with pytest.raises(logvar.LogvarError, match=f"top is {none}: expected an integer of at"):
+            detector.explain(X[:1], top=none)
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,13 @@ def test_columns_are_remembered_and_matched_by_name(fitted):
     assert not hasattr(again, "feature_names_in_")
 
 
+def test_a_loaded_one_remembers_the_columns(fitted, tmp_path):
+    again = logvar.load(fitted.save(tmp_path / "run"))
+    assert list(again.feature_names_in_) == ["a", "b", "c"]
+    with pytest.raises(ValueError, match="equal to feature_names_in_"):
+        again.get_feature_names_out(["a", "c", "b"])
+
+
 def test_names_of_the_latents(fitted):
     assert list(fitted.get_feature_names_out()) == ["vae0", "vae1"]
     assert list(fitted.get_feature_names_out(["a", "b", "c"])) == ["vae0", "vae1"]

@@ -24,6 +24,7 @@ from logvar.evaluation.coding import decode, draw, label_scores
 from logvar.evaluation.summary import Evaluation, accuracy
 from logvar.models.labelled import LabelledVAE
 from logvar.randomness import Purpose, host_stream
+from logvar.samplers import Sampler
 from logvar.sampling import one_after_another
 
 
@@ -173,7 +174,7 @@ class VAEClassifier(ClassifierMixin, VAE):
         where: Any = None,
         mean: bool = False,
         missing: bool = False,
-        sampler: str = "prior",
+        sampler: str | Sampler = "prior",
         random_state=None,
         condition=None,
     ) -> Any:
@@ -214,7 +215,7 @@ class VAEClassifier(ClassifierMixin, VAE):
         label=None,
         mean: bool = False,
         missing: bool = False,
-        sampler: str = "prior",
+        sampler: str | Sampler = "prior",
         random_state=None,
         condition=None,
     ) -> Callable[[int], Any]:

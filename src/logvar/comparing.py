@@ -61,14 +61,22 @@ EPOCHS = 80
 PATIENCE = 10
 RUNS, VERDICTS, CURVES = "runs.csv", "verdicts.json", "curves.csv"
 TIMES, REPORT = "timing.csv", "report.html"
+_INSTEAD = {
+    "scale": "scales",
+    "learning_rate": "learning_rates",
+    "random_state": "seeds",
+    "match": "arms",
+    "initial_sigma": "arms",
+}
+"""The arguments that take the place of settings of a single run."""
 
 Progress = Callable[[Unit, int, int, int], None]
 """(unit, epoch or 0 when the unit is done, its runs still training, all runs)."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Comparison:
-    """The results of an experiment."""
+    """The results of an experiment; print it."""
 
     experiment: Experiment
     data: dict[str, Any]
@@ -94,7 +102,7 @@ class Comparison:
         """One sentence for each scale."""
         return conclusions(self.verdicts)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return "\n".join([*self.conclusions, *(f"note: {note}" for note in self.notes)])
 
     def noting(self, notes: list[str]) -> "Comparison":
@@ -289,9 +297,9 @@ def _recipe(
     """Return the recipe that all runs share."""
     for setting in OWN:
         if setting in settings and not _is_schedule(setting, settings[setting]):
-            raise LogvarError(
-                f"compare sets {setting} itself: give scales, learning_rates, seeds or arms instead"
-            )
+            instead = _INSTEAD.get(setting)
+            remedy = "leave it out" if instead is None else f"give {instead} instead"
+            raise LogvarError(f"compare sets {setting} itself: {remedy}")
     settings = {"epochs": EPOCHS, "patience": PATIENCE} | settings
     recipe = Recipe().replace(**written(settings, own), data=name)
     likelihood = recipe.model.likelihood

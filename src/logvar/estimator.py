@@ -30,6 +30,7 @@ from logvar.data.conditions import names_of
 from logvar.data.intake import at_least_two, counting_rows, seed_of
 from logvar.data.labels import Codes, Labels
 from logvar.data.table.form import TableForm
+from logvar.data.table.schema import Schema
 from logvar.errors import LogvarError, LogvarTypeError
 from logvar.fitted import Fitted
 from logvar.fitted_methods import FittedMethods
@@ -356,8 +357,17 @@ class VAE(FittedMethods, BaseEstimator):
             vae.feature_names_in_ = np.asarray(fitted.features, object)
         if fitted.table is not None:
             vae.schema = fitted.table.schema
-            vae.n_features_in_ = len(fitted.table.schema)
+            vae._remember_columns(fitted.table.schema)
         return vae
+
+    def around(self, fitted: Fitted) -> "VAE":
+        """Return an estimator like this one around a converted form of its model.
+
+        log p(x) and the decoder are the same, so its samplers and its threshold, if any, are kept.
+        """
+        found = type(self).of(fitted)
+        found.samplers_ = dict(self.samplers_)
+        return found
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters by name, as scikit-learn expects."""
@@ -486,14 +496,16 @@ class VAE(FittedMethods, BaseEstimator):
             self._check_names(X, reset=True)
             self.n_features_in_ = math.prod(given.rows.shape[1:])
         else:
-            names = given.form.schema.names
-            self.n_features_in_ = len(names)
-            if hasattr(self, "feature_names_in_"):
-                del self.feature_names_in_  # of an earlier fit
-            if all(isinstance(name, str) for name in names):
-                self.feature_names_in_ = np.asarray(names, object)
+            self._remember_columns(given.form.schema)
         at_least_two(given.rows)
         return given
+
+    def _remember_columns(self, schema: Schema) -> None:
+        self.n_features_in_ = len(schema)
+        if hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_  # of an earlier fit
+        if all(isinstance(name, str) for name in schema.names):
+            self.feature_names_in_ = np.asarray(schema.names, object)
 
     def _check_names(self, X, reset: bool = False) -> None:
         # Their number is checked by the shape of the rows.

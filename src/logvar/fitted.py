@@ -57,7 +57,8 @@ class Fitted:
     history: list[dict[str, Any]]
     """One entry for each epoch, as in metrics.jsonl."""
     ended: str
-    """"finished", "stopped early", "interrupted" or "not finite"."""
+    """"finished", "stopped early", "interrupted" or "not finite"; without training of our own "not
+    trained" or "imported"."""
     data: dict[str, Any]
     """Identifies the training rows."""
     own: Own = Own()  # noqa: RUF009

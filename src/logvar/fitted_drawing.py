@@ -10,7 +10,7 @@ from logvar.data.intake import draws_of, seed_of
 from logvar.errors import LogvarError
 from logvar.evaluation.coding import draw, draw_from
 from logvar.fitted import FittedAttributes
-from logvar.samplers import FittedSampler
+from logvar.samplers import FittedSampler, Sampler
 from logvar.samplers.storage import kept_sampler
 from logvar.sampling import Sampling, one_after_another, sampled_where
 from logvar.storage.compiled import keep_compiled_programs
@@ -29,7 +29,7 @@ class DrawingMethods(FittedAttributes):
         where: Any = None,
         mean: bool = False,
         missing: bool = False,
-        sampler: str = "prior",
+        sampler: str | Sampler = "prior",
         random_state=None,
         condition=None,
     ) -> Any:
@@ -63,7 +63,7 @@ class DrawingMethods(FittedAttributes):
         *,
         mean: bool = False,
         missing: bool = False,
-        sampler: str = "prior",
+        sampler: str | Sampler = "prior",
         random_state=None,
         condition=None,
     ) -> Callable[[int], Any]:

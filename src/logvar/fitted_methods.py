@@ -159,6 +159,7 @@ class FittedMethods(DrawingMethods, ClassNamePrefixFeaturesOutMixin, Transformer
             condition: of each row, for a conditional model, unless it is in columns of X.
         """
         check_is_fitted(self, "model_")
+        top = draws_of(top, "top")
         given = self._taken_in(X, condition)
         scores = self.score_cells(given, n_samples)
         if scores.ndim != 2:

@@ -67,7 +67,7 @@ def load(
     else:
         found = VAE.of(fitted)
     found.samplers_ = {
-        name: read_sampler(Path(path), name, fitted.latent_dim, load)
+        name: read_sampler(Path(path), name, fitted.latent_dim, load, parts)
         for name in saved_samplers(Path(path))
     }
     return found

@@ -169,6 +169,13 @@ class OutlierVAE(OutlierMixin, VAE):
             found.contamination, found.n_samples, found.offset_ = threshold
         return found
 
+    def around(self, fitted: Fitted) -> "OutlierVAE":
+        found: Any = super().around(fitted)
+        found.contamination, found.n_samples = self.contamination, self.n_samples
+        if hasattr(self, "offset_"):
+            found.offset_ = self.offset_
+        return found
+
     def _recipe(self, own: Own) -> Recipe:
         recipe = super()._recipe(own)
         if recipe.training.from_run and recipe.model.latent_dim == LATENTS:

@@ -12,6 +12,7 @@ from logvar.cli import outliers as commands
 from logvar.errors import LogvarError
 from logvar.estimator import VAE
 from logvar.explaining import OddCell
+from logvar.loading import load
 from logvar.outliers import OutlierVAE
 from tests.cli.test_tables import logvar, read, rows_of_people, write
 
@@ -149,3 +150,9 @@ def test_wrong_input_is_one_line_and_writes_nothing(place, line, said):
     assert done.code == 2 and said in done.errors
     assert done.errors.count("\n") == 1 and "Traceback" not in done.errors
     assert Path("people.csv").read_bytes() == before and not list(Path().glob("bad.*"))
+
+
+def test_a_converted_run_is_a_detector_still(place):
+    assert logvar("convert run --scale log-std --out converted").code == 0
+    again = load("converted")
+    assert isinstance(again, OutlierVAE) and again.offset_ == place.offset_

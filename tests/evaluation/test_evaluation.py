@@ -96,6 +96,11 @@ def test_figures_carry_protocol_and_standard_error():
     assert result["elbo"].standard_error == pytest.approx(elbo.std(ddof=1) / np.sqrt(300))
     assert result.protocol.rows == 300 and result.protocol.split == "test"
     assert "3 samples" in result["log_likelihood"].how
+    assert "kl" in result and "aic" not in result
+    assert repr(result).splitlines()[1].startswith(f"elbo                 {result['elbo']}")
+    assert list(result) == [figure.name for figure in result.figures]
+    with pytest.raises(KeyError, match="unknown figure 'elb': did you mean 'elbo'"):
+        result["elb"]
     assert result.active_units == 1
     assert result.raw_outputs.share_outside == 0
 

@@ -156,3 +156,17 @@ def test_coordinates_of_a_converted_run_are_its_references():
     factor = factor_between("log-std", moved.recipe_.training.match)
     seen = coordinates(moved.model_, factor).encoder.head.bias
     np.testing.assert_array_equal(seen, head_columns(0.5, moved.model_))
+
+
+def test_an_outlier_detector_keeps_its_threshold_and_samplers(tmp_path):
+    """log p(x) and z from a sampler do not depend on the encoder's scale."""
+    X = np.random.default_rng(0).normal(size=(100, 3))
+    small = {"latent_dim": 1, "network": "mlp(hidden=[4])", "epochs": 1, "steps": 0, "n_samples": 3}
+    detector = logvar.OutlierVAE(**small, contamination=0.2).fit(X)
+    detector.fit_sampler(X, "mixture(components=2)")
+    converted, change = convert(detector, "log-std", X)
+    assert change.kind == "bitwise" and converted.model_.scale.rate == 1
+    assert (converted.predict(X) == detector.predict(X)).all()
+    again = logvar.load(converted.save(tmp_path / "run"))
+    assert (again.predict(X) == detector.predict(X)).all()
+    assert (again.sample(3, sampler="mixture") == detector.sample(3, sampler="mixture")).all()

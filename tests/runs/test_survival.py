@@ -147,6 +147,13 @@ def test_planted_faults_are_found(tmp_path, healthy):
     reached = fitted(scale="floored(log-std, minimum=0.1)")
     assert not examined(tmp_path / "reached", reached, change=far)["floor"].fine
 
+    for optimizer, step in (("adam", 0.002), ("sgd", 0.001)):  # as log-variance, whose slope is ½
+        matched = fitted(
+            scale="log-std", match="log-variance", optimizer=optimizer, learning_rate=0.004
+        )
+        text = examined(tmp_path / optimizer, matched)["step in log σ"].text
+        assert f"moves log σ by about {step:g}" in text
+
     fast = fitted(scale="softplus", learning_rate=0.2, epochs=2)
     assert "lower learning_rate" in examined(tmp_path / "fast", fast)["step in log σ"].text
 

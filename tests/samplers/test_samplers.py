@@ -138,6 +138,42 @@ def test_a_setting_may_be_said_though_it_is_the_default(vae):
         vae.sample(3, sampler="mixture(components=10)")
 
 
+class Everywhere(samplers.Sampler):
+    """A user's own: z is one number everywhere."""
+
+    at: float = 0.0
+
+    def fit(self, latents, seed, estimator):
+        return Fitted(self.at)
+
+    def read(self, folder, latent_dim, load):
+        return Fitted(float((folder / "at.txt").read_text()))
+
+
+class Fitted(samplers.FittedSampler):
+    def __init__(self, at):
+        self.at = at
+
+    def drawing(self, seed):
+        return lambda n: np.full((n, 2), self.at, np.float32)
+
+    def write(self, folder):
+        (folder / "at.txt").write_text(str(self.at))
+
+
+def test_one_of_the_users_own_is_kept_and_asked_for_by_its_object(vae, tmp_path):
+    own = logvar.VAE.of(vae.fitted_).fit_sampler(X, Everywhere(1.5))
+    drawn = own.sample(2, sampler=Everywhere(1.5), mean=True)
+    np.testing.assert_array_equal(drawn, own.sample(2, sampler="Everywhere", mean=True))
+    with pytest.raises(logvar.LogvarError, match="is not fitted .fitted: Everywhere.at=1.5"):
+        own.sample(2, sampler=samplers.get("mixture"))
+    path = own.save(tmp_path / "run")
+    with pytest.raises(logvar.LogvarError, match=r"logvar.load\(path, parts=\[Everywhere\]"):
+        logvar.load(path)
+    again = logvar.load(path, parts=[Everywhere])
+    np.testing.assert_array_equal(again.sample(2, sampler="Everywhere", mean=True), drawn)
+
+
 @pytest.mark.slow
 def test_the_report_shows_them_beside_the_prior(tmp_path):
     images = RNG.uniform(size=(30, 4, 4, 1)).astype(np.float32)
@@ -153,6 +189,7 @@ def test_what_does_not_fit_is_one_line(vae):
         (lambda: vae.sample(1, sampler="flow(layers=3)"), "'flow.layers=3.' is not fitted"),
         (lambda: vae.sample(1, sampler="mixture(components=9)"), "components=9.' is not fitted"),
         (lambda: vae.fit_sampler(X, "mixtur"), "mixture"),
+        (lambda: vae.sample(1, sampler="mixtur"), "did you mean 'mixture'"),
         (lambda: vae.fit_sampler(X[:5], "mixture(components=6)"), "got 5 rows"),
         (lambda: vae.fit_sampler(X[:1], "flow"), "got 1 rows: expected at least 2"),
     ):

@@ -237,7 +237,8 @@ def test_a_scale_that_diverges_everywhere_is_reported_and_not_dropped():
     [
         ({"seeds": 1}, "one run per scale cannot tell a difference from luck"),
         ({"scales": ["log-variance", "softpus"]}, "did you mean 'softplus'"),
-        ({"learning_rate": 1e-3}, "compare sets learning_rate itself"),
+        ({"learning_rate": 1e-3}, "compare sets learning_rate itself: give learning_rates instead"),
+        ({"on_divergence": "rescue"}, "compare sets on_divergence itself: leave it out"),
         ({"epoch": 3}, "did you mean 'epochs'"),
         ({"test_data": np.zeros((5, 3))}, "test_data has examples of"),
         ({"prior": "conditional"}, "'conditional' depends on a condition, and this model is told"),

@@ -6,9 +6,9 @@ from pathlib import Path
 from logvar import scales
 from logvar.cli.console import say
 from logvar.cli.inputs import given_for, load_for
+from logvar.loading import load
 from logvar.runs.converting import convert_fitted
-from logvar.runs.loading import load_fitted, load_state
-from logvar.runs.saving import write_run
+from logvar.runs.loading import load_state
 from logvar.storage import run_folder
 from logvar.storage.compiled import keep_compiled_programs
 from logvar.storage.files import UnfinishedFolder, write_atomically
@@ -26,7 +26,8 @@ def convert(
     """Convert a run to another scale, write it, and print what that changes."""
     keep_compiled_programs()
     scales.get(scale)
-    fitted = load_fitted(run)
+    vae = load(run)
+    fitted = vae.fitted_
     fitted = dataclasses.replace(fitted, state=load_state(fitted, run))
     rows, name = load_for(fitted, data, data_dir).train, data or fitted.recipe.data.data
     given = given_for(fitted, rows, name)
@@ -37,7 +38,7 @@ def convert(
     try:
         stated = {"from": fitted.recipe.model.scale, "to": scale} | dataclasses.asdict(change)
         write_atomically(folder.path / run_folder.CONVERSION, run_folder.to_json(stated))
-        write_run(converted, folder.path)
+        vae.around(converted).write_into(folder.path)
         path = folder.publish()
     except BaseException:
         folder.discard()

@@ -43,6 +43,7 @@ def examine(
     learning_rate: float | None,
     optimizer: str,
     support: str = "real",
+    factor: float = 1.0,
 ) -> list[Finding]:
     """Look for unused latents, collapse, a saturated scale, a floor that does nothing, too large a
     step in log σ, and a decoder whose σ lies at its floor.
@@ -54,6 +55,7 @@ def examine(
         learning_rate: the largest of the schedule; None if unknown.
         optimizer: its name.
         support: the set that z lies in.
+        factor: how far a raw output moves per step of its optimizer's coordinates.
     """
     findings = [
         _on_sphere(row_terms) if support == "sphere" else _latents(row_terms),
@@ -61,7 +63,7 @@ def examine(
         _saturation(scale, row_terms.raw),
     ]
     if learning_rate is not None:
-        findings.append(_step(scale, row_terms.raw, learning_rate, optimizer))
+        findings.append(_step(scale, row_terms.raw, learning_rate, optimizer, factor))
     if isinstance(scale, Floored):
         findings.append(_floor(scale, row_terms.raw))
     if noise is not None:
@@ -143,8 +145,10 @@ def _saturation(scale: Scale, raw: np.ndarray) -> Finding:
     )
 
 
-def _step(scale: Scale, raw: np.ndarray, learning_rate: float, optimizer: str) -> Finding:
-    slope = np.abs(np.asarray(scale.slope(jnp.asarray(raw)), float))
+def _step(
+    scale: Scale, raw: np.ndarray, learning_rate: float, optimizer: str, factor: float
+) -> Finding:
+    slope = np.abs(factor * np.asarray(scale.slope(jnp.asarray(raw)), float))
     middle = float(np.median(slope))
     adam = optimizer != "sgd"
     step = learning_rate * (middle if adam else middle**2)

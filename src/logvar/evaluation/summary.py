@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -14,6 +14,7 @@ from logvar.backend.sparse import Rows, SparseRows
 from logvar.data.examples import Examples, examples_of
 from logvar.data.preparation import Preparation
 from logvar.data.standardization import Standardization
+from logvar.errors import unknown_name
 from logvar.evaluation.aggregate import aggregate, maximum_mean_discrepancy
 from logvar.evaluation.blocks import in_blocks
 from logvar.evaluation.elbo import RowTerms, elbo_terms
@@ -85,9 +86,9 @@ class RawOutputs:
     edges: list[float]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Evaluation:
-    """A set of figures under one protocol."""
+    """A set of figures under one protocol: `found["elbo"].value`, `"kl" in found`; print it."""
 
     protocol: Protocol
     figures: list[Figure]
@@ -101,7 +102,22 @@ class Evaluation:
     """Rows outside the training range."""
 
     def __getitem__(self, name: str) -> Figure:
-        return next(figure for figure in self.figures if figure.name == name)
+        for figure in self.figures:
+            if figure.name == name:
+                return figure
+        raise KeyError(str(unknown_name("figure", name, self)))
+
+    def __contains__(self, name: object) -> bool:
+        return name in list(self)
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names of the figures."""
+        return (figure.name for figure in self.figures)
+
+    def __repr__(self) -> str:
+        rows = f"{self.protocol.rows:,} rows ({self.protocol.split})"
+        lines = [f"{each.name:<20} {each!s:<34} {each.how}" for each in self.figures]
+        return "\n".join([rows, *lines])
 
     def as_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -75,7 +75,7 @@ def convert(
     given = fitted.take_in(X, condition=condition)
     given = given._replace(rows=fitting(given.rows, fitted.shape))
     moved, change = convert_fitted(fitted, scale, given, match=match)
-    return type(vae).of(moved), change
+    return vae.around(moved), change
 
 
 def convert_fitted(

@@ -24,6 +24,7 @@ from logvar.evaluation.noise import summarize_noise
 from logvar.fitted import Fitted
 from logvar.recipe import CUSTOM
 from logvar.registry import parsed
+from logvar.rescaling.matching import factor_between
 from logvar.storage import run_folder
 from logvar.storage.checkpoints import FOLDER, newest_checkpoint
 from logvar.storage.environment import processor
@@ -77,7 +78,8 @@ def health(fitted: Fitted, rows: Rows, condition: np.ndarray | None = None) -> S
     terms = elbo_terms(fitted.model, examples, preparation, fitted.seed)
     if not np.isfinite(terms.raw).all():
         return [Finding("model", False, "its raw outputs are not finite: no further checks")]
-    settings = fitted.recipe.training
+    recipe = fitted.recipe
+    settings = recipe.training
     is_custom = CUSTOM in (settings.optimizer, settings.learning_rate)
     findings = examine(
         fitted.model.scale,
@@ -86,6 +88,7 @@ def health(fitted: Fitted, rows: Rows, condition: np.ndarray | None = None) -> S
         learning_rate=None if is_custom else schedules.get(settings.learning_rate).rate,
         optimizer=parsed(settings.optimizer).name,
         support=fitted.model.posterior.support,
+        factor=factor_between(recipe.model.scale, settings.match) if settings.match else 1.0,
     )
     objective = get("objective", fitted.recipe.objective.objective, fitted.own.classes)
     epochs = len(fitted.history)

@@ -41,7 +41,7 @@ class Sampler(eqx.Module):
         Args:
             latents: (rows, latent).
             seed: of everything random.
-            estimator: the class `logvar.VAE`, for samplers that are one.
+            estimator: makes a `logvar.VAE` of its arguments, for samplers that are one.
         """
 
     @abc.abstractmethod

@@ -1,13 +1,13 @@
 """Samplers in a run folder: samplers/NAME/, with the text that describes each and its hashes."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from logvar.errors import LogvarError
 from logvar.models.labelled import LabelledVAE
 from logvar.models.vae import VAEModel
-from logvar.samplers.base import FittedSampler
+from logvar.samplers.base import FittedSampler, Sampler
 from logvar.samplers.registry import SAMPLERS
 from logvar.storage.files import UnfinishedFolder, sha256, write_atomically
 from logvar.storage.run_folder import read_json, to_json
@@ -33,7 +33,9 @@ def write_samplers(run: Path, samplers: Mapping[str, FittedSampler]) -> None:
             raise
 
 
-def read_sampler(run: Path, name: str, latent_dim: int, load: Any) -> tuple[str, FittedSampler]:
+def read_sampler(
+    run: Path, name: str, latent_dim: int, load: Any, parts: Collection[type] = ()
+) -> tuple[str, FittedSampler]:
     """Read a sampler's text and what was fitted.
 
     Args:
@@ -41,9 +43,10 @@ def read_sampler(run: Path, name: str, latent_dim: int, load: Any) -> tuple[str,
         name: its name, without settings.
         latent_dim: the number of the run's latents.
         load: the function `logvar.load`.
+        parts: the user's own classes.
 
     Raises:
-        LogvarError: a file was changed.
+        LogvarError: a file was changed, or the sampler is of a class that is not among `parts`.
     """
     folder = run / FOLDER / name
     marker = read_json(folder / _MARKER)
@@ -61,12 +64,16 @@ def read_sampler(run: Path, name: str, latent_dim: int, load: Any) -> tuple[str,
                 f"{file} is not the file that was written (its hash differs): copy the folder "
                 "again, or fit the sampler again"
             )
-    return marker["sampler"], SAMPLERS.get(marker["sampler"]).read(folder, latent_dim, load)
+    sampler = SAMPLERS.extended(parts).get(marker["sampler"])
+    return marker["sampler"], sampler.read(folder, latent_dim, load)
 
 
 def saved_samplers(run: Path) -> list[str]:
-    """Return the names of the samplers in a run folder."""
-    return [name for name in SAMPLERS.names() if (run / FOLDER / name / _MARKER).is_file()]
+    """Return the names of the samplers in a run folder, those of the user's own classes last."""
+    found = {marker.parent.name for marker in (run / FOLDER).glob(f"*/{_MARKER}")}
+    known = [name for name in SAMPLERS.names() if name in found]
+    own = sorted(found - set(known))
+    return known + [name for name in own if not name.startswith(".")]  # hidden: unfinished
 
 
 def name_of(text: str) -> str:
@@ -74,25 +81,28 @@ def name_of(text: str) -> str:
     return text.partition("(")[0].strip()
 
 
-def kept_sampler(kept: Mapping[str, tuple[str, FittedSampler]], sampler: str) -> FittedSampler:
-    """Return a fitted sampler by its name, or by the text it was fitted with.
+def kept_sampler(
+    kept: Mapping[str, tuple[str, FittedSampler]], sampler: str | Sampler
+) -> FittedSampler:
+    """Return a fitted sampler by its name, or by the text or the settings it was fitted with.
 
     Raises:
-        LogvarError: there is none, or it was fitted with other settings.
+        LogvarError: there is none, or it was fitted with other settings; or the name is unknown.
     """
-    name = name_of(sampler)
+    asked = sampler if isinstance(sampler, str) else SAMPLERS.describe(sampler)
+    name = name_of(asked)
+    text, found = kept.get(name, ("", None))
     # Texts as they are described, for those leave out settings at their defaults.
-    if name not in kept or (sampler != name and _described(sampler) != _described(kept[name][0])):
+    if found is None or not (
+        asked in (name, text) or SAMPLERS.describe(asked) == SAMPLERS.describe(text)
+    ):
+        SAMPLERS.get(asked)
         fitted = ", ".join(text for text, _ in kept.values()) or "none"
         raise LogvarError(
-            f"sampler {sampler!r} is not fitted (fitted: {fitted}): call fit_sampler(X, "
-            f"{sampler!r}) first, or use 'prior'"
+            f"sampler {asked!r} is not fitted (fitted: {fitted}): call fit_sampler(X, "
+            f"{asked!r}) first, or use 'prior'"
         )
-    return kept[name][1]
-
-
-def _described(text: str) -> str:
-    return SAMPLERS.describe(SAMPLERS.get(text))
+    return found
 
 
 def check_sampled(model: VAEModel) -> None:

@@ -6,7 +6,7 @@ the same, so the first raw outputs are the same; so is the learning rate.
 Matched: the same start and the same step in log σ. With σ₀ the reference's first σ, the raw
 outputs start as r = r(σ₀) + c·r_ref with c = d_ref/d, the ratio of the slopes at σ₀, and the
 optimizer works in coordinates divided by c, which compensates learning rate, Adam's ε, weight decay
-of the kernel and clipping at once (`training.matching`). Within the log family c holds everywhere,
+of the kernel and clipping at once (`rescaling.matching`). Within the log family c holds everywhere,
 so matched runs are the same run. For other scales it holds at σ₀, and the difference elsewhere is
 measured.
 """

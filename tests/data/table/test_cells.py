@@ -159,3 +159,15 @@ def test_kept_cells_are_carried_as_they_are():
     assert made["pi"].to_pylist() == [3.14, 2.0, 3.14, 3.14]
     assert made["t"].cast(pa.int64()).to_pylist() == [1, 2_000_000_500, 3_000_000_000, 0]
     assert made["c"].to_pylist() == ["a", "a", "b", "a"] and made["c"].type == table["c"].type
+
+
+def test_numbers_come_back_as_decimals_are_read_whatever_their_step():
+    """3 · 0.2 is 0.6000000000000001 in float64, and that is no multiple of 0.2 as people write it."""
+    table = as_table({"x": [0.2, 0.6, 1.4]})
+    schema = found(table, {"x": {"kind": "real", "step": 0.2}})
+    made = table_of(cells_of(table, schema), schema, "lists")
+    assert back(made, "lists") == {"x": [0.2, 0.6, 1.4]}
+
+
+def test_a_schema_says_whether_it_has_a_column():
+    assert "age" in SCHEMA and "wage" not in SCHEMA and SCHEMA["age"] in SCHEMA

@@ -12,6 +12,7 @@ from logvar.data.table.arrow import family, from_numbers, numbers, plain, symbol
 from logvar.data.table.frame import Table
 from logvar.data.table.levels import codes_of
 from logvar.data.table.notation import number_of
+from logvar.data.table.number import rounded
 from logvar.data.table.schema import WITH_LEVELS, Column, Name, Schema
 from logvar.data.table.texts import is_number, typed
 from logvar.errors import LogvarError
@@ -160,15 +161,8 @@ def _check(values: np.ndarray, column: Column) -> None:
 
 def _on_the_grid(values: np.ndarray, step: float) -> np.ndarray:
     """Return float32's 0.27 as 0.27, where it is one."""
-    rounded = _rounded(values, step)
-    return np.where(rounded.astype(np.float32) == values.astype(np.float32), rounded, values)
-
-
-def _rounded(values: np.ndarray, step: float) -> np.ndarray:
-    decimals = round(-np.log10(step))
-    if np.isclose(step, 10.0**-decimals, rtol=1e-12, atol=0):
-        return np.round(values, decimals)
-    return np.rint(values / step) * step
+    near = rounded(values, step)
+    return np.where(near.astype(np.float32) == values.astype(np.float32), near, values)
 
 
 def _matched(table: Table, schema: Schema, name: str) -> list[pa.ChunkedArray]:
@@ -246,7 +240,7 @@ def _restored(values: np.ndarray, column: Column) -> pa.Array:
         codes = np.clip(np.rint(np.where(missing, 0, values)), 0, last).astype(np.int32)
         return _of_levels(codes, missing, levels, column, kind)
     if column.step:
-        values = _rounded(values, column.step)
+        values = rounded(values, column.step)
         if column.unit == "seconds" and column.step > 1:
             values = np.minimum(values, _LAST_MINUTE)
     elif column.notation and not column.unit:

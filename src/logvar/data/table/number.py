@@ -14,6 +14,8 @@ MOST_ATOMS = 16
 _NARROW = 1e-7
 _LEAST_WIDTH = 1e-30
 _WIDEST = 1e308
+_EXACT = 2.0**53
+"""From here on float64 has no odd integers."""
 
 Numbers = Float[np.ndarray, "rows"]
 
@@ -151,14 +153,16 @@ class NumberColumn:
 
 
 def rounded(x: np.ndarray, step: float) -> np.ndarray:
-    """Return the nearest multiples of a step, as decimals are read: 3·0.1 is 0.3."""
+    """Return the nearest multiples of a step, as decimals are read: 3·0.1 is 0.3.
+
+    Numbers so large that float64 has no finer ones are returned as they are.
+    """
     if not step:
         return x
     inverse = round(1 / step) if step < 1 else 0
     k = np.round(x / step)
-    if inverse and abs(inverse * step - 1) < 1e-9:
-        return k / inverse
-    return k * step
+    near = k / inverse if inverse and abs(inverse * step - 1) < 1e-9 else k * step
+    return np.where(np.abs(k) < _EXACT, near, x)
 
 
 def _front(x: Numbers, step: float, low: float, high: float) -> Front:

@@ -120,6 +120,10 @@ class Schema:
                 return column
         raise KeyError(name)
 
+    def __contains__(self, column: object) -> bool:
+        """Return whether the table has this column, or one of this name."""
+        return column in self.names or column in self.columns
+
     def __iter__(self) -> Iterator[Column]:
         return iter(self.columns)
 

@@ -16,7 +16,7 @@ from logvar.interop.probing.readings import Reading, read_kl, read_log_prob, rea
 _GRID = np.linspace(-3.0, 3.0, 25)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Probe:
     """The meaning of the raw output in each function, and whether they agree."""
 
@@ -27,10 +27,10 @@ class Probe:
 
     @property
     def consistent(self) -> bool:
-        """Whether all readings are compatible with one σ."""
+        """Whether nothing was found wrong: one σ in all of them, and a loss that is the ELBO's."""
         return not self.problems
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         lines = []
         for reading in self.readings.values():
             means = " or ".join(reading.means) or "none of the known scales"
