@@ -27,8 +27,9 @@ def test_a_scheduler_that_does_not_answer_is_one_line():
         logvar.compare(DIGITS, backend="dask", **SMALL)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def cluster():
+    """It ends with its test: the others would find its client and bring no cluster of their own."""
     with (
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=40
