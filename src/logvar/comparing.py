@@ -30,7 +30,7 @@ from logvar.data.conditions import Told, names_of
 from logvar.data.sources import fingerprint
 from logvar.data.table.form import TableForm
 from logvar.errors import LogvarError
-from logvar.recipe import Recipe
+from logvar.recipe import CUSTOM, Recipe
 from logvar.report.comparison import write_comparison
 from logvar.storage import run_folder
 from logvar.storage.compiled import keep_compiled_programs
@@ -173,7 +173,7 @@ def compare(
         n_jobs: how many fleets of models train at a time, each in a process of its own; -1 is one
             per core. By default the caller's `joblib.parallel_config`, or else one at a time in
             this process. On one machine the results are the same bytes.
-        backend: "loky" (processes on this machine), "dask" or "ray"; see docs/scale.md.
+        backend: "loky" (processes on this machine), "dask" or "ray", with n_jobs=-1 unless given.
         name: the name of the data in the report.
         progress: called with what is training (`Progress`).
         **settings: any setting of `VAE` but those that the experiment sets; `epochs` is 80 and
@@ -302,6 +302,8 @@ def _recipe(
             raise LogvarError(f"compare sets {setting} itself: {remedy}")
     settings = {"epochs": EPOCHS, "patience": PATIENCE} | settings
     recipe = Recipe().replace(**written(settings, own), data=name)
+    if CUSTOM in (recipe.training.optimizer, recipe.training.learning_rate):
+        raise LogvarError("compare takes optimizers and learning rates by name: give a text")
     likelihood = recipe.model.likelihood
     if not is_auto(likelihood):
         # Settings from the data are taken from all rows: a split may lack a rare category.

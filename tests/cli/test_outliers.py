@@ -63,6 +63,15 @@ def test_it_takes_a_runs_model_and_its_threshold(place):
     assert both[:, 1].sum() == 30
 
 
+def test_a_threshold_is_not_of_scores_with_another_number_of_samples(place):
+    """With fewer samples scores are lower: all rows would seem odder."""
+    done = logvar("outliers people.csv --run run --out four.csv --importance-samples 4")
+    assert "the threshold of run is of scores with 3 samples, and these are with 4" in done.out
+    assert "12 rows of 60 odd" in done.out and "contamination 0.2" in done.out  # the run's share
+    done = logvar("outliers people.csv --run run --out auto.csv --contamination auto")
+    assert "contamination auto" in done.out  # asked for, so it is not the run's 0.2
+
+
 def test_a_run_is_scored_with_its_own_number_of_samples(place):
     """Its threshold is one of scores with that number."""
     assert logvar("outliers people.csv --run run --out own.csv").code == 0

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from logvar import scales
+from logvar.evaluation.summary import Evaluation, Figure, Protocol, RawOutputs
 from logvar.recipe import Recipe
 from logvar.report import figures, page
 
@@ -68,3 +69,12 @@ def test_what_the_model_is_told_and_starts_from_are_facts():
     facts = page._facts(vae, 2, (12,), [])
     assert facts[0] == "100 training examples of 12 features"
     assert {"condition batch (a, b)", "weights start from runs/first"} <= set(facts)
+
+
+def test_numbers_are_printed_as_everywhere_else():
+    figure = Figure("elbo", -1e300, 1e299, "nats", "how")
+    raw = RawOutputs({"0.5": 0.0}, -1.0, 1.0, 0.0, [1], [0.0, 1.0])
+    evaluation = Evaluation(Protocol("held out", 3, "none", 0, 1), [figure], [0.1], 1, 1, raw)
+    shown = page._numbers(evaluation)
+    assert ">-1e+300<" in shown and ">± 1e+299<" in shown
+    assert str(figure) == "-1e+300 ± 1e+299 nats"

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import numpy as np
+import optax
 import pandas as pd
 import pytest
 from scipy import sparse
@@ -240,6 +241,7 @@ def test_a_scale_that_diverges_everywhere_is_reported_and_not_dropped():
         ({"learning_rate": 1e-3}, "compare sets learning_rate itself: give learning_rates instead"),
         ({"on_divergence": "rescue"}, "compare sets on_divergence itself: leave it out"),
         ({"epoch": 3}, "did you mean 'epochs'"),
+        ({"optimizer": optax.sgd(1e-3)}, "compare takes optimizers and learning rates by name"),
         ({"test_data": np.zeros((5, 3))}, "test_data has examples of"),
         ({"prior": "conditional"}, "'conditional' depends on a condition, and this model is told"),
         ({"objective": "labelled"}, "'labelled', and its models learn no label: choose another"),

@@ -13,7 +13,6 @@ from logvar.cli.fitting import overrides_of
 from logvar.cli.inputs import Given, all_rows, rows_of_all
 from logvar.cli.missing import ODD_CELLS, TOP, Lowest, check_explains, columns_of
 from logvar.cli.outputs import Numbers, refuse_its_data
-from logvar.contamination import AUTO
 from logvar.data import sources
 from logvar.data.annotated import is_annotated
 from logvar.data.paths import absolute
@@ -111,22 +110,28 @@ def _loaded(
 ) -> tuple[OutlierVAE, Given, Scores]:
     """Return a run as a detector, the rows, and their scores.
 
-    Its own threshold is used if it has one and no contamination is given; otherwise the threshold
-    is found from these rows.
+    Its own threshold is used if it has one and nothing is given that changes it; otherwise the
+    threshold is found from these rows.
     """
     vae = load(run)
-    contamination = settings["contamination"]
-    keeps = isinstance(vae, OutlierVAE) and contamination == AUTO
     detector = vae if isinstance(vae, OutlierVAE) else OutlierVAE.of(vae.fitted_)
     # The run's own number unless another is given: its threshold is one of scores with that.
-    detector.n_samples = settings.get("n_samples", detector.n_samples)
+    samples = settings.get("n_samples", detector.n_samples)
+    keeps = isinstance(vae, OutlierVAE) and "contamination" not in settings
+    if keeps and samples != detector.n_samples:
+        keeps = False
+        say(
+            f"the threshold of {run} is of scores with {detector.n_samples} samples, and these are "
+            f"with {samples}: it is found from these rows"
+        )
+    detector.n_samples = samples
     if explain:
         check_explains(out, detector.fitted_.shape)
     given = all_rows(detector, data, reading.data_dir)
     scores = over_blocks(given, detector.fitted_, _scored(detector))
     if not keeps:
-        detector.contamination = contamination
-        detector.offset_ = offset(scores, contamination)
+        detector.contamination = settings.get("contamination", detector.contamination)
+        detector.offset_ = offset(scores, detector.contamination)
     return detector, given, scores
 
 

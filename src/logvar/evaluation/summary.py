@@ -53,10 +53,14 @@ class Figure:
         """Return the decimals worth printing: two for nats, four for small quantities."""
         return 2 if self.unit else 4
 
+    @property
+    def texts(self) -> tuple[str, str]:
+        """The value and its error as they are printed; "" if there is no error."""
+        error = self.standard_error
+        return self._text(self.value), "" if error is None else f"± {self._text(error)}"
+
     def __str__(self) -> str:
-        error = "" if self.standard_error is None else f" ± {self._text(self.standard_error)}"
-        unit = f" {self.unit}" if self.unit else ""
-        return f"{self._text(self.value)}{error}{unit}"
+        return " ".join(text for text in (*self.texts, self.unit) if text)
 
     def _text(self, value: float) -> str:
         return f"{value:.{self.digits}f}" if abs(value) < _LONG else f"{value:.6g}"

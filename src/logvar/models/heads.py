@@ -1,7 +1,6 @@
-"""The columns of a network's last layer that output raw scales, and changes to them.
+"""The columns of the encoder's last layer that output raw scales, and changes to them.
 
-Matching, the first σ, conversion and the share of the gradient all act on these columns: in the
-encoder's head for the posterior's scale, in the decoder's for a noise per example.
+Matching, the first σ, conversion and the share of the gradient all act on these columns.
 """
 
 import dataclasses
@@ -12,29 +11,24 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PyTree
 
 from logvar.backend.compiling import from_host
-from logvar.likelihoods.noise import ObservationNoise
-from logvar.networks.layers import Dense, TransposedConvolution
+from logvar.networks.layers import Dense
 
 PerColumn = Float[np.ndarray, "columns"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ScaleHead:
-    """The last layer of a network that outputs raw scales, among others.
+    """The last layer of an encoder, which outputs raw scales, among others.
 
     Args:
-        network: "encoder" or "decoder".
         is_raw: which of the layer's outputs are raw scales.
-        axis: the kernel's axis of outputs.
     """
 
-    network: str
     is_raw: Bool[np.ndarray, "columns"]
-    axis: int
 
     def layer(self, tree: PyTree) -> Any:
         """Return the layer in a model, or in a tree of the same structure."""
-        return getattr(tree, self.network).head
+        return tree.encoder.head
 
     def with_arrays(self, tree: PyTree, kernel: Any, bias: Any) -> PyTree:
         """Return the tree with another kernel and bias in that layer."""
@@ -48,25 +42,18 @@ class ScaleHead:
         columns[self.is_raw] = of_raw
         return columns
 
-    def for_kernel(self, columns: Any) -> Any:
-        """Return numbers per column in a shape that broadcasts against the kernel."""
-        kernel_rank = 2 if self.axis == 1 else 4
-        shape = [1] * kernel_rank
-        shape[self.axis] = -1
-        return columns.reshape(shape)
-
     def changed(self, tree: PyTree, factor: Any, offset: Any = 0.0) -> PyTree:
         """Return the tree with each raw output r replaced by factor·r + offset."""
         layer = self.layer(tree)
         factors = self.per_column(factor, 1.0).astype(layer.bias.dtype)
         offsets = self.per_column(offset, 0.0).astype(layer.bias.dtype)
-        kernel = layer.kernel * self.for_kernel(factors)
+        kernel = layer.kernel * factors
         return self.with_arrays(tree, kernel, layer.bias * factors + offsets)
 
     def raw_of(self, tree: PyTree) -> tuple[Array, Array]:
         """Return kernel and bias of the raw scales alone."""
         layer, which = self.layer(tree), np.flatnonzero(self.is_raw)
-        return layer.kernel.take(which, axis=self.axis), layer.bias[which]
+        return layer.kernel.take(which, axis=1), layer.bias[which]
 
 
 def scale_head(model: Any) -> ScaleHead | None:
@@ -79,20 +66,7 @@ def scale_head(model: Any) -> ScaleHead | None:
     if not isinstance(head, Dense) or head.bias.shape != (sum(heads.values()),):
         return None
     is_raw = np.concatenate([np.full(size, name == "raw") for name, size in heads.items()])
-    return ScaleHead("encoder", is_raw, axis=1)
-
-
-def noise_head(model: Any) -> ScaleHead | None:
-    """Return the decoder's head for a noise per example; None if there is none."""
-    noise = getattr(model.likelihood, "noise", None)
-    head = getattr(model.decoder, "head", None)
-    if not isinstance(noise, ObservationNoise) or noise.heads == 1:
-        return None
-    if not isinstance(head, Dense | TransposedConvolution):
-        return None
-    outputs = head.bias.shape[0]
-    is_raw = np.arange(outputs) >= outputs // 2  # location first, as in `by_head`
-    return ScaleHead("decoder", is_raw, axis=1 if isinstance(head, Dense) else 2)
+    return ScaleHead(is_raw)
 
 
 def with_later_heads_at_zero(encoder: Any, heads: dict[str, int]) -> Any:

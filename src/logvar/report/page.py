@@ -113,7 +113,8 @@ def _page(
                 half=True,
             )
         )
-    if is_image and codes.shape[1] == 2:
+    # The grid is of the standard normal's quantiles.
+    if is_image and codes.shape[1] == 2 and recipe.model.prior == "standard":
         sections.append(
             section(
                 "Manifold",
@@ -213,10 +214,9 @@ def _numbers(evaluation: Evaluation) -> str:
     protocol = evaluation.protocol
     lines = []
     for figure in evaluation.figures:
-        digits = figure.digits
-        error = "" if figure.standard_error is None else f"± {figure.standard_error:.{digits}f}"
+        value, error = figure.texts
         lines.append(
-            f"<tr><td>{_name_of(figure.name)}</td><td class=number>{figure.value:.{digits}f}</td>"
+            f"<tr><td>{_name_of(figure.name)}</td><td class=number>{value}</td>"
             f"<td class=error>{error}</td><td>{html.escape(figure.unit)}</td>"
             f"<td class=how>{html.escape(figure.how)}</td></tr>"
         )

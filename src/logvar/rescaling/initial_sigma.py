@@ -75,7 +75,7 @@ def with_raw_at(model: VAEModel, head: ScaleHead, sigma: float, scale: Scale) ->
     # On the host, so that no program is compiled for the head's shape.
     layer = head.layer(model)
     factors = head.per_column(factor, 1.0).astype(np.float32)
-    kernel = np.asarray(layer.kernel) * head.for_kernel(factors)
+    kernel = np.asarray(layer.kernel) * factors
     raws = head.per_column(raw, 0.0).astype(np.float32)
     bias = np.where(head.is_raw, raws, np.asarray(layer.bias))
     return head.with_arrays(model, from_host(kernel), from_host(bias))

@@ -70,4 +70,4 @@ def coordinates(model: VAEModel, factor: float = 1.0) -> PyTree:
     if head is None:
         return ones
     columns = head.per_column(factor, 1.0).astype(np.float32)
-    return head.with_arrays(ones, from_host(head.for_kernel(columns)), from_host(columns))
+    return head.with_arrays(ones, from_host(columns[None]), from_host(columns))

@@ -7,7 +7,7 @@ import tyro
 
 from logvar.cli.arguments import Data, DataDir, Out, Source
 from logvar.cli.terminal import at_least_one, check_given
-from logvar.contamination import AUTO, check_contamination
+from logvar.contamination import check_contamination
 from logvar.data.paths import check_readable, check_writable
 from logvar.errors import LogvarError
 
@@ -24,13 +24,13 @@ def outliers(
         Path | None, tyro.conf.arg(metavar="RUN", help="score with this run instead of fitting")
     ] = None,
     contamination: Annotated[
-        str,
+        str | None,
         tyro.conf.arg(
             metavar="SHARE",
             help="the share of odd rows, above 0 and at most 0.5; auto: those far below the "
-            "lower quartile",
+            "lower quartile; default: auto, or the run's own threshold",
         ),
-    ] = AUTO,
+    ] = None,
     explain: Annotated[
         bool, tyro.conf.arg(help="add the three oddest cells of each row, in nats")
     ] = False,
@@ -53,7 +53,7 @@ def outliers(
     """
     check_writable(out)
     check_readable(data)
-    share = _share(contamination)
+    share = None if contamination is None else _share(contamination)
     if importance_samples is not None:
         at_least_one("--importance-samples", importance_samples)
     given = {"objective": objective, "steps": steps, "random_state": seed}
@@ -69,7 +69,7 @@ def outliers(
     choices = source.choices()
     from logvar.cli import outliers as commands
 
-    settings = given | {"contamination": share}
+    settings = given if share is None else given | {"contamination": share}
     if importance_samples is not None:
         settings["n_samples"] = importance_samples
     reading = commands.Reading(data_dir, source.images, choices)

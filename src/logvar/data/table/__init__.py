@@ -5,5 +5,5 @@
 better, and `said` checks that against the cells; `cells` turns columns into
 numbers, with NaN for missing cells, and back; `form` is what a fitted model keeps of its table.
 `warp` maps one number column to normal scores, `density` finds that map, `number` is one column of
-numbers, and `units` turns cells into what a model reads and back. Nothing here knows JAX.
+numbers, and `units` turns cells into what a model reads and back.
 """
