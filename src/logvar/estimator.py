@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from logvar import assembly
 from logvar.assembly import Own
+from logvar.assembly.cautions import stopped_soon
 from logvar.assembly.conditioning import taken_in_beside, told_first
 from logvar.assembly.dividing import placement_for
 from logvar.assembly.parts import get, own_classes, written
@@ -304,6 +305,9 @@ class VAE(FittedMethods, BaseEstimator):
         self.stopped_by_ = interrupt.requested
         for diagnosis in trained.rescues:
             tell(f"rescued: {diagnosis}")
+        judged = 0 if run.validation is None else len(run.validation)
+        for line in stopped_soon(trained.ended, int(trained.state.step), judged):
+            tell(line)
         if saving is not None and trained.ended == "interrupted":
             saving.save(trained.state)
         self._raise_if_cut_short(trained)

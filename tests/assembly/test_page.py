@@ -12,6 +12,7 @@ from logvar.errors import LogvarError
 from logvar.recipe import ABOUT, PRESETS, preset
 from logvar.training import schedules
 from logvar.training.schedules import Length
+from tests.cli.in_process import run
 
 PAGE = Path(__file__).parents[2] / "docs" / "parts.md"
 
@@ -39,6 +40,8 @@ def test_one_part_in_full_names_its_settings_and_where_it_goes():
         list(parts.lines_of("prior", "mixtrue"))
     with pytest.raises(LogvarError, match="unknown kind of part 'priors': did you mean 'prior'"):
         list(parts.lines_of("priors", "mixture"))
+    done = run(["parts", "likelihod"])
+    assert done.code == 2 and "unknown kind of part 'likelihod': did you mean" in done.errors
 
 
 def test_every_preset_has_a_source_and_says_what_differs():

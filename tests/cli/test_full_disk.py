@@ -1,4 +1,4 @@
-"""A disk that is full when a model is trained: what was learned is kept, and another command does the rest."""
+"""A full disk or Ctrl-C once a model is trained: it is kept, and another command does the rest."""
 
 from pathlib import Path
 
@@ -41,6 +41,20 @@ def test_what_does_not_fit_after_training_is_written_later(of_report, tmp_path):
     assert (tmp_path / "run" / "weights.safetensors").read_bytes() == weights
     again = run([*FIT, "--out", "run", "--resume"], here)
     assert again.code == 0 and "already finished" in again.out
+
+
+def test_ctrl_c_after_training_says_which_command_does_the_rest(tmp_path):
+    def interrupted(patch):
+        def write(path, *rest):
+            raise KeyboardInterrupt
+
+        patch.chdir(tmp_path)
+        patch.setattr(fitting, "write_report", write)
+
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).random((60, 4)).astype(np.float32))
+    done = run([*FIT, "--out", "run"], interrupted)
+    assert done.code == 130 and "interrupted" in done.errors
+    assert "the trained model is in run, and `logvar report run` writes its report" in done.out
 
 
 def test_a_comparison_that_cannot_keep_a_unit_is_one_line(tmp_path, monkeypatch):

@@ -131,7 +131,7 @@ def test_without_a_folder_nothing_is_written_and_the_verdicts_are_the_same(
         if r["learning_rate"] == 1e-2
     ]  # fmt: skip
     assert ours == theirs
-    assert "log-std as is" in str(result)
+    assert "log-std beside log-variance, as is" in str(result)
 
 
 def test_rows_for_training_choosing_and_reporting_are_disjoint():
@@ -284,7 +284,10 @@ def test_the_command_compares_and_refuses(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", arguments)
     cli.main()
     shown = capsys.readouterr().out
-    assert "clamped(log-std, low=-5, high=3) as is" in shown and "report  out/report.html" in shown
+    assert (
+        "clamped(log-std, low=-5, high=3) beside log-variance, as is" in shown
+        and "report  out/report.html" in shown
+    )
     for change, message in (
         ([], "already holds a comparison"),
         (["--learning-rates", "1e-2;1", "--out", "other"], "--learning-rates is '1e-2;1'"),

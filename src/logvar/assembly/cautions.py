@@ -3,6 +3,9 @@
 from logvar.objectives.base import Objective
 from logvar.recipe import Recipe
 
+_SOON = 500
+"""Optimizer steps. A network whose steps are about 1e-3 has hardly left its start by then."""
+
 
 def cautions(recipe: Recipe, objective: Objective, rows: int, held_out: int) -> tuple[str, ...]:
     """Return a line for each setting or size that makes a run less than it seems.
@@ -29,3 +32,26 @@ def cautions(recipe: Recipe, objective: Objective, rows: int, held_out: int) -> 
             "so is the figure that stops training early"
         )
     return tuple(said)
+
+
+def stopped_soon(ended: str, steps: int, held_out: int) -> tuple[str, ...]:
+    """Return a line if training stopped early, and hardly began: patience counts epochs.
+
+    Args:
+        ended: how training ended.
+        steps: the optimizer steps that were taken.
+        held_out: the number of rows that judged each epoch.
+
+    Example:
+        >>> stopped_soon("stopped early", 62, 20)
+        ('training stopped early after 62 optimizer steps, as 20 held-out rows judged, which is \
+soon: if the fit is poor, raise patience (patience=200, --patience 200)')
+        >>> stopped_soon("stopped early", 6000, 20)
+        ()
+    """
+    if ended != "stopped early" or steps >= _SOON:
+        return ()
+    return (
+        f"training stopped early after {steps:,} optimizer steps, as {held_out:,} held-out rows "
+        "judged, which is soon: if the fit is poor, raise patience (patience=200, --patience 200)",
+    )

@@ -127,7 +127,12 @@ def preset_lines(name: str | None) -> Iterator[str]:
 
 
 def heading(kind: str) -> str:
-    """Return a kind with its flag."""
+    """Return a kind with its flag.
+
+    Raises:
+        LogvarError: there is no such kind.
+    """
+    kind_of(kind)
     return f"{kind} ({_on_command_line(kind)})"
 
 

@@ -122,11 +122,15 @@ def fit(
         evaluation = evaluated(vae, judged, importance_samples)
         _write_results(folder.path, vae, evaluation, judged, seconds)
         print_evaluation(evaluation)
-    except LogvarError as error:
+    except (LogvarError, KeyboardInterrupt) as error:
         rest = "the same command with --resume does the rest"
         if (folder.path / run_folder.EVALUATION).is_file():
             rest = f"`logvar report {out}` writes its report"
-        raise LogvarError(f"{error}; the trained model is in {out}, and {rest}") from error
+        kept = f"the trained model is in {out}, and {rest}"
+        if isinstance(error, KeyboardInterrupt):
+            say(kept)
+            raise
+        raise LogvarError(f"{error}; {kept}") from error
     finally:
         path = folder.publish()
         say(f"run     {path}")

@@ -139,6 +139,10 @@ def check_explains(out: Path, shape: tuple[int, ...]) -> None:
         raise LogvarError(f"--explain is for tables, and these examples have shape {shape}")
 
 
+_ODD = 0.1
+"""The nats below the usual from which a cell is called odd."""
+
+
 class Lowest:
     """The row with the lowest score so far, and its oddest cells."""
 
@@ -154,7 +158,8 @@ class Lowest:
 
     def say(self) -> None:
         """Say which row it is, and its oddest cells."""
-        cells = ", ".join(f"{_name(c)} = {_text(c.value)} ({c.surprise:.1f})" for c in self._odd)
+        odd = [cell for cell in self._odd if cell.surprise >= _ODD]
+        cells = ", ".join(f"{_name(c)} = {_text(c.value)} ({c.surprise:.1f})" for c in odd)
         say(
             f"lowest: row {self._row} with {self._score:.2f} nats; its oddest cells, and how many "
             f"nats less likely each is than usual for its column: {cells or 'none'}"

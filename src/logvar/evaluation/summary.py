@@ -328,7 +328,7 @@ def _errors(
     if len(again):
         wide = (Wide.of(model), *task[1:])
         found[again] = in_float64(_error_outside, wide, examples, again)
-    how = "per feature, decoding the posterior mean"
+    how = f"{model.likelihood.error_means}, decoding the posterior mean"
     in_own_units = found * unit * unit
     if np.isfinite(in_own_units.sum()) and not np.any((in_own_units == 0) & (found > 0)):
         return in_own_units, how

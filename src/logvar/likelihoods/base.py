@@ -171,6 +171,8 @@ class Likelihood(LikelihoodSpec):
         return expectation
 
     error_name: ClassVar[str] = "squared_error"
+    error_means: ClassVar[str] = "per feature"
+    """What is averaged, for those who read the figure."""
     """The name of `errors` in a report."""
 
     def errors(self, mean: Example, x: Example, unit: ArrayLike = 1.0) -> Example:

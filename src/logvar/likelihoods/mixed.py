@@ -364,6 +364,7 @@ class MixedColumns(Likelihood):
 
     noise_unit: ClassVar[str] = "normal scores"
     error_name: ClassVar[str] = "wrong_cells"
+    error_means: ClassVar[str] = "share with a wrong level, or a number off by over half a spread"
 
     def errors(self, mean: ByColumn, x: Row, unit: ArrayLike = 1.0) -> ByColumn:
         """Return 1 for a wrong level, and for a number that is off by over half a spread."""

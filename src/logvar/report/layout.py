@@ -43,7 +43,7 @@ ul.facts li + li::before {{ content: " · "; color: #b4bcc4; }}
 main {{ display: flex; flex-wrap: wrap; gap: 1rem; }}
 section {{ background: #fff; border: 1px solid #e3e6e3; border-radius: 8px; padding: 1.1rem 1.3rem;
   box-sizing: border-box; }}
-section.whole {{ flex: 1 1 100%; }}
+section.whole {{ flex: 1 1 100%; min-width: 0; }}
 section.half {{ flex: 1 1 26rem; min-width: 0; }}
 section svg, img.plot {{ max-width: 100%; height: auto; display: block; }}
 img.pixels {{ width: 100%; image-rendering: pixelated; display: block; border-radius: 4px; }}
@@ -62,7 +62,16 @@ ul.verdicts.notes {{ color: #7a8794; margin-top: .8rem; }}
 p {{ margin: .2rem 0 .8rem; }}
 p.caption {{ color: #7a8794; font-size: .88rem; margin: .7rem 0 0; }}
 pre {{ margin: 0; font-size: .82rem; overflow-x: auto; }}
-{tables}</style></head><body>
+{tables}@media (max-width: 44rem) {{
+  body {{ margin: 1rem auto; padding: 0 .6rem; }}
+  section {{ padding: .8rem .9rem; overflow-x: auto; }}
+  section.half {{ flex-basis: 100%; }}
+  section.whole > svg {{ max-width: none; }}
+  table.numbers tr {{ display: flex; flex-wrap: wrap; border-top: 1px solid #edefec; }}
+  table.numbers td {{ border: 0; padding-bottom: 0; }}
+  table.numbers td.how {{ flex: 1 1 100%; padding: 0 0 .3rem; font-size: .88rem; }}
+}}
+</style></head><body>
 <h1>{title} <small>{subtitle}</small></h1>
 <ul class="facts">{facts}</ul>
 <main>
@@ -89,13 +98,14 @@ p.key svg { display: inline; vertical-align: -2px; margin-left: .8rem; }
 p.key svg:first-child { margin-left: 0; }
 svg.mark { width: 100%; overflow: visible; }
 svg.mark text { font: 11px system-ui, sans-serif; fill: #4a5663; }
-.panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(15.5rem, 1fr));
+.panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(15.5rem, 100%), 1fr));
   gap: 1.3rem 1.6rem; }
 .panel { min-width: 0; }
 .panel h3 { margin: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .panel p { margin: 0 0 .35rem; color: #7a8794; font-size: .8rem; line-height: 1.35;
   white-space: pre-line; }
-.two { display: grid; grid-template-columns: repeat(auto-fit, minmax(24rem, 1fr)); gap: 1.4rem; }
+.two { display: grid; gap: 1.4rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); }
 .two > * { min-width: 0; margin: 0; }
 figcaption { font-size: .9rem; font-weight: 600; margin-bottom: .4rem; }
 table.bars { font-size: .8rem; line-height: 1.3; table-layout: fixed; }

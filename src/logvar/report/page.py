@@ -70,7 +70,7 @@ def _page(
     seconds: list[float],
 ) -> str:
     recipe = vae.recipe_
-    name = recipe.data.data or "data"
+    name = Path(recipe.data.data).name or "data"
     view = None
     if vae.fitted_.table is not None:
         view = TableView.of(vae, rows, labels, evaluation.protocol.split)
@@ -226,7 +226,7 @@ def _numbers(evaluation: Evaluation) -> str:
     return (
         f"<p>On {protocol.rows:,} rows ({html.escape(protocol.split)}), binarization "
         f"{protocol.binarization}, evaluation seed {protocol.seed}; ± is the standard error over "
-        f"rows.</p><table>{''.join(lines)}</table>{noise}"
+        f"rows.</p><table class=numbers>{''.join(lines)}</table>{noise}"
     )
 
 

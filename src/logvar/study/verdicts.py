@@ -245,16 +245,17 @@ def conclusions(verdicts: Sequence[Verdict]) -> list[str]:
     best = [v for v in verdicts if v.at == BEST_RATE]
     for scale in dict.fromkeys(v.scale for v in best):
         arms = {v.arm: v for v in best if v.scale == scale}
-        lines.append(_conclusion(scale, arms.get(AS_IS), arms.get(MATCHED)))
+        lines.append(_conclusion(arms.get(AS_IS), arms.get(MATCHED)))
     return lines
 
 
-def _conclusion(scale: str, as_is: Verdict | None, matched: Verdict | None) -> str:
+def _conclusion(as_is: Verdict | None, matched: Verdict | None) -> str:
     if as_is is None or matched is None:
         only = as_is or matched
         assert only is not None
-        return f"{scale} {only.arm}, each at its best learning rate: {only.text}"
-    text = f"{scale} as is, each at its best learning rate: {as_is.text}. Matched: {matched.text}"
+        return f"{_beside(only)} {only.arm}, each at its best learning rate: {only.text}"
+    text = f"{_beside(as_is)} as is, each at its best learning rate: {as_is.text}. Matched: "
+    text += matched.text
     same = (IDENTICAL, EQUIVALENT)
     shown = (BETTER, WORSE, FAILS_MORE, FAILS_LESS)
     if as_is.verdict in shown and matched.verdict in same:
@@ -264,6 +265,10 @@ def _conclusion(scale: str, as_is: Verdict | None, matched: Verdict | None) -> s
     if as_is.verdict in same and matched.verdict in same:
         return f"{text}. So it makes no difference of ±{as_is.margin:g} nats here"
     return text
+
+
+def _beside(verdict: Verdict) -> str:
+    return f"{verdict.scale} beside {verdict.reference},"
 
 
 def warnings(experiment: Experiment, verdicts: Sequence[Verdict], test_rows: int) -> list[str]:

@@ -49,7 +49,9 @@ def fields_of(table: Table, overrides: Mapping[Name, Any]) -> dict[Name, dict[st
         name = asked if asked in table.names else by_text.get(str(asked).strip())
         if name is None:
             error = unknown_name("column", asked, [str(n) for n in table.names[:50]])
-            raise LogvarError(f"the schema names a column that is not in the table: {error}")
+            raise LogvarError(
+                f"the schema, or a flag, names a column that is not in the table: {error}"
+            )
         if isinstance(what, Column):
             fields = _of_column(what)
         elif isinstance(what, str):
