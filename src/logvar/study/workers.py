@@ -314,11 +314,11 @@ def _outcome(
 def _started_once(name: str) -> Iterator[None]:
     """Raise `UnitLost` if this began before on this machine, and did not end.
 
-    Raises:
-        LogvarError: the folder of temporary files takes no more.
-
     Dask itself starts a task again whose worker died, three times, and then gives up in a way that
     joblib does not notice: it would wait for ever.
+
+    Raises:
+        LogvarError: the folder of temporary files takes no more.
     """
     mark = Path(tempfile.gettempdir()) / f"logvar-{name}"
     try:
