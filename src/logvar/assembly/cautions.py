@@ -45,7 +45,7 @@ def stopped_soon(ended: str, steps: int, held_out: int) -> tuple[str, ...]:
     Example:
         >>> stopped_soon("stopped early", 62, 20)
         ('training stopped early after 62 optimizer steps, as 20 held-out rows judged, which is \
-soon: if the fit is poor, raise patience (patience=200, --patience 200)')
+soon: if the fit is poor, raise patience (patience=200, --patience 200)',)
         >>> stopped_soon("stopped early", 6000, 20)
         ()
     """
