@@ -192,7 +192,8 @@ def _facts(vae: "VAE", latents: int, shape: tuple[int, ...], seconds: list[float
         f"{vae.ended_} after {vae.n_iter_} epochs",
     ]
     if seconds:
-        parts.append(f"{statistics.median(seconds):.2g} s per epoch")
+        each = statistics.median(seconds)
+        parts.append(f"{each:.0f} s per epoch" if each >= 10 else f"{each:.2g} s per epoch")
     return parts
 
 
