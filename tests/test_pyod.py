@@ -105,7 +105,7 @@ def test_a_contamination_that_pyod_cannot_use_is_refused_before_training(share, 
 
 
 class Fence:
-    """What PyOD asks of a thresholding object of PyThresh."""
+    """A thresholding object, with all that PyOD asks of those of PyThresh."""
 
     def fit(self, scores):
         self.thresh_ = np.quantile(scores, 0.8)

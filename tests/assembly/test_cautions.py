@@ -1,4 +1,4 @@
-"""What a fit says of itself, before and after training."""
+"""Lines that a fit tells after training."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Cautions about a run, given before it trains."""
+"""Cautions about a run, given before it trains, and one when it has stopped soon."""
 
 from logvar.objectives.base import Objective
 from logvar.recipe import Recipe

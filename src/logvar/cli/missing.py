@@ -23,6 +23,8 @@ TOP = 3
 """How many odd cells of a row are written."""
 ODD_CELLS = 128
 """Numbers that take as much memory as the odd cells of a row."""
+_ODD = 0.1
+"""The nats below the usual from which a cell is called odd."""
 
 
 def score(
@@ -137,10 +139,6 @@ def check_explains(out: Path, shape: tuple[int, ...]) -> None:
         )
     if len(shape) != 1:
         raise LogvarError(f"--explain is for tables, and these examples have shape {shape}")
-
-
-_ODD = 0.1
-"""The nats below the usual from which a cell is called odd."""
 
 
 class Lowest:

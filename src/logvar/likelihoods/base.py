@@ -171,9 +171,9 @@ class Likelihood(LikelihoodSpec):
         return expectation
 
     error_name: ClassVar[str] = "squared_error"
-    error_means: ClassVar[str] = "per feature"
-    """What is averaged, for those who read the figure."""
     """The name of `errors` in a report."""
+    error_means: ClassVar[str] = "per feature"
+    """The quantity that is averaged, in words beside the figure."""
 
     def errors(self, mean: Example, x: Example, unit: ArrayLike = 1.0) -> Example:
         """Return the error of a reconstruction in each feature.
