@@ -40,7 +40,7 @@ def test_errors_are_as_stated(name, dtype):
     for quantity, stated in zip(QUANTITIES, STATED[name, dtype], strict=True):
         # Another processor's exp may round another way: a quarter, and at least one ulp, is spare.
         # In the log density two such errors are multiplied: JAX 0.12 is off by up to 2.24 more.
-        spare = 2.5 if quantity == "log_prob" else 1
+        spare = 2.5 if quantity == "log_prob" and jax.__version_info__ >= (0, 12) else 1
         assert worst[quantity] <= max(1.25 * stated, stated + spare), quantity
 
 
